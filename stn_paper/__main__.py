@@ -1,0 +1,58 @@
+"""`python -m stn_paper <command>`: train runs and write the cost table outside of a notebook."""
+
+import argparse
+import sys
+
+from .errors import InputError
+
+
+def main(arguments=None):
+    """Parse the command line and call the command; a wrong value ends in one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("run", help="train runs that have no record yet")
+    train.add_argument("dataset")
+    train.add_argument("backbone")
+    train.add_argument("variant", help="original, stn, vstn, lstn or all")
+    train.add_argument("protocol", help="paper, equal, reduced or smoke")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto")
+    train.add_argument("--data-dir")
+    train.set_defaults(call=_run)
+
+    write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
+    write.set_defaults(call=_costs)
+
+    options = parser.parse_args(arguments)
+    try:
+        options.call(options)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def _run(options):
+    from .models import VARIANTS
+    from .protocol import RunSpec
+    from .results import record_path
+    from .training import run
+
+    variants = VARIANTS if options.variant == "all" else [options.variant]
+    specs = [
+        RunSpec(options.dataset, options.backbone, variant, options.protocol, options.seed)
+        for variant in variants
+    ]
+    for spec in specs:
+        record = run(spec, options.device, options.data_dir)
+        chosen = record["selected"][spec.protocol.selection]
+        print(f"{record_path(spec)}: test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']}")
+
+
+def _costs(options):
+    from .costs import write_costs
+
+    print(write_costs())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Names -> backbones and the square input size, in pixels, that the paper gives each.
+
+`models.build_model` is the caller; a new backbone is a new row of `BACKBONES`.
+"""
+
+from typing import NamedTuple
+
+import torchvision
+
+from .efficientnet import efficientnet
+from .errors import InputError, choose
+
+
+class Backbone(NamedTuple):
+    title: str  # as the paper writes it, with its misprints corrected
+    image_size: int
+    build: callable  # (name, num_classes) -> nn.Module
+
+
+def _torchvision(name, num_classes):
+    return getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
+
+
+def _densenet264(_, num_classes):
+    """DenseNet-264 of Huang et al., which torchvision lacks: Table 4's last row."""
+    return torchvision.models.DenseNet(32, (6, 12, 64, 48), num_classes=num_classes)
+
+
+BACKBONES = {
+    "alexnet": Backbone("AlexNet", 224, _torchvision),
+    "effb0": Backbone("EfficientNet-b0", 224, efficientnet),
+    "effb1": Backbone("EfficientNet-b1", 240, efficientnet),
+    "effb2": Backbone("EfficientNet-b2", 260, efficientnet),
+    "effb3": Backbone("EfficientNet-b3", 300, efficientnet),
+    "effb4": Backbone("EfficientNet-b4", 380, efficientnet),
+    "effb5": Backbone("EfficientNet-b5", 456, efficientnet),
+    "resnet18": Backbone("ResNet-18", 224, _torchvision),
+    "resnet34": Backbone("ResNet-34", 224, _torchvision),
+    "resnet50": Backbone("ResNet-50", 224, _torchvision),
+    "resnet101": Backbone("ResNet-101", 224, _torchvision),
+    "resnet152": Backbone("ResNet-152", 224, _torchvision),
+    "densenet121": Backbone("DenseNet-121", 224, _torchvision),
+    "densenet169": Backbone("DenseNet-169", 224, _torchvision),
+    "densenet201": Backbone("DenseNet-201", 224, _torchvision),
+    "densenet264": Backbone("DenseNet-264", 224, _densenet264),
+}
+TIMM = "timm/"  # any other backbone is timm/<any timm name>
+
+
+def check_backbone(name):
+    """Return `name` if it is one of the paper's backbones or timm/<name>, else raise InputError."""
+    if not str(name).startswith(TIMM):
+        return choose("backbone", name, [*BACKBONES, f"{TIMM}<name>"])
+    import timm  # half a second that the paper's own backbones do not need
+
+    if not timm.is_model(name.removeprefix(TIMM)):
+        raise InputError(f"Unknown backbone {name!r}: timm.list_models() lists the allowed names.")
+    return name
+
+
+def title(name):
+    """How the paper writes the backbone `name`; a timm name stays as it is."""
+    return BACKBONES[name].title if name in BACKBONES else name
+
+
+def input_size(name):
+    """Pixels of a side of the backbone's own input: the paper's, or timm's for timm/<name>."""
+    if name in BACKBONES:
+        return BACKBONES[name].image_size
+    import timm
+
+    return timm.get_pretrained_cfg(check_backbone(name).removeprefix(TIMM)).input_size[-1]
+
+
+def build_backbone(name, num_classes, image_size):
+    """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes)."""
+    if check_backbone(name) in BACKBONES:
+        return BACKBONES[name].build(name, num_classes)
+    import timm
+
+    name = name.removeprefix(TIMM)
+    fixed = timm.get_pretrained_cfg(name).fixed_input_size  # vision transformers and their kin
+    return timm.create_model(name, num_classes=num_classes, **({"img_size": image_size} if fixed else {}))

@@ -1,0 +1,116 @@
+"""The paper's three localization nets, each a table of rows to be read beside Tables 1 to 3.
+
+`transformer.SpatialTransformer` calls them; users reach them through `with_stn` and `build_model`.
+"""
+
+from collections import OrderedDict
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .errors import InputError, choose
+
+HIDDEN = 32  # width of the first of the two linear layers, paper section 3
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # theta of the identity map, row by row
+
+
+class Row(NamedTuple):
+    """One row of Tables 1 to 3. A "pool" is followed by ReLU, a "conv+bn" by batch norm and ReLU."""
+
+    kind: str
+    kernel: int
+    channels: int
+    stride: int = 1
+    padding: int = 0
+
+    def output_size(self, size):
+        """Pixels of a side after this row, from pixels of a side before it."""
+        return (size + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+STN = (  # Table 1: two wide convolutions
+    Row("conv", 7, 8),
+    Row("pool", 2, 8, stride=2),
+    Row("conv", 5, 10),
+    Row("pool", 2, 10, stride=2),
+)
+VSTN = (  # Table 2: the same receptive fields from stacked 3 x 3 convolutions
+    Row("conv", 3, 8),
+    Row("conv", 3, 8),
+    Row("conv", 3, 8),
+    Row("pool", 2, 8, stride=2),
+    Row("conv", 3, 10),
+    Row("conv", 3, 10),
+    Row("pool", 2, 10, stride=2),
+)
+LSTN = (  # Table 3: strides instead of pooling, 1 x 1 encoders (to 4) and decoders (to 8 or 10)
+    Row("conv+bn", 3, 4, stride=2, padding=1),
+    Row("conv+bn", 1, 8),
+    Row("conv+bn", 3, 8),
+    Row("conv+bn", 1, 4),
+    Row("conv+bn", 1, 8),
+    Row("conv+bn", 3, 8),
+    Row("conv+bn", 1, 4),
+    Row("conv+bn", 1, 8),
+    Row("conv+bn", 3, 8, stride=2, padding=1),
+    Row("conv+bn", 1, 4),
+    Row("conv+bn", 1, 8),
+    Row("conv+bn", 3, 8, padding=1),
+    Row("conv+bn", 1, 4),
+    Row("conv+bn", 1, 8),
+    Row("conv+bn", 3, 8),
+    Row("conv+bn", 1, 4),
+    Row("conv+bn", 1, 10),
+)
+LOCALIZATION_NETS = {"stn": STN, "vstn": VSTN, "lstn": LSTN}
+
+
+def feature_size(rows, image_size):
+    """Pixels of a side of the last feature map, or 0 if `image_size` (pixels of a side) is too small."""
+    size = image_size
+    for row in rows:
+        size = max(row.output_size(size), 0)
+    return size
+
+
+def minimum_size(variant):
+    """The smallest image side, in pixels, that the variant's localization net can take."""
+    return next(size for size in count(1) if feature_size(LOCALIZATION_NETS[variant], size))
+
+
+def localization_net(variant, image_size, in_channels=3):
+    """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
+
+    Takes (B, in_channels, image_size, image_size), returns theta as (B, 6), rows of the 2 x 3 affine
+    matrix one after the other (convention: `stn_paper.transformer`). The last layer starts with zero
+    weight and the identity as bias, so that an untrained net leaves the image as it is.
+
+    Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`.
+    Raises InputError for an unknown variant or an image too small for the rows.
+    """
+    rows = LOCALIZATION_NETS[choose("localization net", variant, LOCALIZATION_NETS)]
+    size = feature_size(rows, image_size)
+    if size < 1:
+        raise InputError(
+            f"Image size {image_size} is too small for the localization net {variant!r}: "
+            f"at least {minimum_size(variant)} pixels a side are needed."
+        )
+    inputs = (in_channels, *(row.channels for row in rows))
+    features = nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
+    head = nn.Sequential(
+        nn.Flatten(), nn.Linear(rows[-1].channels * size**2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 6)
+    )
+    with torch.no_grad():
+        head[-1].weight.zero_()
+        head[-1].bias.copy_(torch.tensor(IDENTITY))
+    return nn.Sequential(OrderedDict(features=features, head=head))
+
+
+def _layer(row, in_channels):
+    if row.kind == "pool":
+        return nn.Sequential(nn.MaxPool2d(row.kernel, row.stride), nn.ReLU())
+    conv = nn.Conv2d(in_channels, row.channels, row.kernel, row.stride, row.padding)
+    norm = [nn.BatchNorm2d(row.channels), nn.ReLU()] if row.kind == "conv+bn" else []
+    return nn.Sequential(conv, *norm)

@@ -1,0 +1,47 @@
+"""Names -> networks: `build_model` is the one way to make a network of the paper.
+
+`with_stn` puts one of the paper's transformers before any other image model.
+"""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from .backbones import build_backbone, input_size
+from .errors import choose
+from .localization import LOCALIZATION_NETS, localization_net
+from .transformer import SpatialTransformer
+
+ORIGINAL = "original"
+VARIANTS = {  # name: how the paper's tables head its columns
+    ORIGINAL: "Original",
+    "stn": "STN",
+    "vstn": "V-STN",
+    "lstn": "L-STN",
+}
+
+
+def with_stn(model, variant, image_size, in_channels=3):
+    """Put the transformer `variant` (stn, vstn or lstn) before `model`, any torchvision or timm network.
+
+    Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
+    parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
+    the identity; conventions of the map: `stn_paper.transformer`. Source: paper section 4.3.B.
+    Raises InputError for an unknown variant or an image too small for it.
+    """
+    choose("variant", variant, LOCALIZATION_NETS)
+    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels))
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
+
+
+def build_model(backbone, variant, num_classes, image_size=None):
+    """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained.
+
+    Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
+    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9).
+    Raises InputError for an unknown name or an image too small for the localization net.
+    """
+    choose("variant", variant, VARIANTS)
+    image_size = image_size or input_size(backbone)
+    model = build_backbone(backbone, num_classes, image_size)
+    return model if variant == ORIGINAL else with_stn(model, variant, image_size)

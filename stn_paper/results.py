@@ -1,0 +1,85 @@
+"""Run records: one JSON file a training run, written once, found again by the content of its spec.
+
+`training.run` writes them, `tables` reads them; results/README.md explains each field.
+"""
+
+import json
+import os
+from dataclasses import asdict
+
+from .errors import InputError
+from .paths import results_dir
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION
+
+SCHEMA = 1
+FIELDS = {  # field -> type; the schema that every record is checked against when read
+    "schema": int,
+    "spec": dict,
+    "data": dict,
+    "parameters": int,
+    "epochs": list,
+    "stopped": str,
+    "selected": dict,
+    "measured": dict,
+    "environment": dict,
+}
+EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
+SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
+
+
+def record_path(spec):
+    """The file of the spec's record, whether it exists or not."""
+    folder = results_dir() / (SMOKE if spec.protocol.name == "smoke" else spec.dataset)
+    return folder / f"{spec.name}.json"
+
+
+def find(spec):
+    """The spec's record as a dict, or None if this run has not been made."""
+    path = record_path(spec)
+    return read(path) if path.exists() else None
+
+
+def records():
+    """Every record under the results folder but those of the smoke protocol, sorted by file name."""
+    return [read(path) for path in sorted(results_dir().glob("*/*.json")) if path.parent.name != SMOKE]
+
+
+def read(path):
+    """Read and check one record; a damaged one raises InputError naming it."""
+    try:
+        record = json.loads(path.read_text())
+        wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
+        wrong += [f for epoch in record.get("epochs", []) for f in EPOCH_FIELDS if f not in epoch]
+        wrong = wrong or ([] if record["selected"] == select(record["epochs"]) else ["selected"])
+    except (json.JSONDecodeError, AttributeError, TypeError, KeyError, UnicodeDecodeError):
+        wrong = ["JSON"]
+    if wrong:
+        raise InputError(f"Record {path} is damaged ({wrong[0]}): restore it or delete it to run again.")
+    return record
+
+
+def write(spec, record):
+    """Write the record so that no reader ever sees half of it. Returns its path."""
+    path = record_path(spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = path.with_suffix(f".{os.getpid()}.part")
+    partial_file.write_text(json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n")
+    partial_file.replace(path)
+    return path
+
+
+def select(epochs):
+    """What each selection rule picks from a run's epochs (the first of equals).
+
+    `best-validation`: the epoch of highest validation accuracy. `best-of-five`: among the five epochs of
+    highest validation accuracy, that of highest test accuracy, as the paper's authors did; it is biased
+    upwards because the test images choose. Its validation accuracy is the run's highest, as the paper prints.
+    """
+    ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])
+    best = ranked[0]
+    top = max(ranked[:5], key=lambda e: e[1]["test_accuracy"])
+    highest = best[1]["validation_accuracy"]
+    return {
+        rule: {"epoch": epoch, "validation": highest, "test": row["test_accuracy"]}
+        for rule, (epoch, row) in {BEST_VALIDATION: best, BEST_OF_FIVE: top}.items()
+    }

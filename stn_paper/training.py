@@ -1,0 +1,246 @@
+"""The training loop: train, validate, stop early, checkpoint, resume, record. `run` is the entry.
+
+One run reads uint8 images from the cache, normalizes them on the device and writes one record.
+"""
+
+import math
+import platform
+import resource
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from . import datasets, results
+from .errors import InputError
+from .models import ORIGINAL, build_model
+from .paths import ROOT, cache_dir
+
+EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
+
+
+def check_device(device):
+    """torch.device of `device` ("auto" is CUDA where there is one); InputError if it cannot be used."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
+        raise InputError(message) from None
+    return torch.device(device)
+
+
+def run(spec, device="auto", data_dir=None):
+    """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
+
+    Raises InputError before any training for a wrong device or dataset folder, and during it when the
+    loss is no longer a number.
+    """
+    if (found := results.find(spec)) is not None:
+        return found
+    device = check_device(device)
+    data = datasets.load(spec.dataset, spec.image_size, data_dir)
+    chosen = spec.protocol
+    split = datasets.split(
+        spec.dataset, data.labels, chosen.split_seed, chosen.train_per_class, chosen.max_images
+    )
+    torch.manual_seed(spec.seed)
+    # the backbone draws its weights before the localization net: variants share them for a seed
+    model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
+    model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
+    torch.manual_seed(spec.seed)  # and they share the stream of dropout
+    state = _resume(spec, model, optimizer, device)
+    while not (stopped := stop_reason(state["epochs"], chosen)):
+        if state["epochs"]:
+            _save_checkpoint(spec, model, optimizer, state)
+        _one_epoch(spec, model, optimizer, data, split, device, state)
+    record = _record(spec, model, data, split, device, state, stopped)
+    results.write(spec, record)
+    _checkpoint(spec).unlink(missing_ok=True)
+    return results.find(spec)
+
+
+def stop_reason(epochs, protocol):
+    """Why training ends after these epochs: "budget", "early" or "" to go on (paper section 4.2, 4).
+
+    Early stopping as released: not before `min_epochs`, not if validation accuracy just rose, else when
+    each of the last `window` validation accuracies lies within `tolerance` points of their mean.
+    """
+    if len(epochs) >= protocol.max_epochs:
+        return "budget"
+    accuracies = [e["validation_accuracy"] for e in epochs]
+    if len(epochs) < max(protocol.min_epochs, protocol.window) or accuracies[-1] > accuracies[-2]:
+        return ""
+    last = np.array(accuracies[-protocol.window :])
+    return "early" if np.all(np.abs(last - last.mean()) <= protocol.tolerance) else ""
+
+
+def _one_epoch(spec, model, optimizer, data, split, device, state):
+    number, start = len(state["epochs"]) + 1, time.perf_counter()
+    order = np.random.RandomState([spec.seed, number]).permutation(split.train)
+    model.train()
+    total, seen = torch.zeros((), device=device), 0
+    for images, labels in _batches(data, order, spec.protocol.batch_size, device, f"epoch {number}"):
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(labels)
+        seen += len(labels)
+    train_loss = float(total) / seen
+    if not math.isfinite(train_loss):
+        raise InputError(
+            f"The training loss became {train_loss} in epoch {number} of {spec.name}: "
+            f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
+        )
+    train_seconds = time.perf_counter() - start
+    row = {"train_loss": round(train_loss, 6)}
+    for name in ("validation", "test"):
+        loss, accuracy = evaluate(model, _batches(data, getattr(split, name), EVALUATION_BATCH, device))
+        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(accuracy, 4)}
+    if spec.variant != ORIGINAL:
+        row["theta"] = theta_statistics(
+            model.transformer, _batches(data, split.validation, EVALUATION_BATCH, device)
+        )
+    state["epochs"].append(row)
+    state["train_seconds"] += train_seconds
+    state["seconds"] += time.perf_counter() - start
+    state["train_images"] += seen
+
+
+@torch.no_grad()
+def evaluate(model, batches):
+    """Mean cross-entropy and top-1 accuracy in percent of `model` over (images, labels) batches."""
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    for images, labels in batches:
+        logits = model(images)
+        loss += F.cross_entropy(logits, labels, reduction="sum").item()
+        correct += (logits.argmax(1) == labels).sum().item()
+        count += len(labels)
+    return loss / count, 100 * correct / count
+
+
+@torch.no_grad()
+def theta_statistics(transformer, batches):
+    """Mean and standard deviation over the images of each of theta's six numbers, row by row."""
+    transformer.eval()
+    theta = torch.cat([transformer.theta(images).flatten(1) for images, _ in batches])
+    statistics = {"mean": theta.mean(0), "std": theta.std(0)}
+    return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
+
+
+def _batches(data, indices, batch_size, device, progress=None):
+    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`."""
+    batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    bar = tqdm(batches, progress, leave=False, disable=None if progress else True)
+    for batch in bar:  # in a terminal only: quiet in notebooks
+        batch = torch.from_numpy(batch)
+        images = data.images[batch].to(device, memory_format=torch.channels_last)
+        yield normalize(images), data.labels[batch].to(device)
+
+
+def normalize(images):
+    """uint8 images to float in [-1, 1]: mean 0.5 and standard deviation 0.5 of the range [0, 1]."""
+    return images.float().div_(127.5).sub_(1)
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def _checkpoint(spec):
+    return cache_dir() / "checkpoints" / f"{spec.name}.pt"
+
+
+def _save_checkpoint(spec, model, optimizer, state):
+    path = _checkpoint(spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = path.with_suffix(".part")
+    rng = {"cpu": torch.get_rng_state()}
+    if next(model.parameters()).is_cuda:
+        rng["cuda"] = torch.cuda.get_rng_state()
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state},
+        partial_file,
+    )
+    partial_file.replace(path)
+
+
+def _resume(spec, model, optimizer, device):
+    """The state to start from: the checkpoint's, or an empty one."""
+    path = _checkpoint(spec)
+    if not path.exists():
+        return {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    torch.set_rng_state(saved["rng"]["cpu"])
+    if device.type == "cuda" and "cuda" in saved["rng"]:
+        torch.cuda.set_rng_state(saved["rng"]["cuda"])
+    saved["state"]["resumed"] += 1
+    return saved["state"]
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def _record(spec, model, data, split, device, state, stopped):
+    return {
+        "data": {
+            "fingerprint": data.fingerprint,
+            "classes": len(data.classes),
+            "image_size": spec.image_size,
+            **{name: len(indices) for name, indices in split._asdict().items()},
+        },
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "epochs": state["epochs"],
+        "stopped": stopped,
+        "selected": results.select(state["epochs"]),
+        "measured": {
+            "seconds": round(state["seconds"], 1),
+            "train_images_per_second": round(state["train_images"] / state["train_seconds"], 1),
+            "peak_memory_mib": _peak_memory(device),
+            "resumed": state["resumed"],
+        },
+        "environment": {
+            "device": _device_name(device),
+            "threads": torch.get_num_threads(),
+            "commit": _commit(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+        },
+    }
+
+
+def _peak_memory(device):
+    """MiB: on CUDA what torch allocated at most, on a CPU the process's largest resident size."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
+def _device_name(device):
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1] for line in lines if line.startswith("model name")]
+        return f"{names[0].strip()}, {len(names)} cores"
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def _commit():
+    """The repository's commit, with "+changes" if the package differs from it; "" outside of git."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
