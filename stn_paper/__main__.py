@@ -1,9 +1,11 @@
-"""`python -m stn_paper <command>`: train runs and write the cost table outside of a notebook."""
+"""`python -m stn_paper <command>`: train runs, write the cost table and the README's table."""
 
 import argparse
 import sys
 
 from .errors import InputError
+
+README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
 def main(arguments=None):
@@ -23,6 +25,9 @@ def main(arguments=None):
 
     write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
     write.set_defaults(call=_costs)
+
+    readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
+    readme.set_defaults(call=_readme)
 
     options = parser.parse_args(arguments)
     try:
@@ -52,6 +57,15 @@ def _costs(options):
     from .costs import write_costs
 
     print(write_costs())
+
+
+def _readme(options):
+    from .paths import ROOT
+    from .tables import as_markdown, findings
+
+    path = ROOT / "README.md"
+    before, _, after = path.read_text().split(README_MARK)
+    path.write_text(README_MARK.join([before, f"\n{as_markdown(findings())}\n", after]))
 
 
 if __name__ == "__main__":

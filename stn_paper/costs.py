@@ -8,12 +8,21 @@ pooling, the grid or the sampling. What the paper calls FLOPS are therefore most
 """
 
 from copy import deepcopy
+from functools import cache
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+
+from .backbones import input_size
+from .localization import localization_net
+from .models import ORIGINAL, build_model
+from .paper import CLASSES, LOCALIZATION_TABLES, table
+from .paths import results_dir
+from .transformer import SpatialTransformer
 
 
 class Cost(NamedTuple):
@@ -52,3 +61,68 @@ def _count_linear(module, inputs, output):
 
 
 RULES = {_ConvNd: _count_conv, _BatchNorm: _count_norm, nn.Linear: _count_linear}
+
+
+# --- results/costs.csv --------------------------------------------------------------------------
+
+
+def costs_path():
+    """The file that holds every cost of Tables 1 to 5, 7 and 9."""
+    return results_dir() / "costs.csv"
+
+
+def write_costs():
+    """Measure all that the paper's cost tables print and write it as CSV; returns the path."""
+    rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
+    columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops"]
+    table = pd.DataFrame(rows, columns=columns)
+    path = costs_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    return path
+
+
+@cache
+def read_costs(number):
+    """Our rows of the paper's cost table `number`."""
+    table = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
+    return table[table["table"] == number].reset_index(drop=True)
+
+
+def _layer_costs():
+    """Tables 1 to 3: every layer of the three localization nets at 224 pixels."""
+    for number, variant in LOCALIZATION_TABLES.items():
+        with torch.device("meta"):
+            x = torch.zeros(1, 3, 224, 224)
+            layers = localization_net(variant, 224).features
+        for i, layer in enumerate(layers, 1):
+            cost = _layer_cost(layer, x.shape)
+            x = layer(x)
+            _, channels, height, width = x.shape
+            yield number, i, variant, 224, f"{height} x {width} x {channels}", *cost
+
+
+def _layer_cost(layer, shape):
+    has_parameters = any(True for _ in layer.parameters())
+    return measure(layer, shape[-1], shape[1]) if has_parameters else Cost(0, 0.0)
+
+
+def _model_costs():
+    """Tables 4, 5 and 7: whole networks at the paper's input sizes."""
+    for number, classes in CLASSES.items():
+        printed = table(number)
+        for row in printed.itertuples():
+            variant = getattr(row, "variant", ORIGINAL)
+            size = input_size(row.backbone)
+            with torch.device("meta"):
+                model = build_model(row.backbone, variant, classes, size)
+            yield number, row.backbone, variant, size, "", *measure(model, size)
+
+
+def _transformer_costs():
+    """Table 9: the transformers alone."""
+    for row in table(9).itertuples():
+        size = input_size(row.backbone)
+        with torch.device("meta"):
+            model = SpatialTransformer(localization_net(row.variant, size))
+        yield 9, row.backbone, row.variant, size, "", *measure(model, size)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from .errors import InputError
 from .paths import results_dir
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, preset
 
 SCHEMA = 1
 FIELDS = {  # field -> type; the schema that every record is checked against when read
@@ -39,9 +39,15 @@ def find(spec):
     return read(path) if path.exists() else None
 
 
-def records():
-    """Every record under the results folder but those of the smoke protocol, sorted by file name."""
-    return [read(path) for path in sorted(results_dir().glob("*/*.json")) if path.parent.name != SMOKE]
+def records(dataset, protocol):
+    """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
+    folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
+    found = [read(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
+    return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
+
+
+def _preset(dataset, protocol, record):
+    return asdict(preset(protocol, dataset, record["spec"]["variant"]))
 
 
 def read(path):

@@ -1,0 +1,121 @@
+"""The figures of the tables' pages, each one function from numbers to a matplotlib Figure.
+
+Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `figures`.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+
+from . import costs, tables
+from .backbones import title
+from .localization import LOCALIZATION_NETS, localization_net
+from .models import VARIANTS
+from .paper import COSTS_OF, table
+
+_palette = sns.color_palette("colorblind")
+COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
+MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
+
+
+def style():
+    """Set the look of every figure and table; the first code cell of a notebook calls it."""
+    pd.set_option("display.max_colwidth", None)  # whole sentences in table cells
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
+
+
+def cost_against_size(sizes=range(32, 481, 16)):
+    """GFLOPS and parameters of the three localization nets against the side of the input in pixels."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    for variant in LOCALIZATION_NETS:
+        measured = []
+        for size in sizes:
+            with torch.device("meta"):
+                net = localization_net(variant, size)
+            measured.append(costs.measure(net, size))
+        for axis, values in zip(axes, zip(*((m.gflops, m.parameters / 1e6) for m in measured))):
+            axis.plot(sizes, values, color=COLORS[variant], label=VARIANTS[variant])
+    for axis, label in zip(axes, ("GFLOPS (the paper's counting)", "parameters (millions)")):
+        axis.set(xlabel="side of the input (pixels)", ylabel=label, ylim=(0, None))
+    axes[0].legend()
+    return figure
+
+
+def accuracy_against_cost(number):
+    """The paper's own test accuracies (Table 6 or 8) against the GFLOPS that it prints (b0: EfficientNet-b0)."""
+    printed = table(number).merge(table(COSTS_OF[number]), on=["model", "variant"])
+    figure, axis = plt.subplots(figsize=(8, 4.6))
+    for model, rows in printed.groupby("model", sort=False):
+        x, y = rows["gflops"].astype(float), rows["test"].astype(float)
+        axis.plot(x, y, color="0.8", zorder=1)
+        short = model.removeprefix("EfficientNet-")
+        place, shift = (y.min(), -18) if model.startswith("ResNet") else (y.max(), 8)  # keeps them apart
+        axis.annotate(short, (x.mean(), place), (0, shift), textcoords="offset points", ha="center", size=10)
+    for variant, rows in printed.groupby("variant", sort=False):
+        axis.scatter(
+            rows["gflops"].astype(float),
+            rows["test"].astype(float),
+            color=COLORS[variant],
+            marker=MARKERS[variant],
+            label=VARIANTS[variant],
+            zorder=2,
+        )
+    axis.set(xlabel="GFLOPS as the paper prints them (logarithmic)", ylabel="test accuracy, paper (%)")
+    axis.set(xscale="log")
+    axis.set_xticks([2, 5, 10, 20, 40], ["2", "5", "10", "20", "40"])
+    axis.minorticks_off()
+    axis.margins(0.08, 0.12)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def accuracy_bars(dataset, protocol):
+    """Our test accuracies: a group of bars a backbone, a dot a seed, whiskers the 95 % interval."""
+    ours = tables.runs(dataset, protocol)
+    backbones = list(ours["backbone"].unique())
+    figure, axis = plt.subplots(figsize=(8, 4))
+    for offset, variant in enumerate(VARIANTS):
+        for place, backbone in enumerate(backbones):
+            values = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]["test"]
+            if len(values):
+                x = place + 0.2 * (offset - 1.5)
+                label = VARIANTS[variant] if place == 0 else None
+                axis.bar(x, values.mean(), 0.18, color=COLORS[variant], alpha=0.75, label=label)
+                axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
+                axis.plot([x] * len(values), values, ".", color="black", markersize=5)
+    axis.set_xticks(range(len(backbones)), [title(b) for b in backbones])
+    axis.set(ylabel="test accuracy (%)")
+    axis.grid(axis="x", visible=False)
+    if backbones:
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    else:
+        axis.set_title(tables.MISSING)
+    return figure
+
+
+def learning_curves(dataset, protocol, quantity="validation_accuracy"):
+    """A panel a backbone: `quantity` (a field of a record's epochs) against the epoch, a line a run."""
+    ours = tables.runs(dataset, protocol)
+    backbones = list(ours["backbone"].unique())
+    panels = max(len(backbones), 1)
+    figure, axes = plt.subplots(1, panels, figsize=(9, 3.8), sharey=True, squeeze=False)
+    for axis, backbone in zip(axes[0], backbones):
+        for variant in VARIANTS:
+            mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
+            curves = [[e[quantity] for e in record["epochs"]] for record in mine["record"]]
+            for curve in curves if len(curves) > 1 else []:
+                axis.plot(range(1, len(curve) + 1), curve, color=COLORS[variant], alpha=0.3, linewidth=1)
+            if curves:
+                mean = np.mean([c[: min(map(len, curves))] for c in curves], axis=0)
+                axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant], label=VARIANTS[variant])
+        axis.set(title=title(backbone), xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel(quantity.replace("_", " ") + " (%)" * quantity.endswith("accuracy"))
+    if backbones:
+        axes[0, -1].legend(loc="lower right")
+    else:
+        axes[0, 0].set_title(tables.MISSING)
+    return figure

@@ -1,0 +1,39 @@
+"""The book: it builds without a warning, every page is there, and every link inside it resolves."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from stn_paper.paper import TABLES
+from stn_paper.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("book")
+    jb = Path(sys.executable).parent / "jb"
+    command = [jb, "build", "book", "--path-output", out, "--warningiserror", "--keep-going"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return out / "_build/html"
+
+
+def test_every_table_and_figure_has_a_page(built):
+    pages = {page.stem for page in (built / "notebooks").glob("*.html")}
+    assert {f"table{n}" for n in TABLES} | {"figure1", "figure2", "protocol", "index"} <= pages
+
+
+def test_links_inside_the_book_resolve(built):
+    for page in [*built.glob("*.html"), *built.glob("notebooks/*.html")]:
+        for link in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text()):
+            if not re.match(r"[a-z]+:|//", link):
+                assert (page.parent / unquote(link)).exists(), (page.name, link)
+
+
+def test_pages_show_outputs(built):
+    assert "104 of 104 parameter counts" in (built / "notebooks/index.html").read_text()
+    assert "14,163,937" in (built / "notebooks/table5.html").read_text()

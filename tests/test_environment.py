@@ -1,0 +1,48 @@
+"""The three files that say what to install agree, and the README's commands are the Makefile's."""
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from stn_paper.paths import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+
+
+def declared():
+    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=lambda r: r.name)
+def test_the_lock_pins_every_dependency_within_its_range(requirement):
+    pins = [r for r in LOCK if canonicalize_name(r.name) == canonicalize_name(requirement.name)]
+    assert pins
+    for pin in pins:
+        version = str(pin.specifier).removeprefix("==")
+        assert requirement.specifier.contains(version), (requirement, version)
+
+
+def test_the_lock_pins_exactly():
+    assert all(re.fullmatch(r"==[^,*]+", str(r.specifier)) for r in LOCK)
+
+
+def test_conda_installs_the_lock_and_nothing_else_through_pip():
+    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    pip = lines[lines.index("- pip:") + 1 :]
+    assert pip == ["- -r requirements.lock", "- -e ."]
+
+
+def test_conda_takes_an_allowed_python():
+    python = re.search(r"python=([\d.]+)", (ROOT / "environment.yml").read_text())[1]
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+
+
+@pytest.mark.parametrize("target", ["book", "test"])
+def test_the_readmes_make_targets_exist(target):
+    assert f"make {target}" in (ROOT / "README.md").read_text()
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -1,0 +1,183 @@
+"""The tables of the book: every printed cost is met, and accuracies come from records alone."""
+
+import json
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+
+from stn_paper import costs, plots, results, tables
+from stn_paper.paper import TABLES, layers, table
+from stn_paper.paths import ROOT
+from stn_paper.protocol import RunSpec, preset
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """Read the repository's own results."""
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
+    costs.read_costs.cache_clear()
+    yield
+    costs.read_costs.cache_clear()
+
+
+def write_run(variant, seed, test, backbone="resnet18", protocol="reduced", epochs=None):
+    """Store a made-up record of 20 epochs whose best validation epoch has the test accuracy `test`."""
+    spec = RunSpec("caltech101", backbone, variant, protocol, seed)
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
+    filled = {key: {} for key in ("data", "measured", "environment")}
+    record = filled | {"parameters": 1, "epochs": epochs, "stopped": "budget"}
+    return results.write(spec, record | {"selected": results.select(epochs)})
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_layer_costs_are_the_papers(committed, number):
+    ours = costs.read_costs(number)
+    expected = layers(number)
+    assert list(ours["parameters"]) == [r.parameters + r.norm_parameters for r in expected]
+    assert list(ours["output"]) == [f"{r.height} x {r.width} x {r.channels}" for r in expected]
+
+
+@pytest.mark.parametrize("number", [4, 5, 7, 9])
+def test_every_printed_cost_is_met(committed, number):
+    cells = tables.compare_costs(number)
+    assert len(cells) == len(table(number))
+    assert cells["exact"].all(), cells[~cells["exact"]]
+    assert cells["close"].all(), cells[~cells["close"]]
+
+
+def test_costs_file_is_what_the_command_writes(monkeypatch, tmp_path):
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
+    written = costs.write_costs().read_text()
+    assert written == (ROOT / "results/costs.csv").read_text(), "run: python -m stn_paper costs"
+
+
+def test_costs_rows_are_in_the_papers_order(committed):
+    for number in (4, 5, 7, 9):
+        assert list(costs.read_costs(number)["row"]) == list(table(number)["backbone"])
+
+
+def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
+    wrong = costs.read_costs(5).copy()
+    wrong.loc[0, "parameters"] += 1
+    wrong.loc[1, "gflops"] += 0.002
+    monkeypatch.setattr(tables, "read_costs", lambda number: wrong)
+    assert tables.compare_costs(5)["exact"].sum() == 27
+    assert tables.cost_verdict(5).startswith("27 of 28 parameter counts")
+    assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
+
+
+def test_without_records_every_cell_says_so():
+    ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
+    assert (ours == "not yet run").all(axis=None)
+    assert tables.accuracy("caltech101", "reduced").empty
+    assert tables.accuracy_verdict("caltech101", "reduced").endswith("not yet run.")
+    assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
+
+
+def test_the_papers_table_takes_no_reduced_run():
+    write_run("original", 0, 40.0, backbone="resnet50")
+    ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
+    assert (ours == "not yet run").all(axis=None)
+    assert tables.accuracy("caltech101", "reduced").loc["ResNet-50", "Original"] == "40.00 (n=1)"
+
+
+def test_a_run_with_other_settings_is_not_shown_under_the_protocols_name():
+    path = write_run("original", 0, 40.0)
+    record = json.loads(path.read_text())
+    record["spec"]["protocol"]["max_epochs"] = 21
+    path.write_text(json.dumps(record))
+    assert tables.accuracy("caltech101", "reduced").empty
+
+
+def test_mean_and_interval_over_seeds():
+    for seed, test in enumerate((40.0, 42.0, 44.0)):
+        write_run("original", seed, test)
+    # Student's t with 2 degrees of freedom: 4.3027 * 2 / sqrt(3)
+    assert tables.accuracy("caltech101", "reduced").loc["ResNet-18", "Original"] == "42.00 ± 4.97 (n=3)"
+
+
+def test_gains_are_paired_by_seed():
+    for seed, test in enumerate((40.0, 50.0)):
+        write_run("original", seed, test)
+        write_run("lstn", seed, test + 2 + seed)
+    write_run("lstn", 7, 99.0)  # no original of this seed: not a pair
+    gains = tables.gains("caltech101", "reduced")
+    assert gains[["mean", "seeds"]].to_numpy().tolist() == [[2.5, 2]]
+    assert "+2.50 points (95 % interval -3.85 to +8.85, 2 seeds: no difference shown)" in (
+        tables.accuracy_verdict("caltech101", "reduced")
+    )
+
+
+@pytest.mark.parametrize("sign, word", [(1, "better"), (-1, "worse")])
+def test_a_verdict_follows_its_interval(sign, word):
+    for seed in range(3):
+        write_run("original", seed, 50.0)
+        write_run("stn", seed, 50.0 + sign * (3 + 0.1 * seed))
+    assert f"3 seeds: {word})" in tables.accuracy_verdict("caltech101", "reduced")
+
+
+def test_selection_bias_is_the_difference_of_the_two_rules():
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in [(60, 40), (59, 43), (1, 99)]]
+    epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
+    write_run("original", 0, None, epochs=epochs)
+    assert tables.selection_bias("caltech101", "reduced")["Difference"].tolist() == ["+3.00"]
+    assert "3.00 points on average" in tables.selection_verdict("caltech101", "reduced")
+
+
+def test_committed_records_are_named_by_their_settings(committed):
+    paths = sorted((ROOT / "results").glob("*/*_seed*.json"))
+    assert paths
+    for path in paths:
+        spec = results.read(path)["spec"]
+        if spec["protocol"]["name"] != "smoke":
+            named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"])
+            assert asdict(named) == spec["protocol"]
+            again = RunSpec(spec["dataset"], spec["backbone"], spec["variant"], named, spec["seed"])
+            assert results.record_path(again) == path
+
+
+def test_protocols_table_shows_the_settings():
+    view = tables.protocols("caltech101")
+    assert view.loc["Epochs at most", "paper"] == "200 / 280 / 350 / 400"
+    assert view.loc["Image size", "reduced"] == 64
+    assert view.loc["Selection", "paper"] == "best-of-five"
+
+
+def test_findings_fit_a_markdown_table(committed):
+    lines = tables.as_markdown(tables.findings()).splitlines()
+    assert {line.count("|") for line in lines} == {4}
+    assert len(lines) == len(tables.findings()) + 2
+
+
+def test_readme_shows_the_current_findings(committed):
+    assert tables.as_markdown(tables.findings()) in (ROOT / "README.md").read_text(), (
+        "run: python -m stn_paper readme"
+    )
+
+
+def test_every_table_of_the_paper_has_its_csv():
+    for number in TABLES:
+        assert isinstance(table(number), pd.DataFrame) and len(table(number))
+
+
+def test_figures_show_what_there_is(committed):
+    figure = plots.accuracy_against_cost(6)
+    points = sum(len(c.get_offsets()) for c in figure.axes[0].collections)
+    assert points == len(table(6))
+    small = plots.cost_against_size([32, 64]).axes[0]
+    stn, _, lstn = (line.get_ydata()[-1] for line in small.lines)
+    assert lstn < stn
+
+
+def test_figures_without_records_say_so():
+    for draw in (plots.accuracy_bars, plots.learning_curves):
+        assert draw("caltech101", "reduced").axes[0].get_title() == "not yet run"
+
+
+def test_learning_curves_draw_each_seed_and_the_mean():
+    for seed in range(2):
+        write_run("original", seed, 40.0)
+    assert len(plots.learning_curves("caltech101", "reduced").axes[0].lines) == 3
