@@ -60,8 +60,8 @@ def _costs(options):
 
 
 def _readme(options):
+    from .overview import as_markdown, findings
     from .paths import ROOT
-    from .tables import as_markdown, findings
 
     path = ROOT / "README.md"
     before, _, after = path.read_text().split(README_MARK)

@@ -1,11 +1,15 @@
-"""Where everything lies; no other module knows a folder's place.
+"""Where everything lies, and the one way to write there; no other module knows a folder's place.
 
 Each folder can be moved by an environment variable, so that an installed package writes where its user
 wants and a test writes nowhere else.
 """
 
 import os
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .errors import InputError
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
@@ -25,3 +29,32 @@ def results_dir():
 def cache_dir():
     """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete."""
     return Path(os.environ.get("STN_PAPER_CACHE") or ROOT / "cache")
+
+
+@contextmanager
+def replacing(path):
+    """Give a partial file to write to; it takes `path`'s place at once when the block ends well.
+
+    No reader ever sees half a file, and a killed process leaves the old one. Raises InputError where the
+    folder cannot be written or the disk is full; `path` then stays as it was.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be written: {reason}; what was there before is intact.") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def check_writable(folder):
+    """Raise InputError now, rather than after hours of training, if nothing can be written to `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"Folder {folder} cannot be written: {error.strerror or error}.") from None

@@ -4,11 +4,10 @@
 """
 
 import json
-import os
 from dataclasses import asdict
 
 from .errors import InputError
-from .paths import results_dir
+from .paths import replacing, results_dir
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, preset
 
 SCHEMA = 1
@@ -67,10 +66,9 @@ def read(path):
 def write(spec, record):
     """Write the record so that no reader ever sees half of it. Returns its path."""
     path = record_path(spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(f".{os.getpid()}.part")
-    partial_file.write_text(json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n")
-    partial_file.replace(path)
+    content = json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(content)
     return path
 
 

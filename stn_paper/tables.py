@@ -3,6 +3,8 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
+import math
+
 import pandas as pd
 from scipy import stats
 
@@ -12,9 +14,10 @@ from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import ORIGINAL, VARIANTS
 from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, table
-from .protocol import COMPARABLE, PROTOCOLS, preset
+from .protocol import PROTOCOLS
 
 MISSING = "not yet run"
+LEARNED = 0.8  # of the logarithm of the number of classes; see `hardly_learned`
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
 
@@ -81,10 +84,6 @@ def costs(number, quantity):
     return _named(pd.DataFrame(view), number)
 
 
-def _numbered(rows, columns):
-    return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
-
-
 def _named(view, number):
     """Name each row as printed, with the right name behind where the paper misprints it."""
     names = {m: corrected(number, m) for m in view.index}
@@ -124,14 +123,14 @@ def misprints(number):
 
 def transformer_verdict():
     """Table 9's two claims about L-STN, in one sentence computed from our costs."""
-    ratio, extra = _lstn_against_stn()
+    ratio, extra = lstn_against_stn()
     return (
         f"L-STN costs {ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS (the paper: “almost one third”) "
         f"and has {extra.min():,} to {extra.max():,} parameters more (“slightly more”)."
     )
 
 
-def _lstn_against_stn():
+def lstn_against_stn():
     """L-STN's GFLOPS as a share of STN's, and its parameters less STN's; one value a backbone."""
     cost = read_costs(9).pivot(index="row", columns="variant")
     ratio = cost["gflops", "lstn"] / cost["gflops", "stn"]
@@ -212,54 +211,74 @@ def _cell(ours, backbone, variant, split):
 def gains(dataset, protocol):
     """Test accuracy of each variant minus the original's, in points, paired by seed; a row a pair of them.
 
-    Columns: backbone, variant, mean, half (of the 95 % interval, None for one seed), seeds.
+    Columns: backbone, variant, mean, half (of the 95 % interval, NaN for one seed), seeds. Backbones that
+    have hardly learned are left out, as nothing follows from them (see `hardly_learned`).
     """
-    ours = runs(dataset, protocol)
+    ours, slow = runs(dataset, protocol), hardly_learned(dataset, protocol)
     cells = ours.pivot_table(index=["backbone", "seed"], columns="variant", values="test")
     rows = []
-    for backbone in [b for b in BACKBONES if b in set(ours["backbone"])]:
-        for variant in [v for v in VARIANTS if v != ORIGINAL and v in cells]:
-            if ORIGINAL in cells:
-                paired = (cells[variant] - cells[ORIGINAL]).loc[backbone].dropna()
-                if len(paired):
-                    rows.append([backbone, variant, paired.mean(), interval(paired), len(paired)])
+    for backbone in [b for b in BACKBONES if b in set(ours["backbone"]) - set(slow)]:
+        for variant in [v for v in VARIANTS if {v, ORIGINAL} <= set(cells) and v != ORIGINAL]:
+            paired = (cells[variant] - cells[ORIGINAL]).loc[backbone].dropna()
+            if len(paired):
+                rows.append([backbone, variant, paired.mean(), interval(paired), len(paired)])
     return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds"])
+
+
+def hardly_learned(dataset, protocol):
+    """Backbones whose original network ends near guessing: {name: mean final training loss in nats}.
+
+    Guessing gives the logarithm of the number of classes; above LEARNED of it, a network has not begun.
+    """
+    ours = runs(dataset, protocol)
+    found = {}
+    for backbone, mine in ours[ours["variant"] == ORIGINAL].groupby("backbone"):
+        last = [record["epochs"][-1]["train_loss"] for record in mine["record"]]
+        guessing = math.log(mine["record"].iloc[0]["data"]["classes"])
+        if sum(last) / len(last) > LEARNED * guessing:
+            found[backbone] = sum(last) / len(last)
+    return found
 
 
 def accuracy_verdict(dataset, protocol):
     """What our runs say of the transformers, in plain sentences computed from the records."""
     if protocol == "smoke":
         return "Everything runs. Nothing follows from a smoke run's accuracies."
-    found = gains(dataset, protocol)
-    if found.empty:
+    if runs(dataset, protocol).empty:
         return f"At the protocol `{protocol}`: {MISSING}."
-    sentences = []
-    for row in found.itertuples():
-        text = f"{title(row.backbone)} with {VARIANTS[row.variant]}: {row.mean:+.2f} points"
-        if row.half is None or pd.isna(row.half):
-            text += " (one seed, so no interval)"
-        else:
-            low, high = row.mean - row.half, row.mean + row.half
-            word = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
-            text += f" (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds: {word})"
-        sentences.append(f"- {text}")
+    sentences = [
+        f"{title(row.backbone)} with {VARIANTS[row.variant]}: {row.mean:+.2f} points{_judged(row)}"
+        for row in gains(dataset, protocol).itertuples()
+    ]
+    sentences += [
+        f"{title(b)} has hardly learned: the training loss of the original network ends at {loss:.2f}, and "
+        f"guessing gives {math.log(DATASETS_BY_NAME[dataset].num_classes):.2f}. Nothing follows from it."
+        for b, loss in hardly_learned(dataset, protocol).items()
+    ]
     heading = f"Test accuracy against the original network, protocol `{protocol}` ({PROTOCOLS[protocol]}):"
-    return "\n".join([heading, "", *sentences])
+    return "\n".join([heading, "", *(f"- {s}" for s in sentences)])
+
+
+def _judged(row):
+    """The interval of a row of `gains` and what it shows."""
+    if pd.isna(row.half):
+        return " (one seed, so no interval)"
+    low, high = row.mean - row.half, row.mean + row.half
+    word = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+    return f" (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds: {word})"
 
 
 def tsrd():
-    """Table 4's accuracies (percent) under their right headings, beside ours."""
-    printed = table(4)
+    """Table 4's accuracies (percent) under their right headings, validation beside ours."""
+    printed, ours = table(4), runs(DATASETS[4], "paper")
     view = {
         ("Training accuracy", "paper"): list(printed["training"]),
-        ("Training accuracy", "ours"): MISSING,
         ("Validation accuracy", "paper"): list(printed["validation"]),
-        ("Validation accuracy", "ours"): MISSING,
+        ("Validation accuracy", "ours"): [
+            _cell(ours, b, ORIGINAL, "validation") for b in printed["backbone"]
+        ],
     }
     return _named(pd.DataFrame(view, index=printed["model"]), 4)
-
-
-# --- the protocols ------------------------------------------------------------------------------
 
 
 def best_protocol(dataset, protocols):
@@ -271,128 +290,3 @@ def protocol_heading(dataset, protocol):
     """What stands above a table of runs, as Markdown."""
     heading = f"**{DATASETS_BY_NAME[dataset].title}, protocol `{protocol}`**: {PROTOCOLS[protocol]}."
     return heading if results.records(dataset, protocol) else f"{heading} *{MISSING.capitalize()}.*"
-
-
-def protocols(dataset):
-    """The settings of every named protocol, a column each; epochs are original / STN / V-STN / L-STN."""
-    columns = {}
-    for name, meaning in PROTOCOLS.items():
-        presets = [preset(name, dataset, variant) for variant in VARIANTS]
-        first = presets[0]
-        columns[name] = {
-            "What it is": meaning,
-            "Image size": first.image_size or "own",
-            "Batch": first.batch_size,
-            "Learning rate": first.learning_rate,
-            "Epochs at most": _joined(p.max_epochs for p in presets),
-            "Early stop not before": _joined(p.min_epochs for p in presets),
-            "Training images a class": first.train_per_class or "all",
-            "Images a split": first.max_images or "all",
-            "Selection": first.selection,
-        }
-    return pd.DataFrame(columns)
-
-
-def _joined(values):
-    """Each value once if they are all the same, else all of them with strokes between."""
-    values = list(values)
-    return " / ".join(map(str, values if len(set(values)) > 1 else values[:1]))
-
-
-def splits():
-    """Number of images of each dataset's splits."""
-    rows = {d.title: d.splits for d in DATASETS_BY_NAME.values()}
-    return pd.DataFrame(rows).T.map("{:,}".format)
-
-
-def selection_bias(dataset, protocol):
-    """Test accuracy by both selection rules and their difference in points, a row a backbone and variant."""
-    ours = runs(dataset, protocol)
-    rows = []
-    for (backbone, variant), mine in ours.groupby(["backbone", "variant"], sort=False):
-        at_best = [r["selected"]["best-validation"]["test"] for r in mine["record"]]
-        bias = sum(mine["best_of_five"] - at_best) / len(mine)
-        names = (title(backbone), VARIANTS[variant])
-        rows.append([*names, mean_text(at_best), mean_text(mine["best_of_five"]), f"{bias:+.2f}"])
-    columns = ["Backbone", "Variant", "best-validation", "best-of-five", "Difference"]
-    order = {heading: i for i, heading in enumerate(VARIANTS.values())}
-    rows.sort(key=lambda row: (row[0], order[row[1]]))
-    return _numbered(rows, columns)
-
-
-def selection_verdict(dataset, protocol):
-    """How much the paper's selection rule adds, over all runs of the protocol, in one sentence."""
-    found = runs(dataset, protocol)
-    if found.empty:
-        return f"At the protocol `{protocol}`: {MISSING}."
-    bias = [
-        r["selected"]["best-of-five"]["test"] - r["selected"]["best-validation"]["test"]
-        for r in found["record"]
-    ]
-    return (
-        f"In {len(bias)} runs at the protocol `{protocol}`, choosing by the test set adds "
-        f"{sum(bias) / len(bias):.2f} points on average and {max(bias):.2f} at most to the same training."
-    )
-
-
-# --- the front page -----------------------------------------------------------------------------
-
-
-def findings():
-    """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
-    cells = pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
-    ratio, extra = _lstn_against_stn()
-    rows = [
-        (
-            "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
-            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
-            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
-            "Tables 4, 5, 7, 9",
-        ),
-        (
-            "L-STN costs “almost one third” of STN's FLOPS with “slightly more parameters”",
-            f"{ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS; {extra.max()} parameters more",
-            "Table 9",
-        ),
-        *(
-            (claim, _reduced_gain(variants), "Table 6")
-            for claim, variants in {
-                "“No single model performs worse after adding the spatial transformer network”": ["stn"],
-                "“L-STN leads in both validation and test accuracy”": ["lstn"],
-            }.items()
-        ),
-    ]
-    return _numbered(rows, ["The paper", "Found here", "Page"])
-
-
-def _reduced_gain(variants):
-    found = gains("caltech101", "reduced")
-    mine = found[found["variant"].isin(variants)]
-    text = "; ".join(
-        f"{title(r.backbone)} {r.mean:+.2f}"
-        + ("" if pd.isna(r.half) else f" ± {r.half:.2f}")
-        + f" (n={r.seeds})"
-        for r in mine.itertuples()
-    )
-    at = "test accuracy against the original, in points, at the reduced protocol only"
-    return f"{text}: {at}; at the paper's own, {MISSING}" if text else MISSING
-
-
-def missing_verdict():
-    """Which cells of Tables 4, 6 and 8 have no run at the paper's protocol yet, and what there is instead."""
-    sentences = []
-    for number, dataset in DATASETS.items():
-        total = len(table(number))
-        done = {p: len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in COMPARABLE}
-        others = ", ".join(f"{n} networks at `{p}`" for p, n in done.items() if n and p != "paper")
-        sentences.append(
-            f"- Table {number}: {done['paper']} of {total} networks trained at the paper's protocol"
-            + (f"; {others}." if others else ".")
-        )
-    return "\n".join(sentences)
-
-
-def as_markdown(view):
-    """A table of strings as a Markdown table, without its index."""
-    rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

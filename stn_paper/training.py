@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from tqdm import tqdm
 
 from . import datasets, results
 from .errors import InputError
 from .models import ORIGINAL, build_model
-from .paths import ROOT, cache_dir
+from .paths import ROOT, cache_dir, check_writable, replacing
 
 EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
 
@@ -40,12 +41,20 @@ def check_device(device):
 def run(spec, device="auto", data_dir=None):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
-    Raises InputError before any training for a wrong device or dataset folder, and during it when the
-    loss is no longer a number.
+    A second process that asks for the same run waits and gets the first one's record. Raises InputError
+    before any training for a wrong device, a dataset that is not whole or a results folder that cannot be
+    written, and during it when the loss is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
     device = check_device(device)
+    for folder in (results.record_path(spec).parent, _checkpoint(spec).parent):
+        check_writable(folder)
+    with FileLock(_checkpoint(spec).with_suffix(".lock")):  # freed however the process ends
+        return results.find(spec) or _train(spec, device, data_dir)
+
+
+def _train(spec, device, data_dir):
     data = datasets.load(spec.dataset, spec.image_size, data_dir)
     chosen = spec.protocol
     split = datasets.split(
@@ -57,7 +66,7 @@ def run(spec, device="auto", data_dir=None):
     model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
-    state = _resume(spec, model, optimizer, device)
+    state = _resume(spec, model, optimizer, device, data.fingerprint)
     while not (stopped := stop_reason(state["epochs"], chosen)):
         if state["epochs"]:
             _save_checkpoint(spec, model, optimizer, state)
@@ -161,25 +170,26 @@ def _checkpoint(spec):
 
 
 def _save_checkpoint(spec, model, optimizer, state):
-    path = _checkpoint(spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(".part")
     rng = {"cpu": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
-    torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state},
-        partial_file,
-    )
-    partial_file.replace(path)
+    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
+    with replacing(_checkpoint(spec)) as partial, partial.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's word for a write that failed
+            raise OSError("the disk may be full") from error
 
 
-def _resume(spec, model, optimizer, device):
+def _resume(spec, model, optimizer, device, fingerprint):
     """The state to start from: the checkpoint's, or an empty one."""
     path = _checkpoint(spec)
     if not path.exists():
-        return {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
+        empty = {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
+        return empty | {"fingerprint": fingerprint}
     saved = torch.load(path, map_location="cpu", weights_only=True)
+    if saved["state"]["fingerprint"] != fingerprint:
+        raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     torch.set_rng_state(saved["rng"]["cpu"])

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from stn_paper import costs, plots, results, tables
+from stn_paper import costs, overview, plots, results, tables
 from stn_paper.paper import TABLES, layers, table
 from stn_paper.paths import ROOT
 from stn_paper.protocol import RunSpec, preset
@@ -26,7 +26,7 @@ def write_run(variant, seed, test, backbone="resnet18", protocol="reduced", epoc
     spec = RunSpec("caltech101", backbone, variant, protocol, seed)
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
     epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
-    filled = {key: {} for key in ("data", "measured", "environment")}
+    filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
     record = filled | {"parameters": 1, "epochs": epochs, "stopped": "budget"}
     return results.write(spec, record | {"selected": results.select(epochs)})
 
@@ -118,13 +118,22 @@ def test_a_verdict_follows_its_interval(sign, word):
     assert f"3 seeds: {word})" in tables.accuracy_verdict("caltech101", "reduced")
 
 
+def test_nothing_follows_from_a_network_that_has_hardly_learned():
+    row = {"train_loss": 4.3, "validation_loss": 4.4, "test_loss": 4.4}
+    for variant, test in (("original", 3.0), ("lstn", 9.0)):
+        write_run(variant, 0, test, epochs=[row | {"validation_accuracy": 5.0, "test_accuracy": test}] * 20)
+    assert tables.gains("caltech101", "reduced").empty
+    assert "ResNet-18 has hardly learned" in tables.accuracy_verdict("caltech101", "reduced")
+    assert "ends at 4.30, and guessing gives 4.62" in tables.accuracy_verdict("caltech101", "reduced")
+
+
 def test_selection_bias_is_the_difference_of_the_two_rules():
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
     epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in [(60, 40), (59, 43), (1, 99)]]
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
-    assert tables.selection_bias("caltech101", "reduced")["Difference"].tolist() == ["+3.00"]
-    assert "3.00 points on average" in tables.selection_verdict("caltech101", "reduced")
+    assert overview.selection_bias("caltech101", "reduced")["Difference"].tolist() == ["+3.00"]
+    assert "3.00 points on average" in overview.selection_verdict("caltech101", "reduced")
 
 
 def test_committed_records_are_named_by_their_settings(committed):
@@ -140,20 +149,20 @@ def test_committed_records_are_named_by_their_settings(committed):
 
 
 def test_protocols_table_shows_the_settings():
-    view = tables.protocols("caltech101")
+    view = overview.protocols("caltech101")
     assert view.loc["Epochs at most", "paper"] == "200 / 280 / 350 / 400"
     assert view.loc["Image size", "reduced"] == 64
     assert view.loc["Selection", "paper"] == "best-of-five"
 
 
 def test_findings_fit_a_markdown_table(committed):
-    lines = tables.as_markdown(tables.findings()).splitlines()
+    lines = overview.as_markdown(overview.findings()).splitlines()
     assert {line.count("|") for line in lines} == {4}
-    assert len(lines) == len(tables.findings()) + 2
+    assert len(lines) == len(overview.findings()) + 2
 
 
 def test_readme_shows_the_current_findings(committed):
-    assert tables.as_markdown(tables.findings()) in (ROOT / "README.md").read_text(), (
+    assert overview.as_markdown(overview.findings()) in (ROOT / "README.md").read_text(), (
         "run: python -m stn_paper readme"
     )
 

@@ -1,0 +1,155 @@
+"""Views across tables: the protocols, the selection rules, and what the front page says.
+
+The notebooks `index` and `protocol` and the README show them.
+"""
+
+import pandas as pd
+
+from .backbones import title
+from .datasets import DATASETS as DATASETS_BY_NAME
+from .models import VARIANTS
+from .paper import DATASETS, table
+from .protocol import COMPARABLE, PROTOCOLS, preset
+from .tables import (
+    MISSING,
+    TOLERANCE,
+    compare_costs,
+    gains,
+    hardly_learned,
+    lstn_against_stn,
+    mean_text,
+    runs,
+)
+
+# --- the protocols ------------------------------------------------------------------------------
+
+
+def protocols(dataset):
+    """The settings of every named protocol, a column each; epochs are original / STN / V-STN / L-STN."""
+    columns = {}
+    for name, meaning in PROTOCOLS.items():
+        presets = [preset(name, dataset, variant) for variant in VARIANTS]
+        first = presets[0]
+        columns[name] = {
+            "What it is": meaning,
+            "Image size": first.image_size or "own",
+            "Batch": first.batch_size,
+            "Learning rate": first.learning_rate,
+            "Epochs at most": _joined(p.max_epochs for p in presets),
+            "Early stop not before": _joined(p.min_epochs for p in presets),
+            "Training images a class": first.train_per_class or "all",
+            "Images a split": first.max_images or "all",
+            "Selection": first.selection,
+        }
+    return pd.DataFrame(columns)
+
+
+def _joined(values):
+    """Each value once if they are all the same, else all of them with strokes between."""
+    values = list(values)
+    return " / ".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+
+def splits():
+    """Number of images of each dataset's splits."""
+    rows = {d.title: d.splits for d in DATASETS_BY_NAME.values()}
+    return pd.DataFrame(rows).T.map("{:,}".format)
+
+
+def selection_bias(dataset, protocol):
+    """Test accuracy by both selection rules and their difference in points, a row a backbone and variant."""
+    ours = runs(dataset, protocol)
+    rows = []
+    for (backbone, variant), mine in ours.groupby(["backbone", "variant"], sort=False):
+        at_best = [r["selected"]["best-validation"]["test"] for r in mine["record"]]
+        bias = sum(mine["best_of_five"] - at_best) / len(mine)
+        names = (title(backbone), VARIANTS[variant])
+        rows.append([*names, mean_text(at_best), mean_text(mine["best_of_five"]), f"{bias:+.2f}"])
+    columns = ["Backbone", "Variant", "best-validation", "best-of-five", "Difference"]
+    order = {heading: i for i, heading in enumerate(VARIANTS.values())}
+    rows.sort(key=lambda row: (row[0], order[row[1]]))
+    return _numbered(rows, columns)
+
+
+def selection_verdict(dataset, protocol):
+    """How much the paper's selection rule adds, over all runs of the protocol, in one sentence."""
+    found = runs(dataset, protocol)
+    if found.empty:
+        return f"At the protocol `{protocol}`: {MISSING}."
+    bias = [
+        r["selected"]["best-of-five"]["test"] - r["selected"]["best-validation"]["test"]
+        for r in found["record"]
+    ]
+    return (
+        f"In {len(bias)} runs at the protocol `{protocol}`, choosing by the test set adds "
+        f"{sum(bias) / len(bias):.2f} points on average and {max(bias):.2f} at most to the same training."
+    )
+
+
+# --- the front page -----------------------------------------------------------------------------
+
+
+def findings():
+    """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
+    cells = pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
+    ratio, extra = lstn_against_stn()
+    rows = [
+        (
+            "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
+            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
+            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
+            "Tables 4, 5, 7, 9",
+        ),
+        (
+            "L-STN costs “almost one third” of STN's FLOPS with “slightly more parameters”",
+            f"{ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS; {extra.max()} parameters more",
+            "Table 9",
+        ),
+        (
+            "“No single model performs worse after adding the spatial transformer network”",
+            _reduced_gain("stn"),
+            "Table 6",
+        ),
+        ("“L-STN leads in both validation and test accuracy”", _reduced_gain("lstn"), "Table 6"),
+    ]
+    return _numbered(rows, ["The paper", "Found here", "Page"])
+
+
+def _reduced_gain(variant):
+    """What the reduced runs of Caltech-101 say of one variant, as the cell of a table."""
+    found = gains("caltech101", "reduced")
+    parts = [
+        f"{title(r.backbone)} {r.mean:+.2f}"
+        + ("" if pd.isna(r.half) else f" ± {r.half:.2f}")
+        + f" (n={r.seeds})"
+        for r in found[found["variant"] == variant].itertuples()
+    ]
+    if not parts:
+        return MISSING
+    parts += [f"{title(b)} hardly learns at this budget" for b in hardly_learned("caltech101", "reduced")]
+    at = "in points of test accuracy against the original, at 64 pixels with 15 training images a class"
+    return f"{'; '.join(parts)}: {at}; at the paper's own scale {MISSING}"
+
+
+def missing_verdict():
+    """Which cells of Tables 4, 6 and 8 have no run at the paper's protocol yet, and what there is instead."""
+    sentences = []
+    for number, dataset in DATASETS.items():
+        total = len(table(number))
+        done = {p: len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in COMPARABLE}
+        others = ", ".join(f"{n} networks at `{p}`" for p, n in done.items() if n and p != "paper")
+        sentences.append(
+            f"- Table {number}: {done['paper']} of {total} networks trained at the paper's protocol"
+            + (f"; {others}." if others else ".")
+        )
+    return "\n".join(sentences)
+
+
+def as_markdown(view):
+    """A table of strings as a Markdown table, without its index."""
+    rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _numbered(rows, columns):
+    return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))

@@ -1,0 +1,102 @@
+"""Backbones and models: every name builds, counts as the paper prints, and starts as the bare backbone."""
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from stn_paper import build_model, with_stn
+from stn_paper.backbones import BACKBONES, build_backbone, check_backbone, input_size
+from stn_paper.errors import InputError
+from stn_paper.models import VARIANTS
+from stn_paper.paper import table
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_classifies(name):
+    with torch.device("meta"):
+        model = build_model(name, "lstn", 7, 64)
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("row", list(table(4).itertuples()), ids=lambda row: row.model)
+def test_parameters_of_table_4(row):
+    with torch.device("meta"):
+        model = build_backbone(row.backbone, 10, 224)
+    assert sum(p.numel() for p in model.parameters()) == int(row.parameters)
+
+
+def test_the_papers_backbones_are_all_there():
+    printed = {b for n in (4, 5, 6, 7, 8, 9) for b in table(n)["backbone"]}
+    assert printed == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name, size", [("effb1", 240), ("effb5", 456), ("timm/resnet10t", 176)])
+def test_input_sizes(name, size):
+    assert input_size(name) == size
+
+
+@pytest.mark.parametrize("name", ["timm/resnet10t", "timm/vit_tiny_patch16_224"])
+def test_timm_models_take_a_transformer(name):
+    model = build_model(name, "lstn", 5, 64).eval()
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("name", ["effb6", "resnet", "timm/no_such_net", 3])
+def test_an_unknown_backbone_is_named(name):
+    with pytest.raises(InputError) as error:
+        check_backbone(name)
+    assert repr(name) in str(error.value) and "timm" in str(error.value)
+
+
+def test_an_unknown_variant_is_named():
+    with pytest.raises(InputError, match=r"'l-stn'.*original, stn, vstn, lstn"):
+        build_model("resnet18", "l-stn", 10)
+    with pytest.raises(InputError, match=r"'original'.*stn, vstn, lstn"):
+        with_stn(torch.nn.Identity(), "original", 64)
+
+
+def test_too_small_an_image_is_named_with_the_smallest():
+    with pytest.raises(InputError, match=r"Image size 16 .* at least 18 pixels"):
+        build_model("resnet18", "stn", 10, 16)
+
+
+def test_variants_share_the_backbones_first_weights():
+    weights = []
+    for variant in VARIANTS:
+        torch.manual_seed(5)
+        model = build_model("resnet18", variant, 10, 64)
+        weights.append(getattr(model, "backbone", model).state_dict())
+    for other in weights[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), other.values()))
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [
+        lambda: torchvision.models.resnet18(num_classes=5),
+        lambda: timm.create_model("resnet10t", num_classes=5),
+    ],
+    ids=["torchvision", "timm"],
+)
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "original"])
+def test_with_stn_starts_as_the_bare_model(bare, variant):
+    model = bare().eval()
+    images = torch.rand(2, 3, 48, 48)
+    torch.testing.assert_close(
+        with_stn(model, variant, 48).eval()(images), model(images), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_the_loss_moves_the_localization_net():
+    model = build_model("resnet18", "stn", 5, 32)
+    torch.nn.functional.cross_entropy(model(torch.rand(4, 3, 32, 32)), torch.arange(4)).backward()
+    assert model.transformer.localization.head[-1].weight.grad.abs().max() > 0
+
+
+def test_the_papers_efficientnet_trains_with_stochastic_depth_and_evaluates_without():
+    torch.manual_seed(0)
+    model = build_model("effb0", "original", 4, 32)
+    images = torch.rand(2, 3, 32, 32)
+    assert not torch.equal(model.train()(images), model(images))
+    assert torch.equal(model.eval()(images), model(images))
