@@ -51,11 +51,19 @@ def check_backbone(name):
     """Return `name` if it is one of the paper's backbones or timm/<name>, else raise InputError."""
     if not str(name).startswith(TIMM):
         return choose("backbone", name, [*BACKBONES, f"{TIMM}<name>"])
-    import timm  # half a second that the paper's own backbones do not need
-
-    if not timm.is_model(name.removeprefix(TIMM)):
+    try:
+        known = _timm_config(name) is not None
+    except RuntimeError:  # timm's word for a known network with an unknown tag of weights
+        known = False
+    if not known:
         raise InputError(f"Unknown backbone {name!r}: timm.list_models() lists the allowed names.")
     return name
+
+
+def _timm_config(name):
+    import timm  # half a second that the paper's own backbones do not need
+
+    return timm.get_pretrained_cfg(name.removeprefix(TIMM))
 
 
 def title(name):
@@ -67,9 +75,7 @@ def input_size(name):
     """Pixels of a side of the backbone's own input: the paper's, or timm's for timm/<name>."""
     if name in BACKBONES:
         return BACKBONES[name].image_size
-    import timm
-
-    return timm.get_pretrained_cfg(check_backbone(name).removeprefix(TIMM)).input_size[-1]
+    return _timm_config(check_backbone(name)).input_size[-1]
 
 
 def build_backbone(name, num_classes, image_size):
@@ -78,6 +84,6 @@ def build_backbone(name, num_classes, image_size):
         return BACKBONES[name].build(name, num_classes)
     import timm
 
-    name = name.removeprefix(TIMM)
-    fixed = timm.get_pretrained_cfg(name).fixed_input_size  # vision transformers and their kin
-    return timm.create_model(name, num_classes=num_classes, **({"img_size": image_size} if fixed else {}))
+    fixed = _timm_config(name).fixed_input_size  # vision transformers and their kin
+    size = {"img_size": image_size} if fixed else {}
+    return timm.create_model(name.removeprefix(TIMM), num_classes=num_classes, **size)

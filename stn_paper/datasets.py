@@ -5,7 +5,6 @@ Images are decoded and resized once into a cache of uint8 arrays, keyed by conte
 """
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 from torchvision.datasets.folder import find_classes, make_dataset
 
 from .errors import InputError, choose
-from .paths import cache_dir, data_dir
+from .paths import cache_dir, data_dir, replacing
 from .transformer import affine_theta, sample, sampling_grid
 
 
@@ -172,15 +171,12 @@ def _decoded(name, paths, fingerprint, image_size):
     """The images as a memory-mapped uint8 array (N, 3, S, S), decoded into the cache if not there yet."""
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
     if not cached.exists():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        partial_file = cached.with_suffix(f".{os.getpid()}.part")
         shape = (len(paths), 3, image_size, image_size)
-        array = np.lib.format.open_memmap(partial_file, "w+", np.uint8, shape)
-        with ThreadPoolExecutor() as pool:
+        with replacing(cached) as partial_file, ThreadPoolExecutor() as pool:
+            array = np.lib.format.open_memmap(partial_file, "w+", np.uint8, shape)
             for i, image in enumerate(pool.map(partial(_decode, size=image_size), paths)):
                 array[i] = image
-        array.flush()
-        partial_file.replace(cached)  # at once: no other process sees half a cache
+            array.flush()
     return np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
 
 
@@ -188,7 +184,7 @@ def _decode(path, size):
     try:
         with Image.open(path) as image:
             resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"Image {path} cannot be decoded: replace the file ({error}).") from None
     return np.asarray(resized).transpose(2, 0, 1)
 

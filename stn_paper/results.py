@@ -56,7 +56,7 @@ def read(path):
         wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
         wrong += [f for epoch in record.get("epochs", []) for f in EPOCH_FIELDS if f not in epoch]
         wrong = wrong or ([] if record["selected"] == select(record["epochs"]) else ["selected"])
-    except (json.JSONDecodeError, AttributeError, TypeError, KeyError, UnicodeDecodeError):
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         wrong = ["JSON"]
     if wrong:
         raise InputError(f"Record {path} is damaged ({wrong[0]}): restore it or delete it to run again.")

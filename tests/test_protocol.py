@@ -1,0 +1,142 @@
+"""Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from stn_paper.errors import InputError
+from stn_paper.models import VARIANTS
+from stn_paper.protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, Protocol, RunSpec, preset
+
+SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
+OTHER_SPEC = {"dataset": "digits", "backbone": "effb0", "variant": "stn", "protocol": "equal", "seed": 2}
+OTHER_PROTOCOL = {
+    "name": "equal",
+    "image_size": 65,
+    "batch_size": 21,
+    "learning_rate": 0.002,
+    "max_epochs": 21,
+    "min_epochs": 19,
+    "window": 9,
+    "tolerance": 0.35,
+    "selection": BEST_OF_FIVE,
+    "split_seed": 1,
+    "train_per_class": None,
+    "max_images": 100,
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", COMPARABLE)
+def test_comparable_protocols_train_as_the_paper_says(name, variant):
+    protocol = preset(name, "caltech101", variant)
+    assert protocol.learning_rate == 0.001
+    assert (protocol.window, protocol.tolerance) == (10, 0.25)
+    assert protocol.max_images is None
+
+
+@pytest.mark.parametrize("dataset, batch_size", [("caltech101", 10), ("cifar10", 20)])
+def test_the_papers_protocol(dataset, batch_size):
+    protocol = preset("paper", dataset, "original")
+    assert (protocol.image_size, protocol.batch_size, protocol.train_per_class) == (None, batch_size, None)
+    assert protocol.selection == BEST_OF_FIVE
+
+
+@pytest.mark.parametrize(
+    "dataset, variant, floor, budget",
+    [
+        ("caltech101", "original", 120, 200),
+        ("caltech101", "stn", 200, 280),
+        ("caltech101", "vstn", 200, 350),
+        ("caltech101", "lstn", 300, 400),
+        ("cifar10", "original", 30, 120),
+        ("cifar10", "stn", 30, 120),
+        ("cifar10", "vstn", 150, 300),
+        ("cifar10", "lstn", 150, 360),
+    ],
+)
+def test_the_papers_epochs_differ_by_variant(dataset, variant, floor, budget):
+    protocol = preset("paper", dataset, variant)
+    assert (protocol.min_epochs, protocol.max_epochs) == (floor, budget)
+
+
+@pytest.mark.parametrize("name", ["equal", "reduced", "smoke"])
+def test_the_other_protocols_treat_variants_alike(name):
+    first, *others = (preset(name, "caltech101", variant) for variant in VARIANTS)
+    assert all(other == first for other in others)
+    assert first.min_epochs == first.max_epochs  # never stops early
+    assert first.selection == BEST_VALIDATION
+
+
+def test_the_equal_protocol():
+    protocol = preset("equal", "caltech101", "stn")
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (None, 20, 60)
+    assert preset("equal", "cifar10", "stn").max_epochs == 15
+
+
+def test_the_reduced_protocol():
+    protocol = preset("reduced", "caltech101", "stn")
+    assert (protocol.image_size, protocol.max_epochs, protocol.train_per_class) == (64, 20, 15)
+
+
+def test_every_protocol_knows_its_name():
+    assert [preset(name, "digits", "stn").name for name in PROTOCOLS] == list(PROTOCOLS)
+
+
+def test_equal_specs_share_their_key():
+    again = RunSpec("caltech101", "resnet18", "lstn", preset("reduced", "caltech101", "lstn"), 1)
+    assert again == SPEC and again.key == SPEC.key
+    assert len(SPEC.key) == 8 and int(SPEC.key, 16) >= 0
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(RunSpec)])
+def test_another_spec_has_another_key(field):
+    other = replace(SPEC, **{field: OTHER_SPEC[field]})
+    assert other.key != SPEC.key and other.name != SPEC.name
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Protocol)])
+def test_another_setting_has_another_key(field):
+    protocol = replace(SPEC.protocol, **{field: OTHER_PROTOCOL[field]})
+    assert protocol != SPEC.protocol
+    assert replace(SPEC, protocol=protocol).key != SPEC.key
+
+
+def test_names_can_be_read_and_are_file_names():
+    assert SPEC.name == f"caltech101_reduced_resnet18_lstn_seed1_{SPEC.key}"
+    assert "/" not in RunSpec("digits", "timm/resnet10t", "stn", "smoke").name
+
+
+def test_committed_keys_stay_valid():
+    assert RunSpec("caltech101", "resnet18", "lstn", "reduced").key == "bb662a6b"
+
+
+@pytest.mark.parametrize("protocol, size", [("equal", 240), ("reduced", 64)])
+def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
+    assert RunSpec("caltech101", "effb1", "stn", protocol).image_size == size
+
+
+@pytest.mark.parametrize(
+    "field, value, allowed",
+    [
+        ("dataset", "imagenet", "digits, caltech101"),
+        ("backbone", "resnet19", "resnet18"),
+        ("backbone", "timm/resnet19", "timm.list_models"),
+        ("variant", "tstn", "original, stn, vstn, lstn"),
+        ("protocol", "quick", "paper, equal, reduced, smoke"),
+        ("protocol", None, "paper, equal, reduced, smoke"),
+        ("seed", -1, "whole number from 0"),
+        ("seed", 0.5, "whole number from 0"),
+        ("seed", "1", "whole number from 0"),
+        ("seed", True, "whole number from 0"),
+    ],
+)
+def test_wrong_values_are_named_with_the_allowed_ones(field, value, allowed):
+    with pytest.raises(InputError) as error:
+        replace(SPEC, **{field: value})
+    assert repr(value) in str(error.value) and allowed in str(error.value)
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        SPEC.seed = 3

@@ -1,0 +1,133 @@
+"""Records: written whole, found by their spec, checked when read; and what the two selection rules pick."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from stn_paper import results
+from stn_paper.errors import InputError
+from stn_paper.paths import results_dir
+from stn_paper.protocol import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
+
+SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced")
+
+
+def epochs(*accuracies):
+    """Epochs with these (validation, test) accuracies."""
+    losses = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    return [losses | {"validation_accuracy": v, "test_accuracy": t} for v, t in accuracies]
+
+
+def record(made=None):
+    made = epochs((50, 40), (60, 41)) if made is None else made
+    filled = {key: {} for key in ("data", "measured", "environment")}
+    return filled | {
+        "parameters": 5,
+        "epochs": made,
+        "stopped": "budget",
+        "selected": results.select(made) if made else {},
+    }
+
+
+def test_a_written_record_is_found():
+    assert results.find(SPEC) is None
+    path = results.write(SPEC, record())
+    assert path == results.record_path(SPEC) == results_dir() / f"caltech101/{SPEC.name}.json"
+    assert results.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
+    assert list(path.parent.iterdir()) == [path]  # no half file beside it
+
+
+def test_another_seed_is_not_found():
+    results.write(SPEC, record())
+    assert results.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
+
+
+def test_smoke_records_lie_apart():
+    smoke = RunSpec("digits", "resnet18", "stn", "smoke")
+    assert results.write(smoke, record()).parent == results_dir() / "smoke"
+    assert len(results.records("digits", "smoke")) == 1
+    assert results.records("digits", "reduced") == []
+
+
+def damage(change):
+    """Write a record, change its text, and return the error of reading it."""
+    path = results.write(SPEC, record())
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError) as error:
+        results.find(SPEC)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("field", results.FIELDS)
+def test_a_missing_field_is_named(field):
+    def drop(text):
+        return json.dumps({k: v for k, v in json.loads(text).items() if k != field})
+
+    assert f"({field})" in damage(drop)
+
+
+@pytest.mark.parametrize("field", results.FIELDS)
+def test_a_field_of_the_wrong_type_is_noticed(field):
+    assert "is damaged" in damage(lambda text: json.dumps(json.loads(text) | {field: None}))
+
+
+@pytest.mark.parametrize("field", results.EPOCH_FIELDS)
+def test_a_missing_epoch_field_is_named(field):
+    assert f"({field})" in damage(lambda text: text.replace(f'"{field}"', '"other"'))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "3",
+        lambda text: text.replace("60", '"60"'),
+        lambda text: json.dumps(json.loads(text) | {"epochs": [1, 2]}),
+        lambda text: json.dumps(json.loads(text) | {"epochs": []}),
+    ],
+    ids=["half", "empty", "list", "number", "text for a number", "epochs of numbers", "no epochs"],
+)
+def test_a_damaged_record_is_named(change):
+    assert "is damaged" in damage(change)
+
+
+def test_a_changed_selection_is_noticed():
+    def raise_test_accuracy(text):
+        changed = json.loads(text)
+        changed["selected"][BEST_VALIDATION]["test"] += 1
+        return json.dumps(changed)
+
+    assert "(selected)" in damage(raise_test_accuracy)
+
+
+def test_bytes_that_are_no_text_are_named():
+    path = results.write(SPEC, record())
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(InputError, match="is damaged"):
+        results.find(SPEC)
+
+
+def test_best_validation_takes_the_first_of_equals():
+    chosen = results.select(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
+    assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 2}
+
+
+def test_best_of_five_looks_at_five_epochs_only():
+    validation_and_test = [(60, 99), (70, 1), (69, 2), (68, 8), (67, 3), (66, 8), (10, 98)]
+    chosen = results.select(epochs(*validation_and_test))
+    assert chosen[BEST_OF_FIVE] == {"epoch": 4, "validation": 70, "test": 8}
+    assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 1}
+
+
+def test_the_fifth_best_epoch_still_counts():
+    chosen = results.select(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
+    assert chosen[BEST_OF_FIVE]["epoch"] == 5
+
+
+def test_selection_of_one_epoch():
+    only = {"epoch": 1, "validation": 50, "test": 40}
+    assert results.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}

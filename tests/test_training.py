@@ -1,0 +1,262 @@
+"""Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
+
+import multiprocessing
+import os
+from dataclasses import asdict, replace
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stn_paper import datasets, results, training
+from stn_paper.backbones import BACKBONES, Backbone
+from stn_paper.errors import InputError
+from stn_paper.paths import cache_dir, results_dir
+from stn_paper.protocol import Protocol, RunSpec, preset
+from stn_paper.training import stop_reason
+
+
+def tiny_backbone(name, num_classes):
+    """A network of a blink, with dropout, so that training draws random numbers."""
+    layers = [nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(128, num_classes))
+
+
+load_once = cache(datasets.load)  # reading the digits takes longer than training on a few
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(datasets, "load", load_once)
+    monkeypatch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
+
+
+def short(**changes):
+    """The smoke protocol, smaller still: 3 epochs of 48 images of 24 pixels."""
+    settings = {"image_size": 24, "batch_size": 16, "max_images": 48, "min_epochs": 3, "max_epochs": 3}
+    return replace(preset("smoke", "digits", "original"), **(settings | changes))
+
+
+def tiny_spec(variant="lstn", **changes):
+    return RunSpec("digits", "tiny", variant, short(**changes))
+
+
+# --- when it stops ---
+
+
+def reason(accuracies, **settings):
+    protocol = Protocol("made up", **({"min_epochs": 4, "max_epochs": 20, "window": 4} | settings))
+    return stop_reason([{"validation_accuracy": a} for a in accuracies], protocol)
+
+
+@pytest.mark.parametrize(
+    "accuracies, expected",
+    [
+        ([], ""),
+        ([50.0] * 3, ""),  # under the floor
+        ([50.0] * 4, "early"),
+        ([50.0, 50.0, 50.0, 50.1], ""),  # just rose
+        ([50.1, 50.0, 50.1, 50.0], "early"),  # just fell
+        ([50.5, 50.0, 50.5, 50.0], "early"),  # each 0.25 from the mean: within the tolerance
+        ([50.5, 50.0, 50.5, 49.999], ""),  # 0.2508 from the mean
+        ([10.0, 90.0, 50.0, 50.0, 50.0, 50.0], "early"),  # only the window counts
+        ([50.0, 50.0, 51.0, 50.0, 50.0, 50.0], ""),  # one outlier inside the window
+        ([50.0] * 20, "budget"),
+        (list(range(20)), "budget"),
+    ],
+)
+def test_early_stopping(accuracies, expected):
+    assert reason(accuracies) == expected
+
+
+def test_the_floor_and_the_window_both_hold_it_back():
+    assert reason([50.0] * 6, min_epochs=7) == ""
+    assert reason([50.0] * 7, min_epochs=7) == "early"
+    assert reason([50.0] * 9, min_epochs=1, window=10) == ""
+    assert reason([50.0] * 10, min_epochs=1, window=10) == "early"
+
+
+def test_the_tolerance_is_a_setting():
+    assert reason([50.6, 50.0, 50.6, 50.0], tolerance=0.25) == ""
+    assert reason([50.6, 50.0, 50.6, 50.0], tolerance=0.35) == "early"
+
+
+def test_a_floor_at_the_budget_never_stops_early():
+    assert reason([50.0] * 19, min_epochs=20) == ""
+
+
+# --- what it computes ---
+
+
+def test_images_are_normalized_to_plus_and_minus_one():
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    torch.testing.assert_close(training.normalize(images), torch.tensor([-1.0, -0.6, 1.0]))
+    assert images.tolist() == [0, 51, 255]
+
+
+def test_evaluation_is_a_mean_over_images_not_batches():
+    logits, labels = torch.randn(10, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    model = nn.Dropout(0.5)  # which evaluation must switch off
+    batches = [(logits[:7], labels[:7]), (logits[7:], labels[7:])]
+    loss, accuracy = training.evaluate(model, batches)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item())
+    assert accuracy == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
+
+
+# --- the record ---
+
+
+def test_the_record_has_every_field(tiny):
+    spec = tiny_spec()
+    record = training.run(spec, "cpu")
+    assert set(record) == set(results.FIELDS)
+    assert record["spec"] == asdict(spec)
+    assert record["stopped"] == "budget" and len(record["epochs"]) == 3
+    assert all(set(epoch) == {*results.EPOCH_FIELDS, "theta"} for epoch in record["epochs"])
+    assert record["data"] == {
+        "fingerprint": "2913c6b6527114b7",
+        "classes": 10,
+        "image_size": 24,
+        "train": 48,
+        "validation": 48,
+        "test": 48,
+    }
+    assert record["measured"]["resumed"] == 0 and record["measured"]["train_images_per_second"] > 0
+    assert record["environment"]["torch"] == torch.__version__.split("+")[0]
+    assert record["environment"]["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("variant", ["original", "stn"])
+def test_only_a_transformer_has_theta(tiny, variant):
+    record = training.run(tiny_spec(variant, max_epochs=1, min_epochs=1), "cpu")
+    assert ("theta" in record["epochs"][0]) == (variant == "stn")
+
+
+def test_theta_starts_near_the_identity(tiny):
+    slow = tiny_spec(learning_rate=1e-6, max_epochs=1, min_epochs=1)
+    theta = training.run(slow, "cpu")["epochs"][0]["theta"]
+    assert theta["mean"] == pytest.approx([1, 0, 0, 0, 1, 0], abs=0.01)
+    assert theta["std"] == pytest.approx([0] * 6, abs=0.01)
+
+
+def test_a_recorded_run_is_not_trained_again(tiny, monkeypatch):
+    first = training.run(tiny_spec(), "cpu")
+    for module, name in [(training, "build_model"), (training, "_one_epoch"), (datasets, "load")]:
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("trained again"))
+    assert training.run(tiny_spec(), "cpu") == first
+
+
+def test_a_finished_run_leaves_its_record_only(tiny):
+    training.run(tiny_spec(), "cpu")
+    assert {path.suffix for path in (cache_dir() / "checkpoints").iterdir()} <= {".lock"}
+    assert len(list(results_dir().rglob("*.*"))) == 1
+
+
+def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
+    first = training.run(tiny_spec(), "cpu")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "again"))
+    assert training.run(tiny_spec(), "cpu")["epochs"] == first["epochs"]
+    other_seed = training.run(replace(tiny_spec(), seed=1), "cpu")
+    assert other_seed["epochs"] != first["epochs"]
+
+
+# --- stopped and started again ---
+
+
+def train_and_die(images_before_death):
+    """Train in a process that ends in the middle of a batch, as if it were killed."""
+    torch.set_num_threads(1)
+    BACKBONES["tiny"] = Backbone("Tiny", 32, tiny_backbone)
+    normalize, seen = training.normalize, []
+
+    def counted(images):
+        seen.append(len(images))
+        return os._exit(9) if sum(seen) > images_before_death else normalize(images)
+
+    training.normalize = counted
+    training.run(tiny_spec(), "cpu")
+
+
+A_EPOCH = 4 * 48  # images read: training, validation, test, and validation again for theta
+
+
+@pytest.mark.parametrize("images", [A_EPOCH + 20, 2 * A_EPOCH + 100])  # in training, in evaluation
+def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, images):
+    undisturbed = training.run(tiny_spec(), "cpu")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
+    process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(images,))
+    process.start()
+    process.join()
+    assert process.exitcode == 9 and results.find(tiny_spec()) is None
+    record = training.run(tiny_spec(), "cpu")
+    assert record["measured"]["resumed"] == 1
+    assert record["epochs"] == undisturbed["epochs"]
+    assert record["selected"] == undisturbed["selected"]
+
+
+def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
+    one_epoch, load = training._one_epoch, datasets.load
+
+    def stops(spec, model, optimizer, data, split, device, state):
+        if state["epochs"]:
+            raise KeyboardInterrupt
+        one_epoch(spec, model, optimizer, data, split, device, state)
+
+    monkeypatch.setattr(training, "_one_epoch", stops)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(tiny_spec(), "cpu")
+    monkeypatch.setattr(datasets, "load", lambda *call: load(*call)._replace(fingerprint="0" * 16))
+    with pytest.raises(InputError, match=r"images have changed since .*\.pt"):
+        training.run(tiny_spec(), "cpu")
+
+
+# --- that it learns ---
+
+
+@pytest.mark.parametrize("variant", ["original", "lstn"])
+def test_three_epochs_of_digits_beat_chance(variant):
+    protocol = short(image_size=32, batch_size=20, max_images=600)
+    record = training.run(RunSpec("digits", "timm/test_resnet", variant, protocol), "cpu")
+    assert record["selected"]["best-validation"]["test"] > 20  # chance is 10 %; seeds give 24 to 43
+    assert record["epochs"][-1]["train_loss"] < record["epochs"][0]["train_loss"]
+
+
+# --- how it fails ---
+
+
+def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
+    with pytest.raises(
+        InputError, match=r"loss became (nan|inf) in epoch 1 of digits_smoke_tiny.*1e\+30"
+    ) as error:
+        training.run(tiny_spec("original", learning_rate=1e30), "cpu")
+    assert "\n" not in str(error.value)
+    assert results.find(tiny_spec("original", learning_rate=1e30)) is None
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None])
+def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    with pytest.raises(InputError) as error:
+        training.run(tiny_spec(), device)
+    assert repr(device) in str(error.value) and "auto, cpu" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["RESULTS", "CACHE"])
+def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tmp_path, monkeypatch, name):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / "file"))
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
+        training.run(tiny_spec(), "cpu")
+
+
+def test_devices():
+    assert training.check_device("cpu") == torch.device("cpu")
+    assert training.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
