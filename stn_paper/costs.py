@@ -34,7 +34,8 @@ def measure(model, image_size, in_channels=3):
     """Cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
     `model` may live on any device, torch's "meta" device included, where nothing is computed; it is left
-    as it was. Subclasses of torch's layers (timm has many) count as the layers they extend.
+    as it was. Subclasses of convolutions, batch norms and linear layers (timm has many) count as those;
+    what else a model holds counts as thop counts it.
     """
     import thop  # here, so that a machine without it can still train
 

@@ -22,6 +22,7 @@ FIELDS = {  # field -> type; the schema that every record is checked against whe
     "measured": dict,
     "environment": dict,
 }
+SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
 SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
 
@@ -35,7 +36,12 @@ def record_path(spec):
 def find(spec):
     """The spec's record as a dict, or None if this run has not been made."""
     path = record_path(spec)
-    return read(path) if path.exists() else None
+    if not path.exists():
+        return None
+    record = read(path)
+    if record["spec"] != asdict(spec):
+        raise _damaged(path, "spec")
+    return record
 
 
 def records(dataset, protocol):
@@ -50,17 +56,29 @@ def _preset(dataset, protocol, record):
 
 
 def read(path):
-    """Read and check one record; a damaged one raises InputError naming it."""
+    """Read and check one record; a damaged one raises InputError naming it and what is wrong."""
     try:
         record = json.loads(path.read_text())
-        wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
-        wrong += [f for epoch in record.get("epochs", []) for f in EPOCH_FIELDS if f not in epoch]
-        wrong = wrong or ([] if record["selected"] == select(record["epochs"]) else ["selected"])
+        fault = _fault(record)
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
-        wrong = ["JSON"]
-    if wrong:
-        raise InputError(f"Record {path} is damaged ({wrong[0]}): restore it or delete it to run again.")
+        fault = "JSON"
+    if fault:
+        raise _damaged(path, fault)
     return record
+
+
+def _fault(record):
+    """The first field that is missing, of the wrong type or at odds with the others; "" if none is."""
+    wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
+    if not wrong:
+        wrong += [f for f in SPEC_FIELDS if f not in record["spec"]]
+        wrong += [f for epoch in record["epochs"] for f in EPOCH_FIELDS if f not in epoch]
+        wrong += ["selected"] if not wrong and record["selected"] != select(record["epochs"]) else []
+    return wrong[0] if wrong else ""
+
+
+def _damaged(path, what):
+    return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
 
 def write(spec, record):

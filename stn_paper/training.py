@@ -87,7 +87,7 @@ def stop_reason(epochs, protocol):
     if len(epochs) >= protocol.max_epochs:
         return "budget"
     accuracies = [e["validation_accuracy"] for e in epochs]
-    if len(epochs) < max(protocol.min_epochs, protocol.window) or accuracies[-1] > accuracies[-2]:
+    if len(epochs) < max(protocol.min_epochs, protocol.window, 2) or accuracies[-1] > accuracies[-2]:
         return ""
     last = np.array(accuracies[-protocol.window :])
     return "early" if np.all(np.abs(last - last.mean()) <= protocol.tolerance) else ""
