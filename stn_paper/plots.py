@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.patches import Patch
 
 from . import costs, tables
 from .backbones import title
@@ -89,15 +90,15 @@ def accuracy_bars(dataset, protocol):
             values = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]["test"]
             if len(values):
                 x = place + 0.2 * (offset - 1.5)
-                label = VARIANTS[variant] if place == 0 else None
-                axis.bar(x, values.mean(), 0.18, color=COLORS[variant], alpha=0.75, label=label)
+                axis.bar(x, values.mean(), 0.18, color=COLORS[variant], alpha=0.75)
                 axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
                 axis.plot([x] * len(values), values, ".", color="black", markersize=5)
     axis.set_xticks(range(len(backbones)), [title(b) for b in backbones])
     axis.set(ylabel="test accuracy (%)")
     axis.grid(axis="x", visible=False)
     if backbones:
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        handles = [Patch(color=COLORS[v], alpha=0.75, label=VARIANTS[v]) for v in VARIANTS]
+        axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         axis.set_title(tables.MISSING)
     return _closed(figure)

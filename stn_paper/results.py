@@ -94,8 +94,9 @@ def select(epochs):
     """What each selection rule picks from a run's epochs (the first of equals).
 
     `best-validation`: the epoch of highest validation accuracy. `best-of-five`: among the five epochs of
-    highest validation accuracy, that of highest test accuracy, as the paper's authors did; it is biased
-    upwards because the test images choose. Its validation accuracy is the run's highest, as the paper prints.
+    highest validation accuracy, that of highest test accuracy, which is what most of the paper's cells that
+    are not `best-validation` report (the released logs show it); it is biased upwards because the test images
+    choose. Both give the run's highest validation accuracy, as the paper prints.
     """
     ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])
     best = ranked[0]

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import random
+import resource
+import signal
 from dataclasses import asdict, replace
 from functools import cache
 
@@ -194,6 +197,81 @@ def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, imag
     assert record["measured"]["resumed"] == 1
     assert record["epochs"] == undisturbed["epochs"]
     assert record["selected"] == undisturbed["selected"]
+
+
+def killed(spec, images, in_checkpoint):
+    """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
+    normalize, save, seen = training.normalize, torch.save, []
+
+    def counted(batch):
+        seen.append(len(batch))
+        if sum(seen) > images and not in_checkpoint:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return normalize(batch)
+
+    def half_saved(content, file):
+        save(content, file)
+        if sum(seen) > images:
+            os.kill(os.getpid(), signal.SIGKILL)  # the partial file is whole, but not in place yet
+
+    training.normalize, torch.save = counted, half_saved
+    training.run(spec, "cpu")
+
+
+def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
+    spec = tiny_spec(max_epochs=14, min_epochs=14)
+    undisturbed = training.run(spec, "cpu")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
+    draw = random.Random(0)
+    for kill in range(20):
+        moment = (spec, draw.randrange(2 * A_EPOCH), kill % 4 == 3)
+        process = multiprocessing.get_context("fork").Process(target=killed, args=moment)
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    record = training.run(spec, "cpu")
+    assert 0 < record["measured"]["resumed"] <= 20
+    for field in ("spec", "data", "parameters", "epochs", "stopped", "selected"):
+        assert record[field] == undisturbed[field]
+
+
+def test_two_processes_asked_for_one_run_make_it_once(tiny, monkeypatch):
+    spec, trained = tiny_spec(), multiprocessing.get_context("fork").Value("i", 0)
+    one_run = training._train
+
+    def counted(*call):
+        trained.value += 1
+        return one_run(*call)
+
+    monkeypatch.setattr(training, "_train", counted)
+    fork = multiprocessing.get_context("fork").Process
+    processes = [fork(target=training.run, args=(spec, "cpu")) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert trained.value == 1 and results.find(spec) is not None
+
+
+def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
+    spec = tiny_spec()
+    process = multiprocessing.get_context("fork").Process(target=killed, args=(spec, 2 * A_EPOCH - 1, False))
+    process.start()
+    process.join()
+    (checkpoint,) = (cache_dir() / "checkpoints").glob("*.pt")
+    before = checkpoint.read_bytes()
+
+    def on_a_full_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes of any file written from now on
+        with pytest.raises(InputError, match=r"\.pt cannot be written: .*intact"):
+            training.run(spec, "cpu")
+
+    process = multiprocessing.get_context("fork").Process(target=on_a_full_disk)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
