@@ -28,7 +28,7 @@ def style():
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
 
 
-def _closed(figure):
+def closed(figure):
     """The figure, taken from pyplot's hands: a cell that ends in it shows it exactly once."""
     plt.close(figure)
     return figure
@@ -48,7 +48,7 @@ def cost_against_size(sizes=range(32, 481, 16)):
     for axis, label in zip(axes, ("GFLOPS (the paper's counting)", "parameters (millions)")):
         axis.set(xlabel="side of the input (pixels)", ylabel=label, ylim=(0, None))
     axes[0].legend()
-    return _closed(figure)
+    return closed(figure)
 
 
 def accuracy_against_cost(number):
@@ -77,7 +77,7 @@ def accuracy_against_cost(number):
     axis.minorticks_off()
     axis.margins(0.08, 0.12)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return _closed(figure)
+    return closed(figure)
 
 
 def accuracy_bars(dataset, protocol):
@@ -101,7 +101,7 @@ def accuracy_bars(dataset, protocol):
         axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         axis.set_title(tables.MISSING)
-    return _closed(figure)
+    return closed(figure)
 
 
 def learning_curves(dataset, protocol, quantity="validation_accuracy"):
@@ -126,4 +126,4 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
         axes[0, -1].legend(loc="lower right")
     else:
         axes[0, 0].set_title(tables.MISSING)
-    return _closed(figure)
+    return closed(figure)
