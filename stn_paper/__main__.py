@@ -1,7 +1,8 @@
-"""`python -m stn_paper <command>`: train runs, write the cost table and the README's table."""
+"""`python -m stn_paper <command>`: train runs, get data, write the cost table and the README's table."""
 
 import argparse
 import sys
+from dataclasses import replace
 
 from .errors import InputError
 
@@ -21,7 +22,15 @@ def main(arguments=None):
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto")
     train.add_argument("--data-dir")
+    train.add_argument(
+        "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
+    )
     train.set_defaults(call=_run)
+
+    data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
+    data.add_argument("--download", metavar="dataset", help="get this one first")
+    data.add_argument("--data-dir")
+    data.set_defaults(call=_data)
 
     write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
     write.set_defaults(call=_costs)
@@ -47,10 +56,22 @@ def _run(options):
         RunSpec(options.dataset, options.backbone, variant, options.protocol, options.seed)
         for variant in variants
     ]
+    if options.skip_corrupt:
+        specs = [replace(s, protocol=replace(s.protocol, skip_corrupt=True)) for s in specs]
     for spec in specs:
         record = run(spec, options.device, options.data_dir)
         chosen = record["selected"][spec.protocol.selection]
         print(f"{record_path(spec)}: test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']}")
+
+
+def _data(options):
+    from .datasets import status
+    from .fetch import fetch
+
+    if options.download:
+        fetch(options.download, options.data_dir)
+    for name, images, size, place, state in status(options.data_dir):
+        print(f"{name:<10} {images:>7} images {size:>5} MiB in {place}\n{'':10} {state}")
 
 
 def _costs(options):

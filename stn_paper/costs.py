@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from .backbones import input_size
+from .errors import InputError
 from .localization import localization_net
 from .models import ORIGINAL, build_model
 from .paper import CLASSES, LOCALIZATION_TABLES, table
@@ -85,7 +86,9 @@ def write_costs():
 
 @cache
 def read_costs(number):
-    """Our rows of the paper's cost table `number`."""
+    """Our rows of the paper's cost table `number`; InputError if they have not been measured."""
+    if not costs_path().exists():
+        raise InputError(f"File {costs_path()} is missing: write it by `python -m stn_paper costs`.")
     table = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
     return table[table["table"] == number].reset_index(drop=True)
 

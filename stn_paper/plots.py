@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import costs, tables
@@ -97,7 +98,8 @@ def accuracy_bars(dataset, protocol):
     axis.set(ylabel="test accuracy (%)")
     axis.grid(axis="x", visible=False)
     if backbones:
-        handles = [Patch(color=COLORS[v], alpha=0.75, label=VARIANTS[v]) for v in VARIANTS]
+        drawn = [v for v in VARIANTS if v in set(ours["variant"])]
+        handles = [Patch(color=COLORS[v], alpha=0.75, label=VARIANTS[v]) for v in drawn]
         axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         axis.set_title(tables.MISSING)
@@ -108,9 +110,12 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
     """A panel a backbone: `quantity` (a field of a record's epochs) against the epoch, a line a run."""
     ours = tables.runs(dataset, protocol)
     backbones = list(ours["backbone"].unique())
-    panels = max(len(backbones), 1)
-    figure, axes = plt.subplots(1, panels, figsize=(9, 3.8), sharey=True, squeeze=False)
-    for axis, backbone in zip(axes[0], backbones):
+    across = min(max(len(backbones), 1), 3)
+    down = -(-len(backbones) // across) or 1
+    figure, axes = plt.subplots(
+        down, across, figsize=(9, 3.8 if down == 1 else 3 * down), sharey=True, squeeze=False
+    )
+    for axis, backbone in zip(axes.flat, backbones):
         for variant in VARIANTS:
             mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
             curves = [[e[quantity] for e in record["epochs"]] for record in mine["record"]]
@@ -121,9 +126,15 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
                 axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant], label=VARIANTS[variant])
         axis.set(title=title(backbone), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].set_ylabel(quantity.replace("_", " ") + " (%)" * quantity.endswith("accuracy"))
+    for axis in axes[:, 0]:
+        axis.set_ylabel(quantity.replace("_", " ") + " (%)" * quantity.endswith("accuracy"))
+    for axis in axes.flat[len(backbones) or 1 :]:
+        axis.set_visible(False)
     if backbones:
-        axes[0, -1].legend(loc="lower right")
+        handles = [
+            Line2D([], [], color=COLORS[v], label=VARIANTS[v]) for v in VARIANTS if v in set(ours["variant"])
+        ]
+        figure.legend(handles=handles, loc="outside right center")
     else:
         axes[0, 0].set_title(tables.MISSING)
     return closed(figure)

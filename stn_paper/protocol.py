@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 
 from .backbones import check_backbone, input_size
 from .datasets import DATASETS
@@ -20,7 +20,7 @@ BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best valid
 class Protocol:
     """Settings of one training. Optimizer: Adam, no weight decay, no schedule; loss: cross-entropy.
 
-    No augmentation; images are normalized with mean 0.5 and standard deviation 0.5 (paper section 4.2).
+    No augmentation (paper section 4.2).
     """
 
     name: str
@@ -35,18 +35,30 @@ class Protocol:
     split_seed: int = 0  # the same for all runs: every variant sees the same images
     train_per_class: int | None = None  # None is the whole training split
     max_images: int | None = None  # of each split; None is all of them
+    max_evaluation: int | None = None  # images of validation and of test; None is all of them
+    skip_corrupt: bool = False  # leave out images that cannot be decoded; the record names them
+    normalization: str = "half"  # of the images: a key of training.NORMALIZATIONS
 
+
+DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
 
 # The paper states neither its budget of epochs nor its floor; these are the released notebooks' most
 # frequent settings, (min_epochs, max_epochs) per variant. TSRD's and the stand-ins' are Caltech-101's.
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
 _EQUAL_EPOCHS = {"cifar10": 15}  # the others: 60
+_REDUCED_IMAGES = {
+    "cifar10": 200,
+    "gtsrb": 50,
+}  # for training, of each class; the others: 15, as is customary
+_REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
+
+TRAFFIC_SIGNS = ("tsrd", "gtsrb")  # the released notebooks normalize TSRD as ImageNet's networks expect it
 
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",
-    "reduced": "as equal at 64 pixels, 20 epochs and 15 training images a class",
+    "reduced": "as equal at 64 pixels with 20 epochs and fewer images",
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
 }
 COMPARABLE = ("paper", "equal", "reduced")  # best first; what a published table may show
@@ -55,17 +67,20 @@ COMPARABLE = ("paper", "equal", "reduced")  # best first; what a published table
 def preset(name, dataset, variant):
     """The named protocol for a dataset and variant; raises InputError for an unknown name."""
     choose("protocol", name, PROTOCOLS)
+    settings = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS
         floor, budget = released[variant]
-        batch_size = 20 if dataset == "cifar10" else 10
-        return Protocol(name, None, batch_size, min_epochs=floor, max_epochs=budget, selection=BEST_OF_FIVE)
+        settings |= {"batch_size": 20 if dataset == "cifar10" else 10, "selection": BEST_OF_FIVE}
+        return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
         epochs = _EQUAL_EPOCHS.get(dataset, 60)
-        return Protocol(name, min_epochs=epochs, max_epochs=epochs)
+        return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "reduced":
-        return Protocol(name, 64, min_epochs=20, max_epochs=20, train_per_class=15)
-    return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40)
+        settings |= {"train_per_class": _REDUCED_IMAGES.get(dataset, 15)}
+        settings |= {"max_evaluation": _REDUCED_EVALUATION.get(dataset)}
+        return Protocol(name, 64, min_epochs=20, max_epochs=20, **settings)
+    return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40, **settings)
 
 
 @dataclass(frozen=True)
@@ -94,8 +109,12 @@ class RunSpec:
 
     @property
     def key(self):
-        """Eight hexadecimal digits of the content hash: two specs share a key if all settings agree."""
-        content = json.dumps(asdict(self), sort_keys=True)
+        """Eight hexadecimal digits of the content hash: two specs share a key if all settings agree.
+
+        Settings at their default are left out, so that a new one leaves the names of older runs alone.
+        """
+        settings = {f: v for f, v in asdict(self.protocol).items() if v != DEFAULTS.get(f)}
+        content = json.dumps(asdict(self) | {"protocol": settings}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     @property

@@ -6,7 +6,8 @@ The notebooks of Tables 4, 6 and 8 call `resolve`, train its specs and show what
 from typing import NamedTuple
 
 from . import datasets
-from .errors import choose
+from .errors import InputError, choose
+from .fetch import ensure
 from .models import VARIANTS
 from .paper import table
 from .protocol import COMPARABLE, PROTOCOLS, RunSpec
@@ -28,7 +29,8 @@ def resolve(number, backbone, variant, dataset, protocol, seed=0, device="auto",
 
     `backbone` is "published" (read records only), a name or "all" of the table's; `variant` a name or
     "all"; `protocol` a name or "auto": the best protocol that has all records asked for, else "paper" on
-    a CUDA machine that has the dataset, else "smoke" on the embedded digits, with a banner that says so.
+    a CUDA machine that has the dataset or can download it, else "smoke" on the embedded digits, with a banner
+    that says so.
     Raises InputError for any wrong value, before anything is trained.
     """
     choose("variant", variant, ["all", *VARIANTS])
@@ -63,7 +65,11 @@ def _why_not_here(dataset, device, data_dir):
     """Why this machine cannot train at the paper's scale, or "" if it can."""
     if device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
-    return "" if datasets.available(dataset, data_dir) else f"the dataset `{dataset}` is not here"
+    try:
+        ensure(dataset, data_dir)
+    except InputError as error:
+        return f"the dataset `{dataset}` is not here ({str(error).rstrip('.')})"
+    return ""
 
 
 def _note(sentence):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from .errors import InputError
 from .paths import replacing, results_dir
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, preset
 
 SCHEMA = 1
 FIELDS = {  # field -> type; the schema that every record is checked against when read
@@ -64,6 +64,7 @@ def read(path):
         fault = "JSON"
     if fault:
         raise _damaged(path, fault)
+    record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]  # settings younger than the record
     return record
 
 

@@ -14,10 +14,11 @@ from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import ORIGINAL, VARIANTS
 from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, table
-from .protocol import PROTOCOLS
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 MISSING = "not yet run"
 LEARNED = 0.8  # of the logarithm of the number of classes; see `hardly_learned`
+RULES = (BEST_VALIDATION, BEST_OF_FIVE)
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
 
@@ -140,29 +141,25 @@ def lstn_against_stn():
 # --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
 
 
-def runs(dataset, protocol):
-    """One row a recorded run: backbone, variant, seed, validation and test accuracy in percent.
+RUN_COLUMNS = ["backbone", "variant", "seed", "training", "validation", "test", *RULES, "record"]
 
-    Both accuracies are what the protocol's own selection rule picks; `best_of_five` is the test accuracy
-    that the paper's rule would report of the same run.
+
+def runs(dataset, protocol):
+    """One row a recorded run, accuracies in percent: columns RUN_COLUMNS.
+
+    `test` is the test accuracy by the protocol's own selection rule; the column of a rule's name is what that
+    rule reports of the same run. `training` is the accuracy in training of the epoch that `test` is of, None
+    where the record is too old to hold it.
     """
     rows = []
     for record in results.records(dataset, protocol):
         spec, selected = record["spec"], record["selected"]
         chosen = selected[spec["protocol"]["selection"]]
-        rows.append(
-            {
-                "backbone": spec["backbone"],
-                "variant": spec["variant"],
-                "seed": spec["seed"],
-                "validation": chosen["validation"],
-                "test": chosen["test"],
-                "best_of_five": selected["best-of-five"]["test"],
-                "record": record,
-            }
-        )
-    columns = ["backbone", "variant", "seed", "validation", "test", "best_of_five", "record"]
-    return pd.DataFrame(rows, columns=columns)
+        training = record["epochs"][chosen["epoch"] - 1].get("train_accuracy")
+        by_rule = [selected[rule]["test"] for rule in RULES]
+        names = [spec[field] for field in ("backbone", "variant", "seed")]
+        rows.append([*names, training, chosen["validation"], chosen["test"], *by_rule, record])
+    return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
 def interval(values):
@@ -183,29 +180,50 @@ def mean_text(values):
 
 
 def printed_accuracy(number, split="test"):
-    """The paper's accuracies of Table 6 or 8 (validation or test, percent) beside ours at its protocol."""
+    """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
+
+    `split` is test or validation, in Table 4 training or validation.
+    """
     printed = table(number)
+    if "variant" not in printed:
+        printed["variant"] = ORIGINAL
     ours = runs(DATASETS[number], "paper")
     view = {}
-    for variant, heading in VARIANTS.items():
+    for variant in printed["variant"].unique():
         rows = printed[printed["variant"] == variant]
-        view[heading, "paper"] = list(rows[split])
-        view[heading, "ours"] = [_cell(ours, b, variant, split) for b in rows["backbone"]]
-    return pd.DataFrame(view, index=printed["model"].unique())
+        view[VARIANTS[variant], "paper"] = list(rows[split])
+        view[VARIANTS[variant], "ours"] = [_cell(ours, b, variant, split) for b in rows["backbone"]]
+    return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
 
 
-def accuracy(dataset, protocol, split="test"):
-    """Our accuracies (percent) of all backbones with a record at this protocol, one column a variant."""
+def accuracy(dataset, protocol):
+    """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
+
+    Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
+    difference, in points.
+    """
     ours = runs(dataset, protocol)
-    order = [b for b in BACKBONES if b in set(ours["backbone"])]
-    order += sorted(set(ours["backbone"]) - set(order))
-    view = {h: [_cell(ours, b, v, split) for b in order] for v, h in VARIANTS.items()}
-    return pd.DataFrame(view, index=[title(b) for b in order])
+    rows = []
+    for backbone in _ordered(ours["backbone"]):
+        for variant, heading in VARIANTS.items():
+            mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
+            if len(mine):
+                accuracies = [mean_text(mine[column]) for column in ("validation", *RULES)]
+                bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
+                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}"])
+    columns = ["Backbone", "Variant", "Validation", *(f"Test, {rule}" for rule in RULES), "Selection bias"]
+    return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
+
+
+def _ordered(backbones):
+    """Each name once: the paper's in its order, then the others by name."""
+    known = list(BACKBONES)
+    return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
 
 
 def _cell(ours, backbone, variant, split):
     mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
-    return mean_text(mine[split])
+    return mean_text(mine[split].dropna())
 
 
 def gains(dataset, protocol):
@@ -217,7 +235,7 @@ def gains(dataset, protocol):
     ours, slow = runs(dataset, protocol), hardly_learned(dataset, protocol)
     cells = ours.pivot_table(index=["backbone", "seed"], columns="variant", values="test")
     rows = []
-    for backbone in [b for b in BACKBONES if b in set(ours["backbone"]) - set(slow)]:
+    for backbone in _ordered(set(ours["backbone"]) - set(slow)):
         for variant in [v for v in VARIANTS if {v, ORIGINAL} <= set(cells) and v != ORIGINAL]:
             paired = (cells[variant] - cells[ORIGINAL]).loc[backbone].dropna()
             if len(paired):
@@ -246,6 +264,8 @@ def accuracy_verdict(dataset, protocol):
         return "Everything runs. Nothing follows from a smoke run's accuracies."
     if runs(dataset, protocol).empty:
         return f"At the protocol `{protocol}`: {MISSING}."
+    if set(runs(dataset, protocol)["variant"]) == {ORIGINAL}:
+        return _plain_verdict(dataset, protocol)
     sentences = [
         f"{title(row.backbone)} with {VARIANTS[row.variant]}: {row.mean:+.2f} points{_judged(row)}"
         for row in gains(dataset, protocol).itertuples()
@@ -259,6 +279,16 @@ def accuracy_verdict(dataset, protocol):
     return "\n".join([heading, "", *(f"- {s}" for s in sentences)])
 
 
+def _plain_verdict(dataset, protocol):
+    """Which of the networks without a transformer does best, in one sentence."""
+    ours = runs(dataset, protocol)
+    means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
+    texts = [f"{title(b)} {mean_text(ours[ours['backbone'] == b]['test'])} %" for b in means.index]
+    return (
+        f"Test accuracy without a transformer at the protocol `{protocol}`, best first: {', '.join(texts)}."
+    )
+
+
 def _judged(row):
     """The interval of a row of `gains` and what it shows."""
     if pd.isna(row.half):
@@ -268,25 +298,20 @@ def _judged(row):
     return f" (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds: {word})"
 
 
-def tsrd():
-    """Table 4's accuracies (percent) under their right headings, validation beside ours."""
-    printed, ours = table(4), runs(DATASETS[4], "paper")
-    view = {
-        ("Training accuracy", "paper"): list(printed["training"]),
-        ("Validation accuracy", "paper"): list(printed["validation"]),
-        ("Validation accuracy", "ours"): [
-            _cell(ours, b, ORIGINAL, "validation") for b in printed["backbone"]
-        ],
-    }
-    return _named(pd.DataFrame(view, index=printed["model"]), 4)
-
-
 def best_protocol(dataset, protocols):
     """The first of the protocols that has a record of this dataset, else the first."""
     return next((p for p in protocols if results.records(dataset, p)), protocols[0])
 
 
 def protocol_heading(dataset, protocol):
-    """What stands above a table of runs, as Markdown."""
-    heading = f"**{DATASETS_BY_NAME[dataset].title}, protocol `{protocol}`**: {PROTOCOLS[protocol]}."
+    """What stands above a table of runs, as Markdown: the protocol and how many images it takes."""
+    used = preset(protocol, dataset, ORIGINAL)
+    limits = {
+        "training images a class": used.train_per_class,
+        "images each of validation and test": used.max_evaluation,
+        "images a split": used.max_images,
+    }
+    few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
+    meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
+    heading = f"**{DATASETS_BY_NAME[dataset].title}, protocol `{protocol}`**: {meaning}."
     return heading if results.records(dataset, protocol) else f"{heading} *{MISSING.capitalize()}.*"

@@ -4,25 +4,32 @@ One run reads uint8 images from the cache, normalizes them on the device and wri
 """
 
 import math
+import os
 import platform
 import resource
 import subprocess
+import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from tqdm import tqdm
 
 from . import datasets, results
 from .errors import InputError
+from .fetch import ensure
 from .models import ORIGINAL, build_model
-from .paths import ROOT, cache_dir, check_writable, replacing
+from .paths import ROOT, cache_dir, check_writable, locked, replacing
 
 EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
+NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 def check_device(device):
@@ -43,24 +50,24 @@ def run(spec, device="auto", data_dir=None):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     A second process that asks for the same run waits and gets the first one's record. Raises InputError
-    before any training for a wrong device, a dataset that is not whole or a results folder that cannot be
-    written, and during it when the loss is no longer a number or the disk is full.
+    before any training for a wrong device, a dataset that is neither whole nor to be downloaded or a results
+    folder that cannot be written, and during it when the loss is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
     device = check_device(device)
     for folder in (results.record_path(spec).parent, _checkpoint(spec).parent):
         check_writable(folder)
-    with FileLock(_checkpoint(spec).with_suffix(".lock")):  # freed however the process ends
+    with locked(_checkpoint(spec)):
         return results.find(spec) or _train(spec, device, data_dir)
 
 
 def _train(spec, device, data_dir):
-    data = datasets.load(spec.dataset, spec.image_size, data_dir)
     chosen = spec.protocol
-    split = datasets.split(
-        spec.dataset, data.labels, chosen.split_seed, chosen.train_per_class, chosen.max_images
-    )
+    ensure(spec.dataset, data_dir)
+    data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
+    limits = chosen.train_per_class, chosen.max_images, chosen.max_evaluation
+    split = datasets.split(spec.dataset, data, chosen.split_seed, *limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
@@ -68,10 +75,12 @@ def _train(spec, device, data_dir):
     optimizer = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
-    while not (stopped := stop_reason(state["epochs"], chosen)):
-        if state["epochs"]:
-            _save_checkpoint(spec, model, optimizer, state)
-        _one_epoch(spec, model, optimizer, data, split, device, state)
+    data = data._replace(images=_held(data.images, device))
+    with _progress(spec, state["train_images"], len(split.train)) as bar:
+        while not (stopped := stop_reason(state["epochs"], chosen)):
+            if state["epochs"]:
+                _save_checkpoint(spec, model, optimizer, state)
+            _one_epoch(spec, model, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
     results.write(spec, record)
     _checkpoint(spec).unlink(missing_ok=True)
@@ -93,18 +102,39 @@ def stop_reason(epochs, protocol):
     return "early" if np.all(np.abs(last - last.mean()) <= protocol.tolerance) else ""
 
 
-def _one_epoch(spec, model, optimizer, data, split, device, state):
+def _progress(spec, done, images):
+    """A bar over the images of all epochs: in a terminal or Jupyter; quiet under papermill and in a log."""
+    in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
+    quiet = not (in_jupyter or sys.stderr.isatty())
+    total, name = spec.protocol.max_epochs * images, f"{spec.backbone} {spec.variant} seed {spec.seed}"
+    return tqdm(total=total, initial=done, desc=name, unit=" images", leave=False, disable=quiet)
+
+
+def _held(images, device):
+    """The images in the GPU's memory if they leave half of it free, else where they are."""
+    if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return images.to(device)
+
+
+def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
     number, start = len(state["epochs"]) + 1, time.perf_counter()
     order = np.random.RandomState([spec.seed, number]).permutation(split.train)
+    batches = partial(_batches, data, device, spec.protocol.normalization)
     model.train()
-    total, seen = torch.zeros((), device=device), 0
-    for images, labels in _batches(data, order, spec.protocol.batch_size, device, f"epoch {number}"):
-        loss = F.cross_entropy(model(images), labels)
+    total, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    for images, labels in batches(order, spec.protocol.batch_size):
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
         seen += len(labels)
+        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
+            last = state["epochs"][-1]["validation_accuracy"] if state["epochs"] else math.nan
+            bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
     train_loss = float(total) / seen
     if not math.isfinite(train_loss):
         raise InputError(
@@ -112,14 +142,12 @@ def _one_epoch(spec, model, optimizer, data, split, device, state):
             f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
         )
     train_seconds = time.perf_counter() - start
-    row = {"train_loss": round(train_loss, 6)}
+    row = {"train_loss": round(train_loss, 6), "train_accuracy": round(100 * float(correct) / seen, 4)}
     for name in ("validation", "test"):
-        loss, accuracy = evaluate(model, _batches(data, getattr(split, name), EVALUATION_BATCH, device))
+        loss, accuracy = evaluate(model, batches(getattr(split, name), EVALUATION_BATCH))
         row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(accuracy, 4)}
     if spec.variant != ORIGINAL:
-        row["theta"] = theta_statistics(
-            model.transformer, _batches(data, split.validation, EVALUATION_BATCH, device)
-        )
+        row["theta"] = theta_statistics(model.transformer, batches(split.validation, EVALUATION_BATCH))
     state["epochs"].append(row)
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
@@ -148,19 +176,18 @@ def theta_statistics(transformer, batches):
     return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
 
 
-def _batches(data, indices, batch_size, device, progress=None):
+def _batches(data, device, normalization, indices, batch_size):
     """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`."""
-    batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
-    bar = tqdm(batches, progress, leave=False, disable=None if progress else True)
-    for batch in bar:  # in a terminal only: quiet in notebooks
-        batch = torch.from_numpy(batch)
-        images = data.images[batch].to(device, memory_format=torch.channels_last)
-        yield normalize(images), data.labels[batch].to(device)
+    for batch in torch.from_numpy(indices).split(batch_size):
+        images = data.images[batch.to(data.images.device)].to(device, memory_format=torch.channels_last)
+        yield normalize(images, normalization), data.labels[batch].to(device)
 
 
-def normalize(images):
-    """uint8 images to float in [-1, 1]: mean 0.5 and standard deviation 0.5 of the range [0, 1]."""
-    return images.float().div_(127.5).sub_(1)
+def normalize(images, normalization="half"):
+    """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS; "half" gives -1 to 1."""
+    chosen = NORMALIZATIONS[normalization]
+    mean, std = (255 * torch.tensor(values, device=images.device).view(-1, 1, 1) for values in chosen)
+    return images.float().sub_(mean).div_(std)
 
 
 # --- checkpoints --------------------------------------------------------------------------------
@@ -210,6 +237,8 @@ def _record(spec, model, data, split, device, state, stopped):
             "classes": len(data.classes),
             "image_size": spec.image_size,
             **{name: len(indices) for name, indices in split._asdict().items()},
+            "skipped": list(data.skipped.values()),
+            "duplicates": len(data.duplicates),
         },
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": state["epochs"],

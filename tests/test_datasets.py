@@ -1,13 +1,17 @@
 """Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded ones."""
 
+import multiprocessing
+import threading
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from stn_paper import datasets
-from stn_paper.datasets import DATASETS, LAYOUTS, Dataset, digits_theta, load, split
+from stn_paper import datasets, layouts
+from stn_paper.datasets import DATASETS, Dataset, Images, digits_theta, load, split
 from stn_paper.errors import InputError
+from stn_paper.layouts import LAYOUTS
 from stn_paper.paths import cache_dir, data_dir
 from stn_paper.transformer import affine_theta, sample, sampling_grid
 
@@ -79,43 +83,80 @@ def test_the_inverse_of_a_digits_map_brings_it_back_to_the_centre(digits):
 # --- splits ---
 
 
-def labels_of(name):
-    """All labels of a dataset, without decoding an image."""
+def without_pixels(name):
+    """A dataset's Images, as far as `split` looks at them, without decoding one."""
     if name == "digits":
-        return np.repeat(np.arange(10), 500)
+        return Images(None, np.repeat(np.arange(10), 500), tuple("0123456789"), "")
     if not datasets.available(name):
         pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
-    return np.array(datasets._list_files(name, data_dir())[1])
+    found = layouts.find(name, DATASETS[name], data_dir())
+    return Images(None, np.array(found.labels), found.classes, "", found.test_start, found.groups)
 
 
-@pytest.mark.parametrize("name, sizes", [("digits", (4000, 500, 500)), ("caltech101", (6277, 1200, 1200))])
-def test_splits_have_the_stated_sizes_and_share_no_image(name, sizes):
-    labels = labels_of(name)
-    parts = split(name, labels, seed=0)
-    assert tuple(map(len, parts)) == sizes
-    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+SIZES = {  # paper section 4.1; GTSRB and MNIST are ours
+    "digits": (4000, 500, 500),
+    "caltech101": (6277, 1200, 1200),
+    "cifar10": (40_000, 10_000, 10_000),
+    "gtsrb": (31_409, 7800, 12_630),
+    "mnist": (50_000, 10_000, 10_000),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_splits_have_the_stated_sizes_and_share_no_image(name):
+    data = without_pixels(name)
+    parts = split(name, data, seed=0)
+    assert tuple(map(len, parts)) == SIZES[name]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(data.labels)))
 
 
 def test_splits_follow_their_seed():
-    labels = labels_of("digits")
-    first, again, other = (split("digits", labels, seed) for seed in (1, 1, 2))
+    data = without_pixels("digits")
+    first, again, other = (split("digits", data, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
     assert not any(np.array_equal(a, b) for a, b in zip(first, other))
-    assert split("digits", labels, 0).test[:3].tolist() == [1201, 4260, 424]  # in every version of NumPy
+    assert split("digits", data, 0).test[:3].tolist() == [1201, 4260, 424]  # in every version of NumPy
 
 
-@pytest.mark.parametrize("name, classes", [("digits", 10), ("caltech101", 101)])
+@pytest.mark.parametrize("name, classes", [("digits", 10), ("caltech101", 101), ("gtsrb", 43)])
 def test_fifteen_training_images_a_class(name, classes):
-    labels = labels_of(name)
-    whole, few = split(name, labels, 0), split(name, labels, 0, train_per_class=15)
-    assert np.bincount(labels[few.train]).tolist() == [15] * classes
+    data = without_pixels(name)
+    whole, few = split(name, data, 0), split(name, data, 0, train_per_class=15)
+    assert np.bincount(data.labels[few.train]).tolist() == [15] * classes
     assert set(few.train) <= set(whole.train)
     assert np.array_equal(few.validation, whole.validation) and np.array_equal(few.test, whole.test)
 
 
 def test_at_most_so_many_images_of_each_split():
-    parts = split("digits", labels_of("digits"), 0, max_images=7)
-    assert tuple(map(len, parts)) == (7, 7, 7)
+    data = without_pixels("digits")
+    assert tuple(map(len, split("digits", data, 0, max_images=7))) == (7, 7, 7)
+    assert tuple(map(len, split("digits", data, 0, max_evaluation=7))) == (4000, 7, 7)
+
+
+def test_an_official_test_set_stays_one():
+    data = Images(None, np.arange(70_000) % 10, (), "", test_start=60_000)
+    parts = split("mnist", data, seed=3)
+    assert tuple(map(len, parts)) == SIZES["mnist"]
+    assert parts.test.min() == 60_000 and max(parts.train.max(), parts.validation.max()) < 60_000
+    few = split("mnist", data, 3, max_evaluation=100).test
+    assert not np.array_equal(np.sort(few), np.arange(60_000, 60_100))  # a sample, not the first
+
+
+def test_tracks_stay_whole():
+    tracks = np.r_[np.repeat(np.arange(1307), 30)[:39_209], np.full(12_630, -1)]
+    data = Images(None, np.zeros(51_839, int), (), "", 39_209, tracks)
+    train, validation, test = split("gtsrb", data, seed=0)
+    assert not set(tracks[train]) & set(tracks[validation])
+    assert 0 <= 7800 - len(validation) < 30 and len(train) + len(validation) == 39_209
+    assert len(test) == 12_630 and set(tracks[test]) == {-1}
+
+
+def test_images_that_are_skipped_are_in_no_split_and_move_no_other():
+    data = without_pixels("digits")
+    whole = split("digits", data, 0)
+    lost = {int(part[5]): "a file" for part in whole}
+    for before, after in zip(whole, split("digits", data._replace(skipped=lost), 0)):
+        assert np.array_equal(np.delete(before, 5), after)
 
 
 # --- folders of images ---
@@ -124,9 +165,15 @@ COLOURS = np.random.RandomState(0).randint(0, 256, (8, 3)).tolist()
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def no_download(monkeypatch):
+    rows = {name: layout._replace(archives=()) for name, layout in LAYOUTS.items()}
+    monkeypatch.setattr(layouts, "LAYOUTS", rows)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch, no_download):
     """A folder of datasets that holds a caltech101 of two classes with four images of one colour each."""
-    tiny = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2}, datasets.load_folders)
+    tiny = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
     monkeypatch.setitem(DATASETS, "caltech101", tiny)
     write_images(tmp_path / "data" / LAYOUTS["caltech101"].folders[0])
     return tmp_path / "data"
@@ -192,7 +239,7 @@ def test_the_background_class_is_ignored(data):
     assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
 
 
-WANTED = "2 class folders with 8 images are needed; get them from https://"
+WANTED = "2 class folders with 8 images are needed; get them from https://data.caltech.edu"
 
 
 def test_a_missing_folder_is_named(data, tmp_path):
@@ -234,7 +281,7 @@ def corrupt(data, name, content):
 def test_an_image_that_cannot_be_read_is_named(data, name, content):
     path = corrupt(data, name, content)
     message = sentence(data)
-    assert str(path) in message and "replace the file" in message
+    assert str(path) in message and "replace the file" in message and "--skip-corrupt" in message
 
 
 def test_half_an_image_is_named(data):
@@ -253,12 +300,12 @@ def test_an_unknown_dataset_is_named_with_the_allowed_ones():
 
 
 def cached():
-    return sorted((cache_dir() / "images").iterdir())
+    return sorted(p for p in (cache_dir() / "images").iterdir() if p.suffix != ".lock")
 
 
 def test_images_are_decoded_once(data, monkeypatch):
     first = load("caltech101", 8, data)
-    monkeypatch.setattr(datasets, "_decode", lambda path, size: pytest.fail("decoded again"))
+    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded again"))
     again = load("caltech101", 8, data)
     assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
     assert [path.suffix for path in cached()] == [".npy"]
@@ -294,3 +341,56 @@ def test_nothing_half_done_stays_behind(data):
     path = corrupt(data, "5.png", b"no image")
     assert str(path) in sentence(data)
     assert cached() == []
+
+
+def test_corrupt_images_are_left_out_when_asked_to(data):
+    path = corrupt(data, "5.png", b"no image")
+    for _ in range(2):  # decoded, then from the cache
+        found = load("caltech101", 8, data, skip_corrupt=True)
+        assert found.skipped == {5: "bee/5.png"}
+        assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
+        assert all(5 not in part for part in split("caltech101", found, 0))
+    assert str(path) in sentence(data)  # the cache does not turn the choice into a habit
+
+
+def decode_slowly(data, started, going_on):
+    """In a process of its own: decode the tiny dataset, and wait at its fifth image."""
+    decode = datasets._decode
+
+    def waiting(item, size, error=True):
+        if item.stem == "4":
+            started.set()
+            going_on.wait(60)
+        return decode(item, size, error)
+
+    datasets._decode = waiting
+    load("caltech101", 8, data)
+
+
+def in_a_process(data):
+    context = multiprocessing.get_context("fork")
+    started, going_on = context.Event(), context.Event()
+    process = context.Process(target=decode_slowly, args=(data, started, going_on))
+    process.start()
+    assert started.wait(60)
+    return process, going_on
+
+
+def test_a_process_killed_while_decoding_leaves_no_array(data):
+    process, _ = in_a_process(data)
+    process.kill()
+    process.join()
+    assert [path.suffix for path in cached()] == [".part"]
+    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    assert [path.suffix for path in cached()] == [".npy"]
+
+
+def test_two_processes_decode_once(data, monkeypatch):
+    process, going_on = in_a_process(data)
+    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded twice"))
+    waiting = threading.Thread(target=going_on.set)
+    waiting.start()
+    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    waiting.join()
+    process.join()
+    assert process.exitcode == 0

@@ -1,12 +1,21 @@
 """Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
-from stn_paper.protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, Protocol, RunSpec, preset
+from stn_paper.protocol import (
+    BEST_OF_FIVE,
+    BEST_VALIDATION,
+    COMPARABLE,
+    DEFAULTS,
+    PROTOCOLS,
+    Protocol,
+    RunSpec,
+    preset,
+)
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
 OTHER_SPEC = {"dataset": "digits", "backbone": "effb0", "variant": "stn", "protocol": "equal", "seed": 2}
@@ -23,6 +32,9 @@ OTHER_PROTOCOL = {
     "split_seed": 1,
     "train_per_class": None,
     "max_images": 100,
+    "max_evaluation": 500,
+    "skip_corrupt": True,
+    "normalization": "imagenet",
 }
 
 
@@ -102,13 +114,25 @@ def test_another_setting_has_another_key(field):
     assert replace(SPEC, protocol=protocol).key != SPEC.key
 
 
+def test_a_setting_that_a_record_is_too_old_to_know_is_at_its_default():
+    assert {"image_size", "max_evaluation", "skip_corrupt"} <= set(DEFAULTS) and "name" not in DEFAULTS
+    old = {f: v for f, v in asdict(SPEC.protocol).items() if f != "max_evaluation"}
+    assert RunSpec("caltech101", "resnet18", "lstn", Protocol(**old), 1).key == SPEC.key
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_only_traffic_signs_are_normalized_as_imagenet(name):
+    of = {d: preset(name, d, "stn").normalization for d in ("tsrd", "gtsrb", "caltech101", "cifar10")}
+    assert of == {"tsrd": "imagenet", "gtsrb": "imagenet", "caltech101": "half", "cifar10": "half"}
+
+
 def test_names_can_be_read_and_are_file_names():
     assert SPEC.name == f"caltech101_reduced_resnet18_lstn_seed1_{SPEC.key}"
     assert "/" not in RunSpec("digits", "timm/resnet10t", "stn", "smoke").name
 
 
 def test_committed_keys_stay_valid():
-    assert RunSpec("caltech101", "resnet18", "lstn", "reduced").key == "bb662a6b"
+    assert RunSpec("caltech101", "resnet18", "lstn", "reduced").key == "3d359f79"
 
 
 @pytest.mark.parametrize("protocol, size", [("equal", 240), ("reduced", 64)])

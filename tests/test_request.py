@@ -1,10 +1,13 @@
 """What a notebook's parameters ask for: recorded runs are never trained again, wrong values never start."""
 
+from types import SimpleNamespace
+
 import pytest
 from test_tables import write_run
 
 from stn_paper import request
 from stn_paper.errors import InputError
+from stn_paper.layouts import LAYOUTS
 from stn_paper.models import VARIANTS
 
 ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
@@ -30,6 +33,14 @@ def test_auto_on_cuda_with_the_dataset_is_the_papers_protocol(monkeypatch):
     monkeypatch.setattr(request, "_why_not_here", lambda *_: "")
     asked = resolve()
     assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("caltech101", "paper")}
+
+
+def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(LAYOUTS, "caltech101", LAYOUTS["caltech101"]._replace(archives=()))
+    monkeypatch.setattr(request, "check_device", lambda device: SimpleNamespace(type="cuda"))
+    asked = resolve(data_dir=tmp_path)
+    assert asked.protocols == ["smoke"]
+    assert f"has no folder {tmp_path / 'caltech101'}" in asked.banner
 
 
 def test_auto_shows_what_is_recorded():

@@ -21,10 +21,12 @@ def committed(monkeypatch):
     costs.read_costs.cache_clear()
 
 
-def write_run(variant, seed, test, backbone="resnet18", protocol="reduced", epochs=None):
+def write_run(
+    variant, seed, test, backbone="resnet18", dataset="caltech101", protocol="reduced", epochs=None, row=()
+):
     """Store a made-up record of 20 epochs whose best validation epoch has the test accuracy `test`."""
-    spec = RunSpec("caltech101", backbone, variant, protocol, seed)
-    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    spec = RunSpec(dataset, backbone, variant, protocol, seed)
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)
     epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
     filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
     record = filled | {"parameters": 1, "epochs": epochs, "stopped": "budget"}
@@ -80,7 +82,8 @@ def test_the_papers_table_takes_no_reduced_run():
     write_run("original", 0, 40.0, backbone="resnet50")
     ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
     assert (ours == "not yet run").all(axis=None)
-    assert tables.accuracy("caltech101", "reduced").loc["ResNet-50", "Original"] == "40.00 (n=1)"
+    reduced = tables.accuracy("caltech101", "reduced")["Test, best-validation"]
+    assert reduced.to_dict() == {("ResNet-50", "Original"): "40.00 (n=1)"}
 
 
 def test_a_run_with_other_settings_is_not_shown_under_the_protocols_name():
@@ -95,7 +98,31 @@ def test_mean_and_interval_over_seeds():
     for seed, test in enumerate((40.0, 42.0, 44.0)):
         write_run("original", seed, test)
     # Student's t with 2 degrees of freedom: 4.3027 * 2 / sqrt(3)
-    assert tables.accuracy("caltech101", "reduced").loc["ResNet-18", "Original"] == "42.00 ± 4.97 (n=3)"
+    assert tables.accuracy("caltech101", "reduced")["Test, best-validation"].item() == "42.00 ± 4.97 (n=3)"
+
+
+def test_networks_come_in_the_papers_order():
+    for backbone, variant in (("timm/resnet10t", "stn"), ("resnet50", "lstn"), ("alexnet", "original")):
+        write_run(variant, 0, 40.0, backbone=backbone)
+    write_run("original", 0, 40.0, backbone="resnet50")
+    first, *others = tables.accuracy("caltech101", "reduced").index
+    assert first == ("AlexNet", "Original")
+    assert others == [("ResNet-50", "Original"), ("ResNet-50", "L-STN"), ("timm/resnet10t", "STN")]
+
+
+def test_table_4_shows_training_accuracy_where_the_record_holds_it():
+    for seed, row in enumerate(({"train_accuracy": 97.5}, {})):
+        write_run("original", seed, 90.0, dataset="tsrd", protocol="paper", row=row)
+    view = tables.printed_accuracy(4, "training")
+    assert view.loc["ResNet-18", ("Original", "paper")] == "99.20"
+    assert view.loc["ResNet-18", ("Original", "ours")] == "97.50 (n=1)"
+    assert "DenseNet-120 (is DenseNet-169)" in view.index
+
+
+def test_a_heading_says_how_many_images_there_are():
+    heading = tables.protocol_heading("cifar10", "reduced")
+    assert "200 training images a class, 2,000 images each of validation and test" in heading
+    assert "images" not in tables.protocol_heading("cifar10", "equal").split("**")[-1]
 
 
 def test_gains_are_paired_by_seed():
@@ -132,8 +159,8 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in [(60, 40), (59, 43), (1, 99)]]
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
-    assert overview.selection_bias("caltech101", "reduced")["Difference"].tolist() == ["+3.00"]
-    assert "3.00 points on average" in overview.selection_verdict("caltech101", "reduced")
+    assert tables.accuracy("caltech101", "reduced")["Selection bias"].tolist() == ["+3.00"]
+    assert "3.00 points on average" in overview.selection_verdict()
 
 
 def test_committed_records_are_named_by_their_settings(committed):

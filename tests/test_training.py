@@ -3,19 +3,22 @@
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
+import sys
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stn_paper import datasets, results, training
+from stn_paper import datasets, fetch, results, training
 from stn_paper.backbones import BACKBONES, Backbone
 from stn_paper.errors import InputError
+from stn_paper.layouts import LAYOUTS
 from stn_paper.paths import cache_dir, results_dir
 from stn_paper.protocol import Protocol, RunSpec, preset
 from stn_paper.training import stop_reason
@@ -94,9 +97,16 @@ def test_a_floor_at_the_budget_never_stops_early():
 
 
 def test_images_are_normalized_to_plus_and_minus_one():
-    images = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    torch.testing.assert_close(training.normalize(images), torch.tensor([-1.0, -0.6, 1.0]))
-    assert images.tolist() == [0, 51, 255]
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 3, 1, 3)
+    expected = torch.tensor([-1.0, -0.6, 1.0]).expand(2, 3, 1, 3)
+    torch.testing.assert_close(training.normalize(images), expected)
+    assert images[0, 0, 0].tolist() == [0, 51, 255]
+
+
+def test_traffic_signs_are_normalized_as_imagenet():
+    white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
+    expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(training.normalize(white, "imagenet").flatten(), expected)
 
 
 def test_evaluation_is_a_mean_over_images_not_batches():
@@ -117,7 +127,7 @@ def test_the_record_has_every_field(tiny):
     assert set(record) == set(results.FIELDS)
     assert record["spec"] == asdict(spec)
     assert record["stopped"] == "budget" and len(record["epochs"]) == 3
-    assert all(set(epoch) == {*results.EPOCH_FIELDS, "theta"} for epoch in record["epochs"])
+    assert all(set(epoch) == {*results.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
     assert record["data"] == {
         "fingerprint": "2913c6b6527114b7",
         "classes": 10,
@@ -125,6 +135,8 @@ def test_the_record_has_every_field(tiny):
         "train": 48,
         "validation": 48,
         "test": 48,
+        "skipped": [],
+        "duplicates": 0,
     }
     assert record["measured"]["resumed"] == 0 and record["measured"]["train_images_per_second"] > 0
     assert record["environment"]["torch"] == torch.__version__.split("+")[0]
@@ -174,9 +186,9 @@ def train_and_die(images_before_death):
     BACKBONES["tiny"] = Backbone("Tiny", 32, tiny_backbone)
     normalize, seen = training.normalize, []
 
-    def counted(images):
+    def counted(images, *more):
         seen.append(len(images))
-        return os._exit(9) if sum(seen) > images_before_death else normalize(images)
+        return os._exit(9) if sum(seen) > images_before_death else normalize(images, *more)
 
     training.normalize = counted
     training.run(tiny_spec(), "cpu")
@@ -203,11 +215,11 @@ def killed(spec, images, in_checkpoint):
     """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
     normalize, save, seen = training.normalize, torch.save, []
 
-    def counted(batch):
+    def counted(batch, *more):
         seen.append(len(batch))
         if sum(seen) > images and not in_checkpoint:
             os.kill(os.getpid(), signal.SIGKILL)
-        return normalize(batch)
+        return normalize(batch, *more)
 
     def half_saved(content, file):
         save(content, file)
@@ -277,10 +289,10 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
 def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
     one_epoch, load = training._one_epoch, datasets.load
 
-    def stops(spec, model, optimizer, data, split, device, state):
-        if state["epochs"]:
+    def stops(*arguments):
+        if arguments[6]["epochs"]:
             raise KeyboardInterrupt
-        one_epoch(spec, model, optimizer, data, split, device, state)
+        one_epoch(*arguments)
 
     monkeypatch.setattr(training, "_one_epoch", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -288,6 +300,36 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda *call: load(*call)._replace(fingerprint="0" * 16))
     with pytest.raises(InputError, match=r"images have changed since .*\.pt"):
         training.run(tiny_spec(), "cpu")
+
+
+# --- progress ---
+
+
+def shown(capsys):
+    training.run(tiny_spec(), "cpu")
+    return capsys.readouterr().err
+
+
+def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(training, "tqdm", partial(training.tqdm, mininterval=0))
+    bar = [line for line in shown(capsys).split("\r") if "144/144" in line][-1]  # 3 epochs of 48 images
+    assert "tiny lstn seed 0" in bar and "images/s" in bar
+    assert re.search(r"epoch 3, loss \d\.\d{3}, validation \d+\.\d{2} %", bar)
+
+
+def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    with training._progress(tiny_spec(), 0, 48) as bar:
+        assert bar.disable
+    monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
+    with training._progress(tiny_spec(), 48, 48) as bar:
+        assert not bar.disable and (bar.n, bar.total) == (48, 144)
+
+
+def test_a_log_shows_nothing(tiny, capsys):
+    assert shown(capsys) == ""
 
 
 # --- that it learns ---
@@ -335,6 +377,29 @@ def test_devices():
     assert training.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_missing_data_is_named(tmp_path):
+def test_missing_data_is_named(tmp_path, monkeypatch):
+    row = LAYOUTS["caltech101"]
+    monkeypatch.setitem(LAYOUTS, "caltech101", row._replace(archives=()))
     with pytest.raises(InputError, match=str(tmp_path)):
+        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+
+
+def test_missing_data_is_downloaded_first(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fetch, "fetch", lambda *call: asked.append(call))
+    for name in ("caltech101", "tsrd"):  # tsrd has no address
+        with pytest.raises(InputError, match="no folder"):
+            training.run(RunSpec(name, "resnet18", "stn", "reduced"), "cpu", tmp_path)
+    (tmp_path / "caltech101/101_ObjectCategories").mkdir(parents=True)  # there, but not whole: the user's
+    with pytest.raises(InputError, match="0 class folders"):
+        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+    assert asked == [("caltech101", tmp_path)]
+
+
+def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):
+    def fails(*_):
+        raise InputError("https://address cannot be downloaded: no route.")
+
+    monkeypatch.setattr(fetch, "fetch", fails)
+    with pytest.raises(InputError, match=r"no folder .*; https://address cannot be downloaded: no route\.$"):
         training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
