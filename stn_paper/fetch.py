@@ -28,6 +28,7 @@ from .paths import cache_dir, check_writable, data_dir
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
+DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 
 
@@ -207,7 +208,9 @@ def _extract(path, into):
                 archive.extractall(into)
         elif ".tar" in path.suffixes:
             with tarfile.open(path) as archive:
-                archive.extractall(into, filter=_checked)
+                for member in archive:
+                    _check(member.name, not (member.isfile() or member.isdir()))
+                archive.extractall(into, **DATA_FILTER)
         else:
             with gzip.open(path) as source, (into / path.stem).open("wb") as target:
                 shutil.copyfileobj(source, target)
@@ -216,14 +219,8 @@ def _extract(path, into):
     return into
 
 
-def _checked(member, into):
-    """Python's own filter of tar members, which mends absolute names, after the check that refuses them."""
-    _check(member.name, member.issym())
-    return tarfile.data_filter(member, into)
-
-
-def _check(name, is_link):
-    """Raise InputError for a symbolic link and for a name that leads out, be it on Windows only."""
+def _check(name, is_special):
+    """Raise InputError for a link or device and for a name that leads out, be it on Windows only."""
     path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
-    if is_link or path.anchor or ".." in path.parts:
+    if is_special or path.anchor or ".." in path.parts:
         raise InputError(f"Archive member {name!r} could lead out of its folder: nothing of it was unpacked.")
