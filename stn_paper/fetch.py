@@ -51,7 +51,8 @@ def fetch(name, folder=None):
         )
     for place in (folder, downloads):
         check_writable(place)
-    with FileLock(downloads / f"{name}.lock"):  # freed however the process ends
+    first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)  # of the same files
+    with FileLock(downloads / f"{first}.lock"):  # freed however the process ends
         return _found(name, folder) or _fetch(name, folder, downloads)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10, MNIST
 from torchvision.datasets.folder import find_classes, make_dataset
 
+from .distortions import DISTORTIONS
 from .errors import InputError
 
 
@@ -313,3 +314,4 @@ LAYOUTS = {
         ),
     ),
 }
+LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in DISTORTIONS}  # made of the same files

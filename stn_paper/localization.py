@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from .errors import InputError, choose
+from .transformer import KINDS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # theta of the identity map, row by row
 
 
 class Row(NamedTuple):
@@ -80,17 +80,19 @@ def minimum_size(variant):
     return next(size for size in count(1) if feature_size(LOCALIZATION_NETS[variant], size))
 
 
-def localization_net(variant, image_size, in_channels=3):
+def localization_net(variant, image_size, in_channels=3, kind="affine"):
     """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
 
-    Takes (B, in_channels, image_size, image_size), returns theta as (B, 6), rows of the 2 x 3 affine
-    matrix one after the other (convention: `stn_paper.transformer`). The last layer starts with zero
-    weight and the identity as bias, so that an untrained net leaves the image as it is.
+    Takes (B, in_channels, image_size, image_size), returns the numbers of the `kind` of map: (B, 6) for
+    affine, the paper's, (B, 8) for projective, (B, 32) for tps (convention: `stn_paper.transformer`). The
+    last layer starts with zero weight and the identity as bias, so that an untrained net leaves the image
+    as it is.
 
     Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`.
-    Raises InputError for an unknown variant or an image too small for the rows.
+    Raises InputError for an unknown variant or kind, or an image too small for the rows.
     """
     rows = LOCALIZATION_NETS[choose("localization net", variant, LOCALIZATION_NETS)]
+    identity = KINDS[choose("kind of map", kind, KINDS)].identity
     size = feature_size(rows, image_size)
     if size < 1:
         raise InputError(
@@ -100,11 +102,14 @@ def localization_net(variant, image_size, in_channels=3):
     inputs = (in_channels, *(row.channels for row in rows))
     features = nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
     head = nn.Sequential(
-        nn.Flatten(), nn.Linear(rows[-1].channels * size**2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 6)
+        nn.Flatten(),
+        nn.Linear(rows[-1].channels * size**2, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, len(identity)),
     )
     with torch.no_grad():
         head[-1].weight.zero_()
-        head[-1].bias.copy_(torch.tensor(IDENTITY))
+        head[-1].bias.copy_(identity)
     return nn.Sequential(OrderedDict(features=features, head=head))
 
 

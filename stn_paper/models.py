@@ -21,16 +21,17 @@ VARIANTS = {  # name: how the paper's tables head its columns
 }
 
 
-def with_stn(model, variant, image_size, in_channels=3):
+def with_stn(model, variant, image_size, in_channels=3, kind="affine"):
     """Put the transformer `variant` (stn, vstn or lstn) before `model`, any torchvision or timm network.
 
     Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
     parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
-    the identity; conventions of the map: `stn_paper.transformer`. Source: paper section 4.3.B.
-    Raises InputError for an unknown variant or an image too small for it.
+    the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:
+    `stn_paper.transformer`. Source: paper section 4.3.B.
+    Raises InputError for an unknown variant or kind, or an image too small for the variant.
     """
     choose("variant", variant, LOCALIZATION_NETS)
-    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels))
+    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from stn_paper import datasets, layouts
+from stn_paper import datasets, distortions, layouts
 from stn_paper.datasets import DATASETS, Dataset, Images, digits_theta, load, split
+from stn_paper.distortions import DISTORTIONS, distort, known_theta
 from stn_paper.errors import InputError
 from stn_paper.layouts import LAYOUTS
 from stn_paper.paths import cache_dir, data_dir
@@ -99,6 +100,7 @@ SIZES = {  # paper section 4.1; GTSRB and MNIST are ours
     "cifar10": (40_000, 10_000, 10_000),
     "gtsrb": (31_409, 7800, 12_630),
     "mnist": (50_000, 10_000, 10_000),
+    "mnist-rts": (50_000, 10_000, 10_000),
 }
 
 
@@ -394,3 +396,84 @@ def test_two_processes_decode_once(data, monkeypatch):
     waiting.join()
     process.join()
     assert process.exitcode == 0
+
+
+# --- distorted MNIST ---
+
+PIXELS = np.zeros((7, 28, 28), np.uint8)
+PIXELS[:, 6:22, 6:22] = np.random.RandomState(0).randint(0, 256, (7, 16, 16))
+
+
+def distorted_pixels(name, image_size):
+    theta = known_theta(name, len(PIXELS))
+    return torch.stack(list(distort(PIXELS, theta, DISTORTIONS[name].kind, image_size)))
+
+
+@pytest.fixture
+def few_digits(tmp_path, monkeypatch, no_download):
+    """A folder of datasets with an MNIST of five training and two test images."""
+    for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
+        row = DATASETS[name]._replace(splits={"train": 3, "validation": 2, "test": 2})
+        monkeypatch.setitem(DATASETS, name, row)
+    root = tmp_path / "digits/MNIST/raw"
+    root.mkdir(parents=True)
+    for part, some in (("train", slice(0, 5)), ("t10k", slice(5, 7))):
+        contents = {
+            "images-idx3": (0x803, PIXELS[some]),
+            "labels-idx1": (0x801, np.arange(7, dtype="u1")[some]),
+        }
+        for file, (magic, array) in contents.items():
+            header = np.array([magic, *array.shape], ">i4").tobytes()
+            (root / f"{part}-{file}-ubyte").write_bytes(header + array.tobytes())
+    return tmp_path / "digits"
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_mnist_is_distorted_by_the_known_maps(few_digits, monkeypatch, name):
+    monkeypatch.setattr(distortions, "BATCH", 3)
+    found, plain = load(f"mnist-{name}", 42, few_digits), load("mnist", 42, few_digits)
+    assert found.images.shape == (7, 3, 42, 42) and found.images.dtype == torch.uint8
+    assert torch.equal(found.images, distorted_pixels(name, 42).expand(-1, 3, -1, -1))
+    assert found.labels.tolist() == plain.labels.tolist() == list(range(7)) and found.test_start == 5
+    assert found.classes == plain.classes and found.fingerprint == plain.fingerprint
+    assert not torch.equal(found.images, plain.images)
+    assert tuple(map(len, split(f"mnist-{name}", found, 0))) == (3, 2, 2)
+
+
+def test_mnist_is_distorted_once_for_each_size(few_digits, monkeypatch):
+    first = [load("mnist-e", size, few_digits).images for size in (28, 42)]
+    monkeypatch.setattr(datasets, "distort", lambda *_: pytest.fail("distorted again"))
+    again = [load("mnist-e", size, few_digits).images for size in (28, 42)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert [path.name.split("_")[:2] for path in cached()] == [["mnist-e", "28"], ["mnist-e", "42"]]
+
+
+def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
+    for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
+        assert datasets.available(name, few_digits) and not datasets.available(name, tmp_path / "nowhere")
+        row = next(row for row in datasets.status(few_digits) if row[0] == name)
+        assert row[1] == "7" and row[3] == str(few_digits / "MNIST/raw") and row[4] == "complete"
+    with pytest.raises(InputError, match=r"'mnist-p' has no folder .*MNIST/raw: the four unpacked files"):
+        load("mnist-p", 42, tmp_path / "nowhere")
+
+
+def test_the_real_mnist_is_distorted():
+    if not datasets.available("mnist"):
+        pytest.skip("mnist is not here: set STN_PAPER_DATA to the folder that holds it")
+    found = load("mnist-rts", 12)
+    assert found.images.shape == (70_000, 3, 12, 12) and found.test_start == 60_000
+    assert torch.bincount(found.labels).tolist() == [
+        6903,
+        7877,
+        6990,
+        7141,
+        6824,
+        6313,
+        6876,
+        7293,
+        6825,
+        6958,
+    ]
+    digits = layouts.find("mnist", DATASETS["mnist"], data_dir()).items[:600]
+    expected = torch.stack(list(distort(digits, known_theta("rts", 600), "affine", 12)))
+    assert torch.equal(found.images[:600, :1], expected)

@@ -239,6 +239,15 @@ def test_a_dataset_lands_where_layouts_look(name, publish, site, folder, capfd):
     assert fetch(name, folder) == root and len(site.log) == len(LAYOUTS[name].archives)
 
 
+def test_a_distorted_dataset_is_fetched_as_the_one_it_is_made_of(publish, site, folder, monkeypatch):
+    publish("mnist")
+    monkeypatch.setitem(LAYOUTS, "mnist-rts", LAYOUTS["mnist"])
+    tiny_row(monkeypatch, "mnist-rts", *TINY["mnist"][1:])
+    module.ensure("mnist-rts", folder)
+    assert downloads() <= {"mnist.lock"}  # so that two processes do not download the same files
+    assert fetch("mnist", folder) == folder / "MNIST/raw" and len(site.log) == 4
+
+
 def test_a_dataset_in_another_of_its_folders_is_not_downloaded(publish, site, folder):
     publish("caltech101")
     fetch("caltech101", folder)

@@ -7,6 +7,7 @@ from torch import nn
 from stn_paper.errors import InputError
 from stn_paper.localization import LOCALIZATION_NETS, localization_net, minimum_size
 from stn_paper.paper import LOCALIZATION_TABLES, layers, table
+from stn_paper.transformer import KINDS
 
 VARIANTS = list(LOCALIZATION_NETS)
 
@@ -58,3 +59,18 @@ def test_relu_follows_pools_or_batch_norms_only(variant):
 def test_an_unknown_net_is_named():
     with pytest.raises(InputError, match=r"'original'.*stn, vstn, lstn"):
         localization_net("original", 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_last_layer_gives_each_kind_its_identity(variant, kind):
+    net, affine = localization_net(variant, 40, kind=kind), localization_net(variant, 40)
+    identity = KINDS[kind].identity
+    assert torch.equal(net(torch.rand(2, 3, 40, 40)), identity.expand(2, -1))
+    more = sum(p.numel() for p in net.parameters()) - sum(p.numel() for p in affine.parameters())
+    assert more == (len(identity) - 6) * 33  # 32 weights and a bias for each number
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(InputError, match=r"kind of map 'elastic'.*affine, projective, tps"):
+        localization_net("stn", 64, kind="elastic")

@@ -56,6 +56,14 @@ def test_with_stn_starts_as_the_bare_model(bare, variant):
     )
 
 
+@pytest.mark.parametrize("kind, shape", [("affine", (2, 3)), ("projective", (3, 3)), ("tps", (16, 2))])
+def test_with_stn_takes_each_kind_of_map(kind, shape):
+    images = torch.rand(2, 1, 28, 28)
+    model = with_stn(torch.nn.Flatten(), "stn", 28, in_channels=1, kind=kind)
+    assert model.transformer.theta(images).shape == (2, *shape)
+    torch.testing.assert_close(model(images), images.flatten(1), atol=1e-4, rtol=0)
+
+
 def test_the_loss_moves_the_localization_net():
     model = build_model("resnet18", "stn", 5, 32)
     torch.nn.functional.cross_entropy(model(torch.rand(4, 3, 32, 32)), torch.arange(4)).backward()
