@@ -9,6 +9,7 @@ import torchvision
 
 from .efficientnet import efficientnet
 from .errors import InputError, choose
+from .systems import SYSTEMS
 
 
 class Backbone(NamedTuple):
@@ -48,9 +49,9 @@ TIMM = "timm/"  # any other backbone is timm/<any timm name>
 
 
 def check_backbone(name):
-    """Return `name` if it is one of the paper's backbones or timm/<name>, else raise InputError."""
+    """Return `name` if it is a backbone of the paper, a system or timm/<name>, else raise InputError."""
     if not str(name).startswith(TIMM):
-        return choose("backbone", name, [*BACKBONES, f"{TIMM}<name>"])
+        return choose("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
     try:
         known = _timm_config(name) is not None
     except RuntimeError:  # timm's word for a known network with an unknown tag of weights
@@ -68,13 +69,14 @@ def _timm_config(name):
 
 def title(name):
     """How the paper writes the backbone `name`; a timm name stays as it is."""
-    return BACKBONES[name].title if name in BACKBONES else name
+    row = BACKBONES.get(name) or SYSTEMS.get(name)
+    return row.title if row else name
 
 
 def input_size(name):
-    """Pixels of a side of the backbone's own input: the paper's, or timm's for timm/<name>."""
-    if name in BACKBONES:
-        return BACKBONES[name].image_size
+    """Pixels of a side of the backbone's own input: the paper's, the system's, or timm's for timm/<name>."""
+    if row := BACKBONES.get(name) or SYSTEMS.get(name):
+        return row.image_size
     return _timm_config(check_backbone(name)).input_size[-1]
 
 

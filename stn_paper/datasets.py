@@ -83,25 +83,30 @@ def available(name, folder=None):
     return True
 
 
-def split(name, data, seed, train_per_class=None, max_images=None, max_evaluation=None):
+def split(
+    name, data, seed, train_per_class=None, max_images=None, max_evaluation=None, validation_images=None
+):
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
     pictures of one sign) stay whole, so that validation holds no sign seen in training.
+    `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
     `train_per_class` keeps so many training images of each class, `max_evaluation` so many of validation and
     of test, `max_images` so many of each split. NumPy's RandomState is used because its stream never changes
     between versions.
     """
     draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
+    both = sizes["train"] + sizes["validation"]
+    held_out = validation_images or sizes["validation"]
     official = data.test_start is not None
     order = draw.permutation(data.test_start if official else len(data.labels))
-    train, validation, test = np.split(order, np.cumsum([sizes["train"], sizes["validation"]]))
+    train, validation, test = np.split(order, [both - held_out, both])
     if official:
         test = data.test_start + draw.permutation(len(data.labels) - data.test_start)
     if data.groups is not None:
         group = np.asarray(data.groups)[order]
         numbers = draw.permutation(np.unique(group))
-        held = numbers[np.cumsum(np.bincount(group)[numbers]) <= sizes["validation"]]
+        held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
         train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
     train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in (train, validation, test))
     if train_per_class is not None:
@@ -109,6 +114,19 @@ def split(name, data, seed, train_per_class=None, max_images=None, max_evaluatio
         train = np.concatenate([train[classes == c][:train_per_class] for c in np.unique(classes)])
     validation, test = validation[:max_evaluation], test[:max_evaluation]
     return Split(train[:max_images], validation[:max_images], test[:max_images])
+
+
+def known_maps(name, count):
+    """The affine maps (count, 2, 3) from a distorted dataset's images to the digits; None if there are none.
+
+    The digit's edges are at -1 and 1, so that one unit is half a digit, 14 of its pixels.
+    """
+    if name == EMBEDDED:
+        return digits_theta(count) * (CANVAS / DIGIT)  # the digit fills 28/42 of the canvas
+    distortion = DATASETS[name].distortion
+    if distortion is None or DISTORTIONS[distortion].kind != "affine":
+        return None
+    return known_theta(distortion, count)
 
 
 def status(folder=None):
@@ -139,7 +157,7 @@ def _digits(image_size):
 
     pixels, labels = mnist_data()
     pixels = pixels.astype(np.uint8)
-    theta = digits_theta(len(pixels)) * (CANVAS / DIGIT)  # the digit fills 28/42 of the canvas
+    theta = known_maps(EMBEDDED, len(pixels))
     images = torch.stack(list(distort(pixels.reshape(-1, DIGIT, DIGIT), theta, "affine", image_size)))
     fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     return Images(images.repeat(1, 3, 1, 1), torch.tensor(labels), tuple("0123456789"), fingerprint)

@@ -92,25 +92,36 @@ def localization_net(variant, image_size, in_channels=3, kind="affine"):
     Raises InputError for an unknown variant or kind, or an image too small for the rows.
     """
     rows = LOCALIZATION_NETS[choose("localization net", variant, LOCALIZATION_NETS)]
-    identity = KINDS[choose("kind of map", kind, KINDS)].identity
-    size = feature_size(rows, image_size)
-    if size < 1:
+    if feature_size(rows, image_size) < 1:
         raise InputError(
             f"Image size {image_size} is too small for the localization net {variant!r}: "
             f"at least {minimum_size(variant)} pixels a side are needed."
         )
-    inputs = (in_channels, *(row.channels for row in rows))
-    features = nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
+    return localization(rows, image_size, in_channels, kind=kind)
+
+
+def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
+    """Feature rows, Linear(hidden), ReLU, and a linear layer to the numbers of the `kind` of map.
+
+    Input and output are those of `localization_net`, and so is the start at the identity.
+    """
+    identity = KINDS[choose("kind of map", kind, KINDS)].identity
     head = nn.Sequential(
         nn.Flatten(),
-        nn.Linear(rows[-1].channels * size**2, HIDDEN),
+        nn.Linear(rows[-1].channels * feature_size(rows, image_size) ** 2, hidden),
         nn.ReLU(),
-        nn.Linear(HIDDEN, len(identity)),
+        nn.Linear(hidden, len(identity)),
     )
     with torch.no_grad():
         head[-1].weight.zero_()
         head[-1].bias.copy_(identity)
-    return nn.Sequential(OrderedDict(features=features, head=head))
+    return nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
+
+
+def layers(rows, in_channels):
+    """The rows as layers for feature maps of so many channels."""
+    inputs = (in_channels, *(row.channels for row in rows))
+    return nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
 
 
 def _layer(row, in_channels):

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .figures import CORNER_STYLES, outline, shear
 from .plots import closed
+from .probes import moved
 from .training import normalize
 from .transformer import affine_theta, sample, sampling_grid
 
@@ -104,16 +105,16 @@ def motion_animation(image, maps, theta, zoom=4):
     `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) is what was predicted for each
     moved image. Left is the moved input with the sampled corners, right the output.
     """
-    moved = _moved(image, maps)
-    frames = [_pairs(one[None], predicted[None], zoom) for one, predicted in zip(moved, theta)]
+    inputs = _moved(image, maps)
+    frames = [_pairs(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)]
     bars = [(k / len(maps), f"position {k} of {len(maps)}") for k in range(1, len(maps) + 1)]
     return _gif(frames, bars, "A moving input and the transformer's output", last=FRAME)
 
 
 def motion_strip(image, maps, theta, count=5):
     """Figure with `count` frames of `motion_animation`, evenly chosen, the first and the last included."""
-    moved, chosen = _moved(image, maps), _evenly(len(maps), count)
-    frames = [_pairs(moved[k : k + 1], theta[k : k + 1], 2) for k in chosen]
+    inputs, chosen = _moved(image, maps), _evenly(len(maps), count)
+    frames = [_pairs(inputs[k : k + 1], theta[k : k + 1], 2) for k in chosen]
     return _strip(frames, [f"position {k + 1}" for k in chosen])
 
 
@@ -124,9 +125,9 @@ def output_variance(image, maps, theta):
     squared grey levels of images from 0 to 1, averaged over pixels and channels: of the outputs, and of the
     moved inputs.
     """
-    moved = _moved(image, maps)
-    outputs = sample(moved, sampling_grid(theta, *moved.shape[-2:]))
-    with_it, without = (((v + 1) / 2).var(0, correction=0).mean().item() for v in (outputs, moved))
+    inputs = _moved(image, maps)
+    outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
+    with_it, without = (((v + 1) / 2).var(0, correction=0).mean().item() for v in (outputs, inputs))
     return with_it, without
 
 
@@ -139,8 +140,7 @@ def _normalized(images):
 
 
 def _moved(image, maps):
-    inputs = _normalized(image).expand(len(maps), -1, -1, -1)
-    return sample(inputs, sampling_grid(maps, *image.shape[-2:]))
+    return _normalized(moved(image, maps))
 
 
 def _evenly(length, count):

@@ -14,11 +14,13 @@ from matplotlib.patches import Patch
 from . import costs, tables
 from .backbones import title
 from .localization import LOCALIZATION_NETS, localization_net
-from .models import VARIANTS
+from .models import HEADINGS
 from .paper import COSTS_OF, table
 
 _palette = sns.color_palette("colorblind")
 COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
+COLORS |= {"affine": _palette[0], "projective": _palette[3], "tps": _palette[4]}  # of the smaller systems
+COLORS |= {"one": _palette[0], "two": _palette[1]}
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
@@ -45,7 +47,7 @@ def cost_against_size(sizes=range(32, 481, 16)):
                 net = localization_net(variant, size)
             measured.append(costs.measure(net, size))
         for axis, values in zip(axes, zip(*((m.gflops, m.parameters / 1e6) for m in measured))):
-            axis.plot(sizes, values, color=COLORS[variant], label=VARIANTS[variant])
+            axis.plot(sizes, values, color=COLORS[variant], label=HEADINGS[variant])
     for axis, label in zip(axes, ("GFLOPS (the paper's counting)", "parameters (millions)")):
         axis.set(xlabel="side of the input (pixels)", ylabel=label, ylim=(0, None))
     axes[0].legend()
@@ -69,7 +71,7 @@ def accuracy_against_cost(number):
             rows["test"].astype(float),
             color=COLORS[variant],
             marker=MARKERS[variant],
-            label=VARIANTS[variant],
+            label=HEADINGS[variant],
             zorder=2,
         )
     axis.set(xlabel="GFLOPS as the paper prints them (logarithmic)", ylabel="test accuracy, paper (%)")
@@ -86,20 +88,21 @@ def accuracy_bars(dataset, protocol):
     ours = tables.runs(dataset, protocol)
     backbones = list(ours["backbone"].unique())
     figure, axis = plt.subplots(figsize=(8, 4))
-    for offset, variant in enumerate(VARIANTS):
+    drawn = [v for v in HEADINGS if v in set(ours["variant"])]
+    width = 0.8 / max(len(drawn), 1)
+    for offset, variant in enumerate(drawn):
         for place, backbone in enumerate(backbones):
             values = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]["test"]
             if len(values):
-                x = place + 0.2 * (offset - 1.5)
-                axis.bar(x, values.mean(), 0.18, color=COLORS[variant], alpha=0.75)
+                x = place + width * (offset - (len(drawn) - 1) / 2)
+                axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
                 axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
                 axis.plot([x] * len(values), values, ".", color="black", markersize=5)
     axis.set_xticks(range(len(backbones)), [title(b) for b in backbones])
     axis.set(ylabel="test accuracy (%)")
     axis.grid(axis="x", visible=False)
     if backbones:
-        drawn = [v for v in VARIANTS if v in set(ours["variant"])]
-        handles = [Patch(color=COLORS[v], alpha=0.75, label=VARIANTS[v]) for v in drawn]
+        handles = [Patch(color=COLORS[v], alpha=0.75, label=HEADINGS[v]) for v in drawn]
         axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         axis.set_title(tables.MISSING)
@@ -116,14 +119,14 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
         down, across, figsize=(9, 3.8 if down == 1 else 3 * down), sharey=True, squeeze=False
     )
     for axis, backbone in zip(axes.flat, backbones):
-        for variant in VARIANTS:
+        for variant in HEADINGS:
             mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
             curves = [[e[quantity] for e in record["epochs"]] for record in mine["record"]]
             for curve in curves if len(curves) > 1 else []:
                 axis.plot(range(1, len(curve) + 1), curve, color=COLORS[variant], alpha=0.3, linewidth=1)
             if curves:
                 mean = np.mean([c[: min(map(len, curves))] for c in curves], axis=0)
-                axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant], label=VARIANTS[variant])
+                axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.set(title=title(backbone), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes[:, 0]:
@@ -132,7 +135,7 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
         axis.set_visible(False)
     if backbones:
         handles = [
-            Line2D([], [], color=COLORS[v], label=VARIANTS[v]) for v in VARIANTS if v in set(ours["variant"])
+            Line2D([], [], color=COLORS[v], label=HEADINGS[v]) for v in HEADINGS if v in set(ours["variant"])
         ]
         figure.legend(handles=handles, loc="outside right center")
     else:

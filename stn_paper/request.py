@@ -1,17 +1,19 @@
 """What a notebook's papermill parameters ask for: which runs to train and what to say about them.
 
-The notebooks of Tables 4, 6 and 8 call `resolve`, train its specs and show what the records then say.
+The notebooks that train call `resolve`, train its specs and show what the records then say.
 """
 
 from typing import NamedTuple
 
 from . import datasets
+from .backbones import check_backbone
 from .errors import InputError, choose
 from .fetch import ensure
-from .models import VARIANTS
+from .models import variants
 from .paper import table
-from .protocol import COMPARABLE, PROTOCOLS, RunSpec
+from .protocol import COMPARABLE, PROTOCOLS, SYSTEM, RunSpec
 from .results import find
+from .systems import SYSTEMS
 from .training import check_device
 
 PUBLISHED = "published"  # the backbone parameter's default: show what is recorded, train nothing
@@ -24,46 +26,50 @@ class Request(NamedTuple):
     banner: str  # what the reader must know first, as Markdown
 
 
-def resolve(number, backbone, variant, dataset, protocol, seed=0, device="auto", data_dir=None):
-    """Turn the parameters of Table `number`'s notebook into a Request.
+def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", data_dir=None):
+    """Turn the parameters of a notebook into a Request.
 
-    `backbone` is "published" (read records only), a name or "all" of the table's; `variant` a name or
-    "all"; `protocol` a name or "auto": the best protocol that has all records asked for, else "paper" on
-    a CUDA machine that has the dataset or can download it, else "smoke" on the embedded digits, with a banner
-    that says so.
-    Raises InputError for any wrong value, before anything is trained.
+    `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
+    "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
+    name or "auto": the best protocol that has all records asked for, else "paper" on a CUDA machine that has
+    the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
+    digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
     """
-    choose("variant", variant, ["all", *VARIANTS])
+    backbones, shown = (
+        ([page], [SYSTEM]) if page in SYSTEMS else (table(page)["backbone"].unique(), COMPARABLE)
+    )
+    if backbone not in (PUBLISHED, "all"):
+        backbones = [check_backbone(backbone)]
+    choose("variant", variant, ["all", *variants(backbones[0])])
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
     device = check_device(device)
     RunSpec(dataset, "resnet18", "original", "smoke", seed)  # checks the seed
     if backbone == PUBLISHED:
-        shown = COMPARABLE if protocol == "auto" else [protocol]
+        shown = shown if protocol == "auto" else [protocol]
         return Request([], dataset, list(shown), _note("stored run records are shown; nothing was trained"))
-    backbones = table(number)["backbone"].unique() if backbone == "all" else [backbone]
-    variants = VARIANTS if variant == "all" else [variant]
 
     def specs(dataset, protocol):
-        return [RunSpec(dataset, b, v, protocol, seed) for b in backbones for v in variants]
+        names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
+        return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
     if protocol == "auto":
-        for recorded in COMPARABLE:
+        for recorded in shown:
             if all(find(spec) for spec in specs(dataset, recorded)):
                 return Request(
                     [], dataset, [recorded], _note(f"all runs asked for are recorded ({recorded})")
                 )
-        missing = _why_not_here(dataset, device, data_dir)
+        protocol = shown[0]
+        missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing))
-        protocol = "paper"
     banner = _note(f"trained on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}")
     return Request(specs(dataset, protocol), dataset, [protocol], banner)
 
 
-def _why_not_here(dataset, device, data_dir):
-    """Why this machine cannot train at the paper's scale, or "" if it can."""
-    if device.type != "cuda":
+def _why_not_here(dataset, device, data_dir, needs_cuda):
+    """Why this machine cannot train at the full scale, or "" if it can."""
+    if needs_cuda and device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
     try:
         ensure(dataset, data_dir)

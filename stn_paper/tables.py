@@ -12,7 +12,7 @@ from . import results
 from .backbones import BACKBONES, title
 from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
-from .models import ORIGINAL, VARIANTS
+from .models import HEADINGS, ORIGINAL
 from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, table
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
@@ -78,10 +78,10 @@ def costs(number, quantity):
         mine = cells[cells["variant"] == variant].set_index("model")
         for source, column in (("paper", quantity), ("ours", f"our_{quantity}")):
             if quantity == "parameters":
-                view[VARIANTS[variant], source] = mine[column].map("{:,}".format)
+                view[HEADINGS[variant], source] = mine[column].map("{:,}".format)
             else:
                 digits = mine["decimals"].iloc[0]
-                view[VARIANTS[variant], source] = mine[column].map(f"{{:.{digits}f}}".format)
+                view[HEADINGS[variant], source] = mine[column].map(f"{{:.{digits}f}}".format)
     return _named(pd.DataFrame(view), number)
 
 
@@ -191,8 +191,8 @@ def printed_accuracy(number, split="test"):
     view = {}
     for variant in printed["variant"].unique():
         rows = printed[printed["variant"] == variant]
-        view[VARIANTS[variant], "paper"] = list(rows[split])
-        view[VARIANTS[variant], "ours"] = [_cell(ours, b, variant, split) for b in rows["backbone"]]
+        view[HEADINGS[variant], "paper"] = list(rows[split])
+        view[HEADINGS[variant], "ours"] = [_cell(ours, b, variant, split) for b in rows["backbone"]]
     return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
 
 
@@ -205,7 +205,7 @@ def accuracy(dataset, protocol):
     ours = runs(dataset, protocol)
     rows = []
     for backbone in _ordered(ours["backbone"]):
-        for variant, heading in VARIANTS.items():
+        for variant, heading in HEADINGS.items():
             mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
             if len(mine):
                 accuracies = [mean_text(mine[column]) for column in ("validation", *RULES)]
@@ -236,7 +236,7 @@ def gains(dataset, protocol):
     cells = ours.pivot_table(index=["backbone", "seed"], columns="variant", values="test")
     rows = []
     for backbone in _ordered(set(ours["backbone"]) - set(slow)):
-        for variant in [v for v in VARIANTS if {v, ORIGINAL} <= set(cells) and v != ORIGINAL]:
+        for variant in [v for v in HEADINGS if {v, ORIGINAL} <= set(cells) and v != ORIGINAL]:
             paired = (cells[variant] - cells[ORIGINAL]).loc[backbone].dropna()
             if len(paired):
                 rows.append([backbone, variant, paired.mean(), interval(paired), len(paired)])
@@ -267,7 +267,7 @@ def accuracy_verdict(dataset, protocol):
     if set(runs(dataset, protocol)["variant"]) == {ORIGINAL}:
         return _plain_verdict(dataset, protocol)
     sentences = [
-        f"{title(row.backbone)} with {VARIANTS[row.variant]}: {row.mean:+.2f} points{_judged(row)}"
+        f"{title(row.backbone)} with {HEADINGS[row.variant]}: {row.mean:+.2f} points{_judged(row)}"
         for row in gains(dataset, protocol).itertuples()
     ]
     sentences += [

@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from . import datasets, results
+from . import datasets, probes, results
 from .errors import InputError
 from .fetch import ensure
 from .models import ORIGINAL, build_model
 from .paths import ROOT, cache_dir, check_writable, locked, replacing
 
 EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -66,13 +67,13 @@ def _train(spec, device, data_dir):
     chosen = spec.protocol
     ensure(spec.dataset, data_dir)
     data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
-    limits = chosen.train_per_class, chosen.max_images, chosen.max_evaluation
+    limits = chosen.train_per_class, chosen.max_images, chosen.max_evaluation, chosen.validation_images
     split = datasets.split(spec.dataset, data, chosen.split_seed, *limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
     model.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
+    optimizer = OPTIMIZERS[chosen.optimizer](model.parameters(), lr=chosen.learning_rate)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
     data = data._replace(images=_held(data.images, device))
@@ -82,6 +83,10 @@ def _train(spec, device, data_dir):
                 _save_checkpoint(spec, model, optimizer, state)
             _one_epoch(spec, model, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
+    if chosen.probes:
+        normalized = partial(_input, device=device, normalization=chosen.normalization)
+        kept = probes.collect(model, spec.dataset, data, split, normalized)
+        record["probes"] = kept | {"training": state["watched"]}
     results.write(spec, record)
     _checkpoint(spec).unlink(missing_ok=True)
     return results.find(spec)
@@ -121,6 +126,7 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
     number, start = len(state["epochs"]) + 1, time.perf_counter()
     order = np.random.RandomState([spec.seed, number]).permutation(split.train)
     batches = partial(_batches, data, device, spec.protocol.normalization)
+    watched = _watched(spec, model, data, split, device, state)
     model.train()
     total, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
     for images, labels in batches(order, spec.protocol.batch_size):
@@ -132,6 +138,7 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
         total += loss.detach() * len(labels)
         correct += (logits.argmax(1) == labels).sum()
         seen += len(labels)
+        watched(-(-seen // spec.protocol.batch_size))
         if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
             last = state["epochs"][-1]["validation_accuracy"] if state["epochs"] else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
@@ -152,6 +159,21 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
     state["train_images"] += seen
+
+
+def _watched(spec, model, data, split, device, state):
+    """What the loop calls after each step: it keeps theta of a few images during the first epoch."""
+    if not spec.protocol.probes or state["epochs"] or spec.variant == ORIGINAL:
+        return lambda step: None
+    images = _input(data.images[probes.examples(data, split)], device, spec.protocol.normalization)
+    steps = probes.steps_to_watch(-(-len(split.train) // spec.protocol.batch_size))
+    state["watched"] = {"steps": steps, "theta": [probes.thetas(model, images)]}
+
+    def watch(step):
+        if step in steps:
+            state["watched"]["theta"].append(probes.thetas(model, images))
+
+    return watch
 
 
 @torch.no_grad()
@@ -179,8 +201,13 @@ def theta_statistics(transformer, batches):
 def _batches(data, device, normalization, indices, batch_size):
     """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`."""
     for batch in torch.from_numpy(indices).split(batch_size):
-        images = data.images[batch.to(data.images.device)].to(device, memory_format=torch.channels_last)
-        yield normalize(images, normalization), data.labels[batch].to(device)
+        images = data.images[batch.to(data.images.device)]
+        yield _input(images, device, normalization), data.labels[batch].to(device)
+
+
+def _input(images, device, normalization):
+    """What a network takes of uint8 images (B, 3, S, S)."""
+    return normalize(images.to(device, memory_format=torch.channels_last), normalization)
 
 
 def normalize(images, normalization="half"):
@@ -214,6 +241,7 @@ def _resume(spec, model, optimizer, device, fingerprint):
     path = _checkpoint(spec)
     if not path.exists():
         empty = {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
+        empty["watched"] = None
         return empty | {"fingerprint": fingerprint}
     saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["state"]["fingerprint"] != fingerprint:

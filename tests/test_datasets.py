@@ -135,6 +135,14 @@ def test_at_most_so_many_images_of_each_split():
     assert tuple(map(len, split("digits", data, 0, max_evaluation=7))) == (4000, 7, 7)
 
 
+@pytest.mark.parametrize("official", [None, 4500])
+def test_another_number_of_validation_images(official):
+    data = without_pixels("digits")._replace(test_start=official)
+    own, other = split("digits", data, 0), split("digits", data, 0, validation_images=100)
+    assert tuple(map(len, other)) == (4400, 100, 500)
+    assert np.array_equal(own.test, other.test) and set(other.validation) <= set(own.validation)
+
+
 def test_an_official_test_set_stays_one():
     data = Images(None, np.arange(70_000) % 10, (), "", test_start=60_000)
     parts = split("mnist", data, seed=3)

@@ -243,5 +243,5 @@ def test_the_right_theta_undoes_the_motion():
 
 def test_variance_is_in_squared_grey_levels_of_zero_to_one():
     white = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
-    maps = torch.stack([IDENTITY, affine_theta(shift=(5.0, 0.0))])  # white, then mid-grey: 1 and 0.5
-    assert looking.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1 / 16, 1 / 16))
+    maps = torch.stack([IDENTITY, affine_theta(shift=(5.0, 0.0))])  # white, then black
+    assert looking.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1 / 4, 1 / 4))

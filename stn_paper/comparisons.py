@@ -1,0 +1,339 @@
+"""Reading views of the smaller systems: what their documents publish beside our records.
+
+The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs`, `watching` and `known_truth` show these. The
+published numbers are in `printed/`, each with its source.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+
+from . import looking, tables
+from .distortions import DISTORTIONS
+from .models import HEADINGS, ORIGINAL
+from .paths import PRINTED
+from .plots import COLORS, closed
+from .probes import from_png, motion_maps
+from .protocol import SYSTEM
+from .tables import MISSING, mean_text
+from .transformer import SpatialTransformer, sample, sampling_grid
+
+AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
+QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (pixels)"}
+
+
+def runs(dataset, system):
+    """Our runs of one smaller system at its own settings: columns as `tables.runs`."""
+    found = tables.runs(dataset, SYSTEM)
+    return found[found["backbone"] == system]
+
+
+def published(system):
+    """What the system's documents publish: dataset, variant, quantity, value (percent) and source."""
+    rows = pd.read_csv(PRINTED / "systems.csv")
+    return rows[rows["system"] == system].drop(columns="system").reset_index(drop=True)
+
+
+def beside(system):
+    """Each published number (percent) beside our test accuracy at the best validation epoch."""
+    view = published(system)
+    ours = [
+        _test(runs(dataset, system), variant) for dataset, variant in zip(view["dataset"], view["variant"])
+    ]
+    view.insert(4, "ours", ours)
+    view["variant"] = view["variant"].map(HEADINGS)
+    view["value"] = view["value"].map("{:.2f}".format)
+    names = {"variant": "Variant", "quantity": "Published quantity", "value": "Published", "ours": "Ours"}
+    return view.drop(columns="dataset").rename(columns=names | {"source": "Source"}).set_index("Variant")
+
+
+def _test(ours, variant):
+    return mean_text(ours[ours["variant"] == variant]["test"])
+
+
+def all_runs(dataset, system):
+    """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
+    ours = runs(dataset, system)
+    rows = {}
+    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
+        mine = ours[ours["variant"] == variant]
+        rows[HEADINGS[variant]] = {
+            "Parameters": f"{mine['record'].iloc[0]['parameters']:,}",
+            "Training images": f"{mine['record'].iloc[0]['data']['train']:,}",
+            "Validation": mean_text(mine["validation"]),
+            "Test": mean_text(mine["test"]),
+            "Seconds an epoch": f"{_seconds_an_epoch(mine['record']):.0f}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def _seconds_an_epoch(records):
+    return np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in records])
+
+
+def missing(dataset, system):
+    """ "Not yet run." where there is no record of the system on this dataset, else nothing, as Markdown."""
+    return "" if len(runs(dataset, system)) else f"*{MISSING.capitalize()}.*"
+
+
+# --- the small CNN on CIFAR-10 ------------------------------------------------------------------
+
+
+def published_curve():
+    """The log of the small CNN's document: test accuracy in percent after each of 50 epochs."""
+    return pd.read_csv(PRINTED / "cifar_cnn.csv")["test_correct"] / 100
+
+
+def small_cnn_curve():
+    """Test accuracy after each epoch: the document's log and our runs."""
+    figure, axis = plt.subplots(figsize=(8, 4.2))
+    log = published_curve()
+    axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
+    ours = runs("cifar10", "cifar-cnn")
+    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
+        for record in ours[ours["variant"] == variant]["record"]:
+            values = [epoch["test_accuracy"] for epoch in record["epochs"]]
+            label = f"ours, {HEADINGS[variant].lower()}"
+            axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
+    axis.set(xlabel="epoch", ylabel="test accuracy (%)")
+    axis.legend(loc="lower right")
+    if ours.empty:
+        axis.set_title(f"ours: {MISSING}")
+    return closed(figure)
+
+
+def small_cnn_verdict():
+    """Ours against the published numbers of the small CNN, and with against without, in words."""
+    ours, log = runs("cifar10", "cifar-cnn"), published_curve()
+    text = f"Published: {log.iloc[-1]:.2f} % after epoch {len(log)}, {log.max():.2f} % at best."
+    if ours.empty:
+        return f"{text} Ours: {MISSING}."
+    for variant, mine in ours.groupby("variant"):
+        epochs = [[e["test_accuracy"] for e in record["epochs"]] for record in mine["record"]]
+        last, best = np.mean([e[-1] for e in epochs]), np.mean([max(e) for e in epochs])
+        number = mine["record"].iloc[0]["parameters"]
+        text += (
+            f" Ours, {HEADINGS[variant].lower()}, {number:,} parameters: {last:.2f} % after epoch "
+            f"{len(epochs[0])}, {best:.2f} % at best (n={len(mine)})."
+        )
+    return text
+
+
+# --- distorted MNIST ----------------------------------------------------------------------------
+
+
+def distorted_errors():
+    """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
+    printed = pd.read_csv(PRINTED / "distorted_mnist.csv")
+    view = {}
+    for name in DISTORTIONS:
+        ours = runs(f"mnist-{name}", "mnist-cnn").assign(error=lambda r: 100 - r["test"])
+        view[name.upper(), "paper"] = printed[name].map("{:.1f}".format)
+        view[name.upper(), "ours"] = [
+            mean_text(ours[ours["variant"] == variant]["error"]) for variant in printed["variant"]
+        ]
+    return pd.DataFrame(view).set_index(printed["network"].rename(None))
+
+
+def distorted_verdict():
+    """How much each transformer takes from the error of the network alone, a sentence a distortion."""
+    sentences = []
+    for name, distortion in DISTORTIONS.items():
+        ours = runs(f"mnist-{name}", "mnist-cnn")
+        error = 100 - ours.groupby("variant")["test"].mean()
+        if ORIGINAL not in error or len(error) < 2:
+            sentences.append(f"- {distortion.title}: {MISSING}.")
+            continue
+        changes = [f"{HEADINGS[v]} {error[v]:.2f} %" for v in HEADINGS if v in error and v != ORIGINAL]
+        alone = f"{error[ORIGINAL]:.2f} % of the test images"
+        count = ours.groupby("variant").size().min()
+        sentences.append(
+            f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
+            f"{', '.join(changes)} (n={count} each)."
+        )
+    return "\n".join(sentences)
+
+
+# --- traffic signs ------------------------------------------------------------------------------
+
+
+def signs_verdict():
+    """Ours against the published accuracies on GTSRB, in words."""
+    ours = runs("gtsrb", "sign-cnn")
+    if ours.empty:
+        return f"At this system's settings: {MISSING}."
+    parts = [
+        f"{HEADINGS[v].lower()} {_test(ours, v)} % with {mine['record'].iloc[0]['parameters']:,} parameters"
+        for v, mine in ours.groupby("variant")
+    ]
+    best = published("sign-cnn")["value"].max()
+    return f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
+
+
+# --- known truth --------------------------------------------------------------------------------
+
+
+def recovered(dataset):
+    """What is left of the known distortions behind each transformer, median (90th percentile).
+
+    One run a row, on the test images; the first row is what there is without a transformer.
+    """
+    ours = runs(dataset, "mnist-cnn")
+    rows = {}
+    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
+        for record in ours[ours["variant"] == variant]["record"]:
+            if left := record["probes"].get("recovered"):
+                rows["Without"] = {QUANTITIES[q]: _spread(left[q]["before"]) for q in QUANTITIES}
+                name = f"{HEADINGS[variant]}, seed {record['spec']['seed']}"
+                rows[name] = {QUANTITIES[q]: _spread(left[q]["after"]) for q in QUANTITIES}
+    return pd.DataFrame(rows).T
+
+
+def _spread(values):
+    median, high = values
+    return f"{median:.2f} ({high:.2f})"
+
+
+def recovered_verdict(dataset):
+    """How much of each distortion the transformers take away, in words."""
+    sentences = []
+    for record in runs(dataset, "mnist-cnn")["record"]:
+        if left := record["probes"].get("recovered"):
+            shares = [
+                f"{_share(left[q], q):.0%} of {q}" for q in QUANTITIES if _share(left[q], q) is not None
+            ]
+            name = HEADINGS[record["spec"]["variant"]]
+            sentences.append(f"- {name} (seed {record['spec']['seed']}) takes away {', '.join(shares)}.")
+    if not sentences:
+        return f"{MISSING.capitalize()}."
+    return "\n".join(["Of the median distance from the typical pose:", "", *sentences])
+
+
+def _share(left, quantity):
+    """The share of the median distance that is gone, of a ratio in its logarithm; None if there was none."""
+    before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
+    return None if before < 1e-3 else 1 - after / before
+
+
+# --- pictures of trained networks ---------------------------------------------------------------
+
+
+def probes(dataset, system, variant):
+    """The probes of the first of our runs of this variant, or None: see `probes.collect`."""
+    ours = runs(dataset, system)
+    found = ours[ours["variant"] == variant]["record"]
+    return found.iloc[0]["probes"] if len(found) else None
+
+
+def example_images(kept):
+    """The examples that a record keeps, uint8 (N, 3, S, S)."""
+    return torch.stack([from_png(text) for text in kept["images"]])
+
+
+def gradcam(dataset, system, variants):
+    """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
+
+    Behind a transformer, the picture is the transformer's output, as the network sees nothing else.
+    """
+    kept = {v: found for v in variants if (found := probes(dataset, system, v))}
+    count = max((len(k["images"]) for k in kept.values()), default=1)
+    figure, axes = plt.subplots(
+        max(len(kept), 1), count, figsize=(1.9 * count + 1, 1.9 * len(kept) + 0.6), squeeze=False
+    )
+    for row, (variant, found) in zip(axes, kept.items()):
+        images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
+        if "theta" in found:
+            images = sample(images, sampling_grid(torch.tensor(found["theta"]), *images.shape[-2:]))
+        for axis, image, one, label in zip(row, images, heat, found["label"]):
+            extent = (0, image.shape[-1], image.shape[-2], 0)
+            axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
+            axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
+            axis.set(xticks=[], yticks=[], title=f"class {label}")
+        row[0].set_ylabel(HEADINGS[variant])
+    if not kept:
+        axes[0, 0].set_title(MISSING)
+        axes[0, 0].axis("off")
+    return closed(figure)
+
+
+def watched(dataset, system, variant, still=False):
+    """The animation of the first epoch of our first run, or a strip of five of its pictures."""
+    kept = probes(dataset, system, variant)
+    if kept is None:
+        return Markdown(f"*{MISSING.capitalize()}.*")
+    draw = looking.training_strip if still else looking.training_animation
+    return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
+
+
+def in_motion(dataset, system, variant, still=False):
+    """The animation of a moving example behind our first run, or a strip of five of its pictures."""
+    kept = probes(dataset, system, variant)
+    if kept is None:
+        return Markdown(f"*{MISSING.capitalize()}.*")
+    draw = looking.motion_strip if still else looking.motion_animation
+    return draw(example_images(kept)[-1:], motion_maps(), torch.tensor(kept["motion"]))
+
+
+def stillness(dataset, system):
+    """Variance of the moving example's picture with each affine transformer and without: a row a variant."""
+    rows = {}
+    for variant in AFFINE:
+        if kept := probes(dataset, system, variant):
+            image, theta = example_images(kept)[-1:], torch.tensor(kept["motion"])
+            with_it, without = looking.output_variance(image, motion_maps(), theta)
+            share = f"{with_it / without:.0%}"
+            rows[HEADINGS[variant]] = [f"{with_it:.4f}", f"{without:.4f}", share]
+    columns = ["Variance of the output", "Variance of the input", "Share"]
+    return pd.DataFrame(rows.values(), columns=columns, index=list(rows))
+
+
+def stillness_verdict(dataset, system):
+    """How still the output stays, in words."""
+    rows = stillness(dataset, system)
+    if rows.empty:
+        return f"{MISSING.capitalize()}."
+    parts = [f"{share} of it with {name}" for name, share in rows["Share"].items()]
+    return f"Of the variance that the motion makes at the input, the output has {', '.join(parts)}."
+
+
+# --- three properties of a transformer ----------------------------------------------------------
+
+
+def gradients(model, image_size=32):
+    """How many of the weight tensors of each part of `model` the loss reaches in one backward pass."""
+    torch.manual_seed(0)
+    images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
+    _perturb(model)
+    F.cross_entropy(model.train()(images), labels).backward()
+    rows = {}
+    for name, part in model.named_children():
+        reached = [bool(p.grad is not None and p.grad.abs().max() > 0) for p in part.parameters()]
+        rows[name] = {"Weight tensors": len(reached), "with a gradient": sum(reached)}
+    return pd.DataFrame(rows).T
+
+
+def dynamic(model, image_size=32):
+    """Whether two images get the same theta, from each transformer of `model`: at the start and later."""
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, image_size, image_size)
+    rows = {}
+    for moment in ("at the identity", "after a step away from it"):
+        rows[moment] = {"same theta for both images": bool(torch.equal(*_two_thetas(model, images)))}
+        _perturb(model)
+    return pd.DataFrame(rows).T
+
+
+@torch.no_grad()
+def _two_thetas(model, images):
+    return model.eval().transformer.theta(images).unbind()
+
+
+@torch.no_grad()
+def _perturb(model):
+    """Move the last layers of the localization nets a little from zero, as a first step would."""
+    for part in model.modules():
+        if isinstance(part, SpatialTransformer):
+            part.localization.head[-1].weight.add_(1e-3 * torch.randn_like(part.localization.head[-1].weight))

@@ -1,0 +1,110 @@
+"""What records keep of trained networks: known maps undone, theta watched, pictures that can be drawn."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stn_paper import datasets, probes, training
+from stn_paper.distortions import known_theta
+from stn_paper.models import build_model
+from stn_paper.protocol import RunSpec, preset
+from stn_paper.training import normalize
+from stn_paper.transformer import affine_theta, invert
+
+IDENTITY = affine_theta()[None]
+
+
+def test_a_transformer_that_undoes_every_map_leaves_nothing():
+    known = known_theta("rts", 300)
+    left = probes.recovered(known, invert(known))
+    assert left["rotation"]["after"] == [0, 0] and left["shift"]["after"] == [0, 0]
+    assert left["scale"]["after"] == [1, 1]
+
+
+def test_any_common_pose_counts_as_undone():
+    known = known_theta("rts", 300)
+    pose = affine_theta(25, 1.3, (0.1, -0.2)).expand(300, 2, 3)
+    square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
+    left = probes.recovered(known, invert(known) @ square)
+    assert left["rotation"]["after"][1] < 0.01 and left["shift"]["after"][1] < 0.01
+    assert left["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_transformer_at_the_identity_takes_nothing_away():
+    known = known_theta("rts", 2000)
+    left = probes.recovered(known, IDENTITY.expand(2000, 2, 3))
+    assert all(quantity["before"] == quantity["after"] for quantity in left.values())
+    # uniform within 45 degrees: the median distance from the middle is 22.5, the 90th percentile 40.5
+    assert left["rotation"]["before"] == pytest.approx([22.5, 40.5], abs=1.5)
+    assert 1.1 < left["scale"]["before"][0] < 1.2
+
+
+def test_each_quantity_is_measured_in_its_unit():
+    maps = torch.stack([affine_theta(), affine_theta(), affine_theta(10, 1.5, (0.5, 0.0))])
+    distances = probes._distances(maps)
+    assert distances["rotation"] == pytest.approx([0, 0, 10], abs=1e-4)
+    assert distances["scale"] == pytest.approx([1, 1, 1.5], abs=1e-4)
+    assert distances["shift"] == pytest.approx([0, 0, 7], abs=1e-4)  # half a digit is 14 pixels
+
+
+def test_motion_is_closed_and_moves_an_image():
+    maps = probes.motion_maps()
+    image = datasets.load("digits", 42).images[3000:3001]
+    seen = probes.moved(image, maps)
+    assert seen.shape == (probes.MOTIONS, 3, 42, 42) and seen.dtype == torch.uint8
+    assert (maps[0] - maps[-1]).abs().max() < 0.2
+    assert seen.float().std(0).max() > 50
+
+
+def test_pictures_come_back():
+    image = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(probes.from_png(probes.as_png(image)), image)
+
+
+def test_gradcam_explains_the_asked_class_at_the_classifiers_last_convolution():
+    torch.manual_seed(0)
+    model = build_model("mnist-cnn", "stn", 10)
+    images = normalize(datasets.load("digits", 42).images[:4])
+    heat = probes.gradcam(model, images, torch.tensor([0, 1, 2, 3]))
+    assert heat.shape == (4, 1, 15, 15) and heat.min() >= 0 and heat.max() > 0
+    assert not torch.equal(heat, probes.gradcam(model, images, torch.tensor([4, 5, 6, 7])))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RESULTS", "CACHE"):
+            patch.setenv(f"STN_PAPER_{name}", str(folder / name))
+        own = preset("system", "digits", "stn")
+        short = replace(own, min_epochs=2, max_epochs=2, max_images=640)
+        yield training.run(RunSpec("digits", "mnist-cnn", "stn", short), "cpu")
+
+
+def test_a_record_keeps_what_pictures_need(record):
+    kept = record["probes"]
+    assert np.shape(kept["theta"]) == (4, 2, 3) and np.shape(kept["motion"]) == (probes.MOTIONS, 2, 3)
+    assert np.shape(kept["gradcam"]) == (4, 15, 15) and kept["label"] == [0, 1, 2, 3]
+    assert probes.from_png(kept["images"][0]).shape == (3, 42, 42)
+    assert set(kept["recovered"]) == {"rotation", "scale", "shift"}
+    assert len(json.dumps(kept)) < 100_000
+
+
+def test_the_first_epoch_is_watched_from_the_identity_on(record):
+    watched = record["probes"]["training"]
+    assert watched["steps"] == list(range(11))  # ten batches of 64
+    assert np.shape(watched["theta"]) == (11, 4, 2, 3)
+    assert watched["theta"][0] == IDENTITY.expand(4, 2, 3).tolist()
+    assert watched["theta"][-1] != watched["theta"][0]
+
+
+def test_watching_changes_nothing(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "steps_to_watch", lambda batches: [0])
+    spec = record["spec"]
+    again = preset("system", "digits", "stn")
+    short = replace(again, min_epochs=2, max_epochs=2, max_images=640)
+    unwatched = training.run(RunSpec("digits", "mnist-cnn", "stn", short, spec["seed"]), "cpu")
+    assert unwatched["epochs"] == record["epochs"]
