@@ -17,8 +17,8 @@ def main(arguments=None):
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
-    train.add_argument("variant", help="original, stn, vstn, lstn or all")
-    train.add_argument("protocol", help="paper, equal, reduced or smoke")
+    train.add_argument("variant", help="original, stn, vstn, lstn or all; a smaller system has its own")
+    train.add_argument("protocol", help="paper, equal, reduced, smoke or system")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto")
     train.add_argument("--data-dir")
@@ -46,16 +46,13 @@ def main(arguments=None):
 
 
 def _run(options):
-    from .models import VARIANTS
+    from .models import variants
     from .protocol import RunSpec
     from .results import record_path
     from .training import run
 
-    variants = VARIANTS if options.variant == "all" else [options.variant]
-    specs = [
-        RunSpec(options.dataset, options.backbone, variant, options.protocol, options.seed)
-        for variant in variants
-    ]
+    names = variants(options.backbone) if options.variant == "all" else [options.variant]
+    specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     if options.skip_corrupt:
         specs = [replace(s, protocol=replace(s.protocol, skip_corrupt=True)) for s in specs]
     for spec in specs:

@@ -47,7 +47,12 @@ def beside(system):
     view["variant"] = view["variant"].map(HEADINGS)
     view["value"] = view["value"].map("{:.2f}".format)
     names = {"variant": "Variant", "quantity": "Published quantity", "value": "Published", "ours": "Ours"}
-    return view.drop(columns="dataset").rename(columns=names | {"source": "Source"}).set_index("Variant")
+    return (
+        view.drop(columns="dataset")
+        .rename(columns=names | {"source": "Source"})
+        .set_index("Variant")
+        .rename_axis(None)
+    )
 
 
 def _test(ours, variant):
@@ -67,16 +72,16 @@ def all_runs(dataset, system):
             "Test": mean_text(mine["test"]),
             "Seconds an epoch": f"{_seconds_an_epoch(mine['record']):.0f}",
         }
-    return pd.DataFrame(rows).T
+    return _table(rows)
 
 
 def _seconds_an_epoch(records):
     return np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in records])
 
 
-def missing(dataset, system):
-    """ "Not yet run." where there is no record of the system on this dataset, else nothing, as Markdown."""
-    return "" if len(runs(dataset, system)) else f"*{MISSING.capitalize()}.*"
+def _table(rows):
+    """Rows {name: {column: cell}} as a table, which says so where there are none."""
+    return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
 
 # --- the small CNN on CIFAR-10 ------------------------------------------------------------------
@@ -135,7 +140,7 @@ def distorted_errors():
         view[name.upper(), "ours"] = [
             mean_text(ours[ours["variant"] == variant]["error"]) for variant in printed["variant"]
         ]
-    return pd.DataFrame(view).set_index(printed["network"].rename(None))
+    return pd.DataFrame(view).set_index(printed["network"].str.removeprefix("ST-CNN ").rename(None))
 
 
 def distorted_verdict():
@@ -177,39 +182,41 @@ def signs_verdict():
 
 
 def recovered(dataset):
-    """What is left of the known distortions behind each transformer, median (90th percentile).
+    """What is left of the known distortions behind each transformer: median (90th percentile).
 
-    One run a row, on the test images; the first row is what there is without a transformer.
+    On the test images, means over the seeds; the first row is what there is without a transformer.
     """
-    ours = runs(dataset, "mnist-cnn")
     rows = {}
-    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
-        for record in ours[ours["variant"] == variant]["record"]:
-            if left := record["probes"].get("recovered"):
-                rows["Without"] = {QUANTITIES[q]: _spread(left[q]["before"]) for q in QUANTITIES}
-                name = f"{HEADINGS[variant]}, seed {record['spec']['seed']}"
-                rows[name] = {QUANTITIES[q]: _spread(left[q]["after"]) for q in QUANTITIES}
-    return pd.DataFrame(rows).T
-
-
-def _spread(values):
-    median, high = values
-    return f"{median:.2f} ({high:.2f})"
+    for variant, left in _left(dataset).items():
+        if not rows:
+            rows["Without"] = {QUANTITIES[q]: _spread(left, q, "before") for q in QUANTITIES} | {"Seeds": ""}
+        cells = {QUANTITIES[q]: _spread(left, q, "after") for q in QUANTITIES}
+        rows[HEADINGS[variant]] = cells | {"Seeds": len(left)}
+    return _table(rows)
 
 
 def recovered_verdict(dataset):
-    """How much of each distortion the transformers take away, in words."""
+    """How much of each distortion the transformers take away, means over the seeds, in words."""
     sentences = []
-    for record in runs(dataset, "mnist-cnn")["record"]:
-        if left := record["probes"].get("recovered"):
-            shares = [
-                f"{_share(left[q], q):.0%} of {q}" for q in QUANTITIES if _share(left[q], q) is not None
-            ]
-            name = HEADINGS[record["spec"]["variant"]]
-            sentences.append(f"- {name} (seed {record['spec']['seed']}) takes away {', '.join(shares)}.")
+    for variant, left in _left(dataset).items():
+        shares = {q: [_share(one[q], q) for one in left] for q in QUANTITIES}
+        parts = [f"{np.mean(s):.0%} of {q}" for q, s in shares.items() if None not in s]
+        sentences.append(f"- {HEADINGS[variant]} takes away {', '.join(parts)} (n={len(left)}).")
     if not sentences:
         return f"{MISSING.capitalize()}."
     return "\n".join(["Of the median distance from the typical pose:", "", *sentences])
+
+
+def _left(dataset):
+    """{variant: what each of its runs has left}, see `probes.recovered`; only variants that were run."""
+    ours = runs(dataset, "mnist-cnn")
+    records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
+    return {v: [r["probes"]["recovered"] for r in found] for v, found in records.items() if len(found)}
+
+
+def _spread(left, quantity, moment):
+    median, high = np.mean([one[quantity][moment] for one in left], axis=0)
+    return f"{median:.2f} ({high:.2f})"
 
 
 def _share(left, quantity):
@@ -278,25 +285,29 @@ def in_motion(dataset, system, variant, still=False):
 
 
 def stillness(dataset, system):
-    """Variance of the moving example's picture with each affine transformer and without: a row a variant."""
+    """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
     rows = {}
     for variant in AFFINE:
-        if kept := probes(dataset, system, variant):
-            image, theta = example_images(kept)[-1:], torch.tensor(kept["motion"])
-            with_it, without = looking.output_variance(image, motion_maps(), theta)
-            share = f"{with_it / without:.0%}"
-            rows[HEADINGS[variant]] = [f"{with_it:.4f}", f"{without:.4f}", share]
-    columns = ["Variance of the output", "Variance of the input", "Share"]
-    return pd.DataFrame(rows.values(), columns=columns, index=list(rows))
+        ours = runs(dataset, system)
+        both = []
+        for record in ours[ours["variant"] == variant]["record"]:
+            image, theta = example_images(record["probes"])[-1:], torch.tensor(record["probes"]["motion"])
+            both.append(looking.output_variance(image, motion_maps(), theta))
+        if both:
+            with_it, without = np.mean(both, axis=0)
+            cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}
+            rows[HEADINGS[variant]] = cells
+    return _table(rows)
 
 
 def stillness_verdict(dataset, system):
     """How still the output stays, in words."""
     rows = stillness(dataset, system)
-    if rows.empty:
+    if "At the output" not in rows:
         return f"{MISSING.capitalize()}."
-    parts = [f"{share} of it with {name}" for name, share in rows["Share"].items()]
-    return f"Of the variance that the motion makes at the input, the output has {', '.join(parts)}."
+    parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
+    before = rows["At the input"].iloc[0]
+    return f"The motion makes {before} of the picture's variance at the input, and {', '.join(parts)}."
 
 
 # --- three properties of a transformer ----------------------------------------------------------

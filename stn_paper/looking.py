@@ -119,16 +119,16 @@ def motion_strip(image, maps, theta, count=5):
 
 
 def output_variance(image, maps, theta):
-    """How much the picture of a moving input changes: (with, without) the transformer.
+    """How much the picture of a moving input changes: (with, without) the transformer, from 0 to 1.
 
-    Arguments are those of `motion_animation`. The variance of a pixel over the K frames (divided by K), in
-    squared grey levels of images from 0 to 1, averaged over pixels and channels: of the outputs, and of the
-    moved inputs.
+    Arguments are those of `motion_animation`. The variance of each pixel over the K frames, averaged over
+    pixels, as a share of the variance over pixels and frames together: 0 for a picture that stands still,
+    whatever its contrast and the size of what it shows.
     """
     inputs = _moved(image, maps)
     outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
-    with_it, without = (((v + 1) / 2).var(0, correction=0).mean().item() for v in (outputs, inputs))
-    return with_it, without
+    shares = [v.var(0, correction=0).mean() / v.var(correction=0) for v in (outputs, inputs)]
+    return shares[0].item(), shares[1].item()
 
 
 # --- drawing ------------------------------------------------------------------------------------

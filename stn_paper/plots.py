@@ -99,7 +99,7 @@ def accuracy_bars(dataset, protocol):
                 axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
                 axis.plot([x] * len(values), values, ".", color="black", markersize=5)
     axis.set_xticks(range(len(backbones)), [title(b) for b in backbones])
-    axis.set(ylabel="test accuracy (%)")
+    axis.set(ylabel="test accuracy (%)", xlim=(-0.6, max(len(backbones), 2) - 0.4))
     axis.grid(axis="x", visible=False)
     if backbones:
         handles = [Patch(color=COLORS[v], alpha=0.75, label=HEADINGS[v]) for v in drawn]

@@ -169,14 +169,14 @@ def interval(values):
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def mean_text(values):
+def mean_text(values, count=" (n={})"):
     """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number."""
     values = list(values)
     if not values:
         return MISSING
     half = interval(values)
     spread = "" if half is None else f" ± {half:.2f}"
-    return f"{sum(values) / len(values):.2f}{spread} (n={len(values)})"
+    return f"{sum(values) / len(values):.2f}{spread}{count.format(len(values))}"
 
 
 def printed_accuracy(number, split="test"):
@@ -208,10 +208,11 @@ def accuracy(dataset, protocol):
         for variant, heading in HEADINGS.items():
             mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
             if len(mine):
-                accuracies = [mean_text(mine[column]) for column in ("validation", *RULES)]
+                accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
                 bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
-                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}"])
-    columns = ["Backbone", "Variant", "Validation", *(f"Test, {rule}" for rule in RULES), "Selection bias"]
+                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
+    tests = [f"Test, {rule}" for rule in RULES]
+    columns = ["Backbone", "Variant", "Validation", *tests, "Selection bias", "n"]
     return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
 
 
@@ -283,10 +284,9 @@ def _plain_verdict(dataset, protocol):
     """Which of the networks without a transformer does best, in one sentence."""
     ours = runs(dataset, protocol)
     means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
-    texts = [f"{title(b)} {mean_text(ours[ours['backbone'] == b]['test'])} %" for b in means.index]
-    return (
-        f"Test accuracy without a transformer at the protocol `{protocol}`, best first: {', '.join(texts)}."
-    )
+    texts = [f"{title(b)} {mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
+    heading = f"Test accuracy in percent of the networks alone, protocol `{protocol}`, best first"
+    return f"{heading}: {', '.join(texts)}."
 
 
 def _judged(row):

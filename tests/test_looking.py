@@ -241,7 +241,11 @@ def test_the_right_theta_undoes_the_motion():
     assert still == pytest.approx((0, 0), abs=1e-9)
 
 
-def test_variance_is_in_squared_grey_levels_of_zero_to_one():
+def test_variance_is_a_share_that_contrast_does_not_change():
     white = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     maps = torch.stack([IDENTITY, affine_theta(shift=(5.0, 0.0))])  # white, then black
-    assert looking.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1 / 4, 1 / 4))
+    assert looking.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1, 1))
+    half = torch.cat([white[..., :4], 0 * white[..., 4:]], -1)  # a quarter of all pixels is white
+    both = looking.output_variance(half, maps, IDENTITY.expand(2, 2, 3))
+    assert both == pytest.approx(looking.output_variance(half // 5, maps, IDENTITY.expand(2, 2, 3)))
+    assert both == pytest.approx((2 / 3, 2 / 3))
