@@ -267,7 +267,7 @@ def gradcam(dataset, system, variants):
 
 
 def watched(dataset, system, variant, still=False):
-    """The animation of the first epoch of our first run, or a strip of five of its pictures."""
+    """The animation of our first run's training, or a strip of five of its pictures."""
     kept = probes(dataset, system, variant)
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")

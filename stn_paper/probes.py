@@ -1,7 +1,7 @@
 """What a trained network shows that accuracies do not: kept in its record, as weights are not kept.
 
 `training` calls these where the protocol has `probes`; `looking` draws them. All use the weights after the
-last epoch, but `snapshot`, which watches the first one.
+last epoch, but what is watched during the training.
 """
 
 import base64
@@ -17,7 +17,7 @@ from .distortions import DIGIT
 from .transformer import affine_theta, sample, sampling_grid
 
 EXAMPLES = 4  # validation images, of as many classes
-SNAPSHOTS = 40  # of theta in the first epoch, from before the first step to after the last
+SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
 MOTIONS = 40  # places on the closed path that an image is moved along
 
 
@@ -28,9 +28,12 @@ def examples(data, split):
     return [int(index) for index in first]
 
 
-def steps_to_watch(batches):
-    """The numbers of steps after which theta is kept in the first epoch, of so many batches."""
-    return sorted({round(x) for x in np.linspace(0, batches, SNAPSHOTS)})
+def steps_to_watch(steps):
+    """The numbers of the steps after which theta is kept, of a training of so many steps.
+
+    They lie the closer the earlier, as most happens in the beginning.
+    """
+    return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
 def collect(model, dataset, data, split, normalized):

@@ -162,15 +162,19 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
 
 
 def _watched(spec, model, data, split, device, state):
-    """What the loop calls after each step: it keeps theta of a few images during the first epoch."""
-    if not spec.protocol.probes or state["epochs"] or spec.variant == ORIGINAL:
+    """What the loop calls after each step of an epoch: it keeps theta of a few images now and then."""
+    if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
     images = _input(data.images[probes.examples(data, split)], device, spec.protocol.normalization)
-    steps = probes.steps_to_watch(-(-len(split.train) // spec.protocol.batch_size))
-    state["watched"] = {"steps": steps, "theta": [probes.thetas(model, images)]}
+    batches = -(-len(split.train) // spec.protocol.batch_size)
+    steps = probes.steps_to_watch(spec.protocol.max_epochs * batches)
+    if not state["epochs"]:
+        state["watched"] = {"steps": [0], "theta": [probes.thetas(model, images)]}
 
     def watch(step):
-        if step in steps:
+        number = len(state["epochs"]) * batches + step
+        if number in steps:
+            state["watched"]["steps"].append(number)
             state["watched"]["theta"].append(probes.thetas(model, images))
 
     return watch

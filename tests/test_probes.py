@@ -93,16 +93,38 @@ def test_a_record_keeps_what_pictures_need(record):
     assert len(json.dumps(kept)) < 100_000
 
 
-def test_the_first_epoch_is_watched_from_the_identity_on(record):
+def test_the_training_is_watched_from_the_identity_on(record):
     watched = record["probes"]["training"]
-    assert watched["steps"] == list(range(11))  # ten batches of 64
-    assert np.shape(watched["theta"]) == (11, 4, 2, 3)
+    steps = probes.steps_to_watch(20)  # two epochs of ten batches of 64
+    assert watched["steps"] == steps and np.shape(watched["theta"]) == (len(steps), 4, 2, 3)
     assert watched["theta"][0] == IDENTITY.expand(4, 2, 3).tolist()
     assert watched["theta"][-1] != watched["theta"][0]
 
 
+def test_what_is_watched_lies_closer_at_the_beginning():
+    steps = probes.steps_to_watch(10_000)
+    assert (steps[0], steps[-1], len(steps)) == (0, 10_000, probes.SNAPSHOTS)
+    assert np.diff(steps, 2).min() > 0
+
+
+def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
+    one_epoch = training._one_epoch
+
+    def stops(*arguments):
+        if arguments[6]["epochs"]:
+            raise KeyboardInterrupt
+        one_epoch(*arguments)
+
+    short = replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=640)
+    spec = RunSpec("digits", "mnist-cnn", "stn", short)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_one_epoch", stops)
+        training.run(spec, "cpu")
+    assert training.run(spec, "cpu")["probes"] == record["probes"]
+
+
 def test_watching_changes_nothing(record, tmp_path, monkeypatch):
-    monkeypatch.setattr(probes, "steps_to_watch", lambda batches: [0])
+    monkeypatch.setattr(probes, "steps_to_watch", lambda steps: [0])
     spec = record["spec"]
     again = preset("system", "digits", "stn")
     short = replace(again, min_epochs=2, max_epochs=2, max_images=640)
