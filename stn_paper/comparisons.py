@@ -40,19 +40,12 @@ def published(system):
 def beside(system):
     """Each published number (percent) beside our test accuracy at the best validation epoch."""
     view = published(system)
-    ours = [
-        _test(runs(dataset, system), variant) for dataset, variant in zip(view["dataset"], view["variant"])
-    ]
-    view.insert(4, "ours", ours)
-    view["variant"] = view["variant"].map(HEADINGS)
+    cells = zip(view["dataset"], view["variant"])
+    view["ours"] = [_test(runs(dataset, system), variant) for dataset, variant in cells]
     view["value"] = view["value"].map("{:.2f}".format)
-    names = {"variant": "Variant", "quantity": "Published quantity", "value": "Published", "ours": "Ours"}
-    return (
-        view.drop(columns="dataset")
-        .rename(columns=names | {"source": "Source"})
-        .set_index("Variant")
-        .rename_axis(None)
-    )
+    view = view.set_index(view["variant"].map(HEADINGS).rename(None))
+    names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours", "source": "Source"}
+    return view[list(names)].rename(columns=names)
 
 
 def _test(ours, variant):

@@ -44,7 +44,7 @@ def collect(model, dataset, data, split, normalized):
     `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
     """
     chosen = examples(data, split)
-    images, labels = data.images[chosen], data.labels[chosen]
+    images, labels = data.images[chosen].cpu(), data.labels[chosen]
     device = next(model.parameters()).device
     heat = gradcam(model, normalized(images), labels.to(device))
     kept = {

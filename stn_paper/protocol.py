@@ -40,9 +40,7 @@ class Protocol:
     skip_corrupt: bool = False  # leave out images that cannot be decoded; the record names them
     normalization: str = "half"  # of the images: a key of training.NORMALIZATIONS
     optimizer: str = "adam"  # a key of training.OPTIMIZERS
-    validation_images: int | None = (
-        None  # in the place of the split's own number; the others are for training
-    )
+    validation_images: int | None = None  # None is the split's own number; fewer leave more for training
     probes: bool = False  # keep what pictures of the trained network need: see `probes`
 
 
@@ -53,10 +51,7 @@ DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.def
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
 _EQUAL_EPOCHS = {"cifar10": 15}  # the others: 60
-_REDUCED_IMAGES = {
-    "cifar10": 200,
-    "gtsrb": 50,
-}  # for training, of each class; the others: 15, as is customary
+_REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the others: 15, Caltech-101's custom
 _REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
 
 TRAFFIC_SIGNS = ("tsrd", "gtsrb")  # the released notebooks normalize TSRD as ImageNet's networks expect it
@@ -97,7 +92,7 @@ def preset(name, dataset, variant):
     settings = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS
-        floor, budget = released[variant]
+        floor, budget = released[choose("variant of the paper's protocol", variant, released)]
         settings |= {"batch_size": 20 if dataset == "cifar10" else 10, "selection": BEST_OF_FIVE}
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":

@@ -35,9 +35,9 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
     digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
     """
-    backbones, shown = (
-        ([page], [SYSTEM]) if page in SYSTEMS else (table(page)["backbone"].unique(), COMPARABLE)
-    )
+    backbones, shown = [page], [SYSTEM]
+    if page not in SYSTEMS:
+        backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
     if backbone not in (PUBLISHED, "all"):
         backbones = [check_backbone(backbone)]
     choose("variant", variant, ["all", *variants(backbones[0])])

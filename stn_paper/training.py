@@ -195,7 +195,7 @@ def evaluate(model, batches):
 
 @torch.no_grad()
 def theta_statistics(transformer, batches):
-    """Mean and standard deviation over the images of each of theta's six numbers, row by row."""
+    """Mean and standard deviation over the images of each of theta's numbers, row by row."""
     transformer.eval()
     theta = torch.cat([transformer.theta(images).flatten(1) for images, _ in batches])
     statistics = {"mean": theta.mean(0), "std": theta.std(0)}

@@ -129,6 +129,13 @@ def test_only_traffic_signs_are_normalized_as_imagenet(name):
     assert of == {"tsrd": "imagenet", "gtsrb": "imagenet", "caltech101": "half", "cifar10": "half"}
 
 
+def test_the_papers_protocol_knows_the_papers_variants_alone():
+    with pytest.raises(
+        InputError, match="paper's protocol 'tps': choose one of original, stn"
+    ):
+        RunSpec("digits", "mnist-cnn", "tps", "paper")
+
+
 def test_names_can_be_read_and_are_file_names():
     assert SPEC.name == f"caltech101_reduced_resnet18_lstn_seed1_{SPEC.key}"
     assert "/" not in RunSpec("digits", "timm/resnet10t", "stn", "smoke").name
