@@ -20,27 +20,32 @@ class System(NamedTuple):
     build: callable  # (variant, num_classes, image_size) -> nn.Module
 
 
+def _classifier(first, second, hidden, num_classes, image_size):
+    """Two 5 x 5 convolutions of `first` and `second` channels and two linear layers, with dropout."""
+    side = ((image_size - 4) // 2 - 4) // 2
+    return nn.Sequential(
+        nn.Conv2d(3, first, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 5),
+        nn.Dropout2d(0.5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(second * side**2, hidden),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(hidden, num_classes),
+    )
+
+
 def cifar_cnn(variant, num_classes, image_size):
     """Two convolutions and two linear layers for CIFAR-10, and a wide localization net before them.
 
     The layers are those that the document prints; where ReLU and dropout stand between them it does not say,
     and they stand here as in PyTorch's tutorial on spatial transformers, whose names for layers it uses.
     """
-    side = ((image_size - 4) // 2 - 4) // 2
-    backbone = nn.Sequential(
-        nn.Conv2d(3, 16, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 5),
-        nn.Dropout2d(0.5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32 * side**2, 1024),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(1024, num_classes),
-    )
+    backbone = _classifier(16, 32, 1024, num_classes, image_size)
     if variant == "original":
         return backbone
     rows = Row("conv", 7, 64), Row("pool", 2, 64, 2), Row("conv", 5, 128), Row("pool", 2, 128, 2)
@@ -54,21 +59,7 @@ def mnist_cnn(variant, num_classes, image_size):
     The document names no layers; these are those of PyTorch's tutorial. The localization net is the paper's
     (stn, vstn, lstn with affine maps), or STN with projective maps or thin plate splines.
     """
-    side = ((image_size - 4) // 2 - 4) // 2
-    backbone = nn.Sequential(
-        nn.Conv2d(3, 10, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(10, 20, 5),
-        nn.Dropout2d(0.5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(20 * side**2, 50),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(50, num_classes),
-    )
+    backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
     net, kind = (variant, "affine") if variant in LOCALIZATION_NETS else ("stn", variant)

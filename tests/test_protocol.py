@@ -130,9 +130,7 @@ def test_only_traffic_signs_are_normalized_as_imagenet(name):
 
 
 def test_the_papers_protocol_knows_the_papers_variants_alone():
-    with pytest.raises(
-        InputError, match="paper's protocol 'tps': choose one of original, stn"
-    ):
+    with pytest.raises(InputError, match="paper's protocol 'tps': choose one of original, stn"):
         RunSpec("digits", "mnist-cnn", "tps", "paper")
 
 
