@@ -28,6 +28,8 @@ HEADINGS = VARIANTS | {  # and those of the smaller systems
     "one": "One transformer",
     "two": "Two transformers",
 }
+RELEASED = "-released"  # ends the name of a variant whose transformer is there and thrown away
+HEADINGS |= {f"{v}{RELEASED}": f"{heading} as released" for v, heading in HEADINGS.items() if v != ORIGINAL}
 
 
 def variants(backbone):
@@ -35,30 +37,44 @@ def variants(backbone):
     return SYSTEMS[backbone].variants if backbone in SYSTEMS else tuple(VARIANTS)
 
 
-def with_stn(model, variant, image_size, in_channels=3, kind="affine"):
+def check_variant(variant, backbone):
+    """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError."""
+    if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
+        return variant
+    return choose("variant", variant, variants(backbone))
+
+
+def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=True):
     """Put the transformer `variant` (stn, vstn or lstn) before `model`, any torchvision or timm network.
 
     Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
     parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
     the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:
-    `stn_paper.transformer`. Source: paper section 4.3.B.
+    `stn_paper.transformer`. With `applied` off the transformer is there but changes nothing, as in most of
+    the notebooks that the paper's authors released. Source: paper section 4.3.B.
     Raises InputError for an unknown variant or kind, or an image too small for the variant.
     """
     choose("variant", variant, LOCALIZATION_NETS)
-    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind)
+    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind, applied)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
 
 
-def build_model(backbone, variant, num_classes, image_size=None):
+def build_model(backbone, variant, num_classes, image_size=None, applied=True):
     """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained; or a smaller system.
 
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
-    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9).
+    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` as in
+    `with_stn`; a name such as "lstn-released" turns it off as well.
     Raises InputError for an unknown name or an image too small for the localization net.
     """
-    choose("variant", variant, variants(check_backbone(backbone)))
+    name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
+    applied = applied and name == variant
     image_size = image_size or input_size(backbone)
     if backbone in SYSTEMS:
-        return SYSTEMS[backbone].build(variant, num_classes, image_size)
+        model = SYSTEMS[backbone].build(name, num_classes, image_size)
+        for part in model.modules():
+            if isinstance(part, SpatialTransformer):
+                part.applied = applied
+        return model
     model = build_backbone(backbone, num_classes, image_size)
-    return model if variant == ORIGINAL else with_stn(model, variant, image_size)
+    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied)

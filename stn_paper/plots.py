@@ -14,13 +14,14 @@ from matplotlib.patches import Patch
 from . import costs, tables
 from .backbones import title
 from .localization import LOCALIZATION_NETS, localization_net
-from .models import HEADINGS
+from .models import HEADINGS, RELEASED
 from .paper import COSTS_OF, table
 
 _palette = sns.color_palette("colorblind")
 COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
 COLORS |= {"affine": _palette[0], "projective": _palette[3], "tps": _palette[4]}  # of the smaller systems
 COLORS |= {"one": _palette[0], "two": _palette[1]}
+COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 

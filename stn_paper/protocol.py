@@ -11,7 +11,7 @@ from .backbones import check_backbone, input_size
 from .datasets import DATASETS
 from .distortions import DISTORTIONS
 from .errors import InputError, choose
-from .models import variants
+from .models import RELEASED, check_variant
 
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
@@ -90,6 +90,7 @@ def preset(name, dataset, variant):
         epochs = settings.pop("epochs")
         return Protocol(name, batch_size=64, min_epochs=epochs, max_epochs=epochs, probes=True, **settings)
     settings = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
+    variant = variant.removesuffix(RELEASED)
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS
         floor, budget = released[choose("variant of the paper's protocol", variant, released)]
@@ -117,7 +118,7 @@ class RunSpec:
 
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
-        choose("variant", self.variant, variants(check_backbone(self.backbone)))
+        check_variant(self.variant, check_backbone(self.backbone))
         if type(self.seed) is not int or self.seed < 0:
             raise InputError(f"Seed {self.seed!r} is not allowed: give a whole number from 0.")
         if not isinstance(self.protocol, Protocol):

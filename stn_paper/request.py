@@ -9,7 +9,7 @@ from . import datasets
 from .backbones import check_backbone
 from .errors import InputError, choose
 from .fetch import ensure
-from .models import variants
+from .models import RELEASED, variants
 from .paper import table
 from .protocol import COMPARABLE, PROTOCOLS, SYSTEM, RunSpec
 from .results import find
@@ -40,7 +40,7 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
         backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
     if backbone not in (PUBLISHED, "all"):
         backbones = [check_backbone(backbone)]
-    choose("variant", variant, ["all", *variants(backbones[0])])
+    choose("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
     device = check_device(device)

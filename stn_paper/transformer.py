@@ -191,13 +191,15 @@ class SpatialTransformer(nn.Module):
     `localization` is any module from (B, C, H, W) to the numbers of the `kind` of map: (B, 6) for affine,
     (B, 8) for projective, (B, 32) for tps; `localization_net` builds such modules.
     Input and output are (B, C, H, W); direction, units and padding are this module's convention.
+    With `applied` off, images pass as they are, and the localization net gets no gradient.
     Source: paper Figure 1 and section 2.A.
     """
 
-    def __init__(self, localization, kind="affine"):
+    def __init__(self, localization, kind="affine", applied=True):
         super().__init__()
         self.localization = localization
         self.kind = choose("kind of map", kind, KINDS)
+        self.applied = applied
 
     def theta(self, images):
         """The predicted maps from the output's to the input's normalized coordinates.
@@ -207,4 +209,6 @@ class SpatialTransformer(nn.Module):
         return KINDS[self.kind].theta(self.localization(images))
 
     def forward(self, images):
+        if not self.applied:
+            return images
         return sample(images, sampling_grid(self.theta(images), *images.shape[-2:], self.kind))

@@ -10,6 +10,7 @@ from stn_paper.backbones import BACKBONES
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.paper import table
+from stn_paper.transformer import SpatialTransformer
 
 
 def test_the_papers_backbones_are_all_there():
@@ -76,3 +77,37 @@ def test_the_papers_efficientnet_trains_with_stochastic_depth_and_evaluates_with
     images = torch.rand(2, 3, 32, 32)
     assert not torch.equal(model.train()(images), model(images))
     assert torch.equal(model.eval()(images), model(images))
+
+
+# --- as released: the transformer is there, its output is thrown away ---
+
+
+CASES = [("resnet18", "lstn"), ("mnist-cnn", "stn"), ("sign-cnn", "two")]
+
+
+@pytest.mark.parametrize("backbone, variant", CASES)
+def test_as_released_is_the_bare_backbone_with_idle_parameters(backbone, variant):
+    released = build_model(backbone, f"{variant}-released", 10, 42).eval()
+    applied = build_model(backbone, variant, 10, 42)
+    assert [p.shape for p in released.parameters()] == [p.shape for p in applied.parameters()]
+    images = torch.randn(4, 3, 42, 42)
+    parts = [p for name, p in released.named_children() if name not in ("transformer", "inner")]
+    assert torch.equal(released(images), torch.nn.Sequential(*parts)(images))
+    released(images).sum().backward()
+    idle = [part for part in released.modules() if isinstance(part, SpatialTransformer)]
+    assert idle and all(p.grad is None for part in idle for p in part.parameters())
+    assert all(p.grad is not None for part in parts for p in part.parameters())
+
+
+def test_as_released_is_one_argument():
+    model = build_model("resnet18", "stn", 10, 42, applied=False)
+    assert not model.transformer.applied and build_model("resnet18", "stn", 10, 42).transformer.applied
+    images = torch.randn(2, 3, 42, 42)
+    torch.nn.init.normal_(model.transformer.localization.head[-1].weight)  # theta is no longer the identity
+    assert torch.equal(model.transformer(images), images)
+    assert not with_stn(torch.nn.Identity(), "lstn", 42, applied=False).transformer.applied
+
+
+def test_there_is_no_original_as_released():
+    with pytest.raises(InputError, match="Unknown variant 'original-released': choose one of original, stn"):
+        build_model("resnet18", "original-released", 10)
