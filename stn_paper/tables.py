@@ -14,6 +14,7 @@ from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
 from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, table
+from .paths import PRINTED
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 MISSING = "not yet run"
@@ -314,4 +315,13 @@ def protocol_heading(dataset, protocol):
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
     heading = f"**{DATASETS_BY_NAME[dataset].title}, protocol `{protocol}`**: {meaning}."
-    return heading if results.records(dataset, protocol) else f"{heading} *{MISSING.capitalize()}.*"
+    found = results.records(dataset, protocol)
+    if not found:
+        return f"{heading} *{MISSING.capitalize()}.*"
+    return " ".join([heading, *copies(found)])
+
+
+def copies(records):
+    """What is known of the images of these records where they are not the official files: sentences."""
+    notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
+    return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

@@ -120,6 +120,11 @@ def test_table_4_shows_training_accuracy_where_the_record_holds_it():
     assert "DenseNet-120 (is DenseNet-169)" in view.index
 
 
+def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
+    assert "after one JPEG compression" in tables.protocol_heading("cifar10", "reduced")
+    assert "compression" not in tables.protocol_heading("caltech101", "reduced")
+
+
 def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
