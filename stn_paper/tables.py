@@ -228,8 +228,8 @@ def _cell(ours, backbone, variant, split):
     return mean_text(mine[split].dropna())
 
 
-def gains(dataset, protocol):
-    """Test accuracy of each variant minus the original's, in points, paired by seed; a row a pair of them.
+def gains(dataset, protocol, against=ORIGINAL):
+    """Test accuracy of each variant minus that of `against`, in points, paired by seed; a row a pair of them.
 
     Columns: backbone, variant, mean, half (of the 95 % interval, NaN for one seed), seeds. Backbones that
     have hardly learned are left out, as nothing follows from them (see `hardly_learned`).
@@ -238,8 +238,8 @@ def gains(dataset, protocol):
     cells = ours.pivot_table(index=["backbone", "seed"], columns="variant", values="test")
     rows = []
     for backbone in _ordered(set(ours["backbone"]) - set(slow)):
-        for variant in [v for v in HEADINGS if {v, ORIGINAL} <= set(cells) and v != ORIGINAL]:
-            paired = (cells[variant] - cells[ORIGINAL]).loc[backbone].dropna()
+        for variant in [v for v in HEADINGS if {v, against} <= set(cells) and v != against]:
+            paired = (cells[variant] - cells[against]).loc[backbone].dropna()
             if len(paired):
                 rows.append([backbone, variant, paired.mean(), interval(paired), len(paired)])
     return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds"])

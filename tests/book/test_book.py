@@ -24,7 +24,14 @@ def built(tmp_path_factory):
 
 def test_every_table_and_figure_has_a_page(built):
     pages = {page.stem for page in (built / "notebooks").glob("*.html")}
-    assert {f"table{n}" for n in TABLES} | {"figure1", "figure2", "explorer", "protocol", "index"} <= pages
+    assert {f"table{n}" for n in TABLES} | {
+        "figure1",
+        "figure2",
+        "explorer",
+        "protocol",
+        "claims",
+        "index",
+    } <= pages
 
 
 def test_links_inside_the_book_resolve(built):
