@@ -52,7 +52,7 @@ DATASETS = {
     "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
     "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
-    "tsrd": Dataset("TSRD", 58, {"train": 4000, "validation": 1000, "test": 998}),
+    "tsrd": Dataset("TSRD", 58, {"train": 4000, "validation": 998, "test": 1000}),
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},

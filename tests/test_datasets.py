@@ -112,6 +112,13 @@ def test_splits_have_the_stated_sizes_and_share_no_image(name):
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(data.labels)))
 
 
+def test_tsrd_is_split_as_the_paper_says():
+    """4000 for training, 1000 for testing "and the remaining 998" for validation, section 4.1."""
+    assert DATASETS["tsrd"].splits == {"train": 4000, "validation": 998, "test": 1000}
+    parts = split("tsrd", Images(None, np.zeros(5998, int), (), ""), 0)
+    assert tuple(map(len, parts)) == (4000, 998, 1000)
+
+
 def test_splits_follow_their_seed():
     data = without_pixels("digits")
     first, again, other = (split("digits", data, seed) for seed in (1, 1, 2))
