@@ -56,7 +56,7 @@ def all_runs(dataset, system):
     """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
     ours = runs(dataset, system)
     rows = {}
-    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
+    for variant in tables.variants_of(ours):
         mine = ours[ours["variant"] == variant]
         rows[HEADINGS[variant]] = {
             "Parameters": f"{mine['record'].iloc[0]['parameters']:,}",
@@ -91,7 +91,7 @@ def small_cnn_curve():
     log = published_curve()
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = runs("cifar10", "cifar-cnn")
-    for variant in [v for v in HEADINGS if v in set(ours["variant"])]:
+    for variant in tables.variants_of(ours):
         for record in ours[ours["variant"] == variant]["record"]:
             values = [epoch["test_accuracy"] for epoch in record["epochs"]]
             label = f"ours, {HEADINGS[variant].lower()}"
@@ -279,9 +279,8 @@ def in_motion(dataset, system, variant, still=False):
 
 def stillness(dataset, system):
     """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
-    rows = {}
+    ours, rows = runs(dataset, system), {}
     for variant in AFFINE:
-        ours = runs(dataset, system)
         both = []
         for record in ours[ours["variant"] == variant]["record"]:
             image, theta = example_images(record["probes"])[-1:], torch.tensor(record["probes"]["motion"])

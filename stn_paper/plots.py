@@ -89,7 +89,7 @@ def accuracy_bars(dataset, protocol):
     ours = tables.runs(dataset, protocol)
     backbones = list(ours["backbone"].unique())
     figure, axis = plt.subplots(figsize=(8, 4))
-    drawn = [v for v in HEADINGS if v in set(ours["variant"])]
+    drawn = tables.variants_of(ours)
     width = 0.8 / max(len(drawn), 1)
     for offset, variant in enumerate(drawn):
         for place, backbone in enumerate(backbones):
@@ -113,21 +113,21 @@ def accuracy_bars(dataset, protocol):
 def learning_curves(dataset, protocol, quantity="validation_accuracy"):
     """A panel a backbone: `quantity` (a field of a record's epochs) against the epoch, a line a run."""
     ours = tables.runs(dataset, protocol)
-    backbones = list(ours["backbone"].unique())
+    backbones, drawn = list(ours["backbone"].unique()), tables.variants_of(ours)
     across = min(max(len(backbones), 1), 3)
     down = -(-len(backbones) // across) or 1
     figure, axes = plt.subplots(
         down, across, figsize=(9, 3.8 if down == 1 else 3 * down), sharey=True, squeeze=False
     )
     for axis, backbone in zip(axes.flat, backbones):
-        for variant in HEADINGS:
+        for variant in drawn:
             mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
             curves = [[e[quantity] for e in record["epochs"]] for record in mine["record"]]
             for curve in curves if len(curves) > 1 else []:
                 axis.plot(range(1, len(curve) + 1), curve, color=COLORS[variant], alpha=0.3, linewidth=1)
             if curves:
                 mean = np.mean([c[: min(map(len, curves))] for c in curves], axis=0)
-                axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant], label=HEADINGS[variant])
+                axis.plot(range(1, len(mean) + 1), mean, color=COLORS[variant])
         axis.set(title=title(backbone), xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes[:, 0]:
@@ -135,9 +135,7 @@ def learning_curves(dataset, protocol, quantity="validation_accuracy"):
     for axis in axes.flat[len(backbones) or 1 :]:
         axis.set_visible(False)
     if backbones:
-        handles = [
-            Line2D([], [], color=COLORS[v], label=HEADINGS[v]) for v in HEADINGS if v in set(ours["variant"])
-        ]
+        handles = [Line2D([], [], color=COLORS[v], label=HEADINGS[v]) for v in drawn]
         figure.legend(handles=handles, loc="outside right center")
     else:
         axes[0, 0].set_title(tables.MISSING)

@@ -163,6 +163,11 @@ def runs(dataset, protocol):
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
+def variants_of(ours):
+    """Names of the variants that these `runs` are of, in the order of HEADINGS."""
+    return [variant for variant in HEADINGS if variant in set(ours["variant"])]
+
+
 def interval(values):
     """Half width of the 95 % confidence interval of the mean (Student's t); None below two values."""
     if len(values) < 2:
