@@ -16,7 +16,7 @@ from .distortions import DISTORTIONS
 from .models import HEADINGS, ORIGINAL
 from .paths import PRINTED
 from .plots import COLORS, closed
-from .probes import from_png, motion_maps
+from .probes import from_png, motion_maps, moving
 from .protocol import SYSTEM
 from .tables import MISSING, mean_text
 from .transformer import SpatialTransformer, sample, sampling_grid
@@ -274,7 +274,7 @@ def in_motion(dataset, system, variant, still=False):
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
     draw = looking.motion_strip if still else looking.motion_animation
-    return draw(example_images(kept)[-1:], motion_maps(), torch.tensor(kept["motion"]))
+    return draw(moving(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
 
 
 def stillness(dataset, system):
@@ -283,8 +283,8 @@ def stillness(dataset, system):
     for variant in AFFINE:
         both = []
         for record in ours[ours["variant"] == variant]["record"]:
-            image, theta = example_images(record["probes"])[-1:], torch.tensor(record["probes"]["motion"])
-            both.append(looking.output_variance(image, motion_maps(), theta))
+            image, theta = moving(example_images(record["probes"])), record["probes"]["motion"]
+            both.append(looking.output_variance(image, motion_maps(), torch.tensor(theta)))
         if both:
             with_it, without = np.mean(both, axis=0)
             cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}

@@ -19,6 +19,12 @@ from .transformer import affine_theta, sample, sampling_grid
 EXAMPLES = 4  # validation images, of as many classes
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
 MOTIONS = 40  # places on the closed path that an image is moved along
+STRENGTHS = {  # of a distortion of the test images, and what its numbers are
+    "rotation": (0, 15, 30, 45, 60, 75, 90),  # degrees, to either side
+    "scale": (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 2),  # of what the image shows, as a ratio
+    "shift": (0, 0.1, 0.2, 0.3, 0.4, 0.5),  # in image sides, in any direction
+}
+DISTORTED = 2000  # test images that are distorted to each strength
 
 
 def examples(data, split):
@@ -26,6 +32,11 @@ def examples(data, split):
     labels = data.labels[split.validation].numpy()
     first = [split.validation[labels == c][0] for c in np.unique(labels)[:EXAMPLES]]
     return [int(index) for index in first]
+
+
+def moving(images):
+    """The one of the examples (N, C, S, S) that `motion` is about, (1, C, S, S)."""
+    return images[-1:]
 
 
 def steps_to_watch(steps):
@@ -39,8 +50,9 @@ def steps_to_watch(steps):
 def collect(model, dataset, data, split, normalized):
     """All that the record keeps of the trained `model`; `normalized` makes the network's input of images.
 
-    `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks.
-    With a transformer: `theta` of the examples; `motion`, theta of the last example at each place of
+    `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
+    `strength` is the accuracy on distorted test images.
+    With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
     `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
     """
     chosen = examples(data, split)
@@ -51,14 +63,12 @@ def collect(model, dataset, data, split, normalized):
         "images": [as_png(image) for image in images],
         "label": labels.tolist(),
         "gradcam": _rounded(heat[:, 0]),
+        "strength": against_strength(model, data, split.test[:DISTORTED], normalized),
     }
     if not hasattr(model, "transformer"):
         return kept
     kept["theta"] = thetas(model, normalized(images))
-    moved = sample(
-        images[:1].float().expand(MOTIONS, -1, -1, -1), sampling_grid(motion_maps(), *images.shape[-2:])
-    )
-    kept["motion"] = thetas(model, normalized(moved.round().byte()))
+    kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
     known = known_maps(dataset, len(data.images))
     if known is not None and model.transformer.kind == "affine":
         batches = torch.from_numpy(split.test).split(500)
@@ -92,10 +102,50 @@ def motion_maps():
     )
 
 
-def moved(image, maps):
-    """uint8 (1, C, S, S) read by each of the maps (K, 2, 3), black outside: uint8 (K, C, S, S)."""
-    images = image.float().expand(len(maps), -1, -1, -1)
-    return sample(images, sampling_grid(maps, *image.shape[-2:])).round().byte()
+def moved(images, maps):
+    """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
+    images = images.float().expand(len(maps), -1, -1, -1)
+    return sample(images, sampling_grid(maps, *images.shape[-2:])).round().byte()
+
+
+@torch.no_grad()
+def against_strength(model, data, indices, normalized):
+    """Accuracy in percent on these images, distorted further to each of STRENGTHS: {distortion: [accuracy]}.
+
+    What the images are as they come counts as no distortion; the sides and directions are drawn once, the
+    same for all networks and strengths. What lies outside an image is black.
+    """
+    model.eval()
+    random = np.random.RandomState(0)
+    sides, directions = random.choice([-1, 1], len(indices)), random.uniform(0, 2 * np.pi, len(indices))
+    found = {}
+    for distortion, strengths in STRENGTHS.items():
+        found[distortion] = []
+        for strength in strengths:
+            correct = 0
+            for batch in np.array_split(np.arange(len(indices)), -(-len(indices) // 500)):
+                theta = strength_maps(distortion, strength, sides[batch], directions[batch])
+                chosen = indices[batch]
+                distorted = moved(data.images[chosen].cpu(), theta)
+                predicted = model(normalized(distorted)).argmax(1).cpu()
+                correct += (predicted == data.labels[chosen]).sum().item()
+            found[distortion].append(round(100 * correct / len(indices), 4))
+    return found
+
+
+def strength_maps(distortion, strength, sides, directions):
+    """The maps (N, 2, 3) that distort N images to one strength of a row of STRENGTHS.
+
+    `sides` (N,), -1 or 1, say which way they turn, `directions` (N,), in radians, which way they move.
+    """
+    changes = {
+        "rotation": lambda side, _: affine_theta(strength * side),
+        "scale": lambda *_: affine_theta(scale=1 / strength),
+        "shift": lambda _, way: affine_theta(
+            shift=(2 * strength * np.cos(way).item(), 2 * strength * np.sin(way).item())
+        ),
+    }
+    return torch.stack([changes[distortion](side.item(), way) for side, way in zip(sides, directions)])
 
 
 def gradcam(model, images, labels):

@@ -73,6 +73,58 @@ def test_gradcam_explains_the_asked_class_at_the_classifiers_last_convolution():
     assert not torch.equal(heat, probes.gradcam(model, images, torch.tensor([4, 5, 6, 7])))
 
 
+def test_motion_is_of_the_example_that_is_shown_moving():
+    torch.manual_seed(0)
+    model = build_model("mnist-cnn", "stn", 10)
+    model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
+    data = datasets.load("digits", 42)
+    data = data._replace(images=data.images[:2000], labels=data.labels[:2000])
+    split = datasets.Split(*(np.arange(i, 2000, 3) for i in range(3)))
+    kept = probes.collect(model, "digits", data, split, normalize)
+    shown = probes.moving(torch.stack([probes.from_png(text) for text in kept["images"]]))
+    assert kept["motion"] == probes.thetas(model, normalize(probes.moved(shown, probes.motion_maps())))
+
+
+ONE = np.ones(1)  # turned to the right, or moved towards the left
+
+
+def test_strengths_are_in_their_units():
+    image = torch.randint(1, 256, (1, 3, 20, 20), dtype=torch.uint8)
+
+    def distorted(*how, side=ONE):
+        return probes.moved(image, probes.strength_maps(*how, side, 0 * ONE))
+
+    assert torch.equal(distorted("rotation", 90), image.rot90(1, (2, 3)))
+    assert torch.equal(distorted("rotation", 90, side=-ONE), image.rot90(-1, (2, 3)))
+    assert torch.equal(distorted("shift", 0.3)[..., :14], image[..., 6:])
+    assert distorted("shift", 0.3)[..., 14:].max() == 0
+    half = distorted("scale", 0.5)
+    assert half[..., 5:15, 5:15].min() > 0 and half.count_nonzero() == 3 * 10 * 10
+    assert all(torch.equal(distorted(*nothing), image) for nothing in NOTHING.items())
+
+
+NOTHING = {"rotation": 0, "scale": 1, "shift": 0}
+
+
+def test_accuracy_falls_from_that_on_untouched_images():
+    """A network that knows each image by heart reads it rightly until it is distorted."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
+    data = datasets.Images(images, torch.arange(40), tuple(range(40)), "")
+    templates = normalize(images).flatten(1)
+
+    class ByHeart(torch.nn.Module):
+        def forward(self, x):
+            return -torch.cdist(x.flatten(1), templates)
+
+    accuracy = probes.against_strength(ByHeart(), data, np.arange(40), normalize)
+    for distortion, nothing in NOTHING.items():
+        strengths = probes.STRENGTHS[distortion]
+        assert len(accuracy[distortion]) == len(strengths)
+        assert accuracy[distortion][strengths.index(nothing)] == 100
+        assert min(accuracy[distortion]) < 50
+
+
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
@@ -90,6 +142,9 @@ def test_a_record_keeps_what_pictures_need(record):
     assert np.shape(kept["gradcam"]) == (4, 15, 15) and kept["label"] == [0, 1, 2, 3]
     assert probes.from_png(kept["images"][0]).shape == (3, 42, 42)
     assert set(kept["recovered"]) == {"rotation", "scale", "shift"}
+    assert {name: len(values) for name, values in kept["strength"].items()} == {
+        name: len(values) for name, values in probes.STRENGTHS.items()
+    }
     assert len(json.dumps(kept)) < 100_000
 
 
