@@ -10,7 +10,7 @@ from collections import Counter
 import pandas as pd
 from IPython.display import HTML
 
-from . import claims_accuracy, claims_networks
+from . import claims_accuracy, claims_networks, experiment
 from .verdicts import CHECKED, FAILS, SECTIONS, VERDICTS
 
 CLAIMS = tuple(sorted(CHECKED, key=lambda c: list(SECTIONS).index(c.section)))
@@ -60,7 +60,9 @@ def verdict():
             f"{claims_networks.one_third().evidence}",
             f"- **Accuracies as printed** ({reached['claims']} claims on Tables 6 and 8: "
             f"{_counted(reached)}). {claims_accuracy.leads().evidence}",
-            f"- **Does the transformer raise the accuracy?** Verdict: {cause.verdict}. {cause.evidence}",
+            f"- **Does the transformer raise the accuracy?** Verdict on the claim at the paper's scale: "
+            f"{cause.verdict}. {cause.evidence}",
+            f"- **The experiment, at the scale of two processor cores.** {experiment.summary()}",
             f"- **What {FAILS}**: "
             f"{'; '.join(f'{i}, {quote}' for i, quote in failing['The paper says'].items())}.",
         ]

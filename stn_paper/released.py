@@ -103,6 +103,15 @@ def _unused(cells):
     return f"{(known == 'no').sum()} of {len(known)}" if len(known) else "–"
 
 
+def budget_share(dataset, variant):
+    """The original networks' mean number of epochs as a share of the variant's, as released.
+
+    Of Table 8 for CIFAR-10 and of Table 6 for any other dataset.
+    """
+    mean = runs(8 if dataset == DATASETS[8] else 6).groupby("variant")["epochs_run"].mean()
+    return mean[ORIGINAL] / mean[variant]
+
+
 def unused(number, variants=tuple(HEADINGS)):
     """In how many transformer cells of a table the transformed image is thrown away, and of how many."""
     cells = runs(number)

@@ -5,9 +5,10 @@ The notebooks that train call `resolve`, train its specs and show what the recor
 
 from typing import NamedTuple
 
-from . import datasets
+from . import datasets, experiment
 from .backbones import check_backbone
 from .errors import InputError, choose
+from .experiment import PUBLISHED
 from .fetch import ensure
 from .models import RELEASED, variants
 from .paper import table
@@ -15,8 +16,6 @@ from .protocol import COMPARABLE, PROTOCOLS, SYSTEM, RunSpec
 from .results import find
 from .systems import SYSTEMS
 from .training import check_device
-
-PUBLISHED = "published"  # the backbone parameter's default: show what is recorded, train nothing
 
 
 class Request(NamedTuple):
@@ -53,6 +52,29 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
+    return _request(specs, shown, dataset, protocol, device, data_dir)
+
+
+def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_dir=None):
+    """Turn the parameters of the notebook `experiment` into a Request: as `resolve`, for all arms.
+
+    `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
+    """
+    device = check_device(device)
+    choose("protocol", protocol, ["auto", *PROTOCOLS])
+    choose("dataset", dataset, datasets.DATASETS)
+    if backbone == PUBLISHED:
+        return Request([], dataset, [], _note("stored run records are shown; nothing was trained"))
+    shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
+
+    def specs(dataset, protocol):
+        return experiment.specs(dataset, backbone, protocol, seeds)
+
+    return _request(specs, shown, dataset, protocol, device, data_dir)
+
+
+def _request(specs, shown, dataset, protocol, device, data_dir):
+    """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
     if protocol == "auto":
         for recorded in shown:
             if all(find(spec) for spec in specs(dataset, recorded)):

@@ -1,0 +1,345 @@
+"""Does the transformer cause the gain? Four arms under one budget, and what else moves an accuracy.
+
+The arms share budget, batch size, seeds and split: the network alone (`original`), behind a transformer that
+is *applied*, behind one whose output is thrown away *as released*, and alone again with *other seeds*, which
+shows the noise. The notebooks `experiment` and `strength` show what is computed here from the records.
+"""
+
+import math
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from . import released, results, tables
+from .backbones import title
+from .datasets import DATASETS
+from .errors import InputError
+from .models import HEADINGS, ORIGINAL, RELEASED
+from .plots import COLORS, closed
+from .probes import STRENGTHS
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
+
+APPLIED = ("stn", "vstn", "lstn")
+SAME, FEW, NONE = "the same in every digit", "one pair: no verdict", "no difference shown"
+BETTER, WORSE = "better", "worse"
+OTHER_SEEDS = 5  # the original of seed s is compared with that of seed s + 5: seeds 0 to 4 are the pairs'
+STUDIES = (  # dataset, backbone, protocol of what two processor cores can train
+    ("mnist-rts", "mnist-cnn", "system"),
+    ("gtsrb", "mnist-cnn", "system"),
+    ("caltech101", "resnet18", "reduced"),
+    ("cifar10", "resnet18", "reduced"),
+)
+LARGER = (  # and of a GPU, at the paper's sizes: shown as soon as there are records
+    ("caltech101", "resnet50", "equal"),
+    ("caltech101", "effb0", "equal"),
+    ("cifar10", "resnet18", "equal"),
+    ("cifar10", "effb0", "equal"),
+)
+
+
+PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recorded, train nothing
+
+
+def specs(dataset, backbone, protocol, seeds):
+    """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
+    if seeds not in range(1, OTHER_SEEDS + 1):
+        raise InputError(f"Number of seeds {seeds!r} is not allowed: give 1 to {OTHER_SEEDS}.")
+    names = [ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED)]
+    pairs = [(v, s) for s in range(seeds) for v in names] + [
+        (ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)
+    ]
+    return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
+
+
+def studies(asked=None, backbone=PUBLISHED):
+    """STUDIES and those of LARGER that have a record; for a backbone those that `asked`, a Request, is of."""
+    if backbone != PUBLISHED:
+        return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
+    return [*STUDIES, *(s for s in LARGER if len(_runs(*s)))]
+
+
+def name(dataset, backbone, protocol):
+    """How a page calls a study."""
+    return f"{title(backbone)} on {DATASETS[dataset].title}, `{protocol}`"
+
+
+def _runs(dataset, backbone, protocol):
+    found = tables.runs(dataset, protocol)
+    return found[found["backbone"] == backbone]
+
+
+# --- the four arms ------------------------------------------------------------------------------
+
+
+def differences(dataset, backbone, protocol, column="test"):
+    """Accuracy of each arm minus that of the original with the same seed, in points: {arm: Series by seed}.
+
+    Arms are names of variants, and "original" for the original with other seeds. Only pairs that were run.
+    """
+    cells = _runs(dataset, backbone, protocol).pivot_table(index="seed", columns="variant", values=column)
+    if ORIGINAL not in cells:
+        return {}
+    alone, other = (
+        cells[ORIGINAL][chosen] for chosen in (cells.index < OTHER_SEEDS, cells.index >= OTHER_SEEDS)
+    )
+    arms = {**cells, ORIGINAL: other.set_axis(other.index - OTHER_SEEDS)}
+    found = {arm: (arms[arm] - alone).dropna() for arm in HEADINGS if arm in arms}
+    return {arm: values for arm, values in found.items() if len(values)}
+
+
+def bootstrap(values):
+    """95 % percentile bootstrap interval (low, high) of the mean; NaN below two values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
+    return tuple(map(float, drawn.confidence_interval))
+
+
+def judge(values):
+    """What paired differences show, in plain words.
+
+    Better or worse only where the bootstrap interval and Student's both leave out zero: the bootstrap's alone
+    is too narrow for a handful of seeds.
+    """
+    if (values == 0).all():
+        return SAME
+    if len(values) < 2:
+        return FEW
+    half, mean, (low, high) = tables.interval(values), values.mean(), bootstrap(values)
+    if min(low, mean - half) > 0:
+        return BETTER
+    return WORSE if max(high, mean + half) < 0 else NONE
+
+
+def effects(dataset, backbone, protocol):
+    """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
+    found, rows = differences(dataset, backbone, protocol), {}
+    for arm, values in found.items():
+        (low, high), mean, half = bootstrap(values), values.mean(), tables.interval(values)
+        intervals = ["–"] * 2
+        if half is not None:
+            intervals = [_between(low, high), _between(mean - half, mean + half)]
+        rows[_arm(arm)] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
+    return _table(rows, ["Difference", "95 % bootstrap", "95 % Student", "Pairs", "Verdict"])
+
+
+def _between(low, high):
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+def _table(rows, columns):
+    """Rows {name: cells} as a table, or one row that says that there are none."""
+    rows = rows or {"": [tables.MISSING] + [""] * (len(columns) - 1)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def all_effects(chosen):
+    """The `effects` of each study, one below the other."""
+    return _stacked(effects, chosen)
+
+
+def _stacked(view, chosen):
+    return pd.concat({name(*study).replace("`", ""): view(*study) for study in chosen})
+
+
+def _arm(arm):
+    return "Original, other seeds" if arm == ORIGINAL else HEADINGS[arm]
+
+
+def effects_plot(chosen):
+    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar the bootstrap interval."""
+    found = [differences(*study) for study in chosen]
+    arms = [arm for arm in HEADINGS if any(arm in one for one in found)]
+    figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
+    for axis, one in zip(axes, found):
+        for place, arm in enumerate(arms):
+            values = one.get(arm, pd.Series(dtype=float))
+            if len(values):
+                axis.plot(bootstrap(values), [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
+                axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
+                axis.plot(values.mean(), place, "|", color="black", markersize=14)
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set_yticks(range(len(arms)), [_arm(arm) for arm in arms])
+        axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+    return closed(figure)
+
+
+def _panels(chosen, found, height, **options):
+    """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
+    across = min(len(chosen), 2)
+    down = -(-len(chosen) // across)
+    figure, axes = plt.subplots(down, across, figsize=(9, height * down), squeeze=False, **options)
+    for axis, study, one in zip(axes.flat, chosen, found):
+        missing = "" if len(one) else f": {tables.MISSING}"
+        axis.set_title(name(*study).replace("`", "") + missing, fontsize=10)
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_visible(False)
+    return figure, axes.flat[: len(chosen)]
+
+
+def verdict(chosen):
+    """What the arms show in each study, as Markdown."""
+    lines = []
+    for study in chosen:
+        found = differences(*study)
+        parts = [
+            f"{_arm(arm)}: {values.mean():+.2f}, {judge(values)} (n={len(values)})"
+            for arm, values in found.items()
+        ]
+        lines.append(f"- **{name(*study)}.** {'; '.join(parts) or tables.MISSING.capitalize()}.")
+    return "\n".join(lines)
+
+
+def summary():
+    """How often an applied transformer is better than the network alone, over all studies, in words."""
+    found = [differences(*study) for study in studies()]
+    applied = Counter(judge(one[v]) for one in found for v in APPLIED if v in one)
+    thrown = [judge(values) == SAME for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
+    if not applied:
+        return f"{tables.MISSING.capitalize()}."
+    return (
+        f"In {applied.total()} pairs of a network and a variant, under one budget with the same seeds, the "
+        f"applied transformer is better in {applied[BETTER]}, worse in {applied[WORSE]}, shows no difference "
+        f"in {applied[NONE] + applied[SAME]} and has too few seeds in {applied[FEW]}. "
+        + (
+            f"Thrown away as released, it leaves the same accuracy in every digit in {sum(thrown)} of "
+            f"{len(thrown)}."
+            if thrown
+            else f"Thrown away as released: {tables.MISSING}."
+        )
+    )
+
+
+# --- how much is budget and selection -----------------------------------------------------------
+
+
+def at_budget(record, epochs, rule=BEST_VALIDATION):
+    """Test accuracy in percent that a selection rule reports of a run had it ended after so many epochs.
+
+    As nothing is scheduled, a shorter run is the beginning of a longer one.
+    """
+    return results.select(record["epochs"][:epochs])[rule]["test"]
+
+
+def shares(dataset, backbone, protocol):
+    """A variant's gain as the paper's columns compare it, and its three parts, in points; a row a variant.
+
+    The gain is of a variant chosen by `best-of-five` over an original chosen by `best-validation` with the
+    shorter budget that the original had as released. It is the sum of what selection adds to the variant, of
+    what the missing epochs take from the original, and of the difference under one budget and one rule.
+    """
+    ours, rows = _runs(dataset, backbone, protocol), {}
+    alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
+    for variant in APPLIED:
+        mine = ours[ours["variant"] == variant].set_index("seed")["record"]
+        seeds = sorted(set(mine.index) & set(alone.index))
+        parts = []
+        for seed in seeds:
+            budget = len(alone[seed]["epochs"])
+            shorter = max(1, round(budget * released.budget_share(dataset, variant)))
+            with_it, full = at_budget(mine[seed], budget), at_budget(alone[seed], budget)
+            chosen = at_budget(mine[seed], budget, BEST_OF_FIVE)
+            parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])
+        if parts:
+            selection, epochs, rest = np.mean(parts, axis=0)
+            gains = [f"{g:+.2f}" for g in (selection + epochs + rest, selection, epochs, rest)]
+            rows[HEADINGS[variant]] = [*gains, f"{budget} against {shorter}", len(seeds)]
+    columns = ["As the columns compare", "by selection", "by budget", "under one rule and budget"]
+    return _table(rows, [*columns, "Epochs", "Pairs"])
+
+
+def all_shares(chosen):
+    """The `shares` of each study, one below the other."""
+    return _stacked(shares, chosen)
+
+
+def budget_curves(chosen):
+    """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
+    found, drawn = [_runs(*study) for study in chosen], []
+    figure, axes = _panels(chosen, found, height=3.1)
+    for axis, ours in zip(axes, found):
+        for variant in [v for v in (ORIGINAL, *APPLIED) if v in set(ours["variant"])]:
+            records = list(ours[ours["variant"] == variant]["record"])
+            budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
+            mean = [np.mean([at_budget(r, k) for r in records]) for k in budgets]
+            axis.plot(budgets, mean, color=COLORS[variant])
+            drawn += [variant] * (variant not in drawn)
+        axis.set(xlabel="budget (epochs)", ylabel="test accuracy (%)")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    handles = [Line2D([], [], color=COLORS[v], label=HEADINGS[v]) for v in drawn]
+    if handles:
+        figure.legend(handles=handles, loc="outside right center")
+    return closed(figure)
+
+
+# --- where a transformer helps ------------------------------------------------------------------
+
+
+STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # whose records hold it
+UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
+
+
+def strengths(dataset, backbone, protocol):
+    """Accuracy in percent against the strength of distortions at test time; a row a run, strength and kind.
+
+    Columns: variant, seed, distortion, strength, accuracy. Only records that hold it.
+    """
+    rows = []
+    for run in _runs(dataset, backbone, protocol).itertuples():
+        kept = run.record.get("probes", {}).get("strength", {})
+        for distortion, values in kept.items():
+            rows += [[run.variant, run.seed, distortion, s, v] for s, v in zip(STRENGTHS[distortion], values)]
+    return pd.DataFrame(rows, columns=["variant", "seed", "distortion", "strength", "accuracy"])
+
+
+def strength_curves(dataset, backbone, protocol):
+    """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
+    found = strengths(dataset, backbone, protocol)
+    drawn = [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
+    figure, axes = plt.subplots(1, len(UNITS), figsize=(9.5, 3.4), sharey=True)
+    for axis, (distortion, label) in zip(axes, UNITS.items()):
+        for variant in drawn:
+            mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]
+            groups = mine.groupby("strength")["accuracy"]
+            mean, half = groups.mean(), groups.apply(tables.interval)
+            axis.plot(mean.index, mean, color=COLORS[variant], label=HEADINGS[variant])
+            if half.notna().all():
+                axis.fill_between(
+                    mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
+                )
+        axis.set(xlabel=label)
+    axes[0].set_ylabel("test accuracy (%)")
+    if drawn:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    else:
+        axes[0].set_title(tables.MISSING)
+    return closed(figure)
+
+
+def strength_verdict(chosen=STRENGTH_STUDIES):
+    """Each variant against the original, averaged over the strengths of a distortion, as Markdown."""
+    lines = []
+    for study in chosen:
+        cells = strengths(*study).pivot_table(
+            index=["distortion", "seed"], columns="variant", values="accuracy"
+        )
+        if ORIGINAL not in cells:
+            lines.append(f"- **{name(*study)}.** {tables.MISSING.capitalize()}.")
+            continue
+        gains = cells.sub(cells[ORIGINAL], axis=0)
+        parts = []
+        for distortion in UNITS:
+            mine = gains.loc[distortion]
+            found = [_gain(v, mine[v].dropna()) for v in APPLIED if v in mine]
+            parts.append(f"{distortion}: {', '.join(found)}")
+        lines.append(f"- **{name(*study)}.** {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def _gain(variant, values):
+    return f"{HEADINGS[variant]} {values.mean():+.2f} ({judge(values)}, n={len(values)})"

@@ -1,0 +1,168 @@
+"""The four arms, their intervals and verdicts, what is budget and selection, and strength: from records."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_tables import write_run
+
+from stn_paper import experiment, released, request, results, training
+from stn_paper.errors import InputError
+from stn_paper.probes import STRENGTHS
+from stn_paper.protocol import RunSpec
+
+STUDY = "caltech101", "resnet18", "reduced"
+
+
+def curve(test, epochs=20):
+    """Epochs whose validation accuracy always rises and whose test accuracies are given."""
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    return [row | {"validation_accuracy": float(i), "test_accuracy": test[i]} for i in range(epochs)]
+
+
+def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
+    for seed, (alone, other, applied) in enumerate([(50, 51, 53), (60, 58, 63)]):
+        write_run("original", seed, alone)
+        write_run("original", seed + experiment.OTHER_SEEDS, other)
+        write_run("stn", seed, applied)
+        write_run("stn-released", seed, alone)
+    write_run("lstn", 3, 99)  # no original has its seed
+    found = experiment.differences(*STUDY)
+    assert {arm: values.tolist() for arm, values in found.items()} == {
+        "original": [1, -2],
+        "stn": [3, 3],
+        "stn-released": [0, 0],
+    }
+    view = experiment.effects(*STUDY)
+    assert view.loc["STN as released", "Verdict"] == "the same in every digit"
+    assert view.loc["Original, other seeds", "Verdict"] == "no difference shown"
+    assert view.loc["STN", ["Difference", "Pairs"]].tolist() == ["+3.00", 2]
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
+    values = np.random.RandomState(1).normal(1, 2, 8)
+    low, high = experiment.bootstrap(values)
+    assert min(values) < low < values.mean() < high < max(values)
+    assert experiment.bootstrap(values) == (low, high)
+    assert all(map(math.isnan, experiment.bootstrap([1.0])))
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([1.0, 1.1, 0.9, 1.05, 0.95], "better"),
+        ([-1.0, -1.1, -0.9, -1.05, -0.95], "worse"),
+        ([0.1, 0.2, 3.0], "no difference shown"),  # the bootstrap alone would say better
+        ([0.0, 0.0, 0.0], "the same in every digit"),
+        ([5.0], "one pair: no verdict"),
+    ],
+)
+def test_a_verdict_needs_both_intervals(values, verdict):
+    assert experiment.judge(pd.Series(values)) == verdict
+    if values == [0.1, 0.2, 3.0]:
+        assert experiment.bootstrap(values)[0] > 0
+
+
+def test_noise_alone_is_seldom_called_a_difference():
+    """Of 150 draws of five differences without any effect, both intervals leave out zero in about 5 %."""
+    draws = np.random.RandomState(0).normal(size=(150, 5))
+    wrong = sum(experiment.judge(pd.Series(d)) in ("better", "worse") for d in draws)
+    assert wrong <= 15
+
+
+def test_a_gain_is_the_sum_of_selection_budget_and_what_is_left():
+    shorter = round(20 * released.budget_share("caltech101", "lstn"))
+    alone, with_it = np.full(20, 40.0), np.full(20, 50.0)
+    alone[shorter:] = 46.0  # six points by the epochs that the originals did not have
+    with_it[17] = 53.0  # one of the five last epochs, which validate best
+    write_run("original", 0, 0, epochs=curve(alone))
+    write_run("lstn", 0, 0, epochs=curve(with_it))
+    row = experiment.shares(*STUDY).loc["L-STN"]
+    assert row.tolist() == ["+13.00", "+3.00", "+6.00", "+4.00", f"20 against {shorter}", 1]
+
+
+def test_the_originals_budget_is_the_smallest_as_released():
+    for dataset in ("caltech101", "cifar10"):
+        shares = [released.budget_share(dataset, v) for v in ("original", "stn", "vstn", "lstn")]
+        assert shares[0] == 1 and shares == sorted(shares, reverse=True) and shares[-1] < 0.5
+
+
+def test_a_smaller_budget_is_the_beginning_of_a_larger_one():
+    write_run("original", 0, 0, epochs=curve(np.arange(20.0)))
+    record = results.find(RunSpec(*STUDY[:2], "original", STUDY[2], 0))
+    assert [experiment.at_budget(record, k) for k in (1, 7, 20)] == [0, 6, 19]
+
+
+def test_the_summary_counts_what_the_applied_arms_show():
+    assert experiment.summary() == "Not yet run."
+    for seed, gain in enumerate((1.0, 1.1, 0.9)):
+        write_run("original", seed, 50.0)
+        write_run("original", seed + experiment.OTHER_SEEDS, 70.0)
+        write_run("stn", seed, 50.0 + gain)
+        write_run("vstn", seed, 50.0 - gain)
+        write_run("stn-released", seed, 50.0)
+    write_run("lstn", 0, 60.0)
+    assert experiment.summary() == (
+        "In 3 pairs of a network and a variant, under one budget with the same seeds, the applied "
+        "transformer is better in 1, worse in 1, shows no difference in 0 and has too few seeds in 1. Thrown "
+        "away as released, it leaves the same accuracy in every digit in 1 of 1."
+    )
+
+
+def test_without_records_everything_says_so():
+    studies = experiment.studies()
+    assert studies == list(experiment.STUDIES)
+    assert set(experiment.all_effects(studies)["Difference"]) == {"not yet run"}
+    assert set(experiment.all_shares(studies)["As the columns compare"]) == {"not yet run"}
+    assert experiment.verdict(studies).count("Not yet run") == len(studies)
+    for figure in (experiment.effects_plot(studies), experiment.budget_curves(studies)):
+        assert all(axis.get_title().endswith("not yet run") for axis in figure.axes)
+    assert experiment.strength_verdict().count("Not yet run") == 3
+    assert experiment.strength_curves(*studies[0]).axes[0].get_title() == "not yet run"
+
+
+def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
+    write_run("original", 0, 50, protocol="equal", backbone="resnet50")
+    assert experiment.studies()[len(experiment.STUDIES) :] == [("caltech101", "resnet50", "equal")]
+
+
+def test_all_arms_are_asked_for():
+    asked = request.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
+    names = [(s.variant, s.seed) for s in asked.specs]
+    assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1)
+    assert ("original", experiment.OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
+    assert experiment.studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
+    assert request.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
+
+
+@pytest.mark.parametrize("seeds", [0, 6, "3", 2.5])
+def test_a_wrong_number_of_seeds_is_named(seeds):
+    with pytest.raises(InputError, match=f"Number of seeds {seeds!r} is not allowed: give 1 to 5"):
+        request.resolve_experiment("resnet18", "caltech101", "reduced", seeds, "cpu")
+
+
+def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
+    alone, thrown_away = (
+        training.run(RunSpec("digits", "resnet18", v, "smoke"), "cpu") for v in ("original", "lstn-released")
+    )
+    assert thrown_away["parameters"] > alone["parameters"]
+    same = [{k: v for k, v in epoch.items() if k != "theta"} for epoch in thrown_away["epochs"]]
+    assert same == alone["epochs"]
+
+
+def test_strengths_come_from_the_records_probes():
+    study = experiment.STRENGTH_STUDIES[0]
+    for variant, seed, add in [("original", 0, 0), ("original", 1, 1), ("stn", 0, 5), ("stn", 1, 6.2)]:
+        path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
+        record = results.read(path)
+        strength = {name: [50.0 + add] * len(at) for name, at in STRENGTHS.items()}
+        record["probes"] = {"strength": strength}
+        spec = RunSpec(study[0], study[1], variant, study[2], seed)
+        results.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    found = experiment.strengths(*study)
+    assert len(found) == 4 * sum(map(len, STRENGTHS.values()))
+    assert "rotation: STN +5.10 (better, n=2)" in experiment.strength_verdict([study])
+    panels = experiment.strength_curves(*study).axes
+    assert [axis.get_xlabel() for axis in panels] == list(experiment.UNITS.values())
+    assert all(len(axis.lines) == 2 for axis in panels)
