@@ -25,6 +25,7 @@ def main(arguments=None):
     train.add_argument(
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
+    train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
     train.set_defaults(call=_run)
 
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
@@ -56,7 +57,7 @@ def _run(options):
     if options.skip_corrupt:
         specs = [replace(s, protocol=replace(s.protocol, skip_corrupt=True)) for s in specs]
     for spec in specs:
-        record = run(spec, options.device, options.data_dir)
+        record = run(spec, options.device, options.data_dir, options.compile)
         chosen = record["selected"][spec.protocol.selection]
         print(f"{record_path(spec)}: test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']}")
 

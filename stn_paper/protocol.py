@@ -40,6 +40,7 @@ class Protocol:
     skip_corrupt: bool = False  # leave out images that cannot be decoded; the record names them
     normalization: str = "half"  # of the images: a key of training.NORMALIZATIONS
     optimizer: str = "adam"  # a key of training.OPTIMIZERS
+    precision: str = "tf32"  # of products: a key of training.PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  # None is the split's own number; fewer leave more for training
     probes: bool = False  # keep what pictures of the trained network need: see `probes`
 

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,15 @@ from .models import ORIGINAL, build_model
 from .paths import ROOT, cache_dir, check_writable, locked, replacing
 
 EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
-OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMIZERS = {  # fused: one pass over all weights
+    "adam": partial(torch.optim.Adam, fused=True),
+    "sgd": partial(torch.optim.SGD, fused=True),
+}
+PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
+    "float32": (False, False),
+    "tf32": (True, False),
+    "bfloat16": (True, True),
+}
 NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -47,12 +56,14 @@ def check_device(device):
     return chosen
 
 
-def run(spec, device="auto", data_dir=None):
+def run(spec, device="auto", data_dir=None, compiled=False):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
-    A second process that asks for the same run waits and gets the first one's record. Raises InputError
-    before any training for a wrong device, a dataset that is neither whole nor to be downloaded or a results
-    folder that cannot be written, and during it when the loss is no longer a number or the disk is full.
+    `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
+    worth its minutes of compiling where steps are many and small; the record says so. A second process that
+    asks for the same run waits and gets the first one's record. Raises InputError before any training for a
+    wrong device, a dataset that is neither whole nor to be downloaded or a results folder that cannot be
+    written, and during it when the loss is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
@@ -60,10 +71,10 @@ def run(spec, device="auto", data_dir=None):
     for folder in (results.record_path(spec).parent, _checkpoint(spec).parent):
         check_writable(folder)
     with locked(_checkpoint(spec)):
-        return results.find(spec) or _train(spec, device, data_dir)
+        return results.find(spec) or _train(spec, device, data_dir, compiled)
 
 
-def _train(spec, device, data_dir):
+def _train(spec, device, data_dir, compiled):
     chosen = spec.protocol
     ensure(spec.dataset, data_dir)
     data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
@@ -73,6 +84,7 @@ def _train(spec, device, data_dir):
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
     model.to(device, memory_format=torch.channels_last)
+    train_step = step_of(model, chosen.precision, compiled)
     optimizer = OPTIMIZERS[chosen.optimizer](model.parameters(), lr=chosen.learning_rate)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
@@ -81,8 +93,9 @@ def _train(spec, device, data_dir):
         while not (stopped := stop_reason(state["epochs"], chosen)):
             if state["epochs"]:
                 _save_checkpoint(spec, model, optimizer, state)
-            _one_epoch(spec, model, optimizer, data, split, device, state, bar)
+            _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
+    record["environment"]["compiled"] = compiled
     if chosen.probes:
         normalized = partial(_input, device=device, normalization=chosen.normalization)
         kept = probes.collect(model, spec.dataset, data, split, normalized)
@@ -122,7 +135,41 @@ def _held(images, device):
     return images.to(device)
 
 
-def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
+def step_of(model, precision="tf32", compiled=False):
+    """(optimizer, images, labels) -> (loss, logits) of one training step, without waiting for the device.
+
+    `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
+    """
+    cuda = next(model.parameters()).is_cuda
+    fast = (
+        torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False) if compiled else model
+    )
+    size = None
+
+    def step(optimizer, images, labels):
+        nonlocal size
+        size = size or len(images)
+        with arithmetic(precision, images.device.type):
+            logits = (fast if len(images) == size else model)(images)
+            loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach(), logits.detach()
+
+    return step
+
+
+@contextmanager
+def arithmetic(precision, device_type):
+    """Compute products at a row of PRECISIONS: what runs inside may be a forward pass or its evaluation."""
+    tf32, autocast = PRECISIONS[precision]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    with torch.autocast(device_type, torch.bfloat16, enabled=autocast):
+        yield
+
+
+def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar):
     number, start = len(state["epochs"]) + 1, time.perf_counter()
     order = np.random.RandomState([spec.seed, number]).permutation(split.train)
     batches = partial(_batches, data, device, spec.protocol.normalization)
@@ -130,12 +177,8 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
     model.train()
     total, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
     for images, labels in batches(order, spec.protocol.batch_size):
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(labels)
+        loss, logits = train_step(optimizer, images, labels)
+        total += loss * len(labels)
         correct += (logits.argmax(1) == labels).sum()
         seen += len(labels)
         watched(-(-seen // spec.protocol.batch_size))
@@ -151,7 +194,8 @@ def _one_epoch(spec, model, optimizer, data, split, device, state, bar):
     train_seconds = time.perf_counter() - start
     row = {"train_loss": round(train_loss, 6), "train_accuracy": round(100 * float(correct) / seen, 4)}
     for name in ("validation", "test"):
-        loss, accuracy = evaluate(model, batches(getattr(split, name), EVALUATION_BATCH))
+        part = batches(getattr(split, name), EVALUATION_BATCH)
+        loss, accuracy = evaluate(model, part, spec.protocol.precision)
         row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(accuracy, 4)}
     if spec.variant != ORIGINAL:
         row["theta"] = theta_statistics(model.transformer, batches(split.validation, EVALUATION_BATCH))
@@ -181,16 +225,17 @@ def _watched(spec, model, data, split, device, state):
 
 
 @torch.no_grad()
-def evaluate(model, batches):
+def evaluate(model, batches, precision="tf32"):
     """Mean cross-entropy and top-1 accuracy in percent of `model` over (images, labels) batches."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
     for images, labels in batches:
-        logits = model(images)
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        correct += (logits.argmax(1) == labels).sum().item()
+        with arithmetic(precision, images.device.type):
+            logits = model(images)
+        loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
+        correct = correct + (logits.argmax(1) == labels).sum()
         count += len(labels)
-    return loss / count, 100 * correct / count
+    return float(loss) / count, 100 * int(correct) / count
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -206,9 +207,22 @@ class SpatialTransformer(nn.Module):
 
         (B, 2, 3) for affine, (B, 3, 3) for projective, (B, 16, 2) for tps.
         """
-        return KINDS[self.kind].theta(self.localization(images))
+        with _full_precision(images):
+            return KINDS[self.kind].theta(self.localization(_widened(images)))
 
     def forward(self, images):
         if not self.applied:
             return images
-        return sample(images, sampling_grid(self.theta(images), *images.shape[-2:], self.kind))
+        grid = sampling_grid(self.theta(images), *images.shape[-2:], self.kind)
+        return sample(_widened(images), grid)
+
+
+def _full_precision(images):
+    """Without autocast: places in an image need more than bfloat16's eight bits."""
+    kind = images.device.type
+    amp = torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if amp else nullcontext()
+
+
+def _widened(images):
+    return images.to(torch.promote_types(images.dtype, torch.float32))

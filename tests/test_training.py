@@ -19,6 +19,7 @@ from stn_paper import datasets, fetch, results, training
 from stn_paper.backbones import BACKBONES, Backbone
 from stn_paper.errors import InputError
 from stn_paper.layouts import LAYOUTS
+from stn_paper.models import with_stn
 from stn_paper.paths import cache_dir, results_dir
 from stn_paper.protocol import Protocol, RunSpec, preset
 from stn_paper.training import stop_reason
@@ -290,7 +291,7 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
     one_epoch, load = training._one_epoch, datasets.load
 
     def stops(*arguments):
-        if arguments[6]["epochs"]:
+        if arguments[7]["epochs"]:
             raise KeyboardInterrupt
         one_epoch(*arguments)
 
@@ -341,6 +342,53 @@ def test_three_epochs_of_digits_beat_chance(variant):
     record = training.run(RunSpec("digits", "timm/test_resnet", variant, protocol), "cpu")
     assert record["selected"]["best-validation"]["test"] > 20  # chance is 10 %; seeds give 24 to 43
     assert record["epochs"][-1]["train_loss"] < record["epochs"][0]["train_loss"]
+
+
+# --- how it computes ---
+
+
+def one_step(precision="tf32", compiled=False):
+    """Loss and weights after a step of the tiny network behind STN."""
+    torch.manual_seed(0)
+    model = with_stn(tiny_backbone("tiny", 10), "stn", 32)
+    model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
+    model.backbone[5].p = 0.0  # a compiled network draws other random numbers for dropout
+    optimizer = training.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
+    step = training.step_of(model, precision, compiled)
+    loss, logits = step(optimizer, torch.rand(8, 3, 32, 32), torch.arange(8))
+    return loss, logits, torch.cat([p.detach().flatten() for p in model.parameters()]), model
+
+
+def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
+    exact, rounded = one_step("float32"), one_step("bfloat16")
+    assert rounded[1].dtype == torch.bfloat16
+    assert 0 < (exact[1] - rounded[1]).abs().max() < 0.05  # eight bits
+    assert exact[0] == pytest.approx(rounded[0], abs=0.01)
+    images = torch.rand(4, 3, 32, 32)
+    model = exact[3].eval()
+    with training.arithmetic("bfloat16", "cpu"):
+        autocast = model.transformer.theta(images)
+    assert torch.equal(autocast, model.transformer.theta(images))
+
+
+def test_on_a_cpu_tf32_is_float32():
+    assert all(torch.equal(a, b) for a, b in zip(one_step("tf32")[:3], one_step("float32")[:3]))
+
+
+def test_compiled_steps_agree_with_plain_ones():
+    plain, compiled = one_step(), one_step(compiled=True)
+    for a, b in zip(plain[:3], compiled[:3]):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, monkeypatch):
+    spec = tiny_spec("original", max_images=40, max_epochs=1, min_epochs=1)
+    compiled = training.run(spec, "cpu", compiled=True)
+    assert compiled["environment"]["compiled"] is True
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "plain"))
+    plain = training.run(spec, "cpu")
+    assert plain["environment"]["compiled"] is False
+    assert compiled["epochs"][0]["train_loss"] == pytest.approx(plain["epochs"][0]["train_loss"], rel=0.2)
 
 
 # --- how it fails ---
