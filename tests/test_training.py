@@ -363,7 +363,7 @@ def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
     exact, rounded = one_step("float32"), one_step("bfloat16")
     assert rounded[1].dtype == torch.bfloat16
     assert 0 < (exact[1] - rounded[1]).abs().max() < 0.05  # eight bits
-    assert exact[0] == pytest.approx(rounded[0], abs=0.01)
+    assert exact[0].item() == pytest.approx(rounded[0].item(), abs=0.01)
     images = torch.rand(4, 3, 32, 32)
     model = exact[3].eval()
     with training.arithmetic("bfloat16", "cpu"):
