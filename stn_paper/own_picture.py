@@ -1,0 +1,136 @@
+"""Any picture and a transformer: it learns from the picture alone to undo random maps of it.
+
+The notebook `your_picture` shows it. No label and no map tells the localization net what to do: the loss is
+how far its output is from the untouched picture.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+
+from .errors import InputError
+from .figures import outline, photograph
+from .localization import localization_net
+from .models import HEADINGS
+from .plots import closed
+from .probes import recovered
+from .training import normalize
+from .transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
+
+SIZE = 64  # pixels of a side
+BATCH = 32  # maps a step
+RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
+LEARNING_RATE = 0.002
+
+
+def read(path=""):
+    """The central square of any image file, uint8 (1, 3, 64, 64); "" is the book's photograph."""
+    if not path:
+        return photograph(SIZE)
+    try:
+        with Image.open(path) as image:
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            square = image.convert("RGB").crop((left, top, left + side, top + side))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(
+            f"Picture {path!r} cannot be read: give the path of an image file ({error})."
+        ) from None
+    pixels = np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    return torch.tensor(pixels).permute(2, 0, 1)[None]
+
+
+def random_maps(count, seed):
+    """Maps (count, 2, 3) from what a camera would show to the picture, uniform within RANGES."""
+    draws = np.random.RandomState(seed).uniform(-1, 1, (count, 4)) * np.array(
+        [*RANGES.values(), RANGES["shift"]]
+    )
+    return torch.stack([affine_theta(turn, 1 + scale, (x, y)) for turn, scale, x, y in draws.tolist()])
+
+
+def distorted(picture, maps):
+    """The picture, uint8 (1, 3, S, S), as each map shows it, normalized: (N, 3, S, S), mid-grey outside."""
+    return sample(normalize(picture).expand(len(maps), -1, -1, -1), sampling_grid(maps, SIZE, SIZE))
+
+
+def learn(picture, variant="lstn", steps=300, seed=0):
+    """Train a transformer of the variant (stn, vstn, lstn) to restore the picture; (transformer, losses).
+
+    A loss is the mean squared difference of output and picture, grey levels from -1 to 1.
+    """
+    torch.manual_seed(seed)
+    transformer = SpatialTransformer(localization_net(variant, SIZE)).train()
+    optimizer = torch.optim.Adam(transformer.parameters(), lr=LEARNING_RATE)
+    wanted, losses = normalize(picture).expand(BATCH, -1, -1, -1), []
+    for step in range(steps):
+        output = transformer(distorted(picture, random_maps(BATCH, [seed, step])))
+        loss = F.mse_loss(output, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return transformer.eval(), losses
+
+
+@torch.no_grad()
+def restored(picture, transformer, count=5, seed=1):
+    """Inputs above with the places that the grid reads, every eighth of them; outputs below.
+
+    The maps were not seen in training.
+    """
+    inputs = distorted(picture, random_maps(count, [seed, 10**6]))
+    theta = transformer.theta(inputs)
+    grid = sampling_grid(theta, SIZE, SIZE)
+    figure, axes = plt.subplots(2, count, figsize=(1.9 * count, 4))
+    for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.5, 1)):
+        for axis, image in zip(row, images):
+            axis.imshow(image.permute(1, 2, 0).add(1).div(2).clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
+            axis.set(xticks=[], yticks=[], xlim=(-reach, reach), ylim=(reach, -reach))
+            axis.grid(visible=False)
+            sns.despine(ax=axis, left=True, bottom=True)
+    for axis, map_, points in zip(axes[0], theta, grid):
+        corners = outline(map_)[[0, 1, 2, 3, 0]].T.numpy()
+        axis.plot(*corners, color="black", linewidth=3)
+        axis.plot(*corners, color="white", linewidth=1.5)
+        axis.scatter(
+            *points[4::8, 4::8].flatten(0, 1).T.numpy(),
+            s=4,
+            color="white",
+            edgecolors="black",
+            linewidths=0.4,
+        )
+    axes[0, 0].set_ylabel("input")
+    axes[1, 0].set_ylabel("output")
+    return closed(figure)
+
+
+@torch.no_grad()
+def theta_beside_truth(picture, transformer, seed=1):
+    """Theta of the first picture of `restored`, and the inverse of the map that distorted it, row by row."""
+    maps = random_maps(1, [seed, 10**6])
+    both = {"predicted": transformer.theta(distorted(picture, maps)), "exact inverse": invert(maps)}
+    return {
+        name: [[round(x, 2) + 0.0 for x in row] for row in theta[0].tolist()] for name, theta in both.items()
+    }
+
+
+@torch.no_grad()
+def verdict(picture, transformer, variant, count=500):
+    """How much of unseen maps of the picture is undone, in words."""
+    maps = random_maps(count, 10**6)
+    left = recovered(maps, transformer.theta(distorted(picture, maps)))
+    turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
+    shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
+    return (
+        f"{HEADINGS[variant]} takes away more than {_tens(shares[0])} of the median rotation and more than "
+        f"{_tens(shares[1])} of the median shift of {count} maps that it has not seen, having seen nothing "
+        "but this picture."
+    )
+
+
+def _tens(share):
+    """A share rounded down to tens of percent, which another processor's rounding does not change."""
+    return f"{np.floor(10 * np.clip(share, 0, 0.999)) * 10:.0f} %"
