@@ -128,12 +128,13 @@ def _pointwise(layer):
 
 def _facts(net, size):
     pairs, exact = mergeable(net)
+    why = f"{pairs - exact} of {pairs} pairs have a ReLU between them" if pairs else "no such pairs"
     return {
         "gflops": costs.measure(net, size).gflops,
         "norms_folded": sum(isinstance(part, nn.BatchNorm2d) for part in net.modules()),
         "pairs_of_1x1": pairs,
         "merged": 0,
-        "why_not_merged": f"{pairs - exact} of {pairs} pairs have a ReLU between them",
+        "why_not_merged": why,
     }
 
 

@@ -10,9 +10,10 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from .backbones import title
-from .models import HEADINGS, ORIGINAL
+from .models import HEADINGS, ORIGINAL, VARIANTS
 from .paths import BENCHMARKS
 from .plots import COLORS, MARKERS, closed
 from .tables import MISSING
@@ -112,7 +113,8 @@ def throughput_plot():
             axis.set_yticks(range(len(labels)), labels)
             whose = "the authors' loop" if opponent == PLAIN else "timm's step"
             axis.set(title=machine, xlabel=f"times as fast as {whose}", ylim=(len(labels) - 0.5, -0.5))
-    return closed(figure)
+        line[1].set_yticklabels([])
+    return _explained(figure, found)
 
 
 # --- the transformer ----------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def nets():
         )
         cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
-        cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}" if one else ""
+        cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
     return _table(table, ["Machine", "Net", "Form"])
 
 
@@ -196,7 +198,7 @@ def flops_plot():
                 xlim=(0, None),
                 ylim=(0, None),
             )
-    return closed(figure)
+    return _explained(figure, found, FORMS)
 
 
 # --- data, limit, small batches, commands ---------------------------------------------------------
@@ -234,7 +236,7 @@ def roofline():
         axis.set(
             xlabel="operations a byte, each operation's tensors counted once", ylabel="operations a second"
         )
-    return closed(figure)
+    return _explained(figure, found)
 
 
 def small():
@@ -366,6 +368,17 @@ def _table(cells, names=None):
 
 def _by_machine(found):
     return found.groupby("machine", sort=False) if len(found) else []
+
+
+def _explained(figure, found, forms=()):
+    """The figure, closed, with a legend of the variants that rows are of and of the nets' forms."""
+    drawn = [v for v in VARIANTS if v in set(found.get("variant", ()))]
+    looks = {HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn}
+    looks |= {form: {"color": "0.5", "marker": FORMS[form]} for form in forms if drawn}
+    handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
+    if handles:
+        figure.legend(handles=handles, loc="outside right center")
+    return closed(figure)
 
 
 def _panels(found, across, height):

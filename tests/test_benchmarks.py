@@ -166,7 +166,7 @@ def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch)
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     assert all("A machine" in text for text in shown(monkeypatch, tmp_path).values())
     goals = speed.goals()
-    assert {"a GPU", "A machine"} == set(goals["Machine"])
+    assert {"a GPU", "A machine"} <= set(goals["Machine"])
     assert (goals[goals["Machine"] == "a GPU"]["Verdict"] == speed.MISSING).all()
 
 
