@@ -1,5 +1,6 @@
 """The data path alone: a batch from image files, from the cache and from memory, as a share of a step."""
 
+import os
 from functools import partial
 
 from stn_paper.datasets import DATASETS
@@ -22,16 +23,18 @@ def run(setting):
         "cache": batches(setting, size, batch, held=lambda images, device: images),
         "memory": batches(setting, size, batch, held=lambda images, device: images.to(device, copy=True)),
     }
+    if not hasattr(os, "posix_fadvise"):  # nothing can be forgotten here
+        del given["cold files"]
     calls = {name: partial(next, one) for name, one in given.items()}
     calls["step"] = ours(setting, sizes.single, "original", batch)
     folder = files.folder_of(setting, files.round_of(setting) * batch)
-    lead = {name: calls[name] for name in ("cold files", "files") if files.workers(setting)}
+    lead = {name: calls[name] for name in calls if "files" in name and files.workers(setting)}
 
     def cold():
         files.forget(folder)
         lead.get("cold files", int)()
 
-    before = lead | {"cold files": cold}
+    before = lead | ({"cold files": cold} if "cold files" in calls else {})
     work = dict.fromkeys(calls, batch)
     rows = measure(calls, setting.device, ["step"], sizes.rounds, sizes.steps, before, work)
     images = DATASETS[files.DATASET].splits["train"]

@@ -32,18 +32,19 @@ GOALS = {
 
 def files():
     """The contents of all JSON files, those of the quick size included."""
-    return [json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
+    return [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
 
 
-def rows(part, key="rows", **where):
+def rows(part, of="rows", **where):
     """What the files hold of a part, of all machines; only rows with these values. Empty if not yet run."""
+    name = "processor" if part == "everyday" else "name"  # those commands see no GPU
     found = [
-        {"machine": file["machine"]["name"], "device": file["device"], **row}
+        {"machine": file["machine"][name], "device": file["device"], **row}
         for file in files()
         if not file["quick"]
-        for row in file["parts"].get(part, {}).get(key, [])
+        for row in file["parts"].get(part, {}).get(of, [])
     ]
-    kept = [row for row in found if all(row.get(name) == value for name, value in where.items())]
+    kept = [row for row in found if all(row.get(key) == value for key, value in where.items())]
     return pd.DataFrame(kept, columns=None if kept else ["machine", "device"])
 
 
@@ -55,7 +56,8 @@ def machines():
         what = "quick sizes: no result" if file["quick"] else ", ".join(parts)
         images = {part["images"] for part in parts.values() if "images" in part}
         commits = dict.fromkeys(part["commit"] for part in parts.values())
-        table[machine["name"]] = {
+        table[file["file"]] = {
+            "Machine": machine["name"],
             "Cores": machine["cores"],
             "Threads": machine["threads"],
             "torch": machine["torch"],

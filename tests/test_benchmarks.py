@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import files, limit, transformer
+from benchmarks import files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
 from stn_paper import speed
@@ -98,8 +98,15 @@ def test_links_repeat_the_files_that_are_there(tmp_path, monkeypatch):
     setting = Setting(CPU, SIZES["quick"], tmp_path, True)
     folder = files.folder_of(setting, files.GENERATED + 3)
     assert len(list(folder.glob("*/*.jpg"))) == files.GENERATED + 3
-    images, labels = next(files.from_files(setting, 16, 2))
-    assert images.shape == (2, 3, 16, 16) and images.abs().max() <= 1 and labels.max() < files.CLASSES
+
+
+def test_all_ways_to_a_batch_give_images_of_one_shape_and_range(tmp_path, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_DATA", str(tmp_path))
+    setting = Setting(CPU, SIZES["quick"], tmp_path, True)
+    for way in (files.from_files, programs.batches, programs.timm_batches):
+        images, labels = next(way(setting, 16, 2))
+        assert images.shape == (2, 3, 16, 16) and images.dtype == torch.float32, way
+        assert -1 <= images.min() < 0 < images.max() <= 1 and labels.max() < files.CLASSES, way
 
 
 # --- counts and folding -------------------------------------------------------------------------
@@ -162,7 +169,7 @@ def test_a_quick_run_is_no_result(quick, tmp_path, monkeypatch):
 
 def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch):
     content = json.loads(quick.read_text()) | {"quick": False}
-    content["machine"]["name"] = "A machine"
+    content["machine"] |= {"name": "A machine", "processor": "A machine"}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     assert all("A machine" in text for text in shown(monkeypatch, tmp_path).values())
     goals = speed.goals()
