@@ -16,6 +16,7 @@ from .errors import InputError
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
 PRINTED = PACKAGE / "printed"  # the paper's tables as CSV
+BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
 
 
 def data_dir(given=None):

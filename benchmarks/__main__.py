@@ -1,0 +1,89 @@
+"""`python -m benchmarks --device cpu|cuda|auto --out FILE`: measure what FILE lacks and write it there."""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from stn_paper.errors import InputError, choose
+from stn_paper.paths import replacing
+from stn_paper.training import check_device
+
+from . import data, everyday, limit, small, throughput, transformer
+from .measuring import machine
+from .sizes import SIZES, Setting
+
+PARTS = {
+    "throughput": throughput.run,
+    "transformer": transformer.run,
+    "data": data.run,
+    "limit": limit.run,
+    "small": small.run,
+    "everyday": everyday.run,
+}
+SAME = ("name", "cores", "threads", "torch", "timm")  # what all parts of a file agree in
+
+
+def main(arguments=None):
+    """Parse the command line and measure; a wrong value ends in one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; kept parts stay")
+    parser.add_argument("--parts", help=f"measure these anew, with commas between: {','.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes: shows only that it runs")
+    options = parser.parse_args(arguments)
+    try:
+        measure_parts(options.device, options.out, options.parts, options.quick)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def measure_parts(device, out, parts=None, quick=False):
+    """Measure `parts` (names with commas between; None is those that the file lacks) into the file `out`.
+
+    The file is written after each part. InputError for an unknown device or part, or a file of another
+    machine or size, before anything is measured.
+    """
+    device = check_device(device)
+    here = machine(device)
+    found = _read(out, here, quick)
+    asked = [choose("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - set(found)
+    sizes = SIZES["quick" if quick else device.type]
+    for part in [name for name in PARTS if name in asked]:
+        print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            measured = PARTS[part](Setting(device, sizes, Path(folder), quick))
+        taken = {"commit": here["commit"], "took_seconds": round(time.perf_counter() - start)}
+        found[part] = taken | measured
+        content = {"device": device.type, "quick": quick, "machine": here}
+        content["parts"] = {name: found[name] for name in PARTS if name in found}
+        with replacing(out) as file:
+            file.write_text(_as_text(content))
+
+
+def _as_text(content):
+    """JSON with a line for each field, and for each list of numbers."""
+    text = json.dumps(content, indent=1)
+    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def _read(out, here, quick):
+    """The parts that the file holds; InputError if they are not of this machine and size."""
+    if not out.exists():
+        return {}
+    content = json.loads(out.read_text())
+    there = content["machine"]
+    differ = [f"{key} is {there[key]}, not {here[key]}" for key in SAME if there[key] != here[key]]
+    if content["quick"] != quick:
+        differ.append("it is of the quick size" if content["quick"] else "it is not of the quick size")
+    if differ:
+        raise InputError(f"File {out} was measured elsewhere ({'; '.join(differ)}): name another one.")
+    return content["parts"]
+
+
+if __name__ == "__main__":
+    main()

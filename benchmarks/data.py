@@ -1,0 +1,43 @@
+"""The data path alone: a batch from image files, from the cache and from memory, as a share of a step."""
+
+import os
+from functools import partial
+
+from stn_paper.datasets import DATASETS
+
+from . import files
+from .measuring import measure, significant
+from .programs import batches, ours
+
+
+def run(setting):
+    """Rows of each way to a batch; the ratio to `step` is one over its share of a training step.
+
+    `epoch_seconds` is of the dataset's training images, reckoned from the seconds of a batch.
+    """
+    sizes = setting.sizes
+    size, batch = setting.image_size(sizes.single), sizes.batches[sizes.single]
+    given = {
+        "cold files": files.from_files(setting, size, batch),
+        "files": files.from_files(setting, size, batch),
+        "cache": batches(setting, size, batch, held=lambda images, device: images),
+        "memory": batches(setting, size, batch, held=lambda images, device: images.to(device, copy=True)),
+    }
+    if not hasattr(os, "posix_fadvise"):  # nothing can be forgotten here
+        del given["cold files"]
+    calls = {name: partial(next, one) for name, one in given.items()}
+    calls["step"] = ours(setting, sizes.single, "original", batch)
+    folder = files.folder_of(setting, files.round_of(setting) * batch)
+    lead = {name: calls[name] for name in calls if "files" in name and files.workers(setting)}
+
+    def cold():
+        files.forget(folder)
+        lead.get("cold files", int)()
+
+    before = lead | ({"cold files": cold} if "cold files" in calls else {})
+    work = dict.fromkeys(calls, batch)
+    rows = measure(calls, setting.device, ["step"], sizes.rounds, sizes.steps, before, work)
+    images = DATASETS[files.DATASET].splits["train"]
+    for row in rows:
+        row |= {"batch": batch, "epoch_images": images, "epoch_seconds": significant(images / row["rate"])}
+    return {"backbone": sizes.single, "images": files.source(setting.folder)[1], "rows": rows}

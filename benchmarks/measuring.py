@@ -1,0 +1,108 @@
+"""Times of programs that take turns, memory, and the machine's name. Every part is built on `measure`."""
+
+import gc
+import json
+import os
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stn_paper import training
+
+
+def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None):
+    """Time `programs`, {name: call}, in turn (A B C, A B C, ...) in this process; return a row for each.
+
+    A round calls each program `steps` times and waits for the device before and after; a first round, which
+    warms up, is not counted. `before` names calls that open a program's round untimed. `work` says how many
+    images (or operations) a call is, 1 where it says nothing. Rows: `seconds` a call and `rate`, work a
+    second, are medians over the rounds; `ratios` has for each of `baselines` how many times as fast as it
+    the program is: first quartile, median and third quartile of the ratios of single rounds.
+    """
+    before, work = before or {}, {name: 1 for name in programs} | (work or {})
+    taken = {name: [] for name in programs}
+    for _ in range(rounds + 1):
+        for name, call in programs.items():
+            if name in before:
+                before[name]()
+            synchronize(device)
+            start = time.perf_counter()
+            for _ in range(steps):
+                call()
+            synchronize(device)
+            taken[name].append((time.perf_counter() - start) / steps)
+    rates = {name: work[name] / np.array(seconds[1:]) for name, seconds in taken.items()}
+    return [
+        {
+            "program": name,
+            "seconds": significant(work[name] / np.median(rate)),
+            "rate": significant(np.median(rate)),
+            "ratios": {b: significant(np.percentile(rate / rates[b], (25, 50, 75))) for b in baselines},
+            "work": work[name],
+            "rounds": rounds,
+            "steps": steps,
+        }
+        for name, rate in rates.items()
+    ]
+
+
+def significant(values):
+    """A number, or a list of them, to four digits, as JSON takes it."""
+    if np.ndim(values):
+        return [significant(value) for value in values]
+    return float(f"{values:.4g}")
+
+
+def synchronize(device):
+    """Wait until the device has done all it was given; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def fresh(device):
+    """Forget compiled networks and cached memory, so that one measurement does not weigh on the next."""
+    torch.compiler.reset()
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def peak_memory(call, device):
+    """MiB that torch's allocator gave out at most during a call, beyond what was held before it."""
+    call()
+    if device.type == "cuda":
+        synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        call()
+        synchronize(device)
+        return significant((torch.cuda.max_memory_allocated(device) - held) / 2**20)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(trace))
+        events = [e for e in json.loads(trace.read_text())["traceEvents"] if e.get("name") == "[memory]"]
+    changes = [e["args"]["Bytes"] for e in sorted(events, key=lambda e: e["ts"])]
+    return significant(max(np.cumsum(changes), default=0) / 2**20)
+
+
+def machine(device):
+    """What the numbers were measured on: names, cores, threads, versions and the commit."""
+    return {
+        "name": training._device_name(device),
+        "processor": training._device_name(torch.device("cpu")),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        **{name: version(name) for name in ("torch", "torchvision", "timm")},
+        "commit": training._commit(),
+    }
+
+
+def cores():
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,0 +1,132 @@
+"""The training loops that are compared, each a function that returns a call of one step.
+
+All train the same network from the same weights with Adam at the paper's learning rate. Ours calls the
+package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from stn_paper import build_model, training
+from stn_paper.protocol import Protocol
+
+from . import files
+
+LEARNING_RATE = Protocol.learning_rate
+NORMALIZATION = "half"
+
+
+def network(setting, backbone, variant):
+    """The untrained network, with the same weights each time."""
+    torch.manual_seed(0)
+    return build_model(backbone, variant, files.CLASSES, setting.image_size(backbone)).train()
+
+
+def batches(setting, image_size, batch, held=training._held):
+    """(images, labels) without end by the package's own data path, in a new order every epoch.
+
+    `held` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
+    memory-mapped.
+    """
+    data = files.cached(setting, image_size)
+    data = data._replace(images=held(data.images, setting.device))
+    draw = np.random.RandomState(0)
+    whole = len(data.labels) // batch * batch
+    while True:
+        order = np.resize(draw.permutation(len(data.labels)), max(whole, batch))
+        yield from training._batches(data, setting.device, NORMALIZATION, order, batch)
+
+
+def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
+    """The package's step on its cached uint8 images, with the sums that its epochs keep."""
+    model = network(setting, backbone, variant)
+    model.to(setting.device, memory_format=torch.channels_last)
+    step = training.step_of(model, precision, compiled)
+    optimizer = training.OPTIMIZERS["adam"](model.parameters(), lr=LEARNING_RATE)
+    given = batches(setting, setting.image_size(backbone), batch)
+    total, correct = (torch.zeros((), device=setting.device) for _ in range(2))
+
+    def call():
+        images, labels = next(given)
+        loss, logits = step(optimizer, images, labels)
+        total.add_(loss * len(labels))
+        correct.add_((logits.argmax(1) == labels).sum())
+
+    return call
+
+
+def plain(setting, backbone, variant, batch):
+    """The authors' loop: files decoded every epoch, float32 as torch has it, and the loss asked each step."""
+    model = network(setting, backbone, variant).to(setting.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    criterion = nn.CrossEntropyLoss()
+    given = files.from_files(setting, setting.image_size(backbone), batch)
+    running = 0.0
+
+    def call():
+        nonlocal running
+        _cuda_defaults(convolutions=True, products=False)
+        images, labels = next(given)
+        optimizer.zero_grad()
+        loss = criterion(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        running += loss.item()
+
+    return call
+
+
+def timm_step(setting, backbone, variant, given, precision="tf32", compiled=False):
+    """timm's training step on the batches `given`: its task and optimizer, channels-last, fused Adam, cuDNN's
+    search for the fastest convolution, and autocast or compiling where asked.
+    """
+    from timm.optim import create_optimizer_v2
+    from timm.task import ClassificationTask
+
+    model = network(setting, backbone, variant)
+    model.to(setting.device, memory_format=torch.channels_last)
+    task = ClassificationTask(model, device=setting.device, verbose=False)
+    optimizer = create_optimizer_v2(model, "adam", lr=LEARNING_RATE, fused=True)
+    tf32, autocast = training.PRECISIONS[precision]
+    if compiled:
+        task.compile(mode="reduce-overhead" if setting.cuda else None, dynamic=False)
+    task.train()
+
+    def call():
+        _cuda_defaults(tf32, tf32, search=True)
+        images, labels = next(given)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=autocast):
+            loss = task(images, labels)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.backends.cudnn.benchmark = False  # ours and the plain loop do without
+
+    return call
+
+
+def timm_batches(setting, image_size, batch):
+    """(images, labels) without end from timm's loader and prefetcher: files, without augmentation."""
+    from timm.data import ImageDataset, create_loader
+
+    loader = create_loader(
+        ImageDataset(str(files.folder_of(setting, files.round_of(setting) * batch))),
+        (3, image_size, image_size),
+        batch,
+        is_training=True,
+        no_aug=True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        num_workers=files.workers(setting),
+        pin_memory=setting.cuda,
+        device=setting.device,
+    )
+    return files.endless(loader)
+
+
+def _cuda_defaults(convolutions, products, search=False):
+    """cuDNN's and cuBLAS's TF32, and cuDNN's search; programs that take turns each set their own."""
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+    torch.backends.cudnn.benchmark = search

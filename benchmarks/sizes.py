@@ -1,0 +1,79 @@
+"""How large the measurement is: on a CPU, on a GPU, and the smallest one, which only shows that it runs."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from stn_paper.backbones import input_size
+
+
+class Sizes(NamedTuple):
+    batches: dict  # backbone -> images a step, as the paper has it: 20, for larger networks 10
+    others: tuple  # batch sizes among which the best is sought
+    modes: tuple  # (precision, compiled) of our steps; the first is the paper protocol's
+    rounds: int  # counted ones; their median is reported
+    steps: int  # training steps a round
+    single: str = "effb0"  # the network of the parts that look at one
+    small: tuple = (10, 20)  # images a step: the paper's
+    image_size: int | None = None  # pixels of a side; None is the backbone's own
+    cached: int = 256  # images of our cache
+    inference: int = 20  # images of a batch where the localization nets' throughput is measured
+    calls: int = 20  # of a localization net a round
+    product: int = 2048  # rows and columns of the matrices whose product shows the peak
+    copied: int = 256  # MiB of the copy that does
+    sharing: tuple = (1, 2, 4)  # processes on one device
+    commands: int = 3  # rounds of the everyday commands
+
+
+PAPER = {"resnet50": 20, "effb0": 20, "effb3": 10}
+SIZES = {
+    "cpu": Sizes(
+        PAPER, (5, 10, 20, 40), (("tf32", False), ("bfloat16", False), ("tf32", True)), rounds=5, steps=1
+    ),
+    "cuda": Sizes(
+        PAPER,
+        (20, 64, 128, 256),
+        (("tf32", False), ("bfloat16", False), ("tf32", True), ("bfloat16", True)),
+        rounds=9,
+        steps=20,
+        cached=2048,
+        inference=256,
+        product=8192,
+        copied=2048,
+    ),
+    "quick": Sizes(
+        {"mnist-cnn": 2},
+        (4,),
+        (("tf32", False), ("tf32", True)),
+        rounds=1,
+        steps=1,
+        single="mnist-cnn",
+        small=(2,),
+        image_size=42,
+        cached=8,
+        inference=2,
+        calls=1,
+        product=64,
+        copied=1,
+        sharing=(1, 2),
+        commands=1,
+    ),
+}
+
+
+class Setting(NamedTuple):
+    """What every part is given."""
+
+    device: torch.device
+    sizes: Sizes
+    folder: Path  # for files that go when the measurement ends
+    quick: bool = False
+
+    @property
+    def cuda(self):
+        return self.device.type == "cuda"
+
+    def image_size(self, backbone):
+        """Pixels of a side of what `backbone` is given."""
+        return self.sizes.image_size or input_size(backbone)

@@ -1,0 +1,97 @@
+"""Small batches: compiling, and several runs that share one device."""
+
+import torch
+import torch.multiprocessing as mp
+
+from stn_paper.datasets import DATASETS
+from stn_paper.protocol import preset
+
+from . import files
+from .measuring import cores, fresh, measure, synchronize
+from .programs import ours
+from .throughput import name
+
+PATIENCE = 600  # seconds that a process waits for the others at the start
+
+
+def run(setting):
+    """`rows`: our step eager and compiled at small batches; `sharing`: processes on one device.
+
+    A run is so many training images: `run_images`, of the protocol `equal` on Caltech-101.
+    """
+    epochs = preset("equal", files.DATASET, "lstn").max_epochs
+    return {
+        "rows": [row for batch in setting.sizes.small for row in _compiled(setting, batch)],
+        "sharing": _sharing(setting, setting.sizes.small[0]),
+        "run_images": epochs * DATASETS[files.DATASET].splits["train"],
+        "run_is": f"{epochs} epochs of {DATASETS[files.DATASET].title}'s training images, without evaluation",
+    }
+
+
+def _compiled(setting, batch):
+    fresh(setting.device)
+    backbone, sizes = setting.sizes.single, setting.sizes
+    modes = [("tf32", False), ("tf32", True)]
+    calls = {name("ours", *mode): ours(setting, backbone, "lstn", batch, *mode) for mode in modes}
+    work, eager = dict.fromkeys(calls, batch), name("ours", *modes[0])
+    rows = measure(calls, setting.device, [eager], sizes.rounds, sizes.steps, work=work)
+    return [{"backbone": backbone, "variant": "lstn", "batch": batch} | row for row in rows]
+
+
+def _sharing(setting, batch):
+    """All images a second of 1, 2, ... processes that take their steps at the same time.
+
+    All processes live throughout; those that are not asked wait. On a CPU they share the cores' threads.
+    """
+    fresh(setting.device)
+    files.cached(setting, setting.image_size(setting.sizes.single))  # once, not once a process
+    context, numbers = mp.get_context("spawn"), setting.sizes.sharing
+    barriers = {n: context.Barrier(n, timeout=PATIENCE) for n in numbers}
+    pipes, processes = [], []
+    try:
+        for _ in range(max(numbers)):
+            ours_end, theirs = context.Pipe()
+            process = context.Process(target=_worker, args=(setting, batch, barriers, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours_end)
+            processes.append(process)
+        calls = {str(n): _together(pipes[:n]) for n in numbers}
+        steps = setting.sizes.steps
+        work = {str(n): n * batch * steps for n in numbers}
+        rows = measure(calls, setting.device, [str(numbers[0])], setting.sizes.rounds, 1, work=work)
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join(10)
+            process.kill()
+    shared = {"backbone": setting.sizes.single, "variant": "lstn", "batch": batch, "steps_each": steps}
+    return [shared | row | {"processes": int(row["program"])} for row in rows]
+
+
+def _together(pipes):
+    """A call that has the processes at these pipes take their steps together."""
+
+    def call():
+        for pipe in pipes:
+            pipe.send(len(pipes))
+        for pipe in pipes:
+            pipe.recv()  # EOFError where a process has died
+
+    return call
+
+
+def _worker(setting, batch, barriers, pipe):
+    """Take `sizes.steps` steps for each number of processes that comes through the pipe, until it closes."""
+    step = ours(setting, setting.sizes.single, "lstn", batch)
+    try:
+        while number := pipe.recv():
+            torch.set_num_threads(max(1, cores() // number))
+            barriers[number].wait()
+            for _ in range(setting.sizes.steps):
+                step()
+            synchronize(setting.device)
+            pipe.send(number)
+    except EOFError:
+        return

@@ -1,0 +1,196 @@
+"""The benchmarks run at their smallest sizes, and the page shows what they measured; no time is judged."""
+
+import json
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import __main__ as command
+from benchmarks import files, limit, programs, transformer
+from benchmarks.measuring import measure, peak_memory
+from benchmarks.sizes import SIZES, Setting
+from stn_paper import speed
+from stn_paper.errors import InputError
+from stn_paper.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.paths import ROOT
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The JSON of a quick run without compiling, on generated images."""
+    out = tmp_path_factory.mktemp("quick") / "cpu.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STN_PAPER_DATA", str(out.parent))
+        patch.setattr(torch._dynamo.config, "disable", True)
+        command.main(["--device", "cpu", "--out", str(out), "--quick"])
+    return out
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+def test_programs_take_turns():
+    calls = []
+    programs = {name: lambda name=name: calls.append(name) for name in "ABC"}
+    rows = measure(programs, CPU, ["A"], rounds=2, steps=2, before={"B": lambda: calls.append("b")})
+    assert "".join(calls) == 3 * "AAbBBCC"  # the first round warms up
+    assert [row["program"] for row in rows] == ["A", "B", "C"]
+    assert rows[0]["ratios"] == {"A": [1, 1, 1]}
+
+
+def test_a_ratio_compares_work_a_second(monkeypatch):
+    clock = iter(range(100))  # every program takes one second
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    rows = measure({"A": int, "B": int}, CPU, ["A"], work={"B": 20})
+    assert rows[1]["ratios"] == {"A": [20, 20, 20]} and rows[1]["rate"] == 20 and rows[1]["seconds"] == 1
+
+
+def test_peak_memory_is_that_of_what_lives_at_once():
+    mebibyte = 2**18
+    assert peak_memory(lambda: [torch.ones(mebibyte), torch.ones(3 * mebibyte)], CPU) == 4
+    assert peak_memory(lambda: [torch.ones(mebibyte) and None for _ in range(0)], CPU) == 0
+
+
+# --- the quick run ------------------------------------------------------------------------------
+
+
+def test_a_quick_run_measures_every_part_and_says_that_it_is_quick(quick):
+    content = json.loads(quick.read_text())
+    assert content["quick"] is True and content["device"] == "cpu" and content["machine"]["torch"]
+    assert list(content["parts"]) == list(command.PARTS)
+    assert all(part["rows"] and part["commit"] is not None for part in content["parts"].values())
+    assert content["parts"]["throughput"]["images"].startswith("generated")
+    programs = Counter(row["program"] for row in content["parts"]["throughput"]["rows"])
+    assert {"plain", "ours tf32", "timm tf32", "ours tf32 compiled"} <= set(programs)
+    assert {row["processes"] for row in content["parts"]["small"]["sharing"]} == set(SIZES["quick"].sharing)
+
+
+def test_a_part_that_is_there_stays(quick, monkeypatch):
+    before = quick.read_text()
+    monkeypatch.setattr(command, "PARTS", dict.fromkeys(command.PARTS))  # none can be called
+    command.measure_parts("cpu", quick, quick=True)
+    assert quick.read_text() == before
+
+
+def test_a_part_that_is_named_is_measured_anew(quick, monkeypatch):
+    monkeypatch.setitem(command.PARTS, "data", lambda setting: {"rows": []})
+    out = quick.with_name("other.json")
+    out.write_text(quick.read_text())
+    command.measure_parts("cpu", out, "data", quick=True)
+    before, after = (json.loads(path.read_text())["parts"] for path in (quick, out))
+    assert after["data"]["rows"] == [] and after["limit"] == before["limit"]
+
+
+def test_a_file_of_another_size_and_an_unknown_part_are_one_sentence(quick):
+    with pytest.raises(InputError, match="quick size"):
+        command.measure_parts("cpu", quick)
+    with pytest.raises(SystemExit) as end:
+        command.main(["--out", str(quick), "--quick", "--device", "cpu", "--parts", "speed"])
+    assert end.value.code.startswith("Unknown part 'speed'")
+
+
+def test_links_repeat_the_files_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_DATA", str(tmp_path))
+    setting = Setting(CPU, SIZES["quick"], tmp_path, True)
+    folder = files.folder_of(setting, files.GENERATED + 3)
+    assert len(list(folder.glob("*/*.jpg"))) == files.GENERATED + 3
+
+
+def test_all_ways_to_a_batch_give_images_of_one_shape_and_range(tmp_path, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_DATA", str(tmp_path))
+    setting = Setting(CPU, SIZES["quick"], tmp_path, True)
+    for way in (files.from_files, programs.batches, programs.timm_batches):
+        images, labels = next(way(setting, 16, 2))
+        assert images.shape == (2, 3, 16, 16) and images.dtype == torch.float32, way
+        assert -1 <= images.min() < 0 < images.max() <= 1 and labels.max() < files.CLASSES, way
+
+
+# --- counts and folding -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", LOCALIZATION_NETS)
+def test_a_folded_net_computes_the_same(variant):
+    torch.manual_seed(0)
+    net, images = localization_net(variant, 64), torch.randn(4, 3, 64, 64)
+    nn.init.normal_(net.head[-1].weight)  # untrained, it ignores its input
+    net(images)  # running statistics that are not those of the start
+    net.eval()
+    torch.testing.assert_close(transformer.folded(net)(images), net(images), rtol=1e-4, atol=1e-5)
+
+
+def test_folding_leaves_no_batch_norm_and_nothing_can_be_merged():
+    net = localization_net("lstn", 64).eval()
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in transformer.folded(net).modules())
+    pairs, exact = transformer.mergeable(net)
+    assert pairs > 0 and exact == 0
+
+
+def test_operations_of_grouped_convolutions_are_counted_as_often_as_they_are_done():
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+    images = torch.randn(2, 8, 5, 5, requires_grad=True)
+    forward = 2 * 2 * 8 * 25 * 9  # two for a multiply-accumulate
+    counted = limit.count(lambda: conv(images).sum().backward())
+    assert counted["flops"] == 3 * forward
+
+
+def test_bytes_are_those_of_inputs_and_outputs_but_not_of_views():
+    a, b = torch.ones(10, 10), torch.ones(10, 10)
+    assert limit.count(lambda: (a + b).view(100).t())["bytes"] == 3 * 400
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+TABLES = ("machines", "throughput", "added", "nets", "data", "small", "sharing", "everyday", "goals")
+FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline")
+
+
+def shown(monkeypatch, folder):
+    monkeypatch.setattr(speed, "BENCHMARKS", folder)
+    for name in FIGURES:
+        getattr(speed, name)()
+    return {name: getattr(speed, name)().to_string() for name in TABLES}
+
+
+def test_without_measurements_everything_says_so(tmp_path, monkeypatch):
+    assert all(speed.MISSING in text for text in shown(monkeypatch, tmp_path).values())
+    assert speed.verdict().startswith(f"Of {len(speed.goals())} goals: {len(speed.goals())} not yet run")
+
+
+def test_a_quick_run_is_no_result(quick, tmp_path, monkeypatch):
+    (tmp_path / "cpu.json").write_text(quick.read_text())
+    texts = shown(monkeypatch, tmp_path)
+    assert "quick sizes: no result" in texts.pop("machines")
+    assert all(speed.MISSING in text for text in texts.values())
+
+
+def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch):
+    content = json.loads(quick.read_text()) | {"quick": False}
+    content["machine"] |= {"name": "A machine", "processor": "A machine"}
+    (tmp_path / "cpu.json").write_text(json.dumps(content))
+    assert all("A machine" in text for text in shown(monkeypatch, tmp_path).values())
+    goals = speed.goals()
+    assert {"a GPU", "A machine"} <= set(goals["Machine"])
+    assert (goals[goals["Machine"] == "a GPU"]["Verdict"] == speed.MISSING).all()
+
+
+@pytest.mark.parametrize(
+    "value, bounds, verdict",
+    [
+        (2, {"least": 1.5}, "met"),
+        (1, {"least": 1.5}, "missed"),
+        (1, {"most": 1}, "met"),
+        (2, {"most": 1}, "missed"),
+    ],
+)
+def test_a_goal_is_judged_by_its_worst_case(value, bounds, verdict):
+    better = 100 if "least" in bounds else 0
+    row = speed._goal("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
+    assert row["Verdict"] == verdict and "two" in row["Came out"]
+
+
+def test_the_committed_measurements_are_no_quick_ones():
+    assert not any(json.loads(path.read_text())["quick"] for path in (ROOT / "benchmarks").glob("*.json"))
