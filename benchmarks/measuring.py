@@ -94,8 +94,8 @@ def peak_memory(call, device):
 def machine(device):
     """What the numbers were measured on: names, cores, threads, versions and the commit."""
     return {
-        "name": training._device_name(device),
-        "processor": training._device_name(torch.device("cpu")),
+        "name": training.device_name(device),
+        "processor": training.device_name(torch.device("cpu")),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},

@@ -1,11 +1,10 @@
 """Names -> backbones and the square input size, in pixels, that the paper gives each.
 
-`models.build_model` is the caller; a new backbone is a new row of `BACKBONES`.
+`models.build_model` is the caller; a new backbone is a new row of `BACKBONES`. timm and torchvision are
+imported where they are needed, as they take seconds.
 """
 
 from typing import NamedTuple
-
-import torchvision
 
 from .efficientnet import efficientnet
 from .errors import InputError, choose
@@ -19,12 +18,16 @@ class Backbone(NamedTuple):
 
 
 def _torchvision(name, num_classes):
-    return getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
+    from torchvision import models
+
+    return getattr(models, name)(weights=None, num_classes=num_classes)
 
 
 def _densenet264(_, num_classes):
     """DenseNet-264 of Huang et al., which torchvision lacks: Table 4's last row."""
-    return torchvision.models.DenseNet(32, (6, 12, 64, 48), num_classes=num_classes)
+    from torchvision import models
+
+    return models.DenseNet(32, (6, 12, 64, 48), num_classes=num_classes)
 
 
 BACKBONES = {
@@ -62,7 +65,7 @@ def check_backbone(name):
 
 
 def _timm_config(name):
-    import timm  # half a second that the paper's own backbones do not need
+    import timm
 
     return timm.get_pretrained_cfg(name.removeprefix(TIMM))
 

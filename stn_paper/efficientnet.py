@@ -10,7 +10,6 @@ from math import ceil
 from typing import NamedTuple
 
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 
 class Stage(NamedTuple):
@@ -68,6 +67,8 @@ class InvertedResidual(nn.Module):
     """Dense 3 x 3 expansion, depthwise convolution, squeeze-and-excitation, 1 x 1 projection."""
 
     def __init__(self, in_channels, channels, expansion, stride, kernel):
+        from torchvision.ops import StochasticDepth  # seconds that other networks do not need
+
         super().__init__()
         hidden = expansion * in_channels
         expand = [conv_norm_act(in_channels, hidden, 3)] if expansion > 1 else []

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torchvision.datasets import CIFAR10, MNIST
-from torchvision.datasets.folder import find_classes, make_dataset
 
 from .distortions import DISTORTIONS
 from .errors import InputError
@@ -99,6 +97,8 @@ NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of clutter, which the pap
 
 def _class_folders(dataset, root, wanted, kind=""):
     """Paths, labels and class names of a folder of class folders."""
+    from torchvision.datasets.folder import find_classes, make_dataset  # seconds that `digits` does not need
+
     try:
         classes = [c for c in find_classes(root)[0] if c != NO_CLASS]
     except FileNotFoundError:  # torchvision's word for no such folder, or none of a class in it
@@ -121,9 +121,11 @@ def _list_folders(dataset, root):
 
 
 def _list_torchvision(kind, dataset, root, above):
-    """torchvision's dataset `kind` whose files lie `above` + 1 folders below its own root."""
+    """torchvision's dataset of this name whose files lie `above` + 1 folders below its own root."""
+    from torchvision import datasets
+
     try:
-        parts = [kind(root.parents[above], train=train) for train in (True, False)]
+        parts = [getattr(datasets, kind)(root.parents[above], train=train) for train in (True, False)]
     except (OSError, RuntimeError, ValueError, TypeError, AssertionError, KeyError):
         raise _Incomplete(f"has missing or damaged files in {root}") from None
     for part, wanted, name in zip(parts, _official(dataset), ("training ", "test ")):
@@ -133,10 +135,13 @@ def _list_torchvision(kind, dataset, root, above):
     return Listing(root, items, labels, tuple(parts[0].classes), test_start=len(parts[0].data))
 
 
+CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder in the official archive
+
+
 def _list_cifar10(dataset, root):
     """torchvision's pickled batches where they are, else train/ and test/ with one folder a class."""
-    if root.name == CIFAR10.base_folder:
-        return _list_torchvision(CIFAR10, dataset, root, 0)
+    if root.name == CIFAR10_BATCHES:
+        return _list_torchvision("CIFAR10", dataset, root, 0)
     train, test = _official(dataset)
     paths, labels, classes = _class_folders(dataset, root / "train", train, "training ")
     test_paths, test_labels, test_classes = _class_folders(dataset, root / "test", test, "test ")
@@ -273,7 +278,7 @@ LAYOUTS = {
         ),
     ),
     "cifar10": Layout(
-        ("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10"),
+        (CIFAR10_BATCHES, f"cifar10/{CIFAR10_BATCHES}", "cifar10"),
         f"{_CIFAR}.html",
         "torchvision's pickled batches, or cifar10/train and cifar10/test with {classes} class folders each "
         "and {train} and {test} images,",
@@ -302,7 +307,7 @@ LAYOUTS = {
         ("MNIST/raw",),
         "http://yann.lecun.com/exdb/mnist/",
         "the four unpacked files *-ubyte with {train} training and {test} test images",
-        partial(_list_torchvision, MNIST, above=1),
+        partial(_list_torchvision, "MNIST", above=1),
         tuple(
             Archive(f"{_MNIST}{file}.gz", md5, "MNIST/raw")
             for file, md5 in {

@@ -56,25 +56,27 @@ def check_device(device):
     return chosen
 
 
-def run(spec, device="auto", data_dir=None, compiled=False):
+def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
-    worth its minutes of compiling where steps are many and small; the record says so. A second process that
-    asks for the same run waits and gets the first one's record. Raises InputError before any training for a
+    worth its minutes of compiling where steps are many and small; the record says so. `until` is the time
+    (of `time.time`, in seconds) by which to stop: where another epoch would take longer, the run is left at
+    its checkpoint and None returned. A second process that asks for the same run waits and gets the first
+    one's record. Raises InputError before any training for a
     wrong device, a dataset that is neither whole nor to be downloaded or a results folder that cannot be
     written, and during it when the loss is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
     device = check_device(device)
-    for folder in (results.record_path(spec).parent, _checkpoint(spec).parent):
+    for folder in (results.record_path(spec).parent, checkpoint(spec).parent):
         check_writable(folder)
-    with locked(_checkpoint(spec)):
-        return results.find(spec) or _train(spec, device, data_dir, compiled)
+    with locked(checkpoint(spec)):
+        return results.find(spec) or _train(spec, device, data_dir, compiled, until)
 
 
-def _train(spec, device, data_dir, compiled):
+def _train(spec, device, data_dir, compiled, until):
     chosen = spec.protocol
     ensure(spec.dataset, data_dir)
     data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
@@ -93,6 +95,8 @@ def _train(spec, device, data_dir, compiled):
         while not (stopped := stop_reason(state["epochs"], chosen)):
             if state["epochs"]:
                 _save_checkpoint(spec, model, optimizer, state)
+            if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
+                return None
             _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
     record["environment"]["compiled"] = compiled
@@ -101,7 +105,7 @@ def _train(spec, device, data_dir, compiled):
         kept = probes.collect(model, spec.dataset, data, split, normalized)
         record["probes"] = kept | {"training": state["watched"]}
     results.write(spec, record)
-    _checkpoint(spec).unlink(missing_ok=True)
+    checkpoint(spec).unlink(missing_ok=True)
     return results.find(spec)
 
 
@@ -149,10 +153,10 @@ def step_of(model, precision="tf32", compiled=False):
     def step(optimizer, images, labels):
         nonlocal size
         size = size or len(images)
+        optimizer.zero_grad(set_to_none=True)
         with arithmetic(precision, images.device.type):
             logits = (fast if len(images) == size else model)(images)
             loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss.detach(), logits.detach()
@@ -269,7 +273,8 @@ def normalize(images, normalization="half"):
 # --- checkpoints --------------------------------------------------------------------------------
 
 
-def _checkpoint(spec):
+def checkpoint(spec):
+    """The file that an unfinished run goes on from."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
 
 
@@ -278,7 +283,7 @@ def _save_checkpoint(spec, model, optimizer, state):
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
-    with replacing(_checkpoint(spec)) as partial, partial.open("wb") as file:
+    with replacing(checkpoint(spec)) as partial, partial.open("wb") as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # torch's word for a write that failed
@@ -287,7 +292,7 @@ def _save_checkpoint(spec, model, optimizer, state):
 
 def _resume(spec, model, optimizer, device, fingerprint):
     """The state to start from: the checkpoint's, or an empty one."""
-    path = _checkpoint(spec)
+    path = checkpoint(spec)
     if not path.exists():
         empty = {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
         empty["watched"] = None
@@ -328,7 +333,7 @@ def _record(spec, model, data, split, device, state, stopped):
             "resumed": state["resumed"],
         },
         "environment": {
-            "device": _device_name(device),
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "commit": _commit(),
             "python": platform.python_version(),
@@ -344,9 +349,10 @@ def _peak_memory(device):
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
 
 
-def _device_name(device):
+def device_name(device):
+    """The GPU's name, or the processor's and its number of cores: what records say."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]

@@ -1,6 +1,8 @@
 """The three files that say what to install agree, and the README's commands are the Makefile's."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -46,3 +48,10 @@ def test_conda_takes_an_allowed_python():
 def test_the_readmes_make_targets_exist(target):
     assert f"make {target}" in (ROOT / "README.md").read_text()
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_importing_the_package_leaves_slow_packages_for_when_they_are_needed():
+    slow = {"torchvision", "timm", "thop", "captum", "matplotlib", "seaborn", "scipy", "mlxtend"}
+    code = f"import sys, stn_paper; print(sorted({slow} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

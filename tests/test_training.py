@@ -9,6 +9,8 @@ import signal
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
+from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -229,6 +231,20 @@ def killed(spec, images, in_checkpoint):
 
     training.normalize, torch.save = counted, half_saved
     training.run(spec, "cpu")
+
+
+def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch):
+    spec, clock = tiny_spec(), iter([0, 1, 2])  # seconds, at the start of each epoch
+    whole = training.run(spec, "cpu")
+    for name in ("RESULTS", "CACHE"):
+        monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / "again" / name))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
+        assert training.run(spec, "cpu", until=2) is None  # a third epoch would end after that
+    assert results.find(spec) is None and training.checkpoint(spec).exists()
+    again = training.run(spec, "cpu")
+    assert again["measured"]["resumed"] == 1
+    assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
 
 
 def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
