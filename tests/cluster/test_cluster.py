@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM of two nodes: jobs that die and coordinators that meet end in the same records."""
+"""The workflow on a real SLURM: jobs that die and coordinators that meet end in the same records."""
 
 import json
 import os
