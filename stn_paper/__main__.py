@@ -1,4 +1,4 @@
-"""`python -m stn_paper <command>`: train runs, get data, check records, write tables of costs and findings."""
+"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
 
 import argparse
 import sys

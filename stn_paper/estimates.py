@@ -21,16 +21,16 @@ from . import costs, results
 from .backbones import title
 from .datasets import DATASETS
 from .errors import InputError
-from .grid import GRID, TABLES, cells, runs
+from .grid import GRID, TABLES, cells, runs, unique
 from .models import RELEASED, build_model
-from .paths import results_dir
+from .paths import ROOT, results_dir
 from .protocol import RunSpec
 
 EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
 ROOM = 1.5  # what a job asks for, in what it is estimated to take
 STARTING = 10  # minutes that every job gets on top: imports, decoding images
 MEMORY = 8000  # MiB of main memory that every job gets at least
-CSV_TABLES = (5, 7, 4)  # of results/costs.csv, whose networks are whole
+COST_TABLES = (5, 7, 4)  # rows of results/costs.csv that are whole networks
 UNMEASURED = "not yet measured"
 
 
@@ -92,6 +92,13 @@ def devices(measured):
 
 
 @cache
+def _known_costs():
+    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine."""
+    known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
+    return known[known["table"].isin(COST_TABLES)]
+
+
+@cache
 def gflops(backbone, variant, image_size):
     """Billions of operations of one forward pass, counted as the paper counts.
 
@@ -99,12 +106,10 @@ def gflops(backbone, variant, image_size):
     convolutions, too much for a localization net's linear layers. What it does not hold is measured.
     """
     variant = variant.removesuffix(RELEASED)
-    with suppress(InputError):  # no costs.csv where the records lie
-        for number in CSV_TABLES:
-            known = costs.read_costs(number)
-            row = known[(known["row"] == backbone) & (known["variant"] == variant)]
-            if len(row):
-                return float(row["gflops"].iloc[0]) * (image_size / int(row["image_size"].iloc[0])) ** 2
+    known = _known_costs()
+    row = known[(known["row"] == backbone) & (known["variant"] == variant)]
+    if len(row):
+        return float(row["gflops"].iloc[0]) * (image_size / int(row["image_size"].iloc[0])) ** 2
     with torch.device("meta"):
         model = build_model(backbone, variant, 10, image_size)
     return costs.measure(model, image_size).gflops
@@ -203,6 +208,28 @@ def _number(hours):
 # --- the page on what the grid costs --------------------------------------------------------------
 
 
+def throughput():
+    """Images a second in training, of the original network and of the others: a row a device and backbone."""
+    rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
+    if not rows:
+        return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
+    groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size"])["speed"]
+    view = groups.agg(["median", "min", "max", "count"]).reset_index("image_size")
+    names = {"image_size": "Image size", "median": "Images a second, median", "count": "Records"}
+    return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
+
+
+def verdict(seeds=3, protocol="equal"):
+    """What the whole grid costs, in one sentence."""
+    measured = measurements()
+    specs = list(unique(GRID, seeds, protocol).values())
+    lacking = [spec for spec in specs if not results.record_path(spec).exists()]
+    return (
+        f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
+        f"{len(lacking)} have no record yet: {_price(lacking, measured)}."
+    )
+
+
 def _by_device(specs, measured):
     """{device: hours as text}, a GPU first even where none is measured."""
     known = devices(measured)
@@ -215,7 +242,7 @@ def cost(seeds=1, protocol="equal"):
     measured = measurements()
     wanted = {target: runs(target, seeds, protocol) for target in GRID}
     rows = {target: {"Runs": len(specs), **_by_device(specs, measured)} for target, specs in wanted.items()}
-    every = list({spec.name: spec for specs in wanted.values() for spec in specs}.values())
+    every = list(unique(GRID, seeds, protocol).values())
     rows["all, shared runs once"] = {"Runs": len(every), **_by_device(every, measured)}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -229,14 +256,17 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Seeds")
 
 
-def growth_with_backbones(dataset="caltech101", target="table6", protocol="equal"):
-    """What one seed of each backbone costs: all its variants, a row a backbone, with how it is known."""
+def growth_with_backbones(target="table6", protocol="equal"):
+    """What one seed of each backbone of a table costs, all its variants: a row a backbone.
+
+    The last column says what the estimate of its original network rests on.
+    """
     measured, rows = measurements(), {}
     for backbone in dict.fromkeys(b for _, b, _ in cells(target)):
-        specs = [s for s in runs(target, 1, protocol) if s.backbone == backbone and s.dataset == dataset]
+        specs = [s for s in runs(target, 1, protocol) if s.backbone == backbone]
         row = {"Image size": specs[0].image_size, "Runs": len(specs), **_by_device(specs, measured)}
         first = estimate(specs[0], measured)
-        rows[title(backbone)] = row | {"Measured on": first.witness if first else UNMEASURED}
+        rows[title(backbone)] = row | {"Estimated from": first.witness if first else UNMEASURED}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
