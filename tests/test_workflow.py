@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from stn_paper import grid, results
-from stn_paper.paths import ROOT, cache_dir
+from stn_paper.paths import ROOT
 
 WRAPPER = [sys.executable, str(ROOT / "workflow/one_gpu.py"), sys.executable, "-c"]
 SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
@@ -40,31 +40,30 @@ def test_all_targets_can_be_planned(tmp_path):
     assert any(line.split() == ["run", str(everything)] for line in printed.splitlines())
 
 
-def wrapped(code, **environment):
-    variables = os.environ | environment
-    return subprocess.run([*WRAPPER, code], env=variables, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def wrapped(tmp_path, monkeypatch):
+    """Run code through the wrapper, with these variables set and locks of the test's own."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def run(code, **variables):
+        command = [*WRAPPER, code]
+        return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+
+    return run
 
 
-def test_a_command_sees_one_gpu():
-    variables = {k: v for k, v in os.environ.items() if k != "SLURM_JOB_ID"}
-    inner = f"import subprocess; print(subprocess.run({[*WRAPPER, SHOW]}, capture_output=True, text=True,"
-    inner += " env=os.environ | {'CUDA_VISIBLE_DEVICES': '5,7'}).stdout)"
-    done = subprocess.run(
-        [*WRAPPER, f"import os; print(os.environ['CUDA_VISIBLE_DEVICES']); {inner}"],
-        env=variables | {"CUDA_VISIBLE_DEVICES": "5,7"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == ["5", "7"], done.stderr  # the inner one finds the first taken
+def test_two_commands_see_two_gpus(wrapped):
+    inner = f"subprocess.run({[*WRAPPER, SHOW]}, env=os.environ | {{'CUDA_VISIBLE_DEVICES': '5,7'}})"
+    done = wrapped(f"{SHOW}; import subprocess, sys; sys.stdout.flush(); {inner}", CUDA_VISIBLE_DEVICES="5,7")
+    assert done.stdout.split() == ["5", "7"], done.stderr
 
 
-def test_without_gpus_and_under_slurm_the_command_is_just_run():
+def test_without_gpus_and_under_slurm_the_command_is_just_run(wrapped, tmp_path):
     assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="").stdout == "\n"
-    given = wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1")
-    assert given.stdout == "2,3\n"
-    assert not (cache_dir() / "gpus").exists()
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1").stdout == "2,3\n"
+    assert not list(tmp_path.glob("stn_paper_gpus*"))
 
 
-def test_the_commands_status_is_the_wrappers():
+def test_the_commands_status_is_the_wrappers(wrapped):
     assert wrapped("raise SystemExit(3)", CUDA_VISIBLE_DEVICES="").returncode == 3

@@ -6,15 +6,14 @@ just run. GPUs are those of CUDA_VISIBLE_DEVICES where it is set, else all that 
 """
 
 import os
-import platform
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from stn_paper.paths import cache_dir
+from filelock import FileLock, Timeout  # and nothing of the package, which takes seconds to import
 
 
 def devices():
@@ -31,9 +30,9 @@ def devices():
 @contextmanager
 def taken(names, wait=1.0):
     """Hold one of the GPUs: its name. Tries all of them every `wait` seconds until one is free."""
-    folder = cache_dir() / "gpus"
-    folder.mkdir(parents=True, exist_ok=True)
-    locks = {name: FileLock(folder / f"{platform.node()}-{name}.lock") for name in names}
+    folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # of this machine, as GPUs are
+    folder.mkdir(exist_ok=True)
+    locks = {name: FileLock(folder / f"{name}.lock") for name in names}
     while True:
         for name, lock in locks.items():
             try:

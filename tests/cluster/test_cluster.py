@@ -103,10 +103,10 @@ def test_a_killed_job_and_a_lost_node_end_in_the_same_records(folder, expected, 
             assert process.poll() is None, "the coordinator ended too early"
             return epoch_since(since) and training(folder)
 
-        (victim,) = slurm.wait_for("a first checkpoint", lambda: running(0), 400)
+        (victim,) = slurm.wait_for("a first checkpoint", lambda: running(0), LIMIT)
         slurm.kill(victim)
         moment = time.time()
-        (victim,) = slurm.wait_for("a checkpoint after the kill", lambda: running(moment), 400)
+        (victim,) = slurm.wait_for("a checkpoint after the kill", lambda: running(moment), LIMIT)
         (node,) = [n for n in slurm.NODES if slurm.job_of(victim) in slurm.jobs_on(folder, n)]
         slurm.cut_off(folder, node)
         slurm.wait_for("the node's loss", lambda: slurm.states(folder)[node].startswith("down"))
