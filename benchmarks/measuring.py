@@ -99,7 +99,7 @@ def machine(device):
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},
-        "commit": training._commit(),
+        "commit": training.commit(),
     }
 
 

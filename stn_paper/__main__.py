@@ -1,4 +1,4 @@
-"""`python -m stn_paper <command>`: train runs, get data, write the cost table and the README's table."""
+"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
 
 import argparse
 import sys
@@ -38,6 +38,15 @@ def main(arguments=None):
 
     readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
     readme.set_defaults(call=_readme)
+
+    records = commands.add_parser(
+        "results", help="check the run records: damage, disagreement, other commits"
+    )
+    records.add_argument("action", choices=["check"])
+    records.add_argument(
+        "folders", nargs="*", help="of records from other machines, besides the results folder"
+    )
+    records.set_defaults(call=_check)
 
     options = parser.parse_args(arguments)
     try:
@@ -85,6 +94,15 @@ def _readme(options):
     path = ROOT / "README.md"
     before, _, after = path.read_text().split(README_MARK)
     path.write_text(README_MARK.join([before, f"\n{as_markdown(findings())}\n", after]))
+
+
+def _check(options):
+    from .audit import check
+
+    faults, notes = check(options.folders)
+    print(*faults, *notes, sep="\n")
+    if faults:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

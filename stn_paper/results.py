@@ -40,7 +40,7 @@ def find(spec):
         return None
     record = read(path)
     if record["spec"] != asdict(spec):
-        raise _damaged(path, "spec")
+        raise damaged(path, "spec")
     return record
 
 
@@ -63,7 +63,7 @@ def read(path):
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         fault = "JSON"
     if fault:
-        raise _damaged(path, fault)
+        raise damaged(path, fault)
     record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]  # settings younger than the record
     return record
 
@@ -78,7 +78,8 @@ def _fault(record):
     return wrong[0] if wrong else ""
 
 
-def _damaged(path, what):
+def damaged(path, what):
+    """The error for a record that cannot be used; `what` is the field at fault."""
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
 

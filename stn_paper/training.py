@@ -335,7 +335,7 @@ def _record(spec, model, data, split, device, state, stopped):
         "environment": {
             "device": device_name(device),
             "threads": torch.get_num_threads(),
-            "commit": _commit(),
+            "commit": commit(),
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         },
@@ -361,7 +361,7 @@ def device_name(device):
         return platform.processor() or platform.machine()
 
 
-def _commit():
+def commit():
     """The repository's commit, with "+changes" if the package differs from it; "" outside of git."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)

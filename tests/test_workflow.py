@@ -1,0 +1,69 @@
+"""The workflow plans what is missing and nothing else, and a job sees one GPU. No training here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stn_paper import grid, results
+from stn_paper.paths import ROOT
+
+WRAPPER = [sys.executable, str(ROOT / "workflow/one_gpu.py"), sys.executable, "-c"]
+SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
+
+
+def plan(folder, *targets):
+    """What `snakemake --dry-run` prints, on both streams, with one seed."""
+    pytest.importorskip("snakemake", reason="Snakemake is not installed: pip install -e '.[cluster]'")
+    command = ["snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--directory", str(folder)]
+    command += ["--dry-run", "--config", "seeds=1", "--", *targets]
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
+    for spec in grid.runs("smoke", 1)[1:]:  # whoever made them
+        path = results.record_path(spec)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    printed = plan(tmp_path, "smoke")
+    assert "smoke: 1 of 4 runs have no record" in printed
+    assert f"output: {results.record_path(grid.runs('smoke', 1)[0])}" in printed
+    assert "smoke_page" in printed and "html" in printed
+
+
+def test_all_targets_can_be_planned(tmp_path):
+    printed = plan(tmp_path, *grid.GRID, "book")
+    everything = len(grid.unique(grid.GRID, 1))
+    assert any(line.split() == ["run", str(everything)] for line in printed.splitlines())
+
+
+@pytest.fixture
+def wrapped(tmp_path, monkeypatch):
+    """Run code through the wrapper, with these variables set and locks of the test's own."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def run(code, **variables):
+        command = [*WRAPPER, code]
+        return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+
+    return run
+
+
+def test_two_commands_see_two_gpus(wrapped):
+    inner = f"subprocess.run({[*WRAPPER, SHOW]}, env=os.environ | {{'CUDA_VISIBLE_DEVICES': '5,7'}})"
+    done = wrapped(f"{SHOW}; import subprocess, sys; sys.stdout.flush(); {inner}", CUDA_VISIBLE_DEVICES="5,7")
+    assert done.stdout.split() == ["5", "7"], done.stderr
+
+
+def test_without_gpus_and_under_slurm_the_command_is_just_run(wrapped, tmp_path):
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="").stdout == "\n"
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1").stdout == "2,3\n"
+    assert not list(tmp_path.glob("stn_paper_gpus*"))
+
+
+def test_the_commands_status_is_the_wrappers(wrapped):
+    assert wrapped("raise SystemExit(3)", CUDA_VISIBLE_DEVICES="").returncode == 3

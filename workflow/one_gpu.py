@@ -1,0 +1,59 @@
+"""Run a command on one free GPU of this machine: `python workflow/one_gpu.py <command>`.
+
+The command sees its GPU alone, through CUDA_VISIBLE_DEVICES. A lock file a GPU says which are taken; it is
+freed however the command ends. Where there is no GPU, or SLURM has given the job its own, the command is
+just run. GPUs are those of CUDA_VISIBLE_DEVICES where it is set, else all that nvidia-smi lists.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout  # and nothing of the package, which takes seconds to import
+
+
+def devices():
+    """Names of the GPUs that may be used here, as CUDA_VISIBLE_DEVICES takes them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [d for d in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if d]
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+@contextmanager
+def taken(names, wait=1.0):
+    """Hold one of the GPUs: its name. Tries all of them every `wait` seconds until one is free."""
+    folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # of this machine, as GPUs are
+    folder.mkdir(exist_ok=True)
+    locks = {name: FileLock(folder / f"{name}.lock") for name in names}
+    while True:
+        for name, lock in locks.items():
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield name
+            finally:
+                lock.release()
+            return
+        time.sleep(wait)
+
+
+def main(command):
+    names = [] if "SLURM_JOB_ID" in os.environ else devices()
+    if not names:
+        return subprocess.run(command).returncode
+    with taken(names) as name:
+        return subprocess.run(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": name}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
