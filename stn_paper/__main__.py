@@ -1,7 +1,9 @@
 """`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
 
 import argparse
+import math
 import sys
+import time
 from dataclasses import replace
 
 from .errors import InputError
@@ -26,7 +28,20 @@ def main(arguments=None):
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
     train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
+    train.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
+    )
     train.set_defaults(call=_run)
+
+    slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
+    slot.add_argument("table", help="table4, table6 or table8")
+    slot.add_argument("--minutes", type=float, required=True, help="the slot; what it cuts off goes on later")
+    slot.add_argument("--protocol", default="equal")
+    slot.add_argument("--device", default="auto")
+    slot.add_argument("--together", type=int, help="runs that share the device")
+    slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to write the new records into")
+    slot.add_argument("--data-dir")
+    slot.set_defaults(call=_campaign)
 
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")
@@ -65,10 +80,20 @@ def _run(options):
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     if options.skip_corrupt:
         specs = [replace(s, protocol=replace(s.protocol, skip_corrupt=True)) for s in specs]
+    until = time.time() + 60 * options.minutes
     for spec in specs:
-        record = run(spec, options.device, options.data_dir, options.compile)
+        record = run(spec, options.device, options.data_dir, options.compile, until)
+        if record is None:
+            sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         chosen = record["selected"][spec.protocol.selection]
         print(f"{record_path(spec)}: test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']}")
+
+
+def _campaign(options):
+    from .campaign import run
+
+    slot = options.table, options.minutes, options.protocol, options.device
+    run(*slot, options.data_dir, options.together, options.archive)
 
 
 def _data(options):

@@ -1,7 +1,9 @@
 """The command line: a run prints its record, and a wrong value ends in one sentence."""
 
+import math
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -32,8 +34,16 @@ def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys):
         ["run", "digits", "resnet18", "all", "smoke", "--seed", "3", "--device", "cpu", "--data-dir", "here"]
     )
     specs = [RunSpec("digits", "resnet18", variant, "smoke", 3) for variant in VARIANTS]
-    assert calls == [(spec, "cpu", "here") for spec in specs]
+    assert calls == [(spec, "cpu", "here", False, math.inf) for spec in specs]
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_run_whose_time_is_up_says_how_to_go_on(monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "run", lambda *call: given.extend(call))  # returns None
+    with pytest.raises(SystemExit, match="not finished: its time was up. The same command goes on with it."):
+        main(["run", *RUN.values(), "--minutes", "2", "--compile"])
+    assert given[3] is True and 100 < given[4] - time.time() <= 120
 
 
 @pytest.mark.parametrize(

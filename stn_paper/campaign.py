@@ -1,0 +1,154 @@
+"""A campaign trains the most valuable missing runs of a table in a slot of time, several at once on a device.
+
+`python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
+`PLANS`, and packs the new records into one archive. What time cuts off stays at its checkpoint and goes on in
+the next slot on the same machine.
+"""
+
+import multiprocessing
+import os
+import tarfile
+import time
+from itertools import product
+from multiprocessing.connection import wait
+from typing import NamedTuple
+
+import torch
+
+from . import results
+from .errors import InputError, choose
+from .estimates import estimate, measurements
+from .models import RELEASED, VARIANTS
+from .paper import table
+from .paths import results_dir
+from .protocol import PROTOCOLS, RunSpec
+from .training import check_device, checkpoint, device_name
+from .training import run as train
+
+ALL = tuple(VARIANTS)
+UNUSED = tuple(v + RELEASED for v in ALL[1:])
+TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
+GRACE = 30  # seconds after the slot's end in which an epoch may still end
+SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+
+
+class Step(NamedTuple):
+    """Runs of equal worth: every variant of every backbone, seed by seed."""
+
+    backbones: tuple
+    variants: tuple = ALL
+    seeds: tuple = (0,)
+    protocol: str = ""  # "" is the campaign's
+
+
+PLANS = {  # table: dataset and steps, the most valuable first
+    "table6": (
+        "caltech101",
+        (
+            Step(("resnet50", "effb0"), ALL + UNUSED, (0, 1, 2)),
+            Step(("effb1", "effb2", "effb3")),
+            Step(("effb4", "effb5")),
+            Step(("effb1", "effb2", "effb3", "effb4", "effb5"), seeds=(1, 2)),
+            Step(("resnet50", "effb0"), protocol="paper"),
+        ),
+    ),
+    "table8": (
+        "cifar10",
+        (
+            Step(("resnet18", "effb0"), ALL + UNUSED, (0, 1, 2)),
+            Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121")),
+            Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121"), seeds=(1, 2)),
+            Step(("resnet18", "effb0"), protocol="paper"),
+        ),
+    ),
+    "table4": ("gtsrb", (Step(tuple(table(4)["backbone"]), ("original",), (0, 1, 2)),)),
+}
+
+
+def plan(name, protocol="equal"):
+    """The runs of a campaign, the most valuable first; InputError for an unknown table or protocol."""
+    dataset, steps = PLANS[choose("campaign", name, PLANS)]
+    choose("protocol", protocol, PROTOCOLS)
+    return [
+        RunSpec(dataset, backbone, variant, step.protocol or protocol, seed)
+        for step in steps
+        for seed, backbone, variant in product(step.seeds, step.backbones, step.variants)
+    ]
+
+
+def missing(specs):
+    """Those of the runs that have no record."""
+    return [spec for spec in specs if results.find(spec) is None]
+
+
+def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
+    """Train missing runs of a table until the slot ends; return the paths of the new records.
+
+    `together` is how many runs share the device: 4 on CUDA, else one for each core. The next run is the most
+    valuable that fits into the rest of the slot; if none does, the most valuable, which the next slot goes on
+    with. A run that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz for the new
+    records, as they lie under the results folder. Raises InputError for a wrong value; a run that fails is
+    named with its reason, and the others go on.
+    """
+    if not minutes > 0:
+        raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
+    end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
+    waiting = missing(plan(name, protocol))
+    print(f"{name}: {len(waiting)} runs have no record.", flush=True)
+    together = together or (TOGETHER if device.type == "cuda" else cores)
+    settings = str(device), data_dir, end, max(1, cores // together)
+    os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
+    running, new = {}, []
+    while running or (waiting and time.time() < end):
+        while waiting and len(running) < together and time.time() < end:
+            spec = choose_next(waiting, end - time.time(), device_name(device))
+            waiting.remove(spec)
+            process = SPAWN.Process(target=_train, args=(spec, *settings), daemon=True)
+            process.start()
+            running[process.sentinel] = process, spec
+        late = end + GRACE - time.time()
+        for sentinel in wait(running, max(0, late)) or list(running):
+            process, spec = running.pop(sentinel)
+            process.kill()  # has ended, or is too late: it loses what came after its checkpoint
+            process.join()
+            found = results.find(spec)
+            print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
+            new += [results.record_path(spec)] if found else []
+    if archive:
+        pack(new, archive)
+    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
+    return new
+
+
+def choose_next(waiting, seconds, device):
+    """The first of the waiting runs that ends within so many seconds, else the first.
+
+    By what was measured on the device of this name; a run that cannot be estimated is taken to fit.
+    """
+    measured = measurements()
+    for spec in waiting:
+        expected = estimate(spec, measured, device)
+        if expected is None or 3600 * expected.hours <= seconds:
+            return spec
+    return waiting[0]
+
+
+def _train(spec, device, data_dir, until, threads):
+    torch.set_num_threads(threads)
+    try:
+        train(spec, device, data_dir, until=until)
+    except InputError as error:
+        print(f"{spec.name}: {error}", flush=True)
+
+
+def _outcome(spec, record):
+    if record:
+        return f"test accuracy {record['selected'][spec.protocol.selection]['test']:.2f} %"
+    return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
+
+
+def pack(paths, archive):
+    """Write the records into a .tar.gz, as they lie under the results folder."""
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in paths:
+            tar.add(path, path.relative_to(results_dir()))

@@ -1,0 +1,80 @@
+"""Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
+
+import tarfile
+from types import SimpleNamespace
+
+import pytest
+
+from stn_paper import campaign, results
+from stn_paper.errors import InputError
+from stn_paper.paper import table
+from stn_paper.protocol import RunSpec
+
+SMALL = "digits", (campaign.Step(("timm/test_resnet",), ("original", "lstn")),)
+
+
+@pytest.mark.parametrize("number", [4, 6, 8])
+def test_a_plan_has_every_cell_of_its_table_once(number):
+    cells = table(number).assign(variant=lambda t: t.get("variant", "original"))
+    runs = campaign.plan(f"table{number}")
+    assert {(r.backbone, r.variant) for r in runs} >= set(zip(cells["backbone"], cells["variant"]))
+    assert len({r.name for r in runs}) == len(runs)
+
+
+def test_the_most_valuable_runs_come_first():
+    runs = campaign.plan("table6")
+    assert {(r.backbone, r.seed) for r in runs[:14]} == {("resnet50", 0), ("effb0", 0)}
+    assert {r.seed for r in runs[:42]} == {0, 1, 2} and len({r.variant for r in runs[:42]}) == 7
+    assert all(r.protocol.max_epochs == 60 and r.protocol.name == "equal" for r in runs[:-8])
+    assert {r.protocol.name for r in runs[-8:]} == {"paper"}
+    assert campaign.plan("table8")[0].protocol.max_epochs == 15
+    assert {r.dataset for r in campaign.plan("table4")} == {"gtsrb"}
+
+
+def test_another_protocol_takes_the_campaigns_place():
+    assert campaign.plan("table6", "reduced")[0].image_size == 64
+
+
+def test_the_next_run_is_the_first_that_fits_else_the_first(monkeypatch):
+    hours = {"a": 3.0, "b": 2.0, "c": 1.0, "unknown": None}
+    monkeypatch.setattr(campaign, "measurements", list)
+    monkeypatch.setattr(
+        campaign, "estimate", lambda spec, *_: hours[spec] and SimpleNamespace(hours=hours[spec])
+    )
+    first = [campaign.choose_next(list("abc"), 3600 * left, "H200") for left in (4, 2.5, 1, 0.5)]
+    assert first == ["a", "b", "c", "a"]
+    assert campaign.choose_next(["a", "unknown"], 60, "H200") == "unknown"
+
+
+def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
+    specs = [RunSpec("digits", "timm/test_resnet", v, "smoke") for v in ("original", "lstn")]
+    assert set(new) == {results.record_path(spec) for spec in specs}
+    assert all(results.find(spec) for spec in specs)
+    with tarfile.open(tmp_path / "new.tar.gz") as tar:
+        assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert capsys.readouterr().out.endswith(
+        "0 runs have no record.\n0 new records; 0 runs still have none.\n"
+    )
+
+
+def test_a_run_that_fails_is_named_and_the_slot_ends(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
+    assert campaign.run("table6", 9, "reduced", "cpu", str(tmp_path)) == []
+    assert capfd.readouterr().out.count("not trained") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("table7", 9), "Unknown campaign 'table7'"),
+        (("table6", 0), "A slot of 0 minutes is not allowed: give more than 0"),
+        (("table6", 9, "fast"), "Unknown protocol 'fast'"),
+        (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
+    ],
+)
+def test_a_wrong_value_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        campaign.run(*arguments)
