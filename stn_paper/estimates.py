@@ -209,7 +209,7 @@ def _number(hours):
 
 
 def throughput():
-    """Images a second in training, of the original network and of the others: a row a device and backbone."""
+    """Images a second in training, of all variants of a backbone: a row a device, backbone and image size."""
     rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
     if not rows:
         return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
