@@ -24,6 +24,7 @@ SIZE = 64  # pixels of a side
 BATCH = 32  # maps a step
 RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
 LEARNING_RATE = 0.002
+PARTS = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
 
 
 def read(path=""):
@@ -125,12 +126,13 @@ def verdict(picture, transformer, variant, count=500):
     turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
     shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
     return (
-        f"{HEADINGS[variant]} takes away more than {_tens(shares[0])} of the median rotation and more than "
-        f"{_tens(shares[1])} of the median shift of {count} maps that it has not seen, having seen nothing "
-        "but this picture."
+        f"{HEADINGS[variant]} takes away {_part(shares[0])} of the median rotation and {_part(shares[1])} "
+        f"of the median shift of {count} maps that it has not seen, having seen nothing but this picture."
     )
 
 
-def _tens(share):
-    """A share rounded down to tens of percent, which another processor's rounding does not change."""
-    return f"{np.floor(10 * np.clip(share, 0, 0.999)) * 10:.0f} %"
+def _part(share):
+    """A share in words, so coarse that another processor's rounding does not change it."""
+    return next(
+        (f"more than {name}" for name, least in PARTS.items() if share > least), "less than a quarter"
+    )

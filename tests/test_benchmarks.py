@@ -25,8 +25,8 @@ def quick(tmp_path_factory):
     out = tmp_path_factory.mktemp("quick") / "cpu.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STN_PAPER_DATA", str(out.parent))
-        patch.setattr(torch._dynamo.config, "disable", True)
-        command.main(["--device", "cpu", "--out", str(out), "--quick"])
+        with torch._dynamo.config.patch(disable=True):
+            command.main(["--device", "cpu", "--out", str(out), "--quick"])
     return out
 
 

@@ -1,5 +1,7 @@
 """A transformer and any picture: what is read, what is learned from it, and what is said of it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,14 @@ def test_the_verdict_is_of_what_is_left():
         def theta(self, images):
             return affine_theta()[None].expand(len(images), 2, 3)
 
-    assert "more than 0 % of the median rotation and more than 0 % of" in own_picture.verdict(
-        picture, Identity(), "stn"
+    class Half:
+        def theta(self, images):
+            turns = np.degrees([np.arctan2(m[1, 0], m[0, 0]) for m in Exact().theta(images).numpy()])
+            return torch.stack([affine_theta(0.6 * turn) for turn in turns])
+
+    verdict = partial(own_picture.verdict, picture)
+    assert "less than a quarter of the median rotation and less than a quarter of" in verdict(
+        Identity(), "stn"
     )
-    assert own_picture.verdict(picture, Exact(), "vstn").startswith("V-STN takes away more than 90 % of")
+    assert verdict(Exact(), "vstn").startswith("V-STN takes away more than half of the median rotation")
+    assert "more than half of the median rotation and less than a quarter of" in verdict(Half(), "lstn")

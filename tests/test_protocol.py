@@ -38,6 +38,7 @@ OTHER_PROTOCOL = {
     "optimizer": "sgd",
     "validation_images": 1000,
     "probes": True,
+    "precision": "bfloat16",
 }
 
 
