@@ -78,13 +78,12 @@ def _write_vega(app):
     if app.builder.format == "html":
         path = app.outdir / "_static" / "vega.js"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(vl_convert.javascript_bundle(), encoding="utf-8")
+        path.write_text(f"(() => {{{vl_convert.javascript_bundle()}}})();", encoding="utf-8")
 
 
 def _load_vega(app, page, template, context, tree):
     if 'class="vega-chart"' in context.get("body", ""):
         app.add_js_file("vega.js")
-        app.add_js_file("charts.js")
 
 
 def _variants(encoding, names, values, **options):
@@ -131,10 +130,10 @@ def learning_curves(dataset, protocol):
         tooltip=["backbone:N", "variant:N", "seed:N", "epoch:Q", "accuracy:Q"],
     )
     panels = ours["backbone"].nunique()
-    chart = alt.layer(base.mark_line(strokeWidth=1.6), points, data=_data(rows, CURVES))
+    lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
-        chart.properties(width=210 if panels > 1 else 480, height=210)
-        .add_params(chosen, near)
+        alt.layer(lines, points.add_params(near), data=_data(rows, CURVES))
+        .properties(width=210 if panels > 1 else 480, height=210)
         .facet(alt.Facet("backbone:N", sort=None), columns=3)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
     )

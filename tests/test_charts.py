@@ -43,10 +43,10 @@ def test_a_chart_shows_without_javascript_and_a_page_holds_its_whole_description
     assert charts.VegaLite.handle_mime(None, SimpleNamespace(mime_type="image/png"), False) is None
 
 
-def test_the_scripts_load_on_pages_with_charts_only():
+def test_the_bundle_loads_on_pages_with_charts_only():
     loaded = []
     app = SimpleNamespace(add_js_file=loaded.append)
     charts._load_vega(app, "page", "page.html", {"body": "<p>"}, None)
     assert not loaded
     charts._load_vega(app, "page", "page.html", {"body": '<div class="vega-chart" data-spec="">'}, None)
-    assert loaded == ["vega.js", "charts.js"]
+    assert loaded == ["vega.js"]
