@@ -19,7 +19,7 @@ from .backbones import title
 from .datasets import DATASETS
 from .errors import InputError
 from .models import HEADINGS, ORIGINAL, RELEASED
-from .plots import COLORS, closed
+from .plots import COLORS, MARKERS, closed
 from .probes import STRENGTHS
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
 
@@ -343,3 +343,46 @@ def strength_verdict(chosen=STRENGTH_STUDIES):
 
 def _gain(variant, values):
     return f"{HEADINGS[variant]} {values.mean():+.2f} ({judge(values)}, n={len(values)})"
+
+
+# --- at a glance --------------------------------------------------------------------------------
+
+
+def at_a_glance():
+    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
+
+    Left the mean difference from the original network of the same seed, with Student's 95 % interval, of
+    every study with two pairs of seeds or more. Right the first of STRENGTH_STUDIES that has records.
+    """
+    found = {study: differences(*study) for study in (STRENGTH_STUDIES[-1], *STUDIES)}
+    found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=(1.25, 1))
+    for place, one in enumerate(found.values()):
+        for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
+            values = one.get(variant, pd.Series(dtype=float))
+            if len(values) > 1:
+                look = {"color": COLORS[variant], "marker": MARKERS[variant], "capsize": 3}
+                left.errorbar(values.mean(), place + offset, xerr=tables.interval(values), **look)
+    left.axvline(0, color="black", linewidth=1)
+    left.set_yticks(range(len(found)), [name(*study).replace("`", "").replace(", ", "\n") for study in found])
+    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+    study = next((s for s in STRENGTH_STUDIES if len(strengths(*s))), STRENGTH_STUDIES[-1])
+    turned = strengths(*study).query("distortion == 'rotation'")
+    for variant in [v for v in (ORIGINAL, *APPLIED) if v in set(turned["variant"])]:
+        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
+        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
+        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
+    right.set(
+        xlabel=f"test images turned by (degrees), {DATASETS[study[0]].title}", ylabel="test accuracy (%)"
+    )
+    if len(turned):
+        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
+    return closed(figure)
+
+
+def gain(study, variant="lstn"):
+    """Test accuracy of a variant against the original in a study, in points, with its verdict, as text."""
+    values = differences(*study).get(variant, ())
+    return (
+        f"{values.mean():+.2f} points ({judge(values)}, n={len(values)})" if len(values) else tables.MISSING
+    )

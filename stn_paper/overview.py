@@ -7,6 +7,7 @@ from itertools import product
 
 import pandas as pd
 
+from . import claims, experiment
 from .backbones import title
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import VARIANTS
@@ -21,6 +22,7 @@ from .tables import (
     lstn_against_stn,
     runs,
 )
+from .verdicts import VERDICTS
 
 # --- the protocols ------------------------------------------------------------------------------
 
@@ -77,10 +79,35 @@ def selection_verdict():
 # --- the front page -----------------------------------------------------------------------------
 
 
+def facts():
+    """What the front page's sentences are filled with, by name: every number in them, as text."""
+    cells, (ratio, _) = _all_costs(), lstn_against_stn()
+    counts = claims.summary().loc["All"]
+    printed = {number: len(table(number)) for number in DATASETS}
+    trained = [len(runs(d, "paper").drop_duplicates(["backbone", "variant"])) for d in DATASETS.values()]
+    digits, photographs = experiment.STRENGTH_STUDIES[-1], experiment.STUDIES[2]
+    found = {
+        "cells": len(cells),
+        "exact": cells["exact"].sum(),
+        "close": cells["close"].sum(),
+        "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
+        "trained": sum(trained),
+        "networks": sum(printed.values()),
+        "photographs": experiment.gain(photographs),
+        "digits": experiment.gain(digits),
+        "claims": counts["claims"],
+    }
+    named = dict(zip(("holds", "part", "fails", "untested"), VERDICTS))
+    return {k: str(v) for k, v in (found | {k: counts[v] for k, v in named.items()}).items()}
+
+
+def _all_costs():
+    return pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
+
+
 def findings():
     """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
-    cells = pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
-    ratio, extra = lstn_against_stn()
+    cells, (ratio, extra) = _all_costs(), lstn_against_stn()
     rows = [
         (
             "Parameters and GFLOPS of Tables 4, 5, 7 and 9",

@@ -55,3 +55,9 @@ def test_importing_the_package_leaves_slow_packages_for_when_they_are_needed():
     code = f"import sys, stn_paper; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def test_everywhere_the_same_version_is_cited():
+    version = PROJECT["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{version}}}" in (ROOT / "book" / "cite.md").read_text()
