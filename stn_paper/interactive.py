@@ -91,7 +91,9 @@ def beside_paper(number, split="test"):
     headings = {"paper": '<span class="paper">paper</span>', "ours": '<span class="ours">ours</span>'}
     cells = cells.rename(columns=headings, level=1).rename_axis(columns=["", "Network"])
     several = "The best of each row has a star, the paper's and ours apart, all of equals. "
-    text = "<em>Paper</em> in italics: as printed. Ours: upright, on a tint; in parentheses the difference to "
+    text = (
+        "<em>Paper</em> in italics: as printed. Ours: upright, on a tint; in parentheses the difference to "
+    )
     text += "the paper in points and the number of runs n, whose seeds lead to their pages."
     several = several if view.shape[1] > 2 else ""
     return shown(cells, f"Table {number}, {split} accuracy", note=several + text)

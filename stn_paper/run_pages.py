@@ -113,7 +113,7 @@ def _section(heading, *parts):
 def _rows(pairs):
     """Pairs of a name and its value as a table of two columns."""
     rows = [f'<tr><th scope="row">{escape(k)}</th><td>{escape(_text(v))}</td></tr>' for k, v in pairs]
-    return '\n'.join(['<table class="dataframe facts">', *rows, "</table>"])
+    return "\n".join(['<table class="dataframe facts">', *rows, "</table>"])
 
 
 def _text(value):
@@ -190,7 +190,9 @@ def _relatives(name, records):
         chosen = record["selected"][spec["protocol"]["selection"]]
         if _kin(spec) == _kin(asked):
             text = f"seed {spec['seed']}: {chosen['test']:.2f}"
-            link = f"<strong>{text}</strong>" if other == name else f'<a href="{escape(other)}.html">{text}</a>'
+            link = (
+                f"<strong>{text}</strong>" if other == name else f'<a href="{escape(other)}.html">{text}</a>'
+            )
             rows.setdefault(spec["variant"], []).append(link)
     lines = [
         f'<tr><th scope="row">{HEADINGS[variant]}</th><td>{", ".join(rows[variant])}</td></tr>'

@@ -12,15 +12,6 @@ from stn_paper.paths import ROOT
 from stn_paper.protocol import RunSpec, preset
 
 
-@pytest.fixture
-def committed(monkeypatch):
-    """Read the repository's own results."""
-    monkeypatch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
-    costs.read_costs.cache_clear()
-    yield
-    costs.read_costs.cache_clear()
-
-
 def write_run(
     variant, seed, test, backbone="resnet18", dataset="caltech101", protocol="reduced", epochs=None, row=()
 ):

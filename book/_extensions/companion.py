@@ -14,14 +14,25 @@ from stn_paper import results, run_pages
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
 OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there
 SCRIPT, STYLE = "datatables.js", "datatables.css"
-LOADED = ("scripts/fontawesome.js",)  # 1.5 MB that draws the icons again which the theme's fonts draw already
+ICONS = "scripts/fontawesome.js"  # 1.5 MB, loaded by every page to draw icons that the theme's fonts draw too
 
 
 def setup(app):
+    app.connect("builder-inited", write_scripts)
     app.connect("html-collect-pages", run_record_pages)
     app.connect("html-page-context", load_tables)
-    app.connect("build-finished", finish)
+    app.connect("build-finished", leave_out_icons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def write_scripts(app):
+    """Write what `load_tables` loads where the built pages find it."""
+    static = Path(app.outdir, "_static")
+    static.mkdir(parents=True, exist_ok=True)
+    script = classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
+    (static / SCRIPT).write_text(script, encoding="utf-8")
+    shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
+    shutil.copyfile(OWN, static / OWN.name)
 
 
 def run_record_pages(app):
@@ -42,30 +53,24 @@ def load_tables(app, pagename, templatename, context, doctree):
             app.add_js_file(script, loading_method="defer")
 
 
-def finish(app, exception):
-    """Write what `load_tables` loads, and take away what no page needs."""
+def leave_out_icons(app, exception):
+    """Take the script ICONS from the pages and from what they load."""
     if exception or app.builder.format != "html":
         return
-    static = Path(app.outdir, "_static")
-    (static / SCRIPT).write_text(classic_script((BUNDLE / "dt_bundle.js").read_text()))
-    shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
-    shutil.copyfile(OWN, static / OWN.name)
     for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text()
-        if (lighter := without_scripts(text)) != text:
-            path.write_text(lighter)
-    for name in LOADED:
-        (static / name).unlink(missing_ok=True)
+        text = path.read_text(encoding="utf-8")
+        if (lighter := without_icons(text)) != text:
+            path.write_text(lighter, encoding="utf-8")
+    Path(app.outdir, "_static", ICONS).unlink(missing_ok=True)
 
 
 def classic_script(module):
     """An ES module as a script that sets DataTable: pages opened as files cannot import modules."""
-    body, exports = re.fullmatch(r"(.*)\bexport\s*\{([^{}]*)\};?(.*)", module, re.DOTALL).group(1, 2)
-    name = re.search(r"(\w+) as default", exports).group(1)
-    return f'(() => {{"use strict";\n{body}\nwindow.DataTable = {name};\n}})();\n'
+    pattern = r"(.*)\bexport\s*\{[^{}]*?(\w+) as default[^{}]*\};?(.*)"  # licences stand at the end
+    code, name, licences = re.fullmatch(pattern, module, re.DOTALL).groups()
+    return f'(() => {{"use strict";\n{code}\nwindow.DataTable = {name};\n}})();\n{licences}'
 
 
-def without_scripts(html):
-    """The page without the tags of the scripts LOADED."""
-    names = "|".join(map(re.escape, LOADED))
-    return re.sub(rf'\s*<script[^>]*src="[^"]*/(?:{names})[^"]*"[^>]*></script>', "", html)
+def without_icons(html):
+    """The page without the tag that loads the script ICONS."""
+    return re.sub(rf'\s*<script[^>]*src="[^"]*/{re.escape(ICONS)}[^"]*"[^>]*></script>', "", html)

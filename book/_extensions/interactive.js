@@ -73,6 +73,7 @@ function value(cell) {
 
 function labelled(name, control) {
   const label = document.createElement("label");
+  control.setAttribute("aria-label", name); // that of the label would hold all options too
   label.append(`${name} `, control);
   return label;
 }
