@@ -1,4 +1,4 @@
-"""Tables of accuracies as HTML for the book: links to the runs, the best marked, sorted and filtered on the page.
+"""Tables of accuracies as HTML for the book: links to the runs, the best marked, sorted and filtered there.
 
 Strings come from `tables`; what is added here shows only in HTML. Without JavaScript a table is whole and
 plain; `book/_extensions/interactive.js` makes those of the class `interactive` sort, filter and download.
@@ -90,13 +90,13 @@ def beside_paper(number, split="test"):
         cells.loc[row, column] += f'<br><span class="runs">seeds {links}</span>'
     headings = {"paper": '<span class="paper">paper</span>', "ours": '<span class="ours">ours</span>'}
     cells = cells.rename(columns=headings, level=1).rename_axis(columns=["", "Network"])
-    several = "The best of each row has a star, the paper's and ours apart, all of equals. "
-    text = (
-        "<em>Paper</em> in italics: as printed. Ours: upright, on a tint; in parentheses the difference to "
+    note = (
+        "The paper's numbers are in italics, as printed. Ours are upright on a tint; in parentheses their "
+        "difference to the paper's in points and the number n of runs, whose seeds lead to their pages."
     )
-    text += "the paper in points and the number of runs n, whose seeds lead to their pages."
-    several = several if view.shape[1] > 2 else ""
-    return shown(cells, f"Table {number}, {split} accuracy", note=several + text)
+    if view.shape[1] > 2:
+        note += f" {MARK} marks the best of a row, the paper's and ours apart, and all of equals."
+    return shown(cells, f"Table {number}, {split} accuracy", note=note)
 
 
 def _links(number, view):
@@ -135,8 +135,10 @@ def accuracies(dataset, protocols):
         marks = view.groupby(groups)[column].transform(lambda texts: best(list(texts)))
         view[column] = [_marked(text, is_best) for text, is_best in zip(view[column], marks)]
     view["Backbone"] = view["Backbone"].map(escape)
-    note = "A star: the highest of a network's variants at the same protocol, all of equals; whether that is more "
-    note += "than chance, the verdict says. Seeds lead to the pages of their runs."
+    note = (
+        f"{MARK} marks the best of a network's variants at the same protocol, and all of equals; whether that "
+        "is more than chance, the verdict says. Runs are seeds, which lead to their pages."
+    )
     name = f"Accuracies on {DATASETS_BY_NAME[dataset].title}"
     return shown(view.set_index("Backbone"), name, ["Backbone", "Variant", "Protocol"], note)
 
@@ -193,7 +195,7 @@ def every_run_verdict():
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
     unknown, changed = commits.count(""), sum(commit.endswith("+changes") for commit in commits)
-    code = [f"{unknown} do not say of which commit"] if unknown else []
-    code += [f"{changed} were made with changes that no commit holds"] if changed else []
-    told = "; ".join(code) or "each names the commit of the code that made it, none with changes beside it"
-    return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. Of their code: {told}."
+    code = "Each names the commit of the code that made it, and none had changes that no commit holds."
+    if unknown or changed:
+        code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
+    return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. {code}"

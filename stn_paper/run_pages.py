@@ -1,6 +1,6 @@
-"""One page a run record: what was asked for, what came out, on which machine, and the command that repeats it.
+"""One page a run record: what was asked for, what came out, on which machine, and how to repeat it.
 
-`page` gives a page's HTML from the record alone; `book/_extensions/companion.py` puts all of them into the book.
+`page` gives its HTML from the records alone; `book/_extensions/companion.py` puts all of them into the book.
 """
 
 from dataclasses import asdict
@@ -190,9 +190,8 @@ def _relatives(name, records):
         chosen = record["selected"][spec["protocol"]["selection"]]
         if _kin(spec) == _kin(asked):
             text = f"seed {spec['seed']}: {chosen['test']:.2f}"
-            link = (
-                f"<strong>{text}</strong>" if other == name else f'<a href="{escape(other)}.html">{text}</a>'
-            )
+            leads = f'<a href="{escape(other)}.html">{text}</a>'
+            link = f"<strong>{text}</strong>" if other == name else leads
             rows.setdefault(spec["variant"], []).append(link)
     lines = [
         f'<tr><th scope="row">{HEADINGS[variant]}</th><td>{", ".join(rows[variant])}</td></tr>'
@@ -224,10 +223,9 @@ def curves(record):
         f"{best['validation']:.2f} %, where test accuracy is {best['test']:.2f} %."
     )
     box = f"0 0 {2 * WIDTH + GAP + LEFT + 12} {TOP + HEIGHT + 42}"
-    keys = "".join(
-        f'<svg class="key" viewBox="0 0 30 8" aria-hidden="true">{_line([(0, 4), (30, 4)], split)}</svg> {name} '
-        for split, (name, _) in SPLITS.items()
-    )
+    lines = {name: _line([(0, 4), (30, 4)], split) for split, (name, _) in SPLITS.items()}
+    key = '<svg class="key" viewBox="0 0 30 8" aria-hidden="true">'
+    keys = " ".join(f"{key}{line}</svg> {name}" for name, line in lines.items())
     return "\n".join(
         [
             f'<svg class="curves" viewBox="{box}" role="img" aria-label="{escape(said)}">',

@@ -188,8 +188,8 @@ def mean_text(values, count=" (n={})"):
 def printed_accuracy(number, split="test"):
     """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
 
-    `split` is test or validation, in Table 4 training or validation. Ours are means over n seeds, in parentheses
-    their difference to the paper's in points.
+    `split` is test or validation, in Table 4 training or validation. Ours are means over n
+    seeds, in parentheses their difference to the paper's in points.
     """
     printed = table(number)
     if "variant" not in printed:

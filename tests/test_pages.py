@@ -1,10 +1,10 @@
-"""The pages of runs and the tables that lead to them: from the records alone, escaped, with links that resolve."""
+"""The pages of runs and the tables that lead to them: from records alone, escaped, with links that resolve."""
 
 import importlib.util
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -99,10 +99,8 @@ def test_what_a_record_says_is_text_and_not_html():
 def test_the_command_asks_for_the_same_run(monkeypatch, extra, skip):
     spec = RunSpec("gtsrb", "resnet18", "lstn", "paper", 3)
     if skip:
-        spec = RunSpec(
-            "gtsrb", "resnet18", "lstn", Protocol(**vars(spec.protocol) | {"skip_corrupt": True}), 3
-        )
-    line = run_pages.command({"spec": {**vars(spec), "protocol": vars(spec.protocol)}, "environment": extra})
+        spec = replace(spec, protocol=replace(spec.protocol, skip_corrupt=True))
+    line = run_pages.command({"spec": asdict(spec), "environment": extra})
     *settings, python, flag, package, verb = shlex.split(line)[: shlex.split(line).index("run") + 1]
     assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
     assert settings == ["OMP_NUM_THREADS=1"] * bool(extra) + ["STN_PAPER_RESULTS=again"]
@@ -222,8 +220,8 @@ def test_every_run_is_counted_and_unknown_code_is_named():
         record |= {"environment": {"commit": commit}, "measured": {"seconds": 1800}}
         path.write_text(json.dumps(record))
     assert interactive.every_run_verdict() == (
-        "3 runs: 3 on Caltech-101; 1.5 hours of training in all. Of their code: 1 do not say of which commit; "
-        "1 were made with changes that no commit holds."
+        "3 runs: 3 on Caltech-101; 1.5 hours of training in all. "
+        "Without a commit of their code: 1; with changes that no commit holds: 1."
     )
 
 
