@@ -136,7 +136,7 @@ def accuracies(dataset, protocols):
         view[column] = [_marked(text, is_best) for text, is_best in zip(view[column], marks)]
     view["Backbone"] = view["Backbone"].map(escape)
     note = (
-        f"{MARK} marks the best of a network's variants at the same protocol, and all of equals; whether that "
+        f"{MARK} marks the best of a network's variants at the same protocol, and all of equals; whether it "
         "is more than chance, the verdict says. Runs are seeds, which lead to their pages."
     )
     name = f"Accuracies on {DATASETS_BY_NAME[dataset].title}"

@@ -23,7 +23,7 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "max_epochs": ("Epochs at most", ""),
     "min_epochs": ("Early stopping not before epoch", ""),
     "window": ("Early stopping looks at so many last epochs", ""),
-    "tolerance": ("and stops when all lie so close to their mean (points)", ""),
+    "tolerance": ("and stops when all lie this close to their mean (points)", ""),
     "selection": ("Rule that selects the epoch", ""),
     "split_seed": ("Seed of the split", ""),
     "train_per_class": ("Training images a class", "all"),
@@ -178,8 +178,8 @@ def _repeat(record):
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
     code = code.replace("+changes", " with changes that no commit holds")
-    where = f"On the same kind of device; the code was at {code}. The new record goes to the folder again."
-    return [f'<div class="highlight"><pre>{escape(line)}</pre></div>', f"<p>{escape(where)}</p>"]
+    where = f"On the same kind of device; the code was at {code}. The new record goes to the folder “again”."
+    return [f'<div class="highlight command"><pre>{escape(line)}</pre></div>', f"<p>{escape(where)}</p>"]
 
 
 def _relatives(name, records):

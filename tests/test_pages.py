@@ -1,4 +1,4 @@
-"""The pages of runs and the tables that lead to them: from records alone, escaped, with links that resolve."""
+"""The pages of runs and the tables that lead to them: from records, escaped, with links that resolve."""
 
 import importlib.util
 import json
