@@ -84,7 +84,7 @@ def beside_paper(number, split="test"):
         columns = [column for column in view if column[1] == source]
         for row in view.index:
             for column, is_best in zip(columns, best(view.loc[row, columns])):
-                text = _marked(view.loc[row, column], is_best)
+                text = _marked(view.loc[row, column], is_best).replace(" (", "<br>(")  # narrow columns
                 cells.loc[row, column] = f'<span class="{source}">{text}</span>'
     for (row, column), links in _links(number, view).items():
         cells.loc[row, column] += f'<br><span class="runs">seeds {links}</span>'

@@ -189,7 +189,7 @@ def test_the_best_of_a_row_is_marked_for_the_paper_and_for_ours():
     view = interactive.beside_paper(6).data
     row = next(row for row in view.split("<tr>") if "<th>ResNet-50</th>" in row)
     assert starred(row) == ["80.00", "77.33"]  # ours, then the paper's
-    assert "(+6.42, n=1)" in row and len(links(row)) == 2
+    assert "<br>(+6.42, n=1)" in row and len(links(row)) == 2
 
 
 def test_the_difference_is_to_the_papers_value_at_its_protocol_only():
