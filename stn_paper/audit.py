@@ -9,7 +9,6 @@ from pathlib import Path
 from . import results
 from .errors import InputError
 from .paths import results_dir
-from .protocol import Protocol, RunSpec
 from .training import commit
 
 
@@ -52,7 +51,7 @@ def _files(folders):
 def _spec(stored, path):
     """The RunSpec of a record's field `spec`; InputError if no such run can be asked for."""
     try:
-        return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
+        return results.spec_of({"spec": stored})
     except (TypeError, InputError):  # a setting, a backbone or a dataset that this code does not know
         raise results.damaged(path, "spec") from None
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from .errors import InputError
 from .paths import replacing, results_dir
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol, RunSpec, preset
 
 SCHEMA = 1
 FIELDS = {  # field -> type; the schema that every record is checked against when read
@@ -49,6 +49,18 @@ def records(dataset, protocol):
     folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
     found = [read(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
     return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
+
+
+def everything():
+    """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
+    paths = sorted(results_dir().glob("*/*_seed*.json"))
+    return {path.stem: read(path) for path in paths if path.parent.name != SMOKE}
+
+
+def spec_of(record):
+    """The RunSpec of a record; InputError if no such run can be asked for."""
+    stored = record["spec"]
+    return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
 
 
 def _preset(dataset, protocol, record):

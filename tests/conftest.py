@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from stn_paper import costs
+from stn_paper.paths import ROOT
+
 torch.set_num_threads(1)
 
 
@@ -10,3 +13,12 @@ torch.set_num_threads(1)
 def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """Read the repository's own results."""
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
+    costs.read_costs.cache_clear()
+    yield
+    costs.read_costs.cache_clear()

@@ -35,7 +35,7 @@ def test_every_table_and_figure_has_a_page(built):
 
 
 def test_links_inside_the_book_resolve(built):
-    for page in [*built.glob("*.html"), *built.glob("notebooks/*.html")]:
+    for page in [*built.glob("*.html"), *built.glob("notebooks/*.html"), *built.glob("runs/*.html")]:
         for link in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text()):
             if not re.match(r"[a-z]+:|//", link):
                 assert (page.parent / unquote(link)).exists(), (page.name, link)
@@ -44,3 +44,19 @@ def test_links_inside_the_book_resolve(built):
 def test_pages_show_outputs(built):
     assert "104 of 104 parameter counts" in (built / "notebooks/index.html").read_text()
     assert "14,163,937" in (built / "notebooks/table5.html").read_text()
+
+
+def test_tables_and_runs_need_neither_server_nor_network(built):
+    page = (built / "notebooks/runs.html").read_text()
+    assert "interactive.js" in page and "interactive.js" not in (built / "notebooks/index.html").read_text()
+    for name in ("datatables.js", "datatables.css", "interactive.js"):
+        assert (built / "_static" / name).stat().st_size
+    assert len([*built.glob("runs/*.html")]) == len([*(ROOT / "results").glob("*/*_seed*.json")])
+
+
+def test_a_page_and_what_it_loads_stay_below_three_megabytes(built):
+    fonts = sum(font.stat().st_size for font in built.rglob("*.woff2"))
+    for page in (built / "notebooks").glob("*.html"):
+        loaded = re.findall(r'<(?:script|link|img)[^>]*(?:href|src)="([^":?#]+)[^"]*"', page.read_text())
+        files = {(page.parent / name).resolve() for name in loaded if not name.endswith(".html")}
+        assert page.stat().st_size + fonts + sum(f.stat().st_size for f in files) < 3e6, page.name
