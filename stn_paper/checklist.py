@@ -7,6 +7,7 @@ results. Answers with a number in them are computed from the cost table and the 
 from collections import Counter
 
 import pandas as pd
+from IPython.display import HTML
 
 from . import results, tables
 from .overview import facts
@@ -40,7 +41,12 @@ def view():
             f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
             f"{numbers['close']} GFLOPS figures to rounding.",
         ),
-        ("Data", "Are sizes and splits stated?", YES, "The page on the protocol; the split seed is in each record."),
+        (
+            "Data",
+            "Are sizes and splits stated?",
+            YES,
+            "The protocol's page; the split seed is in each record.",
+        ),
         (
             "Data",
             "Were the official files used?",
@@ -58,7 +64,7 @@ def view():
             "Data",
             "Can the data be had?",
             PART,
-            "`python -m stn_paper data` gets what has an address; TSRD must be asked for by hand.",
+            "python -m stn_paper data gets what has an address; TSRD must be asked for by hand.",
         ),
         ("Code", "Are the dependencies stated?", YES, f"{pins} pinned packages in requirements.lock."),
         (
@@ -119,8 +125,14 @@ def view():
             "On a CPU with as many threads, bit for bit, killed and resumed or not; on a GPU not promised.",
         ),
     ]
-    found = pd.DataFrame(rows, columns=["", "Question", "Answer", "What it rests on"])
-    return found.set_index(["", "Question"])
+    columns = ["Part", "Question", "Answer", "What it rests on"]
+    return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
+
+
+def shown(part):
+    """The rows of a part, "Models", "Data", "Code" or "Results", for the book; sentences wrap as on `claims`."""
+    rows = view().query("Part == @part").drop(columns="Part")
+    return HTML(rows.to_html(classes="claims", border=0))
 
 
 def _seeds(records):

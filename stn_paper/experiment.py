@@ -356,7 +356,7 @@ def at_a_glance():
     """
     found = {study: differences(*study) for study in (STRENGTH_STUDIES[-1], *STUDIES)}
     found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=(1.25, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
     for place, one in enumerate(found.values()):
         for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
             values = one.get(variant, pd.Series(dtype=float))
@@ -372,9 +372,8 @@ def at_a_glance():
         mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
         look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
         right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(
-        xlabel=f"test images turned by (degrees), {DATASETS[study[0]].title}", ylabel="test accuracy (%)"
-    )
+    right.set(xlabel=f"rotation of test images of {DATASETS[study[0]].title} (degrees)")
+    right.set_ylabel("test accuracy (%)")
     if len(turned):
         figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
     return closed(figure)
