@@ -11,6 +11,7 @@ from stn_paper.paths import ROOT
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="needs a git checkout")
 def test_tracked_files_are_small():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    sizes = {name: path.stat().st_size for name in listed.stdout.split("\0") if (path := ROOT / name).is_file()}
+    paths = [path for name in listed.stdout.split("\0") if (path := ROOT / name).is_file()]
+    sizes = {path.relative_to(ROOT): path.stat().st_size for path in paths}
     assert sum(sizes.values()) < 20e6
     assert {name: size for name, size in sizes.items() if size > 2e6} == {}

@@ -1,4 +1,4 @@
-"""The book: it builds without a warning, every page is there, links inside it resolve, pictures have texts."""
+"""The book: it builds without a warning, every page is there, links resolve, pictures have texts."""
 
 import subprocess
 import sys
