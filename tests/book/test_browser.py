@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from stn_paper.paths import ROOT
 
@@ -184,8 +184,10 @@ def test_a_table_sorts_narrows_and_downloads(browser):
 
     heading = table.locator("thead tr").last.locator("th").first
     heading.click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
     upward = column()
     heading.click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
     assert len(set(upward)) > 1
     assert column() == upward[::-1]
 
