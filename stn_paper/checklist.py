@@ -130,7 +130,7 @@ def view():
 
 
 def shown(part):
-    """The rows of a part, "Models", "Data", "Code" or "Results", for the book; sentences wrap as on `claims`."""
+    """The rows of a part, "Models", "Data", "Code" or "Results", for the book; its sentences wrap."""
     rows = view().query("Part == @part").drop(columns="Part")
     return HTML(rows.to_html(classes="claims", border=0))
 

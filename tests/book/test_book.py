@@ -1,12 +1,12 @@
-"""The book: it builds without a warning, every page is there, and every link inside it resolves."""
+"""The book: it builds without a warning, every page is there, links resolve, pictures have texts."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 
 from stn_paper.paper import TABLES
 from stn_paper.paths import ROOT
@@ -34,11 +34,45 @@ def test_every_table_and_figure_has_a_page(built):
     } <= pages
 
 
-def test_links_inside_the_book_resolve(built):
-    for page in [*built.glob("*.html"), *built.glob("notebooks/*.html"), *built.glob("runs/*.html")]:
-        for link in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text()):
-            if not re.match(r"[a-z]+:|//", link):
-                assert (page.parent / unquote(link)).exists(), (page.name, link)
+@pytest.fixture(scope="module")
+def pages(built):
+    found = [page for page in built.glob("**/*.html") if page.parent.name != "_static"]
+    return {page.resolve(): BeautifulSoup(page.read_text(), "html.parser") for page in found}
+
+
+def test_links_inside_the_book_resolve(pages):
+    places = {page: {tag["id"] for tag in html.find_all(id=True)} for page, html in pages.items()}
+    for page, html in pages.items():
+        links = {tag.get("href") or tag.get("src") for tag in html.select("[href], [src]")}
+        for link in map(urlsplit, filter(None, links)):
+            if not link.scheme and not link.netloc:
+                target = (page.parent / unquote(link.path)).resolve() if link.path else page
+                assert target.exists(), (page.name, link)
+                if link.fragment and target in places:
+                    assert unquote(link.fragment) in places[target], (page.name, link)
+
+
+def test_every_picture_says_what_it_shows(pages):
+    for page, html in pages.items():
+        for image in html.find_all("img"):
+            text = image.get("alt", "")
+            assert " " in text and Path(image["src"]).name not in text, (page.name, image["src"])
+        for drawing in html.select("svg, canvas"):
+            hidden = (
+                drawing.find_parent(attrs={"aria-hidden": "true"}) or drawing.get("aria-hidden") == "true"
+            )
+            labelled = any(drawing.get(label) for label in ("aria-label", "aria-labelledby"))
+            assert hidden or labelled or drawing.title, (page.name, str(drawing)[:200])
+
+
+def test_every_figure_has_a_caption(pages):
+    for page, html in pages.items():
+        for image in html.select("article .cell_output img"):
+            assert image.find_parent("figure").figcaption.get_text(strip=True), (page.name, image["src"])
+
+
+def test_animations_are_small(built):
+    assert all(path.stat().st_size < 1.5e6 for path in built.glob("_images/*.gif"))
 
 
 def test_pages_show_outputs(built):

@@ -41,6 +41,15 @@ def test_stored_outputs_are_clean(path):
         assert not re.search(r"/(home|root|tmp|work|Users)/|0x[0-9a-f]{6,}|Warning", text)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_picture_has_an_alternative_text_and_a_caption(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if any(kind.startswith("image/") for out in cell.get("outputs", []) for kind in out.get("data", {})):
+            options = cell.metadata["mystnb"]
+            assert len(options["image"]["alt"]) > 20, cell.source
+            assert len(options["figure"]["caption"]) > 20, cell.source
+
+
 def execute(tmp_path, monkeypatch, **parameters):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))

@@ -1,0 +1,205 @@
+"""The built book in a real browser: its pages are whole without a network, accessible and light, and respond.
+
+A page is opened as a file, once, and seen at phone and desktop width, in light and in dark.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from stn_paper.paths import ROOT
+
+HTML = ROOT / "book/_build/html"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+PHONE, DESKTOP = ({"width": width, "height": 900} for width in (390, 1280))
+VIEWS = [(PHONE, "light"), (DESKTOP, "light"), (DESKTOP, "dark")]
+FOUND = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html") if p.parent.name != "_static")
+RUNS = sorted((p for p in FOUND if p.startswith("runs/")), key=lambda p: (HTML / p).stat().st_size)
+PAGES = [p for p in FOUND if p != "index.html" and p not in RUNS[1:-1]]  # of the runs, one template's, two
+INTERACTIVE = [
+    p for p in FOUND if re.search(r'<table[^>]* class="[^"]*\binteractive\b', (HTML / p).read_text())
+]
+
+NEEDED = {"a browser: `apt-get install chromium`": CHROMIUM, "the built book: `make book`": FOUND}
+MISSING = [what for what, found in NEEDED.items() if not found]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"]
+        )
+        yield browser
+        browser.close()
+
+
+def opened(browser, place=None, query="", window=DESKTOP):
+    """A tab without a network that has `place` open, what it asked for, and the errors that it has seen."""
+    page = browser.new_page(reduced_motion="reduce", viewport=window)
+    tab = SimpleNamespace(page=page, errors=[], asked=[])
+    page.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: tab.errors.append(str(error)))
+    page.on("request", lambda request: tab.asked.append(request.url))
+    page.route(lambda url: not is_local(url), lambda route: route.abort())
+    if place:
+        page.goto((HTML / place).as_uri() + query)
+    return tab
+
+
+def is_local(url):
+    return urlsplit(url).scheme in ("file", "data", "blob")
+
+
+@pytest.fixture(scope="module", params=PAGES or ["no page"])
+def visit(request, browser):
+    """A page seen in all VIEWS: its tab with `wider`, in pixels by width, and axe's `violations`."""
+    tab = opened(browser, request.param, window=PHONE)  # what scrolls there gets its tab stop now
+    tab.wider, tab.violations, page = {}, [], tab.page
+    page.evaluate(AXE.read_text())
+    for window, scheme in VIEWS:
+        page.set_viewport_size(window)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+        page.evaluate("Promise.allSettled(document.getAnimations().map(a => a.finished)).then(() => {})")
+        tab.wider[window["width"]] = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+        found = page.evaluate("axe.run({resultTypes: ['violations'], preload: false})")["violations"]
+        serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+        nodes = [(rule["id"], node) for rule in serious for node in rule["nodes"]]
+        tab.violations += [(window["width"], scheme, id, n["target"], n["failureSummary"]) for id, n in nodes]
+    yield tab
+    page.close()
+
+
+def test_a_page_loads_without_an_error(visit):
+    assert visit.errors == []
+
+
+def test_a_page_asks_the_network_for_nothing(visit):
+    assert [url for url in visit.asked if not is_local(url)] == []
+
+
+def test_a_page_is_no_wider_than_the_window(visit):
+    assert max(visit.wider.values()) <= 0, visit.wider
+
+
+def test_axe_finds_nothing_serious(visit):
+    assert visit.violations == []
+
+
+def test_a_page_weighs_less_than_3_megabytes(visit):
+    files = {Path(unquote(urlsplit(url).path)) for url in visit.asked if url.startswith("file:")}
+    weights = {path.stat().st_size / 1e6: path.name for path in files}
+    assert sum(weights) < 3, max(weights.items())
+
+
+def test_every_page_of_a_run_loads(browser):
+    if not RUNS:
+        pytest.skip("the book has no page of a run")
+    tab = opened(browser)
+    for place in RUNS:
+        tab.page.goto((HTML / place).as_uri())
+        assert tab.errors == [], place
+    assert all(map(is_local, tab.asked))
+    tab.page.close()
+
+
+def test_the_first_page_leads_into_the_book(browser):
+    tab = opened(browser, "index.html")
+    tab.page.wait_for_url("**/notebooks/index.html")
+    assert tab.errors == []
+    tab.page.close()
+
+
+def test_search_finds_a_page(browser):
+    tab = opened(browser, "search.html", "?q=localization")
+    tab.page.locator("#search-results li a").first.wait_for()
+    assert tab.errors == []
+    tab.page.close()
+
+
+def test_the_theme_switch_changes_the_theme(browser):
+    tab = opened(browser, "run.html")
+    seen = set()
+    for _ in range(3):  # automatic, light, dark
+        tab.page.locator(".theme-switch-button:visible").click()
+        seen.add(tab.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(seen) == 2
+    tab.page.close()
+
+
+def test_hidden_code_opens_by_the_keyboard(browser):
+    tab = opened(browser, "notebooks/claims.html")
+    code = tab.page.locator("details:has(summary)").first
+    assert not code.locator("pre").is_visible()
+    code.locator("summary").press("Enter")
+    assert code.locator("pre").is_visible()
+    tab.page.close()
+
+
+def test_the_explorer_answers_the_keyboard_and_resets(browser):
+    tab = opened(browser, "notebooks/explorer.html")
+    explorer = tab.page.locator(".stn-explorer")
+
+    def shown():
+        theta = explorer.locator("[data-part=theta]").get_attribute("aria-label")
+        grid = explorer.locator("[data-part=region]").inner_html()
+        pixels = explorer.locator("[data-part=output]").evaluate("canvas => canvas.toDataURL()")
+        return theta, grid, pixels
+
+    explorer.locator("[data-part=theta][aria-label]").wait_for()
+    for name in ("rotation", "scale", "x", "y", "shear"):
+        before = shown()
+        slider = explorer.locator(f"input[name={name}]")
+        value = float(slider.input_value())
+        slider.press("ArrowRight")
+        slider.press("ArrowRight")
+        assert float(slider.input_value()) > value
+        assert all(new != old for new, old in zip(shown(), before)), name
+    explorer.get_by_role("button", name="Reset").press("Enter")
+    assert shown()[0] == "theta, first row 1.00, 0.00, 0.00; second row 0.00, 1.00, 0.00"
+    same = "p => p.querySelector('[data-part=input]').toDataURL()"
+    assert shown()[2] == explorer.evaluate(same)
+    assert tab.errors == []
+    tab.page.close()
+
+
+def test_a_table_sorts_narrows_and_downloads(browser):
+    if not INTERACTIVE:
+        pytest.skip("the book has no table that sorts")
+    place = max(INTERACTIVE, key=lambda p: (HTML / p).read_text().count("<tr"))
+    tab = opened(browser, place)
+    table = tab.page.locator(".dt-container").first
+
+    def column():
+        return table.locator("tbody tr > :first-child").all_inner_texts()
+
+    heading = table.locator("thead tr").last.locator("th").first
+    heading.click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    upward = column()
+    heading.click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    assert len(set(upward)) > 1
+    assert column() == upward[::-1]
+
+    word = upward[0]
+    table.get_by_role("searchbox").fill(word)
+    chosen = table.locator("tbody tr").all_inner_texts()
+    assert 0 < len(chosen) < len(upward)
+    assert all(word in row for row in chosen)
+
+    with tab.page.expect_download() as download:
+        table.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+    assert len(download.value.path().read_text().splitlines()) == 1 + len(chosen)
+    assert tab.errors == []
+    tab.page.close()

@@ -1,0 +1,17 @@
+"""What git tracks stays small, so that a clone is quick."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from stn_paper.paths import ROOT
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="needs a git checkout")
+def test_tracked_files_are_small():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = [path for name in listed.stdout.split("\0") if (path := ROOT / name).is_file()]
+    sizes = {path.relative_to(ROOT): path.stat().st_size for path in paths}
+    assert sum(sizes.values()) < 20e6
+    assert {name: size for name, size in sizes.items() if size > 2e6} == {}
