@@ -115,25 +115,23 @@ def learning_curves(dataset, protocol):
     names = tables.variants_of(ours)
     colors = {v: _hex(COLORS[v]) for v in names}
     chosen = alt.selection_point(fields=["variant"], bind="legend", name="variant")
-    near = alt.selection_point(
-        fields=["epoch"], nearest=True, on="pointerover", clear="pointerout", empty=False, name="near"
-    )
+    under = alt.selection_point(on="pointerover", clear="pointerout", empty=False, name="under")
     base = alt.Chart().encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("accuracy:Q", title="validation accuracy (%)", scale=alt.Scale(zero=False)),
-        color=_variants(alt.Color, names, colors),
+        color=_variants(alt.Color, names, colors, legend=alt.Legend(orient="top")),
         detail="seed:N",
         opacity=alt.condition(chosen, alt.value(0.75), alt.value(0.08)),
     )
     points = base.mark_point(filled=True, size=45).encode(
-        opacity=alt.condition(near, alt.value(1), alt.value(0)),
+        opacity=alt.condition(under, alt.value(1), alt.value(0)),
         tooltip=["backbone:N", "variant:N", "seed:N", "epoch:Q", "accuracy:Q"],
     )
     panels = ours["backbone"].nunique()
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
-        alt.layer(lines, points.add_params(near), data=_data(rows, CURVES))
-        .properties(width=210 if panels > 1 else 480, height=210)
+        alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))
+        .properties(width=190 if panels > 1 else 480, height=210)
         .facet(alt.Facet("backbone:N", sort=None), columns=3)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
     )
@@ -170,11 +168,9 @@ def accuracy_against_cost(number):
         .encode(x=x, y=y, text="short:N")
     )
     return (
-        (lines + points + labels)
-        .add_params(chosen)
-        .properties(
-            width=560,
-            height=340,
-            description=f"The paper's test accuracies against GFLOPS, a line a backbone: {LEGEND}.",
-        )
+        lines + points.add_params(chosen) + labels  # a legend answers to a parameter of its own layer
+    ).properties(
+        width=560,
+        height=340,
+        description=f"The paper's test accuracies against GFLOPS, a line a backbone: {LEGEND}.",
     )

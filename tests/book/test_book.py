@@ -1,5 +1,6 @@
 """The book: it builds without a warning, every page is there, links resolve, pictures have texts."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path

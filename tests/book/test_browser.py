@@ -203,3 +203,25 @@ def test_a_table_sorts_narrows_and_downloads(browser):
     assert len(download.value.path().read_text().splitlines()) == 1 + len(chosen)
     assert tab.errors == []
     tab.page.close()
+
+
+@pytest.mark.parametrize("place", ["notebooks/table6.html", "notebooks/table7.html"])
+def test_a_chart_singles_out_a_variant_and_tells_a_value(browser, place):
+    tab = opened(browser, place)
+    chart = tab.page.locator(".vega-chart svg.marks")
+    chart.wait_for()
+    assert tab.page.locator(".vega-chart svg.marks").count() == 1
+    faint = 'document.querySelectorAll(\'.vega-chart :is([opacity="0.08"], [opacity="0.1"])\').length'
+    assert tab.page.evaluate(faint) == 0
+    chart.locator(".role-legend-label text").first.click(force=True)
+    tab.page.wait_for_function(faint)
+    names = ("variant", "accuracy")
+    point = chart.locator("g.mark-symbol.role-mark path").first
+    told = point.get_attribute("aria-label")
+    assert all(name in told for name in names)
+    point.hover(force=True)
+    tip = tab.page.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    assert all(name in tip.inner_text() for name in names) and "undefined" not in tip.inner_text()
+    assert tab.errors == []
+    tab.page.close()
