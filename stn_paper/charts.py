@@ -86,10 +86,10 @@ def _load_vega(app, page, template, context, tree):
         app.add_js_file("vega.js")
 
 
-def _variants(encoding, names, values, **options):
+def _variants(encoding, names, values):
     """The channel that tells variants apart, in the order and with the look of every other figure."""
     scale = alt.Scale(domain=[HEADINGS[v] for v in names], range=[values[v] for v in names])
-    return encoding("variant:N", scale=scale, title=None, **options)
+    return encoding("variant:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
 
 
 def _hex(color):
@@ -119,7 +119,7 @@ def learning_curves(dataset, protocol):
     base = alt.Chart().encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("accuracy:Q", title="validation accuracy (%)", scale=alt.Scale(zero=False)),
-        color=_variants(alt.Color, names, colors, legend=alt.Legend(orient="top")),
+        color=_variants(alt.Color, names, colors),
         detail="seed:N",
         opacity=alt.condition(chosen, alt.value(0.75), alt.value(0.08)),
     )
