@@ -372,7 +372,7 @@ def at_a_glance():
         mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
         look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
         right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(xlabel=f"rotation of test images of {DATASETS[study[0]].title} (degrees)")
+    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
     right.set_ylabel("test accuracy (%)")
     if len(turned):
         figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
