@@ -248,3 +248,19 @@ def test_tables_are_loaded_where_there_is_one(companion):
     assert loaded == []
     companion.load_tables(app, "p", "page.html", {"body": interactive.beside_paper(6).data}, None)
     assert loaded == ["datatables.css", "datatables.js", "interactive.js"]
+
+
+def test_a_book_in_one_page_has_its_files_beside_it(companion, tmp_path):
+    for place in ("_images/a.png", "_static/b.css", "notebooks/index.html"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    app = SimpleNamespace(
+        outdir=tmp_path,
+        config=SimpleNamespace(root_doc="notebooks/index"),
+        builder=SimpleNamespace(name="html"),
+    )
+    companion.give_one_page_its_files(app, None)
+    assert not (tmp_path / "notebooks/_images").exists()
+    app.builder.name = "singlehtml"
+    companion.give_one_page_its_files(app, None)
+    assert (tmp_path / "notebooks/_images/a.png").exists() and (tmp_path / "notebooks/_static/b.css").exists()

@@ -21,7 +21,9 @@ def setup(app):
     app.connect("builder-inited", write_scripts)
     app.connect("html-collect-pages", run_record_pages)
     app.connect("html-page-context", load_tables)
+    app.connect("html-page-context", without_thebe)
     app.connect("build-finished", leave_out_icons)
+    app.connect("build-finished", give_one_page_its_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -51,6 +53,20 @@ def load_tables(app, pagename, templatename, context, doctree):
         app.add_css_file(STYLE, priority=100)  # before the book's own, which adapts it
         for script in (SCRIPT, OWN.name):
             app.add_js_file(script, loading_method="defer")
+
+
+def without_thebe(app, pagename, templatename, context, doctree):
+    """Leave out thebe, which jupyter-book loads everywhere: no page uses it, and its script fails."""
+    for files in (context["script_files"], context["css_files"]):
+        files[:] = [file for file in files if "thebe" not in str(file)]
+
+
+def give_one_page_its_files(app, exception):
+    """Of a book in one page, as PDFs are made of: it lies in a folder and looks for its files there."""
+    if not exception and app.builder.name == "singlehtml":
+        out = Path(app.outdir)
+        for name in ("_images", "_static"):
+            shutil.copytree(out / name, (out / app.config.root_doc).parent / name, dirs_exist_ok=True)
 
 
 def leave_out_icons(app, exception):
