@@ -24,6 +24,7 @@ from .probes import STRENGTHS
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
 
 APPLIED = ("stn", "vstn", "lstn")
+ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
 SAME, FEW, NONE = "the same in every digit", "one pair: no verdict", "no difference shown"
 BETTER, WORSE = "better", "worse"
 OTHER_SEEDS = 5  # the original of seed s is compared with that of seed s + 5: seeds 0 to 4 are the pairs'
@@ -48,10 +49,7 @@ def specs(dataset, backbone, protocol, seeds):
     """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
     if seeds not in range(1, OTHER_SEEDS + 1):
         raise InputError(f"Number of seeds {seeds!r} is not allowed: give 1 to {OTHER_SEEDS}.")
-    names = [ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED)]
-    pairs = [(v, s) for s in range(seeds) for v in names] + [
-        (ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)
-    ]
+    pairs = [(v, s) for s in range(seeds) for v in ARMS] + [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 
 
@@ -87,7 +85,7 @@ def differences(dataset, backbone, protocol, column="test"):
         cells[ORIGINAL][chosen] for chosen in (cells.index < OTHER_SEEDS, cells.index >= OTHER_SEEDS)
     )
     arms = {**cells, ORIGINAL: other.set_axis(other.index - OTHER_SEEDS)}
-    found = {arm: (arms[arm] - alone).dropna() for arm in HEADINGS if arm in arms}
+    found = {arm: (arms[arm] - alone).dropna() for arm in ARMS if arm in arms}
     return {arm: values for arm, values in found.items() if len(values)}
 
 
@@ -154,7 +152,7 @@ def _arm(arm):
 def effects_plot(chosen):
     """The differences of all arms: a panel a study, a dot a pair of seeds, a bar the bootstrap interval."""
     found = [differences(*study) for study in chosen]
-    arms = [arm for arm in HEADINGS if any(arm in one for one in found)]
+    arms = [arm for arm in ARMS if any(arm in one for one in found)]
     figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
     for axis, one in zip(axes, found):
         for place, arm in enumerate(arms):
@@ -163,7 +161,8 @@ def effects_plot(chosen):
                 axis.plot(bootstrap(values), [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
                 axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
                 axis.plot(values.mean(), place, "|", color="black", markersize=14)
-        axis.axvline(0, color="black", linewidth=1)
+        if len(one):
+            axis.axvline(0, color="black", linewidth=1)
         axis.set_yticks(range(len(arms)), [_arm(arm) for arm in arms])
         axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
     return closed(figure)

@@ -30,7 +30,15 @@ def style():
 
 
 def closed(figure):
-    """The figure, taken from pyplot's hands: a cell that ends in it shows it exactly once."""
+    """The figure, taken from pyplot's hands: a cell that ends in it shows it exactly once.
+
+    Axes without data, which say "not yet run" in their title, are left out; without any the figure is flat.
+    """
+    empty = [axis for axis in figure.axes if not axis.has_data()]
+    for axis in empty:
+        axis.axis("off")
+    if figure.axes and len(empty) == len(figure.axes):
+        figure.set_figheight(0.6)
     plt.close(figure)
     return figure
 

@@ -40,6 +40,26 @@ def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
     assert view.loc["STN", ["Difference", "Pairs"]].tolist() == ["+3.00", 2]
 
 
+def test_a_system_s_other_maps_are_no_arm():
+    for variant in ("original", "stn", "tps"):
+        write_run(variant, 0, 50.0, "mnist-cnn", "mnist-rts", "system")
+    assert list(experiment.differences("mnist-rts", "mnist-cnn", "system")) == ["stn"]
+
+
+def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
+    for seed in range(2):
+        write_run("original", seed, 50.0)
+        write_run("lstn", seed, 52.0 + seed)
+    write_run("original", 0, 50.0, "mnist-cnn", "mnist-rts", "system")
+    write_run("lstn", 0, 60.0, "mnist-cnn", "mnist-rts", "system")
+    left, right = experiment.at_a_glance().axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["ResNet-18 on Caltech-101\nreduced"]
+    assert left.lines[0].get_xdata().tolist() == [2.5]
+    assert not right.has_data()
+    assert experiment.gain(STUDY) == "+2.50 points (no difference shown, n=2)"
+    assert experiment.gain(STUDY, "stn") == "not yet run"
+
+
 def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
     values = np.random.RandomState(1).normal(1, 2, 8)
     low, high = experiment.bootstrap(values)
@@ -119,7 +139,8 @@ def test_without_records_everything_says_so():
     for figure in (experiment.effects_plot(studies), experiment.budget_curves(studies)):
         assert all(axis.get_title().endswith("not yet run") for axis in figure.axes)
     assert experiment.strength_verdict().count("Not yet run") == 3
-    assert experiment.strength_curves(*studies[0]).axes[0].get_title() == "not yet run"
+    curves = experiment.strength_curves(*studies[0])
+    assert curves.axes[0].get_title() == "not yet run" and curves.get_figheight() < 1
 
 
 def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
