@@ -352,7 +352,7 @@ def _peak_memory(device):
 def device_name(device):
     """The GPU's name, or the processor's and its number of cores: what records say."""
     if device.type == "cuda":
-        return torch.cuda.getdevice_name(device)
+        return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]

@@ -387,6 +387,12 @@ def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
     assert torch.equal(autocast, model.transformer.theta(images))
 
 
+def test_a_gpu_is_called_by_its_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert training.device_name(torch.device("cuda", 1)) == "GPU 1"
+    assert "core" in training.device_name(torch.device("cpu"))
+
+
 def test_on_a_cpu_tf32_is_float32():
     assert all(torch.equal(a, b) for a, b in zip(one_step("tf32")[:3], one_step("float32")[:3]))
 
