@@ -6,8 +6,8 @@
 from . import experiment
 from .distortions import DISTORTIONS
 from .errors import InputError, choose
-from .models import ORIGINAL, variants
-from .paper import DATASETS, table
+from .models import variants
+from .paper import DATASETS, networks
 from .protocol import SYSTEM, RunSpec
 
 TABLES = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
@@ -38,9 +38,8 @@ def cells(target):
         return list(SMOKE_CELLS)
     if target == "systems":
         return [(d, s, v) for s, datasets in SYSTEM_DATASETS.items() for d in datasets for v in variants(s)]
-    printed = table(TABLES[target])
-    names = printed["variant"] if "variant" in printed else [ORIGINAL] * len(printed)
-    return [(DATASETS[TABLES[target]], b, v) for b, v in zip(printed["backbone"], names)]
+    printed = networks(TABLES[target])
+    return [(DATASETS[TABLES[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])]
 
 
 def runs(target, seeds=3, protocol="equal"):

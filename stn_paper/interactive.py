@@ -13,8 +13,8 @@ from IPython.display import HTML
 from . import comparisons, results, tables
 from .backbones import title
 from .datasets import DATASETS as DATASETS_BY_NAME
-from .models import HEADINGS, ORIGINAL
-from .paper import DATASETS, table
+from .models import HEADINGS
+from .paper import DATASETS, networks
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION
 
 MARK = "★"
@@ -101,10 +101,9 @@ def beside_paper(number, split="test"):
 
 def _links(number, view):
     """{(row, column): links} for the cells of `view` that have runs at the paper's protocol."""
-    printed, ours, found = table(number), tables.runs(DATASETS[number], "paper"), {}
+    printed, ours, found = networks(number), tables.runs(DATASETS[number], "paper"), {}
     rows = dict(zip(printed["model"].unique(), view.index))
-    variants = printed["variant"] if "variant" in printed else [ORIGINAL] * len(printed)
-    for model, backbone, variant in zip(printed["model"], printed["backbone"], variants):
+    for model, backbone, variant in zip(printed["model"], printed["backbone"], printed["variant"]):
         mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
         if len(mine):
             found[rows[model], (HEADINGS[variant], "ours")] = seed_links(mine)

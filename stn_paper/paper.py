@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from .backbones import BACKBONES
+from .models import ORIGINAL
 from .paths import PRINTED
 
 TABLES = {
@@ -46,6 +47,12 @@ def table(number):
     if "model" in printed:
         printed.insert(0, "backbone", [_BACKBONE_OF[corrected(number, m)] for m in printed["model"]])
     return printed
+
+
+def networks(number):
+    """Table 4 to 9 with the column `variant`, "original" where the table has none: a row a network."""
+    printed = table(number)
+    return printed if "variant" in printed else printed.assign(variant=ORIGINAL)
 
 
 @cache

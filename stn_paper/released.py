@@ -10,7 +10,7 @@ import pandas as pd
 
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
-from .paper import COSTS_OF, DATASETS, table
+from .paper import COSTS_OF, DATASETS, networks, table
 from .paths import PRINTED
 
 SOURCE = "printed/author_runs.csv"
@@ -35,9 +35,7 @@ def runs(number):
 
     Columns: those of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
     """
-    printed = table(number).drop(columns="backbone")
-    if "variant" not in printed:
-        printed["variant"] = ORIGINAL
+    printed = networks(number).drop(columns="backbone")
     cost = table(COSTS_OF[number]).rename(columns={"parameters": "printed_parameters"})
     keys = ["model"] if number == 4 else ["model", "variant"]
     cells = printed.drop(columns=["parameters", "gflops"], errors="ignore")

@@ -13,7 +13,7 @@ from .backbones import BACKBONES, title
 from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
-from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, table
+from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, networks, table
 from .paths import PRINTED
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
@@ -57,9 +57,7 @@ def compare_costs(number):
     Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
     our_gflops (rounded to the printed decimals), exact (parameters), close (GFLOPS within TOLERANCE).
     """
-    printed, ours = table(number).copy(), read_costs(number)
-    if "variant" not in printed:
-        printed["variant"] = ORIGINAL
+    printed, ours = networks(number).copy(), read_costs(number)
     printed["parameters"] = printed["parameters"].astype(int)
     decimals = [len(g.split(".")[1]) for g in printed["gflops"]]
     printed["gflops"] = printed["gflops"].astype(float)
@@ -191,9 +189,7 @@ def printed_accuracy(number, split="test"):
     `split` is test or validation, in Table 4 training or validation. Ours are means over n
     seeds, in parentheses their difference to the paper's in points.
     """
-    printed = table(number)
-    if "variant" not in printed:
-        printed["variant"] = ORIGINAL
+    printed = networks(number)
     ours = runs(DATASETS[number], "paper")
     view = {}
     for variant in printed["variant"].unique():

@@ -76,3 +76,9 @@ def test_accuracies_are_percentages():
     for number in paper.DATASETS:
         values = paper.table(number).filter(["training", "validation", "test"]).astype(float)
         assert values.shape[1] == 2 and values.min(axis=None) > 60 and values.max(axis=None) <= 100
+
+
+def test_networks_have_a_variant_and_leave_the_printed_table_as_it_is():
+    assert set(paper.networks(4)["variant"]) == {"original"}
+    assert "variant" not in paper.table(4)
+    assert paper.networks(6).equals(paper.table(6))
