@@ -145,7 +145,7 @@ def _seeds(records):
 
 def _committed(record):
     commit = record["environment"].get("commit") or ""
-    return bool(commit) and not commit.endswith("+changes")
+    return bool(commit) and not commit.endswith(results.CHANGED)
 
 
 def _share(done, wanted):

@@ -193,7 +193,7 @@ def every_run_verdict():
     of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
-    unknown, changed = commits.count(""), sum(commit.endswith("+changes") for commit in commits)
+    unknown, changed = commits.count(""), sum(commit.endswith(results.CHANGED) for commit in commits)
     code = "Each names the commit of the code that made it, and none had changes that no commit holds."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."

@@ -11,6 +11,7 @@ from .paths import replacing, results_dir
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol, RunSpec, preset
 
 SCHEMA = 1
+CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
 FIELDS = {  # field -> type; the schema that every record is checked against when read
     "schema": int,
     "spec": dict,

@@ -177,7 +177,7 @@ def _repeat(record):
         return ["<p>No option of the command line gives these settings: use RunSpec in Python.</p>"]
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
-    code = code.replace("+changes", " with changes that no commit holds")
+    code = code.replace(results.CHANGED, " with changes that no commit holds")
     where = f"On the same kind of device; the code was at {code}. The new record goes to the folder “again”."
     return [f'<div class="highlight command"><pre>{escape(line)}</pre></div>', f"<p>{escape(where)}</p>"]
 

@@ -63,9 +63,9 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
     worth its minutes of compiling where steps are many and small; the record says so. `until` is the time
     (of `time.time`, in seconds) by which to stop: where another epoch would take longer, the run is left at
     its checkpoint and None returned. A second process that asks for the same run waits and gets the first
-    one's record. Raises InputError before any training for a
-    wrong device, a dataset that is neither whole nor to be downloaded or a results folder that cannot be
-    written, and during it when the loss is no longer a number or the disk is full.
+    one's record. Raises InputError before any training for a wrong device, a dataset that is neither whole
+    nor to be downloaded or a results folder that cannot be written, and during it when the loss is no longer
+    a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
@@ -362,8 +362,8 @@ def device_name(device):
 
 
 def commit():
-    """The repository's commit, with "+changes" if the package differs from it; "" outside of git."""
+    """The repository's commit, with results.CHANGED if the package differs from it; "" outside of git."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
-    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+    return head.stdout.strip() + (results.CHANGED if status.stdout.strip() else "")
