@@ -1,0 +1,85 @@
+"""Buttons that open a notebook on Colab or Binder, in a book built from a clone of a GitHub repository.
+
+The address is the one that git calls `origin`, so that a fork's book opens the fork's notebooks, at the
+commit that the book was built from. Binder installs `environment.yml` itself. For Colab the book brings a
+copy of each notebook behind a cell that installs; Colab reads it from where the book is published, the branch
+gh-pages. Outside of a clone of a GitHub repository the book has no such buttons.
+"""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+from stn_paper.paths import ROOT
+
+PUBLISHED = "gh-pages"  # the branch that holds the built book
+FOLDER = "launch"  # of the copies, in the built book
+INSTALL = """\
+# Run this cell first: it gets the companion with its run records and installs it, which takes some minutes.
+!git clone --quiet {url} stn-paper
+%cd stn-paper
+!git checkout --quiet {commit}
+%pip install --quiet --editable .
+import os, sys
+sys.path.insert(0, os.getcwd())  # as this process started before the installation
+%cd notebooks"""
+
+
+def setup(app):
+    app.connect("html-page-context", add_buttons, priority=502)  # after the theme's
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def add_buttons(app, pagename, templatename, context, doctree):
+    """Write a notebook's copy for Colab and offer it and Binder at the top of its page."""
+    notebook = ROOT / f"{pagename}.ipynb"
+    if app.builder.name == "html" and notebook.is_file() and (found := origin(ROOT)):
+        copy = Path(app.outdir, FOLDER, notebook.name)
+        copy.parent.mkdir(exist_ok=True)
+        nbformat.write(installing(nbformat.read(notebook, as_version=4), *found), copy)
+        context["header_buttons"].append(buttons(notebook.name, *found))
+
+
+@cache
+def origin(folder):
+    """(owner/name on GitHub, commit) of the clone at `folder`; None if its origin is elsewhere."""
+    url, commit = (_git(folder, *what) for what in (("remote", "get-url", "origin"), ("rev-parse", "HEAD")))
+    found = re.search(r"(?:^|//|@)github\.com[/:]([\w.-]+/[\w.-]+?)(\.git)?/?$", url)
+    return (found[1], commit) if found and commit else None
+
+
+def installing(notebook, repository, commit):
+    """The notebook behind a first cell that installs what it needs."""
+    source = INSTALL.format(url=f"https://github.com/{repository}", commit=commit)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
+    return notebook
+
+
+def buttons(name, repository, commit):
+    """The theme's description of a group of two links."""
+    colab = f"https://colab.research.google.com/github/{repository}/blob/{PUBLISHED}/{FOLDER}/{name}"
+    binder = f"https://mybinder.org/v2/gh/{repository}/{commit}?urlpath=lab/tree/notebooks/{name}"
+    links = [
+        {"type": "link", "text": text, "tooltip": f"Open this notebook on {text}", "icon": icon, "url": url}
+        for text, icon, url in (
+            ("Colab", "_static/images/logo_colab.png", colab),
+            ("Binder", "_static/images/logo_binder.svg", binder),
+        )
+    ]
+    tooltip = "Run this notebook in the browser"
+    return {
+        "type": "group",
+        "tooltip": tooltip,
+        "icon": "fas fa-rocket",
+        "buttons": links,
+        "label": "launch-buttons",
+    }
+
+
+def _git(folder, *arguments):
+    """What git prints, without its end of line; "" if it fails."""
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
