@@ -1,11 +1,15 @@
 """The training loops that are compared, each a function that returns a call of one step.
 
 All train the same network from the same weights with Adam at the paper's learning rate. Ours calls the
-package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest.
+package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest, in
+the same process as ours, which keeps the memory that it frees.
 """
+
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+import torch.multiprocessing as mp
 from torch import nn
 
 from stn_paper import build_model, training
@@ -40,6 +44,7 @@ def batches(setting, image_size, batch, held=training._held):
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
     """The package's step on its cached uint8 images, with the sums that its epochs keep."""
+    training.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
     step = training.step_of(model, precision, compiled)
@@ -75,6 +80,39 @@ def plain(setting, backbone, variant, batch):
         running += loss.item()
 
     return call
+
+
+@contextmanager
+def elsewhere(program, *what):
+    """A call of `program(*what)` in a process of its own, which handles memory as processes do by default."""
+    context = mp.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, program, what))
+    process.start()
+    there.close()
+
+    def call():
+        here.send("a step")
+        if error := here.recv():
+            raise error
+
+    try:
+        yield call
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(pipe, program, what):
+    try:
+        call = program(*what)
+        while pipe.recv():
+            call()
+            pipe.send(None)
+    except EOFError:
+        return
+    except RuntimeError as error:
+        pipe.send(error)
 
 
 def timm_step(setting, backbone, variant, given, precision="tf32", compiled=False):

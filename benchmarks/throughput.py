@@ -4,7 +4,7 @@ import torch
 
 from . import files
 from .measuring import fresh, measure
-from .programs import batches, ours, plain, timm_batches, timm_step
+from .programs import batches, elsewhere, ours, plain, timm_batches, timm_step
 
 VARIANTS = ("original", "lstn")
 PLAIN = "plain"
@@ -60,23 +60,25 @@ def _compare(setting, backbone, variant, batch, mode):
     fresh(setting.device)
     size, what = setting.image_size(backbone), (setting, backbone, variant)
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))
+    files.folder_of(setting, files.round_of(setting) * batch)  # here, as two processes would both make it
     try:
-        programs = {
-            PLAIN: plain(*what, batch),
-            mine: ours(*what, batch, *mode),
-            theirs: timm_step(*what, batches(setting, size, batch), *mode),
-        }
-        if setting.cuda:
-            programs[loaded] = timm_step(*what, timm_batches(setting, size, batch), *mode)
-        return measure(
-            programs,
-            setting.device,
-            [program for program in programs if program != mine],
-            setting.sizes.rounds,
-            setting.sizes.steps,
-            before={p: programs[p] for p in (PLAIN, loaded) if p in programs and files.workers(setting)},
-            work=dict.fromkeys(programs, batch),
-        )
+        with elsewhere(plain, *what, batch) as authors:
+            programs = {
+                PLAIN: authors,
+                mine: ours(*what, batch, *mode),
+                theirs: timm_step(*what, batches(setting, size, batch), *mode),
+            }
+            if setting.cuda:
+                programs[loaded] = timm_step(*what, timm_batches(setting, size, batch), *mode)
+            return measure(
+                programs,
+                setting.device,
+                [program for program in programs if program != mine],
+                setting.sizes.rounds,
+                setting.sizes.steps,
+                before={p: programs[p] for p in (PLAIN, loaded) if p in programs and files.workers(setting)},
+                work=dict.fromkeys(programs, batch),
+            )
     except RuntimeError as error:
         if not _short_of_memory(error):
             raise

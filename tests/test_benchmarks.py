@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import count
 
 import pytest
 import torch
@@ -53,6 +54,25 @@ def test_peak_memory_is_that_of_what_lives_at_once():
     mebibyte = 2**18
     assert peak_memory(lambda: [torch.ones(mebibyte), torch.ones(3 * mebibyte)], CPU) == 4
     assert peak_memory(lambda: [torch.ones(mebibyte) and None for _ in range(0)], CPU) == 0
+
+
+def short_of_memory_at_step(last):
+    """A program, as `elsewhere` takes it."""
+    steps = count(1)
+
+    def call():
+        if (step := next(steps)) == last:
+            raise torch.OutOfMemoryError(f"step {step}")
+
+    return call
+
+
+def test_an_error_of_a_program_elsewhere_comes_back():
+    with programs.elsewhere(short_of_memory_at_step, 3) as call:
+        call()
+        call()
+        with pytest.raises(torch.OutOfMemoryError, match="step 3"):
+            call()
 
 
 # --- the quick run ------------------------------------------------------------------------------

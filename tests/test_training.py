@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import platform
 import random
 import re
 import resource
 import signal
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -22,7 +24,7 @@ from stn_paper.backbones import BACKBONES, Backbone
 from stn_paper.errors import InputError
 from stn_paper.layouts import LAYOUTS
 from stn_paper.models import with_stn
-from stn_paper.paths import cache_dir, results_dir
+from stn_paper.paths import ROOT, cache_dir, results_dir
 from stn_paper.protocol import Protocol, RunSpec, preset
 from stn_paper.training import stop_reason
 
@@ -40,6 +42,29 @@ load_once = cache(datasets.load)  # reading the digits takes longer than trainin
 def tiny(monkeypatch):
     monkeypatch.setattr(datasets, "load", load_once)
     monkeypatch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
+
+
+FAULTS = """
+import resource, torch
+from stn_paper.training import keep_freed_memory
+
+def faults():  # of pages, while a tensor of 256 MiB is made and freed, again and again
+    torch.ones(2**26)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**26)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), keep_freed_memory() or faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the memory of another C library")
+def test_freed_memory_is_kept_for_the_next_step():
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert kept < given_back / 3, done.stdout
 
 
 def short(**changes):

@@ -205,7 +205,7 @@ def test_control_points_lie_row_by_row_and_are_the_outputs():
     assert CONTROL_POINTS[[0, 1, 4]].tolist() == pytest.approx(
         np.array([[-1, -1], [-1 / 3, -1], [-1, -1 / 3]])
     )
-    theta = KINDS["tps"].theta(KINDS["tps"].identity[None])
+    theta = KINDS["tps"].theta(KINDS["tps"].identity[None].clone())
     theta[0, 3, 0] += 0.5  # the output's top right corner is read from further right
     moved = (sampling_grid(theta, 40, 40, "tps") - sampling_grid(affine_theta()[None], 40, 40))[0]
     assert 0.45 < moved[0, -1, 0] < 0.5 and moved[..., 1].abs().max() < 1e-5
