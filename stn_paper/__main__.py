@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import replace
 
-from .errors import InputError
+from .errors import InputError, choose
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -27,6 +27,7 @@ def main(arguments=None):
     train.add_argument(
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
+    train.add_argument("--precision", help="of products, instead of the protocol's: float32, tf32, bfloat16")
     train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
     train.add_argument(
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
@@ -74,12 +75,14 @@ def _run(options):
     from .models import variants
     from .protocol import RunSpec
     from .results import record_path
-    from .training import run
+    from .training import PRECISIONS, run
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
-    if options.skip_corrupt:
-        specs = [replace(s, protocol=replace(s.protocol, skip_corrupt=True)) for s in specs]
+    changed = {"skip_corrupt": True} if options.skip_corrupt else {}
+    if options.precision:
+        changed["precision"] = choose("precision", options.precision, PRECISIONS)
+    specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     until = time.time() + 60 * options.minutes
     for spec in specs:
         record = run(spec, options.device, options.data_dir, options.compile, until)

@@ -9,7 +9,7 @@ from collections import Counter
 import pandas as pd
 from IPython.display import HTML
 
-from . import results, tables
+from . import results, run_pages, tables
 from .overview import facts
 from .paths import ROOT
 
@@ -136,9 +136,9 @@ def shown(part):
 
 
 def _seeds(records):
-    """How many seeds each network has: {(dataset, backbone, variant, protocol name): number}."""
+    """How many seeds each network has: {(dataset, backbone, variant, protocol as on its page): number}."""
     return Counter(
-        (r["spec"]["dataset"], r["spec"]["backbone"], r["spec"]["variant"], r["spec"]["protocol"]["name"])
+        (r["spec"]["dataset"], r["spec"]["backbone"], r["spec"]["variant"], run_pages.protocol(r["spec"]))
         for r in records
     )
 

@@ -24,7 +24,7 @@ from .errors import InputError
 from .grid import GRID, TABLES, cells, runs, unique
 from .models import RELEASED, build_model
 from .paths import ROOT, results_dir
-from .protocol import RunSpec
+from .protocol import DEFAULTS, RunSpec
 
 EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
 ROOM = 1.5  # what a job asks for, in what it is estimated to take
@@ -65,7 +65,8 @@ def measurements():
         with suppress(InputError):
             record = results.read(path)
             spec, measured = record["spec"], record["measured"]
-            if path.parent.name != results.SMOKE and "train_images_per_second" in measured:
+            usual = spec["protocol"].get("precision", DEFAULTS["precision"]) == DEFAULTS["precision"]
+            if path.parent.name != results.SMOKE and usual and "train_images_per_second" in measured:
                 found.append(
                     Measurement(
                         record["environment"]["device"],

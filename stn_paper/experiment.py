@@ -116,13 +116,19 @@ def judge(values):
 
 def effects(dataset, backbone, protocol):
     """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
-    found, rows = differences(dataset, backbone, protocol), {}
-    for arm, values in found.items():
+    found = differences(dataset, backbone, protocol)
+    return compared({_arm(arm): values for arm, values in found.items()})
+
+
+def compared(differences):
+    """Paired differences {name: Series in points} as a table: means, intervals and what they show."""
+    rows = {}
+    for name, values in differences.items():
         (low, high), mean, half = bootstrap(values), values.mean(), tables.interval(values)
         intervals = ["–"] * 2
         if half is not None:
             intervals = [_between(low, high), _between(mean - half, mean + half)]
-        rows[_arm(arm)] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
+        rows[name] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
     return _table(rows, ["Difference", "95 % bootstrap", "95 % Student", "Pairs", "Verdict"])
 
 

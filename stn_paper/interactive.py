@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from . import comparisons, results, tables
+from . import comparisons, results, run_pages, tables
 from .backbones import title
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS
@@ -164,7 +164,7 @@ def every_run():
                 "Dataset": DATASETS_BY_NAME[spec["dataset"]].title,
                 "Network": escape(title(spec["backbone"])),
                 "Variant": HEADINGS[spec["variant"]],
-                "Protocol": escape(spec["protocol"]["name"]),
+                "Protocol": escape(run_pages.protocol(spec)),
                 "Seed": spec["seed"],
                 "Test": run_link(record, f"{chosen['test']:.2f}"),
                 "Minutes": f"{_seconds(record) / 60:.1f}" if _seconds(record) else "",

@@ -146,3 +146,9 @@ class RunSpec:
         backbone = self.backbone.replace("/", "-")
         parts = (self.dataset, self.protocol.name, backbone, self.variant, f"seed{self.seed}", self.key)
         return "_".join(parts)
+
+    @property
+    def changes(self):
+        """Settings that are not those of the preset that the protocol is named after: {field: value}."""
+        named = asdict(preset(self.protocol.name, self.dataset, self.variant))
+        return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}

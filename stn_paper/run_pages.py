@@ -3,7 +3,6 @@
 `page` gives its HTML from the records alone; `book/_extensions/companion.py` puts all of them into the book.
 """
 
-from dataclasses import asdict
 from html import escape
 from shlex import join
 
@@ -13,7 +12,7 @@ from . import results, tables
 from .backbones import title as network
 from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS
 
 SETTINGS = {  # field of Protocol: its name in words, and what None means
     "name": ("Protocol", ""),
@@ -32,7 +31,7 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "skip_corrupt": ("Images that cannot be decoded are left out", ""),
     "normalization": ("Normalization of the images", ""),
     "optimizer": ("Optimizer", ""),
-    "precision": ("Precision of products on a GPU", ""),
+    "precision": ("Precision of products", ""),
     "validation_images": ("Validation images", "the split's own number"),
     "probes": ("Pictures of the trained network are kept", ""),
 }
@@ -64,8 +63,15 @@ def title(spec):
     """What a run is, in words."""
     variant = spec["variant"]
     behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
-    where = f"{DATASETS[spec['dataset']].title}, {spec['protocol']['name']}, seed {spec['seed']}"
+    where = f"{DATASETS[spec['dataset']].title}, {protocol(spec)}, seed {spec['seed']}"
     return f"{network(spec['backbone'])} {behind} on {where}"
+
+
+def protocol(spec):
+    """A protocol's name, and what of it the run changed, in words."""
+    changes = results.spec_of({"spec": spec}).changes
+    words = (f"{SETTINGS[field][0].lower()}: {_text(value)}" for field, value in changes.items())
+    return ", ".join([spec["protocol"]["name"], *words])
 
 
 def command(record):
@@ -74,13 +80,12 @@ def command(record):
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
     """
     spec, environment = results.spec_of(record), record["environment"]
-    named, settings = asdict(preset(spec.protocol.name, spec.dataset, spec.variant)), asdict(spec.protocol)
-    changed = {field for field in settings if settings[field] != named[field]}
-    if changed - {"skip_corrupt"}:
+    if spec.changes.keys() - {"skip_corrupt", "precision"}:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
     words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed)]
     words += ["--skip-corrupt"] if spec.protocol.skip_corrupt else []
+    words += ["--precision", spec.protocol.precision] if "precision" in spec.changes else []
     words += ["--compile"] if environment.get("compiled") else []
     threads = f"OMP_NUM_THREADS={environment['threads']} " if "threads" in environment else ""
     return f"{threads}STN_PAPER_RESULTS=again {join(words)}"
@@ -203,7 +208,7 @@ def _relatives(name, records):
 
 
 def _kin(spec):
-    return spec["dataset"], spec["backbone"], spec["protocol"]["name"]
+    return spec["dataset"], spec["backbone"], protocol(spec)
 
 
 # --- learning curves ----------------------------------------------------------------------------

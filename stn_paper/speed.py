@@ -6,13 +6,16 @@ its quartiles; above 1 ours is faster. Files of the quick size are named and nev
 
 import json
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from . import experiment, results
 from .backbones import title
+from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL, VARIANTS
 from .paths import BENCHMARKS
 from .plots import COLORS, MARKERS, closed
@@ -94,6 +97,20 @@ def spread(quartiles, form="{:.2f}"):
         return "–"
     low, middle, high = (form.format(value) for value in quartiles)
     return f"{middle} ({low} to {high})"
+
+
+def precision():
+    """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
+    found = {}
+    for record in results.everything().values():
+        spec = results.spec_of(record)
+        if spec.changes == {"precision": "bfloat16"}:
+            twin = results.find(replace(spec, protocol=spec.protocol.name))
+            if twin:
+                name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
+                tests = (r["selected"][spec.protocol.selection]["test"] for r in (record, twin))
+                found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
+    return experiment.compared({name: pd.Series(values) for name, values in found.items()})
 
 
 def throughput_plot():

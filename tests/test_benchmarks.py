@@ -2,17 +2,19 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
+from test_tables import write_run
 from torch import nn
 
 from benchmarks import __main__ as command
 from benchmarks import files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
-from stn_paper import speed
+from stn_paper import results, speed, tables
 from stn_paper.errors import InputError
 from stn_paper.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
@@ -160,6 +162,31 @@ def test_operations_of_grouped_convolutions_are_counted_as_often_as_they_are_don
 def test_bytes_are_those_of_inputs_and_outputs_but_not_of_views():
     a, b = torch.ones(10, 10), torch.ones(10, 10)
     assert limit.count(lambda: (a + b).view(100).t())["bytes"] == 3 * 400
+
+
+# --- precision ----------------------------------------------------------------------------------
+
+
+def write_bfloat16(seed, test, **changes):
+    """A made-up record of ResNet-18 alone on Caltech-101, `reduced`, in bfloat16."""
+    record = results.read(write_run("original", seed, test))
+    spec = results.spec_of(record)
+    results.record_path(spec).unlink()
+    spec = replace(spec, protocol=replace(spec.protocol, precision="bfloat16", **changes))
+    results.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+
+
+def test_bfloat16_is_compared_with_the_same_run_in_float32():
+    assert speed.precision().iloc[0, 0] == "not yet run"
+    for seed, test in enumerate((60.0, 61.0, 62.0, 63.0)):
+        write_bfloat16(seed, test)
+    for seed in range(3):
+        write_run("original", seed, 61.0)
+    write_bfloat16(0, 10.0, max_epochs=30)  # no other run is like it
+    (row,) = speed.precision().itertuples()
+    assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
+    assert (row.Difference, row.Pairs, row.Verdict) == ("+0.00", 3, "no difference shown")
+    assert set(tables.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -95,11 +95,11 @@ def test_what_a_record_says_is_text_and_not_html():
 
 
 @pytest.mark.parametrize("extra", [{}, {"threads": 1, "compiled": True}])
-@pytest.mark.parametrize("skip", [False, True])
-def test_the_command_asks_for_the_same_run(monkeypatch, extra, skip):
+@pytest.mark.parametrize("changes", [{}, {"skip_corrupt": True}, {"precision": "bfloat16"}])
+def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
     spec = RunSpec("gtsrb", "resnet18", "lstn", "paper", 3)
-    if skip:
-        spec = replace(spec, protocol=replace(spec.protocol, skip_corrupt=True))
+    spec = replace(spec, protocol=replace(spec.protocol, **changes))
+    assert spec.changes == changes
     line = run_pages.command({"spec": asdict(spec), "environment": extra})
     *settings, python, flag, package, verb = shlex.split(line)[: shlex.split(line).index("run") + 1]
     assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
