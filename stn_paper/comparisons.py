@@ -176,16 +176,24 @@ def distorted_verdict():
 
 
 def signs_verdict():
-    """Ours against the published accuracies on GTSRB, in words."""
+    """Ours against the published accuracies on GTSRB and against the network alone, in words."""
     ours = runs("gtsrb", "sign-cnn")
     if ours.empty:
         return f"At this system's settings: {MISSING}."
+    found = {v: ours[ours["variant"] == v] for v in tables.variants_of(ours)}
     parts = [
-        f"{HEADINGS[v].lower()} {_test(ours, v)} % with {mine['record'].iloc[0]['parameters']:,} parameters"
-        for v, mine in ours.groupby("variant")
+        f"{HEADINGS[v].lower()} {mean_text(mine['test'], ' % (n={})')} with "
+        f"{mine['record'].iloc[0]['parameters']:,} parameters"
+        for v, mine in found.items()
     ]
     best = published("sign-cnn")["value"].max()
-    return f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
+    text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
+    if len(found) > 1 and ORIGINAL in found:
+        means = {HEADINGS[v].lower(): mine["test"].mean() for v, mine in found.items()}
+        alone = means.pop(HEADINGS[ORIGINAL].lower())
+        changes = ", ".join(f"{name} {mean - alone:+.2f}" for name, mean in means.items())
+        text += f" In points against the network alone: {changes}."
+    return text
 
 
 # --- known truth --------------------------------------------------------------------------------

@@ -59,6 +59,15 @@ def test_ours_is_the_quantity_that_is_published():
     assert beside.tolist() == ["50.00 (n=1)", "70.00 (n=1)"]
 
 
+def test_signs_are_compared_with_the_network_alone():
+    write_system("gtsrb", "sign-cnn", "two", 97.0)
+    assert "against the network alone" not in comparisons.signs_verdict()
+    write_system("gtsrb", "sign-cnn", "original", 95.5)
+    text = comparisons.signs_verdict()
+    assert "two transformers 97.00 % (n=1) with 1 parameters. The highest published is 99.67 %." in text
+    assert text.endswith("In points against the network alone: two transformers +1.50.")
+
+
 def test_other_backbones_on_the_dataset_are_not_the_systems():
     write_run("stn", 0, 60.0, dataset="cifar10", protocol="system")  # resnet18
     assert comparisons.runs("cifar10", "cifar-cnn").empty
