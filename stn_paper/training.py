@@ -87,12 +87,16 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
     device = check_device(device)
     for folder in (results.record_path(spec).parent, checkpoint(spec).parent):
         check_writable(folder)
-    with locked(checkpoint(spec)):
-        return results.find(spec) or _train(spec, device, data_dir, compiled, until)
+    threads = torch.get_num_threads()
+    try:
+        with locked(checkpoint(spec)):
+            return results.find(spec) or _train(spec, device, data_dir, compiled, until)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _train(spec, device, data_dir, compiled, until):
-    chosen = spec.protocol
+    chosen, code = spec.protocol, commit()  # before the repository can change
     keep_freed_memory()
     ensure(spec.dataset, data_dir)
     data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
@@ -115,7 +119,7 @@ def _train(spec, device, data_dir, compiled, until):
                 return None
             _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
-    record["environment"]["compiled"] = compiled
+    record["environment"] |= {"commit": code, "compiled": compiled}
     if chosen.probes:
         normalized = partial(_input, device=device, normalization=chosen.normalization)
         kept = probes.collect(model, spec.dataset, data, split, normalized)
@@ -311,7 +315,7 @@ def _resume(spec, model, optimizer, device, fingerprint):
     path = checkpoint(spec)
     if not path.exists():
         empty = {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
-        empty["watched"] = None
+        empty |= {"watched": None, "threads": torch.get_num_threads()}
         return empty | {"fingerprint": fingerprint}
     saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["state"]["fingerprint"] != fingerprint:
@@ -319,6 +323,8 @@ def _resume(spec, model, optimizer, device, fingerprint):
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     torch.set_rng_state(saved["rng"]["cpu"])
+    threads = saved["state"].get("threads", torch.get_num_threads())
+    torch.set_num_threads(threads)  # each number of them rounds in its own way
     if device.type == "cuda" and "cuda" in saved["rng"]:
         torch.cuda.set_rng_state(saved["rng"]["cuda"])
     saved["state"]["resumed"] += 1
@@ -351,7 +357,6 @@ def _record(spec, model, data, split, device, state, stopped):
         "environment": {
             "device": device_name(device),
             "threads": torch.get_num_threads(),
-            "commit": commit(),
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         },

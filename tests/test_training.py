@@ -233,8 +233,13 @@ def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, imag
     process.start()
     process.join()
     assert process.exitcode == 9 and results.find(tiny_spec()) is None
-    record = training.run(tiny_spec(), "cpu")
-    assert record["measured"]["resumed"] == 1
+    torch.set_num_threads(2)  # as of another day; the run keeps its own number
+    try:
+        record = training.run(tiny_spec(), "cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert (record["measured"]["resumed"], record["environment"]["threads"]) == (1, 1)
     assert record["epochs"] == undisturbed["epochs"]
     assert record["selected"] == undisturbed["selected"]
 
