@@ -76,10 +76,11 @@ def test_other_backbones_on_the_dataset_are_not_the_systems():
 def test_errors_are_what_accuracies_lack():
     write_system("mnist-rts", "mnist-cnn", "original", 96.0)
     write_system("mnist-rts", "mnist-cnn", "stn", 98.5)
+    write_system("mnist-rts", "mnist-cnn", "stn-released", 96.0)  # which transforms nothing
     errors = comparisons.distorted_errors()
     assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
-    assert "the network alone errs on 4.00 % of the test images; with a transformer STN 1.50 %" in (
+    assert "the network alone errs on 4.00 % of the test images; with a transformer STN 1.50 % (n=1" in (
         comparisons.distorted_verdict()
     )
 
