@@ -104,15 +104,17 @@ def elsewhere(program, *what):
 
 
 def _serve(pipe, program, what):
+    call = None
     try:
-        call = program(*what)
         while pipe.recv():
-            call()
-            pipe.send(None)
+            try:
+                call = call or program(*what)
+                call()
+                pipe.send(None)
+            except RuntimeError as error:
+                pipe.send(error)
     except EOFError:
         return
-    except RuntimeError as error:
-        pipe.send(error)
 
 
 def timm_step(setting, backbone, variant, given, precision="tf32", compiled=False):

@@ -26,11 +26,12 @@ def run(setting):
                     "best": batch == best,
                     "searched": searched,
                 }
-                for mode in setting.sizes.modes:
-                    if mode[1] and not (batch == paper or setting.cuda):
-                        continue  # a CPU compiles for minutes
-                    found = _compare(setting, backbone, variant, batch, mode)
-                    rows += [shared | {"mode": name("", *mode).strip()} | row for row in found]
+                with elsewhere(plain, setting, backbone, variant, batch) as authors:
+                    for mode in setting.sizes.modes:
+                        if mode[1] and not (batch == paper or setting.cuda):
+                            continue  # a CPU compiles for minutes
+                        found = _compare(setting, backbone, variant, batch, mode, authors)
+                        rows += [shared | {"mode": name("", *mode).strip()} | row for row in found]
     return {"images": files.source(setting.folder)[1], "workers": files.workers(setting), "rows": rows}
 
 
@@ -55,30 +56,28 @@ def _best_batch(setting, backbone):
     return max(found, key=found.get), found
 
 
-def _compare(setting, backbone, variant, batch, mode):
+def _compare(setting, backbone, variant, batch, mode, authors):
     """Rows of the programs of one mode, which take turns; CUDA graphs of more would fill the memory."""
     fresh(setting.device)
     size, what = setting.image_size(backbone), (setting, backbone, variant)
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))
-    files.folder_of(setting, files.round_of(setting) * batch)  # here, as two processes would both make it
     try:
-        with elsewhere(plain, *what, batch) as authors:
-            programs = {
-                PLAIN: authors,
-                mine: ours(*what, batch, *mode),
-                theirs: timm_step(*what, batches(setting, size, batch), *mode),
-            }
-            if setting.cuda:
-                programs[loaded] = timm_step(*what, timm_batches(setting, size, batch), *mode)
-            return measure(
-                programs,
-                setting.device,
-                [program for program in programs if program != mine],
-                setting.sizes.rounds,
-                setting.sizes.steps,
-                before={p: programs[p] for p in (PLAIN, loaded) if p in programs and files.workers(setting)},
-                work=dict.fromkeys(programs, batch),
-            )
+        programs = {
+            PLAIN: authors,
+            mine: ours(*what, batch, *mode),
+            theirs: timm_step(*what, batches(setting, size, batch), *mode),
+        }
+        if setting.cuda:
+            programs[loaded] = timm_step(*what, timm_batches(setting, size, batch), *mode)
+        return measure(
+            programs,
+            setting.device,
+            [program for program in programs if program != mine],
+            setting.sizes.rounds,
+            setting.sizes.steps,
+            before={p: programs[p] for p in (PLAIN, loaded) if p in programs and files.workers(setting)},
+            work=dict.fromkeys(programs, batch),
+        )
     except RuntimeError as error:
         if not _short_of_memory(error):
             raise

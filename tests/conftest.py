@@ -1,5 +1,9 @@
 """No test writes outside its own folder, and all of them run on one thread, as CPU results depend on it."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
+
 import pytest
 import torch
 
