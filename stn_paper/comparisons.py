@@ -60,9 +60,13 @@ def _like_theirs(system, dataset, variant, quantity):
     ours = runs(dataset, system)
     if quantity not in LIKE_THEIRS:
         return _test(ours, variant)
-    records = ours[ours["variant"] == variant]["record"]
-    curves = [[epoch["test_accuracy"] for epoch in record["epochs"]] for record in records]
+    curves = _test_curves(ours[ours["variant"] == variant])
     return mean_text([value for curve in curves for value in LIKE_THEIRS[quantity](curve)])
+
+
+def _test_curves(ours):
+    """The test accuracies after each epoch: a list a run."""
+    return [[epoch["test_accuracy"] for epoch in record["epochs"]] for record in ours["record"]]
 
 
 def _test(ours, variant):
@@ -109,8 +113,7 @@ def small_cnn_curve():
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = runs("cifar10", "cifar-cnn")
     for variant in tables.variants_of(ours):
-        for record in ours[ours["variant"] == variant]["record"]:
-            values = [epoch["test_accuracy"] for epoch in record["epochs"]]
+        for values in _test_curves(ours[ours["variant"] == variant]):
             label = f"ours, {HEADINGS[variant].lower()}"
             axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
     axis.set(xlabel="epoch", ylabel="test accuracy (%)")
@@ -127,7 +130,7 @@ def small_cnn_verdict():
     if ours.empty:
         return f"{text} Ours: {MISSING}."
     for variant, mine in ours.groupby("variant"):
-        epochs = [[e["test_accuracy"] for e in record["epochs"]] for record in mine["record"]]
+        epochs = _test_curves(mine)
         last, best = np.mean([e[-1] for e in epochs]), np.mean([max(e) for e in epochs])
         number = mine["record"].iloc[0]["parameters"]
         text += (
@@ -190,10 +193,9 @@ def signs_verdict():
     best = published("sign-cnn")["value"].max()
     text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
     if len(found) > 1 and ORIGINAL in found:
-        means = {HEADINGS[v].lower(): mine["test"].mean() for v, mine in found.items()}
-        alone = means.pop(HEADINGS[ORIGINAL].lower())
-        changes = ", ".join(f"{name} {mean - alone:+.2f}" for name, mean in means.items())
-        text += f" In points against the network alone: {changes}."
+        alone = found.pop(ORIGINAL)["test"].mean()
+        changes = [f"{HEADINGS[v].lower()} {mine['test'].mean() - alone:+.2f}" for v, mine in found.items()]
+        text += f" In points against the network alone: {', '.join(changes)}."
     return text
 
 

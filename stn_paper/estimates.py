@@ -65,7 +65,7 @@ def measurements():
         with suppress(InputError):
             record = results.read(path)
             spec, measured = record["spec"], record["measured"]
-            usual = spec["protocol"].get("precision", DEFAULTS["precision"]) == DEFAULTS["precision"]
+            usual = spec["protocol"]["precision"] == DEFAULTS["precision"]
             if path.parent.name != results.SMOKE and usual and "train_images_per_second" in measured:
                 found.append(
                     Measurement(

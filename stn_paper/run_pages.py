@@ -189,11 +189,11 @@ def _repeat(record):
 
 def _relatives(name, records):
     """The runs of the same dataset, network and protocol, a row a variant, each seed linked to its page."""
-    asked, rows = records[name]["spec"], {}
+    kin, rows = _kin(records[name]["spec"]), {}
     for other, record in records.items():
         spec = record["spec"]
         chosen = record["selected"][spec["protocol"]["selection"]]
-        if _kin(spec) == _kin(asked):
+        if _kin(spec) == kin:
             text = f"seed {spec['seed']}: {chosen['test']:.2f}"
             leads = f'<a href="{escape(other)}.html">{text}</a>'
             link = f"<strong>{text}</strong>" if other == name else leads

@@ -64,11 +64,9 @@ def keep_freed_memory():
     step. No result changes, and the process stays as large as its largest step.
     """
     if platform.libc_ver()[0] == "glibc":
-        for setting, value in (
-            (-4, 0),
-            (-1, -1),
-        ):  # M_MMAP_MAX: none apart; M_TRIM_THRESHOLD: give nothing back
-            ctypes.CDLL(None).mallopt(setting, value)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block of its own, which would go back when freed
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
 
 
 def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):

@@ -1,5 +1,6 @@
 """No test writes outside its own folder, and all of them run on one thread, as CPU results depend on it."""
 
+import importlib.util
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
@@ -26,3 +27,16 @@ def committed(monkeypatch):
     costs.read_costs.cache_clear()
     yield
     costs.read_costs.cache_clear()
+
+
+@pytest.fixture
+def extension():
+    """Loads an extension of the book, by its name, as a module."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, ROOT / f"book/_extensions/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,6 +1,5 @@
 """The pages of runs and the tables that lead to them: from records, escaped, with links that resolve."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -18,13 +17,8 @@ from stn_paper.protocol import Protocol, RunSpec
 
 
 @pytest.fixture
-def companion():
-    """The extension of the book, as a module."""
-    place = ROOT / "book/_extensions/companion.py"
-    spec = importlib.util.spec_from_file_location("companion", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def companion(extension):
+    return extension("companion")
 
 
 def collected(companion, folder):

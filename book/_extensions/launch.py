@@ -69,10 +69,9 @@ def buttons(name, repository, commit):
             ("Binder", "_static/images/logo_binder.svg", binder),
         )
     ]
-    tooltip = "Run this notebook in the browser"
     return {
         "type": "group",
-        "tooltip": tooltip,
+        "tooltip": "Run this notebook in the browser",
         "icon": "fas fa-rocket",
         "buttons": links,
         "label": "launch-buttons",

@@ -1,6 +1,5 @@
 """Colab and Binder: which address the buttons open, and that the first cell of a copy gets the companion."""
 
-import importlib.util
 import os
 import subprocess
 from types import SimpleNamespace
@@ -13,12 +12,8 @@ from stn_paper.paths import ROOT
 
 
 @pytest.fixture
-def launch():
-    """The extension of the book, as a module."""
-    spec = importlib.util.spec_from_file_location("launch", ROOT / "book/_extensions/launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def launch(extension):
+    return extension("launch")
 
 
 def git(folder, *arguments):
