@@ -24,6 +24,7 @@ PARTS = {
     "small": small.run,
     "everyday": everyday.run,
 }
+UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 SAME = ("name", "cores", "threads", "torch", "timm")  # what all parts of a file agree in
 
 
@@ -44,31 +45,39 @@ def main(arguments=None):
 def measure_parts(device, out, parts=None, quick=False):
     """Measure `parts` (names with commas between; None is those that the file lacks) into the file `out`.
 
-    The file is written after each part. InputError for an unknown device or part, or a file of another
-    machine or size, before anything is measured.
+    The file is written as often as a part yields; one that was interrupted goes on at the same commit.
+    InputError for an unknown device or part, or a file of another machine or size, before anything is
+    measured.
     """
     device = check_device(device)
     here = machine(device)
     found = _read(out, here, quick)
-    asked = [choose("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - set(found)
+    ended = {name for name, part in found.items() if UNFINISHED not in part}
+    asked = [choose("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
     for part in [name for name in PARTS if name in asked]:
         print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
-        start = time.perf_counter()
+        left = found.get(part, {})
+        if part in ended or left.get("commit") != here["commit"]:
+            left = {}
+        start = time.perf_counter() - left.get("took_seconds", 0)
         with tempfile.TemporaryDirectory() as folder:
-            measured = PARTS[part](Setting(device, sizes, Path(folder), quick))
-        taken = {"commit": here["commit"], "took_seconds": round(time.perf_counter() - start)}
-        found[part] = taken | measured
-        content = {"device": device.type, "quick": quick, "machine": here}
-        content["parts"] = {name: found[name] for name in PARTS if name in found}
-        with replacing(out) as file:
-            file.write_text(_as_text(content))
+            setting = Setting(device, sizes, Path(folder), quick, tuple(left.get("rows", ())))
+            for measured in PARTS[part](setting):
+                taken = {"commit": here["commit"], "took_seconds": round(time.perf_counter() - start)}
+                found[part] = taken | measured | {UNFINISHED: True}
+                _write(out, device, quick, here, found)
+        del found[part][UNFINISHED]
+        _write(out, device, quick, here, found)
 
 
-def _as_text(content):
+def _write(out, device, quick, here, found):
     """JSON with a line for each field, and for each list of numbers."""
+    parts = {name: found[name] for name in PARTS if name in found}
+    content = {"device": device.type, "quick": quick, "machine": here, "parts": parts}
     text = json.dumps(content, indent=1)
-    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+    with replacing(out) as file:
+        file.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def _read(out, here, quick):

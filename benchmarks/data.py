@@ -40,4 +40,4 @@ def run(setting):
     images = DATASETS[files.DATASET].splits["train"]
     for row in rows:
         row |= {"batch": batch, "epoch_images": images, "epoch_seconds": significant(images / row["rate"])}
-    return {"backbone": sizes.single, "images": files.source(setting.folder)[1], "rows": rows}
+    yield {"backbone": sizes.single, "images": files.source(setting.folder)[1], "rows": rows}

@@ -40,7 +40,7 @@ def run(setting):
             seconds, codes = zip(*(_timed(arguments) for _ in range(rounds)))
             row = {"program": title, "seconds": significant(statistics.median(seconds))}
             rows.append(row | {"rounds": rounds, "ended_well": not any(codes)})
-    return {"rows": rows}
+    yield {"rows": rows}
 
 
 def _timed(arguments):

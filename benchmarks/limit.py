@@ -33,7 +33,7 @@ def run(setting):
             shared = {"backbone": backbone, "variant": variant, "batch": batch}
             for row, (precision, _) in zip(found, modes):
                 rows.append(shared | row | counts[row["program"]] | {"precision": precision})
-    return {"peaks": _peaks(setting), "rows": rows, "bytes_are": Traffic.__doc__}
+    yield {"peaks": _peaks(setting), "rows": rows, "bytes_are": Traffic.__doc__}
 
 
 def _peaks(setting):

@@ -15,7 +15,7 @@ from stn_paper import training
 
 
 def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None):
-    """Time `programs`, {name: call}, in turn (A B C, A B C, ...) in this process; return a row for each.
+    """Time `programs`, {name: call}, in turn (A B C, C B A, A B C, ...); return a row for each.
 
     A round calls each program `steps` times and waits for the device before and after; a first round, which
     warms up, is not counted. `before` names calls that open a program's round untimed. `work` says how many
@@ -25,8 +25,8 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
     """
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
     taken = {name: [] for name in programs}
-    for _ in range(rounds + 1):
-        for name, call in programs.items():
+    for number in range(rounds + 1):
+        for name, call in list(programs.items())[:: -1 if number % 2 else 1]:
             if name in before:
                 before[name]()
             synchronize(device)

@@ -1,8 +1,8 @@
 """The training loops that are compared, each a function that returns a call of one step.
 
 All train the same network from the same weights with Adam at the paper's learning rate. Ours calls the
-package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest, in
-the same process as ours, which keeps the memory that it frees.
+package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest.
+Ours makes its process keep the memory that it frees; the others have processes of their own, which do not.
 """
 
 from contextlib import contextmanager
@@ -117,9 +117,10 @@ def _serve(pipe, program, what):
         return
 
 
-def timm_step(setting, backbone, variant, given, precision="tf32", compiled=False):
-    """timm's training step on the batches `given`: its task and optimizer, channels-last, fused Adam, cuDNN's
-    search for the fastest convolution, and autocast or compiling where asked.
+def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=False, loader=False):
+    """timm's training step: its task and optimizer, channels-last, fused Adam, cuDNN's search for the fastest
+    convolution, and autocast or compiling where asked. It takes the batches that ours does or, with `loader`,
+    those of timm's own.
     """
     from timm.optim import create_optimizer_v2
     from timm.task import ClassificationTask
@@ -132,6 +133,7 @@ def timm_step(setting, backbone, variant, given, precision="tf32", compiled=Fals
     if compiled:
         task.compile(mode="reduce-overhead" if setting.cuda else None, dynamic=False)
     task.train()
+    given = (timm_batches if loader else batches)(setting, setting.image_size(backbone), batch)
 
     def call():
         _cuda_defaults(tf32, tf32, search=True)

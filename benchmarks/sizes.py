@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
 PAPER = {"resnet50": 20, "effb0": 20, "effb3": 10}
 SIZES = {
     "cpu": Sizes(
-        PAPER, (5, 10, 20, 40), (("tf32", False), ("bfloat16", False), ("tf32", True)), rounds=5, steps=1
+        PAPER, (5, 10, 20), (("tf32", False), ("bfloat16", False), ("tf32", True)), rounds=5, steps=1
     ),
     "cuda": Sizes(
         PAPER,
@@ -69,6 +69,7 @@ class Setting(NamedTuple):
     sizes: Sizes
     folder: Path  # for files that go when the measurement ends
     quick: bool = False
+    rows: tuple = ()  # of this part, which an interrupted measurement has left
 
     @property
     def cuda(self):

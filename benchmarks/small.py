@@ -20,7 +20,7 @@ def run(setting):
     A run is so many training images: `run_images`, of the protocol `equal` on Caltech-101.
     """
     epochs = preset("equal", files.DATASET, "lstn").max_epochs
-    return {
+    yield {
         "rows": [row for batch in setting.sizes.small for row in _compiled(setting, batch)],
         "sharing": _sharing(setting, setting.sizes.small[0]),
         "run_images": epochs * DATASETS[files.DATASET].splits["train"],

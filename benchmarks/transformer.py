@@ -21,7 +21,7 @@ PARTS = ("localization", "grid", "sampling", "backward")
 
 def run(setting):
     """`rows`: steps and a transformer's parts; `nets`: localization nets alone."""
-    return {"rows": [*_steps(setting), *_parts(setting)], "nets": _nets(setting)}
+    yield {"rows": [*_steps(setting), *_parts(setting)], "nets": _nets(setting)}
 
 
 def _steps(setting):

@@ -34,8 +34,11 @@ GOALS = {
 
 
 def files():
-    """The contents of all JSON files, those of the quick size included."""
-    return [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
+    """The contents of all JSON files, those of the quick size included, without unfinished parts."""
+    found = [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
+    for file in found:
+        file["parts"] = {name: part for name, part in file["parts"].items() if "unfinished" not in part}
+    return found
 
 
 def rows(part, of="rows", **where):

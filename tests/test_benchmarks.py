@@ -28,6 +28,7 @@ def quick(tmp_path_factory):
     out = tmp_path_factory.mktemp("quick") / "cpu.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STN_PAPER_DATA", str(out.parent))
+        patch.setenv("TORCHDYNAMO_DISABLE", "1")  # for processes of their own
         with torch._dynamo.config.patch(disable=True):
             command.main(["--device", "cpu", "--out", str(out), "--quick"])
     return out
@@ -40,7 +41,7 @@ def test_programs_take_turns():
     calls = []
     programs = {name: lambda name=name: calls.append(name) for name in "ABC"}
     rows = measure(programs, CPU, ["A"], rounds=2, steps=2, before={"B": lambda: calls.append("b")})
-    assert "".join(calls) == 3 * "AAbBBCC"  # the first round warms up
+    assert "".join(calls) == "AAbBBCC" + "CCbBBAA" + "AAbBBCC"  # the first round warms up
     assert [row["program"] for row in rows] == ["A", "B", "C"]
     assert rows[0]["ratios"] == {"A": [1, 1, 1]}
 
@@ -99,12 +100,37 @@ def test_a_part_that_is_there_stays(quick, monkeypatch):
 
 
 def test_a_part_that_is_named_is_measured_anew(quick, monkeypatch):
-    monkeypatch.setitem(command.PARTS, "data", lambda setting: {"rows": []})
+    monkeypatch.setitem(command.PARTS, "data", lambda setting: [{"rows": []}])
     out = quick.with_name("other.json")
     out.write_text(quick.read_text())
     command.measure_parts("cpu", out, "data", quick=True)
     before, after = (json.loads(path.read_text())["parts"] for path in (quick, out))
     assert after["data"]["rows"] == [] and after["limit"] == before["limit"]
+
+
+def test_an_interrupted_part_goes_on_and_is_not_shown(quick, monkeypatch, tmp_path):
+    calls = []
+
+    def interrupted(setting):
+        for number in range(len(setting.rows), 3):
+            calls.append(number)
+            yield {"rows": [*setting.rows, *range(len(setting.rows), number + 1)]}
+            if number == 1:
+                raise KeyboardInterrupt
+
+    out = tmp_path / "cut.json"
+    content = json.loads(quick.read_text())
+    del content["parts"]["data"]
+    out.write_text(json.dumps(content))
+    monkeypatch.setitem(command.PARTS, "data", interrupted)
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        command.measure_parts("cpu", out, quick=True)
+    assert json.loads(out.read_text())["parts"]["data"]["rows"] == [0, 1]
+    assert "data" not in speed.files()[0]["parts"] and "limit" in speed.files()[0]["parts"]
+    command.measure_parts("cpu", out, quick=True)
+    assert calls == [0, 1, 2]
+    assert speed.files()[0]["parts"]["data"]["rows"] == [0, 1, 2]
 
 
 def test_a_file_of_another_size_and_an_unknown_part_are_one_sentence(quick):
