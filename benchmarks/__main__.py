@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stn_paper.errors import InputError, choose
 from stn_paper.paths import replacing
+from stn_paper.speed import UNFINISHED
 from stn_paper.training import check_device
 
 from . import data, everyday, limit, small, throughput, transformer
@@ -24,7 +25,6 @@ PARTS = {
     "small": small.run,
     "everyday": everyday.run,
 }
-UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 SAME = ("name", "cores", "threads", "torch", "timm")  # what all parts of a file agree in
 
 

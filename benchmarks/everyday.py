@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from stn_paper.paths import ROOT
 
@@ -15,16 +16,23 @@ from .measuring import significant
 
 BIN = Path(sys.executable).parent
 IMPORT = "import time, torch; t = time.perf_counter(); import stn_paper; print(time.perf_counter() - t)"
-PAPERMILL = "papermill"
-COMMANDS = {  # title: (arguments, "{}" for a folder that goes; whether it is repeated, part of --quick)
-    PAPERMILL: (
+
+
+class Command(NamedTuple):
+    arguments: list  # "{}" stands for a folder that goes
+    repeated: bool = True
+    quick: bool = False  # part of --quick
+    untrained: bool = False  # sees no record and no checkpoint
+
+
+COMMANDS = {
+    "papermill": Command(
         [BIN / "papermill", "notebooks/table6.ipynb", "{}/out.ipynb", "-p", "backbone", "effb5"],
-        True,
-        False,
+        untrained=True,
     ),
-    "jb build book": ([BIN / "jb", "build", "book", "--path-output", "{}"], True, False),
-    "import": ([sys.executable, "-c", IMPORT], True, True),
-    "tests": ([BIN / "pytest", "--nbval", "-q", "-p", "no:cacheprovider"], False, False),
+    "jb build book": Command([BIN / "jb", "build", "book", "--path-output", "{}"]),
+    "import": Command([sys.executable, "-c", IMPORT], quick=True),
+    "tests": Command([BIN / "pytest", "--nbval", "-q", "-p", "no:cacheprovider"], repeated=False),
 }
 
 
@@ -35,29 +43,26 @@ def run(setting):
     it would train for days. `import` is of stn_paper after torch, in seconds that its process takes itself.
     """
     rows = []
-    for title, (arguments, repeated, quick) in COMMANDS.items():
-        if quick or not setting.quick:
-            rounds = setting.sizes.commands if repeated else 1
-            seconds, codes = zip(*(_timed(arguments, title == PAPERMILL) for _ in range(rounds)))
+    for title, command in COMMANDS.items():
+        if command.quick or not setting.quick:
+            rounds = setting.sizes.commands if command.repeated else 1
+            seconds, codes = zip(*(_timed(command) for _ in range(rounds)))
             row = {"program": title, "seconds": significant(statistics.median(seconds))}
             rows.append(row | {"rounds": rounds, "ended_well": not any(codes)})
     yield {"rows": rows}
 
 
-def _timed(arguments, untrained):
-    """(seconds, exit status) of a command at the repository's root; the seconds are what it prints, if so.
-
-    `untrained` lets it see no record and no checkpoint.
-    """
+def _timed(command):
+    """(seconds, exit status) of a command at the repository's root; the seconds are what it prints, if so."""
     with tempfile.TemporaryDirectory() as folder:
         hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-        if untrained:
+        if command.untrained:
             results = Path(folder) / "results"
             results.mkdir()
             shutil.copy(ROOT / "results/costs.csv", results)
             hidden |= {"STN_PAPER_RESULTS": str(results), "STN_PAPER_CACHE": f"{folder}/cache"}
-        command = [str(argument).replace("{}", folder) for argument in arguments]
+        typed = [str(argument).replace("{}", folder) for argument in command.arguments]
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, env=hidden, capture_output=True, text=True)
+        done = subprocess.run(typed, cwd=ROOT, env=hidden, capture_output=True, text=True)
         seconds = time.perf_counter() - start
-    return float(done.stdout) if IMPORT in command else seconds, done.returncode
+    return float(done.stdout) if IMPORT in typed else seconds, done.returncode

@@ -22,6 +22,7 @@ from .plots import COLORS, MARKERS, closed
 from .tables import MISSING
 
 PLAIN, STEP = "plain", "step"
+UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 OURS = "ours tf32"  # our step with the paper protocol's precision
 FORMS = {"eager": "o", "compiled": "s", "folded": "^"}
 MET, MISSED = "met", "missed"
@@ -37,7 +38,7 @@ def files():
     """The contents of all JSON files, those of the quick size included, without unfinished parts."""
     found = [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
     for file in found:
-        file["parts"] = {name: part for name, part in file["parts"].items() if "unfinished" not in part}
+        file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
     return found
 
 

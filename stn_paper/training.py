@@ -312,9 +312,9 @@ def _resume(spec, model, optimizer, device, fingerprint):
     """The state to start from: the checkpoint's, or an empty one."""
     path = checkpoint(spec)
     if not path.exists():
-        empty = {"epochs": [], "seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
-        empty |= {"watched": None, "threads": torch.get_num_threads()}
-        return empty | {"fingerprint": fingerprint}
+        counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
+        threads = torch.get_num_threads()
+        return counts | {"epochs": [], "watched": None, "threads": threads, "fingerprint": fingerprint}
     saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["state"]["fingerprint"] != fingerprint:
         raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
