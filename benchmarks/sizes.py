@@ -44,7 +44,7 @@ SIZES = {
     ),
     "quick": Sizes(
         {"mnist-cnn": 2},
-        (4,),
+        (),
         (("tf32", False), ("tf32", True)),
         rounds=1,
         steps=1,

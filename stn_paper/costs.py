@@ -112,21 +112,32 @@ def _layer_cost(layer, shape):
 
 
 def _model_costs():
-    """Tables 4, 5 and 7: whole networks at the paper's input sizes."""
+    """Tables 4, 5 and 7: whole networks at the paper's input sizes, as the sum of their two parts."""
     for number, classes in CLASSES.items():
-        printed = table(number)
-        for row in printed.itertuples():
-            variant = getattr(row, "variant", ORIGINAL)
-            size = input_size(row.backbone)
-            with torch.device("meta"):
-                model = build_model(row.backbone, variant, classes, size)
-            yield number, row.backbone, variant, size, "", *measure(model, size)
+        for row in table(number).itertuples():
+            variant, size = getattr(row, "variant", ORIGINAL), input_size(row.backbone)
+            parts = [_backbone_cost(row.backbone, classes)]
+            if variant != ORIGINAL:
+                parts.append(_transformer_cost(variant, size))
+            yield number, row.backbone, variant, size, "", *map(sum, zip(*parts))
 
 
 def _transformer_costs():
     """Table 9: the transformers alone."""
     for row in table(9).itertuples():
         size = input_size(row.backbone)
-        with torch.device("meta"):
-            model = SpatialTransformer(localization_net(row.variant, size))
-        yield 9, row.backbone, row.variant, size, "", *measure(model, size)
+        yield 9, row.backbone, row.variant, size, "", *_transformer_cost(row.variant, size)
+
+
+@cache
+def _backbone_cost(backbone, classes):
+    with torch.device("meta"):
+        model = build_model(backbone, ORIGINAL, classes)
+    return measure(model, input_size(backbone))
+
+
+@cache
+def _transformer_cost(variant, size):
+    with torch.device("meta"):
+        model = SpatialTransformer(localization_net(variant, size))
+    return measure(model, size)

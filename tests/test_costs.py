@@ -1,5 +1,6 @@
 """`measure` counts the paper's way, leaves the model alone and agrees with torch's own counter."""
 
+import pytest
 import timm
 import torch
 from torch import nn
@@ -39,6 +40,13 @@ def test_subclasses_count_as_the_layers_they_extend():
         pass
 
     assert costs.measure(MyConv(3, 4, 3), 8) == costs.measure(nn.Conv2d(3, 4, 3), 8)
+
+
+def test_a_variant_costs_what_its_two_parts_cost():
+    whole = build_model("resnet18", "lstn", 10, 64)
+    parts = [costs.measure(part, 64) for part in whole.children()]
+    assert len(parts) == 2
+    assert costs.measure(whole, 64) == pytest.approx([sum(numbers) for numbers in zip(*parts)])
 
 
 def test_a_timm_model_agrees_with_torchs_counter():

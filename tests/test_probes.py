@@ -126,15 +126,21 @@ def test_accuracy_falls_from_that_on_untouched_images():
         assert min(accuracy[distortion]) < 50
 
 
+SHORT = RunSpec(
+    "digits",
+    "mnist-cnn",
+    "stn",
+    replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=320),
+)
+
+
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RESULTS", "CACHE"):
             patch.setenv(f"STN_PAPER_{name}", str(folder / name))
-        own = preset("system", "digits", "stn")
-        short = replace(own, min_epochs=2, max_epochs=2, max_images=640)
-        yield training.run(RunSpec("digits", "mnist-cnn", "stn", short), "cpu")
+        yield training.run(SHORT, "cpu")
 
 
 def test_a_record_keeps_what_pictures_need(record):
@@ -151,7 +157,7 @@ def test_a_record_keeps_what_pictures_need(record):
 
 def test_the_training_is_watched_from_the_identity_on(record):
     watched = record["probes"]["training"]
-    steps = probes.steps_to_watch(20)  # two epochs of ten batches of 64
+    steps = probes.steps_to_watch(10)  # two epochs of five batches of 64
     assert watched["steps"] == steps and np.shape(watched["theta"]) == (len(steps), 4, 2, 3)
     assert watched["theta"][0] == IDENTITY.expand(4, 2, 3).tolist()
     assert watched["theta"][-1] != watched["theta"][0]
@@ -171,18 +177,12 @@ def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
             raise KeyboardInterrupt
         one_epoch(*arguments)
 
-    short = replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=640)
-    spec = RunSpec("digits", "mnist-cnn", "stn", short)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "_one_epoch", stops)
-        training.run(spec, "cpu")
-    assert training.run(spec, "cpu")["probes"] == record["probes"]
+        training.run(SHORT, "cpu")
+    assert training.run(SHORT, "cpu")["probes"] == record["probes"]
 
 
-def test_watching_changes_nothing(record, tmp_path, monkeypatch):
+def test_watching_changes_nothing(record, monkeypatch):
     monkeypatch.setattr(probes, "steps_to_watch", lambda steps: [0])
-    spec = record["spec"]
-    again = preset("system", "digits", "stn")
-    short = replace(again, min_epochs=2, max_epochs=2, max_images=640)
-    unwatched = training.run(RunSpec("digits", "mnist-cnn", "stn", short, spec["seed"]), "cpu")
-    assert unwatched["epochs"] == record["epochs"]
+    assert training.run(SHORT, "cpu")["epochs"] == record["epochs"]

@@ -1,14 +1,12 @@
 """The smaller systems: their printed sizes, their shapes, the identity at the start, and that they learn."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from stn_paper import build_model, training
 from stn_paper.errors import InputError
 from stn_paper.models import HEADINGS, variants
-from stn_paper.protocol import RunSpec, preset
+from stn_paper.protocol import RunSpec
 from stn_paper.systems import SYSTEMS
 
 CLASSES = {"cifar-cnn": 10, "mnist-cnn": 10, "sign-cnn": 43}
@@ -75,13 +73,17 @@ def test_a_variant_of_another_system_is_refused():
 
 
 @pytest.mark.parametrize(
-    "system, variant, images",
-    [("cifar-cnn", "affine", 1500), ("mnist-cnn", "tps", 4000), ("sign-cnn", "two", 1500)],
+    "system, variant", [("cifar-cnn", "affine"), ("mnist-cnn", "tps"), ("sign-cnn", "two")]
 )
-def test_a_short_training_on_digits_beats_chance(system, variant, images):
-    """Chance is 10 %; the margin is 15 points, on 500 test images of 10 classes."""
-    own = preset("system", "digits", variant)
-    settings = {"min_epochs": 2, "max_epochs": 2, "batch_size": 20, "image_size": 32, "max_images": images}
-    protocol = replace(own, probes=False, **settings)
-    record = training.run(RunSpec("digits", system, variant, protocol), "cpu")
-    assert record["epochs"][-1]["test_accuracy"] > 25
+def test_ten_pictures_are_learned_by_heart(system, variant):
+    """A guess is right once in ten."""
+    torch.manual_seed(0)
+    size = SYSTEMS[system].image_size
+    images = torch.nn.functional.interpolate(torch.randn(10, 3, 3, 3), size)  # nine coloured squares each
+    labels = torch.arange(10)
+    model = build_model(system, variant, 10)
+    optimizer = training.OPTIMIZERS["adam"](model.parameters(), lr=0.001)
+    step = training.step_of(model.train())
+    for _ in range(30):
+        step(optimizer, images, labels)
+    assert (model.eval()(images).argmax(1) == labels).sum() >= 8
