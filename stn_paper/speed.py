@@ -7,6 +7,7 @@ its quartiles; above 1 ours is faster. Files of the quick size are named and nev
 import json
 import math
 from dataclasses import replace
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,9 @@ from .tables import MISSING
 PLAIN, STEP = "plain", "step"
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 OURS = "ours tf32"  # our step with the paper protocol's precision
-FORMS = {"eager": "o", "compiled": "s", "folded": "^"}
+PRECISIONS = {"tf32": "at the paper protocol's precision", "bfloat16": "in bfloat16"}
+FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
+FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", "folded"), "os^")}
 MET, MISSED = "met", "missed"
 GOALS = {
     "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop, at the paper's batch sizes
@@ -114,6 +117,8 @@ def precision():
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
                 tests = (r["selected"][spec.protocol.selection]["test"] for r in (record, twin))
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
+    if len(found) > 1:
+        found["all pairs"] = np.concatenate(list(found.values()))
     return experiment.compared({name: pd.Series(values) for name, values in found.items()})
 
 
@@ -207,7 +212,7 @@ def flops_plot():
             stn = group[group["variant"] == "stn"].iloc[0]
             for row in group.itertuples():
                 low, middle, high = sorted(1 / ratio for ratio in row.ratios[f"stn {form}"])
-                look = {"color": COLORS[row.variant], "marker": FORMS[form], "linestyle": "", "alpha": 0.7}
+                look = {"color": COLORS[row.variant], "linestyle": "", "alpha": 0.7, **FORMS[form]}
                 share = row.gflops / stn["gflops"]
                 line[int(batch > 1)].errorbar(share, middle, [[middle - low], [high - middle]], **look)
                 if batch > 1:
@@ -240,26 +245,33 @@ def data():
 
 
 def roofline():
-    """Arithmetic a second against arithmetic a byte: the machine's peaks and our training steps."""
+    """Arithmetic a second against arithmetic a byte: the machine's peaks and our training steps.
+
+    A network has its marker, which is open in bfloat16.
+    """
     found, peaks = rows("limit"), rows("limit", "peaks")
     figure, axes = _panels(found, 1, 4.2)
+    networks = list(dict.fromkeys(found.get("backbone", ())))
+    shapes = {backbone: {"marker": "osDv"[i]} for i, backbone in enumerate(networks)}
     for (machine, mine), (axis,) in zip(_by_machine(found), axes):
         rate = peaks[peaks["machine"] == machine].set_index("program")["rate"]
-        intensity = np.geomspace(0.5, 2000, 200)  # operations a byte
+        places = mine["flops"] / mine["bytes"]
+        intensity = np.geomspace(min(places) / 5, max(places) * 5, 200)  # operations a byte
         for product in rate.index.drop("copy"):
             roof = np.minimum(rate[product], intensity * rate["copy"])
             axis.plot(intensity, roof, color="black", linewidth=1)
             axis.annotate(product, (intensity[-1], roof[-1]), (2, 2), textcoords="offset points", ha="right")
-        for row in mine.itertuples():
-            place = row.flops / row.bytes, row.flops / row.seconds
-            axis.plot(*place, MARKERS[row.variant], color=COLORS[row.variant])
-            note = f"{title(row.backbone)}, {row.precision}" if row.variant == ORIGINAL else ""
-            axis.annotate(note, place, (5, -10), textcoords="offset points", size=8)
+        for row, place in zip(mine.itertuples(), places):
+            look = {"color": COLORS[row.variant], "markersize": 8, **shapes[row.backbone]}
+            axis.plot(place, row.flops / row.seconds, **look, **FILLS[row.precision])
         axis.set(title=machine, xscale="log", yscale="log")
+        axis.margins(y=0.1)
         axis.set(
             xlabel="operations a byte, each operation's tensors counted once", ylabel="operations a second"
         )
-    return _explained(figure, found)
+    forms = {title(backbone): look for backbone, look in shapes.items()}
+    fills = {precision: {"marker": "o", **look} for precision, look in FILLS.items()}
+    return _explained(figure, found, forms | fills)
 
 
 def small():
@@ -318,9 +330,9 @@ def _goals():
     for device in GOALS["plain"]:
         steps = rows("throughput", paper=True, device=device)
         bound = GOALS["plain"][device]
-        lines.append(
-            _goal(f"at least {bound} times the authors' loop", device, _to_plain(steps), least=bound)
-        )
+        for precision, called in PRECISIONS.items():
+            goal = f"at least {bound} times the authors' loop, {called}"
+            lines.append(_goal(goal, device, _to_plain(steps, precision), least=bound))
         close = "not below timm's step: third quartile of the ratio at least 1"
         lines.append(_goal(close, device, _to_timm(rows("throughput", device=device)), least=1))
     for device, bound in GOALS["transformer"].items():
@@ -340,11 +352,11 @@ def _goals():
     return lines
 
 
-def _to_plain(steps):
-    """(ratio, whose, machine) of each network at the paper's precision, eager or compiled, as is faster."""
-    best = {}
+def _to_plain(steps, precision):
+    """(ratio, whose, machine) of each network at a precision, eager or compiled, as is faster."""
+    best, ours = {}, f"ours {precision}"
     for row in _ours(steps):
-        if row.program in (OURS, f"{OURS} compiled"):
+        if row.program in (ours, f"{ours} compiled"):
             name = f"{title(row.backbone)} {HEADINGS[row.variant]}", row.machine
             best[name] = max(best.get(name, 0), row.ratios[PLAIN][1])
     return [(ratio, *name) for name, ratio in best.items()]
@@ -393,11 +405,11 @@ def _by_machine(found):
     return found.groupby("machine", sort=False) if len(found) else []
 
 
-def _explained(figure, found, forms=()):
-    """The figure, closed, with a legend of the variants that rows are of and of the nets' forms."""
+def _explained(figure, found, forms=MappingProxyType({})):
+    """The figure, closed, with a legend of the variants that rows are of and of `forms`, {label: look}."""
     drawn = [v for v in VARIANTS if v in set(found.get("variant", ()))]
     looks = {HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn}
-    looks |= {form: {"color": "0.5", "marker": FORMS[form]} for form in forms if drawn}
+    looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
     if handles:
         figure.legend(handles=handles, loc="outside right center")
