@@ -20,7 +20,7 @@ def main(arguments=None):
     train.add_argument("dataset")
     train.add_argument("backbone")
     train.add_argument("variant", help="original, stn, vstn, lstn or all; a smaller system has its own")
-    train.add_argument("protocol", help="paper, equal, reduced, smoke or system")
+    train.add_argument("protocol", help="paper, equal, full48, full32, reduced, smoke or system")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto")
     train.add_argument("--data-dir")

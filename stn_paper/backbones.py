@@ -15,6 +15,7 @@ class Backbone(NamedTuple):
     title: str  # as the paper writes it, with its misprints corrected
     image_size: int
     build: callable  # (name, num_classes) -> nn.Module
+    smallest: int = 1  # pixels of a side that it can take
 
 
 def _torchvision(name, num_classes):
@@ -31,7 +32,7 @@ def _densenet264(_, num_classes):
 
 
 BACKBONES = {
-    "alexnet": Backbone("AlexNet", 224, _torchvision),
+    "alexnet": Backbone("AlexNet", 224, _torchvision, smallest=63),
     "effb0": Backbone("EfficientNet-b0", 224, efficientnet),
     "effb1": Backbone("EfficientNet-b1", 240, efficientnet),
     "effb2": Backbone("EfficientNet-b2", 260, efficientnet),
@@ -84,9 +85,17 @@ def input_size(name):
 
 
 def build_backbone(name, num_classes, image_size):
-    """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes)."""
-    if check_backbone(name) in BACKBONES:
-        return BACKBONES[name].build(name, num_classes)
+    """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
+
+    Raises InputError for an unknown name or an image too small for the backbone.
+    """
+    if row := BACKBONES.get(check_backbone(name)):
+        if image_size < row.smallest:
+            raise InputError(
+                f"Image size {image_size} is too small for {row.title}: "
+                f"at least {row.smallest} pixels a side are needed."
+            )
+        return row.build(name, num_classes)
     import timm
 
     fixed = _timm_config(name).fixed_input_size  # vision transformers and their kin

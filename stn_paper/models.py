@@ -65,7 +65,7 @@ def build_model(backbone, variant, num_classes, image_size=None, applied=True):
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
     pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` as in
     `with_stn`; a name such as "lstn-released" turns it off as well.
-    Raises InputError for an unknown name or an image too small for the localization net.
+    Raises InputError for an unknown name or an image too small for the backbone or the localization net.
     """
     name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
     applied = applied and name == variant

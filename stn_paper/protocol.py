@@ -54,6 +54,7 @@ _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (15
 _EQUAL_EPOCHS = {"cifar10": 15}  # the others: 60
 _REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the others: 15, Caltech-101's custom
 _REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
+_FULL = {"full48": 48, "full32": 32}  # pixels of a side
 
 TRAFFIC_SIGNS = ("tsrd", "gtsrb")  # the released notebooks normalize TSRD as ImageNet's networks expect it
 
@@ -61,6 +62,10 @@ SYSTEM = "system"
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",
+    **{
+        name: f"as equal at {size} pixels, all images, with 5 epochs in batches of 64"
+        for name, size in _FULL.items()
+    },
     "reduced": "as equal at 64 pixels with 20 epochs and fewer images",
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
     SYSTEM: "the settings of the smaller system that is trained on this dataset",
@@ -79,7 +84,8 @@ _SYSTEM_SETTINGS = {
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
 }
-COMPARABLE = ("paper", "equal", "reduced")  # best first; what a published table may show
+SMALLER = (*_FULL, "reduced")  # for machines without a GPU
+COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
 
 
 def preset(name, dataset, variant):
@@ -100,6 +106,8 @@ def preset(name, dataset, variant):
     if name == "equal":
         epochs = _EQUAL_EPOCHS.get(dataset, 60)
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
+    if name in _FULL:
+        return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
     if name == "reduced":
         settings |= {"train_per_class": _REDUCED_IMAGES.get(dataset, 15)}
         settings |= {"max_evaluation": _REDUCED_EVALUATION.get(dataset)}

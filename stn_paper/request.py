@@ -12,8 +12,8 @@ from .experiment import PUBLISHED
 from .fetch import ensure
 from .models import RELEASED, variants
 from .paper import table
-from .protocol import COMPARABLE, PROTOCOLS, SYSTEM, RunSpec
-from .results import find
+from .protocol import COMPARABLE, PROTOCOLS, SMALLER, SYSTEM, RunSpec
+from .results import find, records
 from .systems import SYSTEMS
 from .training import check_device
 
@@ -45,8 +45,9 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     device = check_device(device)
     RunSpec(dataset, "resnet18", "original", "smoke", seed)  # checks the seed
     if backbone == PUBLISHED:
-        shown = shown if protocol == "auto" else [protocol]
-        return Request([], dataset, list(shown), _note("stored run records are shown; nothing was trained"))
+        there = [p for p in shown if p not in SMALLER or records(dataset, p)]
+        shown = there if protocol == "auto" else [protocol]
+        return Request([], dataset, shown, _note("stored run records are shown; nothing was trained"))
 
     def specs(dataset, protocol):
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]

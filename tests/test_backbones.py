@@ -62,3 +62,9 @@ def test_an_unknown_backbone_is_named_with_the_allowed_ones(name):
 def test_an_unknown_timm_backbone_is_named(name, ask):
     with pytest.raises(InputError, match=f"Unknown backbone '{name}': .*timm.list_models"):
         ask(name)
+
+
+def test_too_small_an_image_for_alexnet_is_named_with_the_smallest():
+    build_model("alexnet", "original", 10, 63).eval()(torch.zeros(1, 3, 63, 63))
+    with pytest.raises(InputError, match=r"Image size 62 .* at least 63 pixels"):
+        build_model("alexnet", "original", 10, 62)

@@ -95,6 +95,13 @@ def test_the_reduced_protocol():
     assert (protocol.image_size, protocol.max_epochs, protocol.train_per_class) == (64, 20, 15)
 
 
+@pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
+def test_all_images_at_a_small_size(name, pixels):
+    full, equal = (preset(protocol, "gtsrb", "original") for protocol in (name, "equal"))
+    settings = {"image_size": pixels, "batch_size": 64, "min_epochs": 5, "max_epochs": 5}
+    assert full == replace(equal, name=name, **settings)
+
+
 def test_every_protocol_knows_its_name():
     assert [preset(name, "digits", "stn").name for name in PROTOCOLS] == list(PROTOCOLS)
 
@@ -156,8 +163,8 @@ def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
         ("backbone", "resnet19", "resnet18"),
         ("backbone", "timm/resnet19", "timm.list_models"),
         ("variant", "tstn", "original, stn, vstn, lstn"),
-        ("protocol", "quick", "paper, equal, reduced, smoke"),
-        ("protocol", None, "paper, equal, reduced, smoke"),
+        ("protocol", "quick", "paper, equal, full48, full32, reduced, smoke"),
+        ("protocol", None, "paper, equal, full48, full32, reduced, smoke"),
         ("seed", -1, "whole number from 0"),
         ("seed", 0.5, "whole number from 0"),
         ("seed", "1", "whole number from 0"),

@@ -19,7 +19,13 @@ def resolve(**changes):
 
 def test_published_trains_nothing():
     assert resolve(backbone="published").specs == []
+
+
+def test_published_names_smaller_protocols_where_they_have_records():
+    assert resolve(backbone="published").protocols == ["paper", "equal"]
+    write_run("original", 0, 50.0)
     assert resolve(backbone="published").protocols == ["paper", "equal", "reduced"]
+    assert resolve(backbone="published", protocol="full32").protocols == ["full32"]
 
 
 def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
