@@ -5,12 +5,13 @@ from itertools import product
 
 import torch
 
+from stn_paper.speed import PLAIN
+
 from . import files
 from .measuring import fresh, measure
 from .programs import elsewhere, ours, plain, timm_step
 
 VARIANTS = ("original", "lstn")
-PLAIN = "plain"
 
 
 def run(setting):

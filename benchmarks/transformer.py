@@ -17,6 +17,7 @@ from .programs import batches, network, ours
 from .throughput import name
 
 PARTS = ("localization", "grid", "sampling", "backward")
+MORE = 3  # times as many rounds of whole steps: what a variant adds is the small difference of two of them
 
 
 def run(setting):
@@ -31,7 +32,7 @@ def _steps(setting):
     for mode in sizes.modes:
         fresh(setting.device)
         steps = {v: ours(setting, backbone, v, batch, *mode) for v in VARIANTS}
-        rows = measure(steps, setting.device, ["original"], sizes.rounds, sizes.steps)
+        rows = measure(steps, setting.device, ["original"], MORE * sizes.rounds, sizes.steps)
         shared = {"what": "step", "backbone": backbone, "mode": name("ours", *mode), "batch": batch}
         yield from ({**shared, "variant": row["program"], **row} for row in rows)
 
