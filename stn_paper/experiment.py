@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from scipy import stats
 
 from . import released, results, tables
 from .backbones import title
@@ -94,6 +93,8 @@ def bootstrap(values):
     values = np.asarray(values, float)
     if len(values) < 2:
         return math.nan, math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
     drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
     return tuple(map(float, drawn.confidence_interval))
 

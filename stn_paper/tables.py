@@ -6,7 +6,6 @@ The notebooks call these; nothing here measures or trains. A missing number read
 import math
 
 import pandas as pd
-from scipy import stats
 
 from . import results
 from .backbones import BACKBONES, title
@@ -170,6 +169,8 @@ def interval(values):
     """Half width of the 95 % confidence interval of the mean (Student's t); None below two values."""
     if len(values) < 2:
         return None
+    from scipy import stats  # here, so that a machine without it can still train
+
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 

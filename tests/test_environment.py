@@ -57,6 +57,21 @@ def test_importing_the_package_leaves_slow_packages_for_when_they_are_needed():
     assert found.stdout == "[]\n"
 
 
+def test_a_machine_with_few_packages_can_train_and_measure():
+    """A bare GPU machine has torch, torchvision, timm, pandas and seaborn."""
+    others = {"scipy", "sklearn", "thop", "mlxtend", "captum", "altair", "itables", "papermill", "IPython"}
+    code = f"""
+import importlib.machinery
+finder = importlib.machinery.PathFinder
+find = finder.find_spec
+finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {others} else find(name, *more)
+import stn_paper.campaign, benchmarks.__main__
+from stn_paper import build_model
+build_model("effb0", "lstn", 10)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_everywhere_the_same_version_is_cited():
     version = PROJECT["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
