@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 from stn_paper.errors import InputError, choose
-from stn_paper.paths import replacing
-from stn_paper.speed import UNFINISHED
+from stn_paper.paths import UNFINISHED, replacing
 from stn_paper.training import check_device
 
 from . import data, everyday, limit, small, throughput, transformer

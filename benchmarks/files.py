@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
 from stn_paper import datasets, layouts
 from stn_paper.errors import InputError
@@ -89,6 +87,9 @@ def from_files(setting, image_size, batch):
     An epoch is a round of `measure`, so that nothing is decoded ahead while others are timed. Pinned memory
     and copies that do not wait, where there is a GPU.
     """
+    from torchvision import transforms  # seconds that processes of other programs do not need
+    from torchvision.datasets import ImageFolder
+
     steps = [transforms.Resize((image_size, image_size)), transforms.ToTensor()]
     steps.append(transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     count, processes = round_of(setting) * batch, workers(setting)

@@ -45,7 +45,7 @@ SIZES = {
     "quick": Sizes(
         {"mnist-cnn": 2},
         (),
-        (("tf32", False), ("tf32", True)),
+        (("tf32", False),),
         rounds=1,
         steps=1,
         single="mnist-cnn",

@@ -7,7 +7,7 @@ from stn_paper.datasets import DATASETS
 from stn_paper.protocol import preset
 
 from . import files
-from .measuring import cores, fresh, measure, synchronize
+from .measuring import fresh, measure, synchronize
 from .programs import ours
 from .throughput import name
 
@@ -84,10 +84,10 @@ def _together(pipes):
 
 def _worker(setting, batch, barriers, pipe):
     """Take `sizes.steps` steps for each number of processes that comes through the pipe, until it closes."""
-    step = ours(setting, setting.sizes.single, "lstn", batch)
+    step, threads = ours(setting, setting.sizes.single, "lstn", batch), torch.get_num_threads()
     try:
         while number := pipe.recv():
-            torch.set_num_threads(max(1, cores() // number))
+            torch.set_num_threads(max(1, threads // number))
             barriers[number].wait()
             for _ in range(setting.sizes.steps):
                 step()

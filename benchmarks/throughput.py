@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from stn_paper.speed import PLAIN
+from stn_paper.paths import PLAIN
 
 from . import files
 from .measuring import fresh, measure

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from matplotlib import patheffects
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
-from sklearn.datasets import load_sample_image
 from torch import nn
 
 from .localization import localization_net
@@ -35,6 +34,8 @@ EVERY = 16  # pixels between the points that are drawn of a sampling grid
 
 def photograph(size=224):
     """scikit-learn's photograph of a pagoda, its central square, as uint8 (1, 3, size, size)."""
+    from sklearn.datasets import load_sample_image  # half a second that other pages do not need
+
     image = Image.fromarray(load_sample_image("china.jpg"))
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -18,12 +18,11 @@ from . import experiment, results
 from .backbones import title
 from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL, VARIANTS
-from .paths import BENCHMARKS
+from .paths import BENCHMARKS, PLAIN, UNFINISHED
 from .plots import COLORS, MARKERS, closed
 from .tables import MISSING
 
-PLAIN, STEP = "plain", "step"
-UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
+STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
 PRECISIONS = {"tf32": "at the paper protocol's precision", "bfloat16": "in bfloat16"}
 FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}

@@ -10,7 +10,7 @@ from stn_paper.errors import InputError
 from stn_paper.paper import table
 from stn_paper.protocol import RunSpec
 
-SMALL = "digits", (campaign.Step(("timm/test_resnet",), ("original", "lstn")),)
+SMALL = "digits", (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 
 
 @pytest.mark.parametrize("number", [4, 6, 8])
@@ -49,7 +49,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first(monkeypatch):
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
-    specs = [RunSpec("digits", "timm/test_resnet", v, "smoke") for v in ("original", "lstn")]
+    specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
     assert set(new) == {results.record_path(spec) for spec in specs}
     assert all(results.find(spec) for spec in specs)
     with tarfile.open(tmp_path / "new.tar.gz") as tar:

@@ -210,8 +210,6 @@ def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
 
 def train_and_die(images_before_death):
     """Train in a process that ends in the middle of a batch, as if it were killed."""
-    torch.set_num_threads(1)
-    BACKBONES["tiny"] = Backbone("Tiny", 32, tiny_backbone)
     normalize, seen = training.normalize, []
 
     def counted(images, *more):
@@ -229,7 +227,7 @@ A_EPOCH = 4 * 48  # images read: training, validation, test, and validation agai
 def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, images):
     undisturbed = training.run(tiny_spec(), "cpu")
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
-    process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(images,))
+    process = multiprocessing.get_context("fork").Process(target=train_and_die, args=(images,))
     process.start()
     process.join()
     assert process.exitcode == 9 and results.find(tiny_spec()) is None
