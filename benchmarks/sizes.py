@@ -45,7 +45,7 @@ SIZES = {
     "quick": Sizes(
         {"mnist-cnn": 2},
         (),
-        (("tf32", False),),
+        (("tf32", False), ("tf32", True)),
         rounds=1,
         steps=1,
         single="mnist-cnn",

@@ -45,8 +45,10 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     device = check_device(device)
     RunSpec(dataset, "resnet18", "original", "smoke", seed)  # checks the seed
     if backbone == PUBLISHED:
-        there = [p for p in shown if p not in SMALLER or records(dataset, p)]
-        shown = there if protocol == "auto" else [protocol]
+        if protocol != "auto":
+            shown = [protocol]
+        else:
+            shown = [p for p in shown if p not in SMALLER or records(dataset, p)]
         return Request([], dataset, shown, _note("stored run records are shown; nothing was trained"))
 
     def specs(dataset, protocol):

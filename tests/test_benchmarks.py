@@ -77,7 +77,7 @@ def test_a_quick_run_measures_every_part_and_says_that_it_is_quick(quick):
     assert all(part["rows"] and part["commit"] is not None for part in content["parts"].values())
     assert content["parts"]["throughput"]["images"].startswith("generated")
     programs = Counter(row["program"] for row in content["parts"]["throughput"]["rows"])
-    assert {"plain", "ours tf32", "timm tf32"} <= set(programs)
+    assert {"plain", "ours tf32", "timm tf32", "ours tf32 compiled"} <= set(programs)
     small = {row["program"] for row in content["parts"]["small"]["rows"]}
     assert small == {"ours tf32", "ours tf32 compiled"}
     assert {row["processes"] for row in content["parts"]["small"]["sharing"]} == set(SIZES["quick"].sharing)
