@@ -273,6 +273,31 @@ def roofline():
     return _explained(figure, found, forms | fills)
 
 
+def limit():
+    """How near our step comes to the rate of the machine's own large matrix product.
+
+    `at most` is what its ratio to the authors' loop would be at that rate, with nothing but products.
+    """
+    peaks = rows("limit", "peaks").to_dict("records")
+    rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
+    found, table = rows("throughput", paper=True), {}
+    for row in rows("limit").to_dict("records"):
+        machine, precision = row["machine"], row["precision"]
+        peak = rate.get((machine, precision)) or rate[machine, "float32"]  # a CPU has no TF32
+        share = row["flops"] / row["seconds"] / peak
+        twins = [
+            r.ratios[PLAIN][1]
+            for r in _ours(found)
+            if all(getattr(r, key) == row[key] for key in ("machine", "backbone", "variant", "program"))
+        ]
+        table[machine, title(row["backbone"]), HEADINGS[row["variant"]], row["batch"], precision] = {
+            "Share of the product's rate": f"{share:.0%}",
+            "× the authors' loop": f"{twins[0]:.2f}" if twins else "–",
+            "at most": f"{twins[0] / share:.2f}" if twins else "–",
+        }
+    return _table(table, ["Machine", "Network", "Variant", "Batch", "Precision"])
+
+
 def small():
     """Small batches: our step compiled against eager."""
     table = {}

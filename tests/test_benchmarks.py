@@ -208,7 +208,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
 
 # --- the page -----------------------------------------------------------------------------------
 
-TABLES = ("machines", "throughput", "added", "nets", "data", "small", "sharing", "everyday", "goals")
+TABLES = ("machines", "throughput", "added", "nets", "data", "limit", "small", "sharing", "everyday", "goals")
 FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline")
 
 
