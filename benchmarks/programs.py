@@ -18,6 +18,8 @@ from stn_paper.protocol import Protocol
 from . import files
 
 LEARNING_RATE = Protocol.learning_rate
+PROCESSES = mp.get_context("spawn" if torch.cuda.is_available() else "forkserver")  # CUDA survives no fork
+PROCESSES.set_forkserver_preload(["timm.optim", "timm.task", __name__])  # imported once, not once a process
 NORMALIZATION = "half"
 
 
@@ -85,9 +87,8 @@ def plain(setting, backbone, variant, batch):
 @contextmanager
 def elsewhere(program, *what):
     """A call of `program(*what)` in a process of its own, which handles memory as processes do by default."""
-    context = mp.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, program, what))
+    here, there = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=_serve, args=(there, program, what))
     process.start()
     there.close()
 

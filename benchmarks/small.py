@@ -1,14 +1,13 @@
 """Small batches: compiling, and several runs that share one device."""
 
 import torch
-import torch.multiprocessing as mp
 
 from stn_paper.datasets import DATASETS
 from stn_paper.protocol import preset
 
 from . import files
 from .measuring import fresh, measure, synchronize
-from .programs import ours
+from .programs import PROCESSES, ours
 from .throughput import name
 
 PATIENCE = 600  # seconds that a process waits for the others at the start
@@ -45,13 +44,13 @@ def _sharing(setting, batch):
     """
     fresh(setting.device)
     files.cached(setting, setting.image_size(setting.sizes.single))  # once, not once a process
-    context, numbers = mp.get_context("spawn"), setting.sizes.sharing
-    barriers = {n: context.Barrier(n, timeout=PATIENCE) for n in numbers}
+    numbers = setting.sizes.sharing
+    barriers = {n: PROCESSES.Barrier(n, timeout=PATIENCE) for n in numbers}
     pipes, processes = [], []
     try:
         for _ in range(max(numbers)):
-            ours_end, theirs = context.Pipe()
-            process = context.Process(target=_worker, args=(setting, batch, barriers, theirs), daemon=True)
+            ours_end, theirs = PROCESSES.Pipe()
+            process = PROCESSES.Process(target=_worker, args=(setting, batch, barriers, theirs), daemon=True)
             process.start()
             theirs.close()
             pipes.append(ours_end)

@@ -129,9 +129,9 @@ def view():
     return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
 
 
-def shown(part):
-    """The rows of a part, "Models", "Data", "Code" or "Results", for the book; its sentences wrap."""
-    rows = view().query("Part == @part").drop(columns="Part")
+def shown(answers, part):
+    """The rows of a `view` of "Models", "Data", "Code" or "Results", for the book; their sentences wrap."""
+    rows = answers.query("Part == @part").drop(columns="Part")
     return HTML(rows.to_html(classes="claims", border=0))
 
 
@@ -152,8 +152,8 @@ def _share(done, wanted):
     return YES if done == wanted else PART if done else NO
 
 
-def verdict():
-    """How many questions have which answer, in one sentence."""
-    answers = Counter(view()["Answer"])
-    counted = ", ".join(f"{answers[a]} “{a}”" for a in (YES, PART, NO) if answers[a])
-    return f"Of {answers.total()} questions: {counted}."
+def verdict(answers):
+    """How many questions of a `view` have which answer, in one sentence."""
+    counts = Counter(answers["Answer"])
+    counted = ", ".join(f"{counts[a]} “{a}”" for a in (YES, PART, NO) if counts[a])
+    return f"Of {counts.total()} questions: {counted}."

@@ -4,7 +4,6 @@ from functools import partial
 
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 
 from . import paper, released, results, tables
@@ -39,8 +38,10 @@ from .verdicts import (
 
 @claim("nets", "2.B", "The largest VGG structure has 19 layers, with 138 million parameters.")
 def vgg():
+    from torchvision import models  # seconds that pages without claims do not need
+
     with torch.device("meta"):
-        largest, smaller = torchvision.models.vgg19(weights=None), torchvision.models.vgg16(weights=None)
+        largest, smaller = models.vgg19(weights=None), models.vgg16(weights=None)
     layers = sum(isinstance(m, nn.Conv2d | nn.Linear) for m in largest.modules())
     million, other = (sum(p.numel() for p in m.parameters()) / 1e6 for m in (largest, smaller))
     return Finding(
@@ -452,8 +453,10 @@ def encoders():
     "The baseline network is based on the inverted bottleneck residual blocks coming from MobileNetV2",
 )
 def baseline():
+    from torchvision import models
+
     with torch.device("meta"):
-        published = torchvision.models.efficientnet_b0(weights=None, num_classes=paper.CLASSES[5])
+        published = models.efficientnet_b0(weights=None, num_classes=paper.CLASSES[5])
     theirs = sum(p.numel() for p in published.parameters())
     printed = int(printed_costs(5)[0].loc["EfficientNet-b0", ORIGINAL])
     return Finding(

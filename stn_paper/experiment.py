@@ -11,6 +11,7 @@ from collections import Counter
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from . import released, results, tables
@@ -307,7 +308,8 @@ def strength_curves(dataset, backbone, protocol):
     """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
     found = strengths(dataset, backbone, protocol)
     drawn = [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
-    figure, axes = plt.subplots(1, len(UNITS), figsize=(9.5, 3.4), sharey=True)
+    layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
+    figure, axes = plt.subplots(1, len(UNITS), figsize=(9.5, 3.4), sharey=True, layout=layout)
     for axis, (distortion, label) in zip(axes, UNITS.items()):
         for variant in drawn:
             mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]

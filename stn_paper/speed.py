@@ -290,12 +290,12 @@ def limit():
             for r in _ours(found)
             if all(getattr(r, key) == row[key] for key in ("machine", "backbone", "variant", "program"))
         ]
-        table[machine, title(row["backbone"]), HEADINGS[row["variant"]], row["batch"], precision] = {
-            "Share of the product's rate": f"{share:.0%}",
+        table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
+            "Share of the peak": f"{share:.0%}",
             "× the authors' loop": f"{twins[0]:.2f}" if twins else "–",
             "at most": f"{twins[0] / share:.2f}" if twins else "–",
         }
-    return _table(table, ["Machine", "Network", "Variant", "Batch", "Precision"])
+    return _table(table, ["Machine", "Network", "Variant", "Precision"])
 
 
 def small():

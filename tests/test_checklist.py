@@ -43,6 +43,7 @@ def test_seeds_and_hours_are_counted(costs):
 
 
 def test_the_verdict_counts_every_question(costs):
-    counted = checklist.verdict()
-    assert counted.startswith(f"Of {len(checklist.view())} questions: ")
-    assert sum(int(part.split()[0]) for part in counted.split(": ")[1].split(", ")) == len(answers())
+    view = checklist.view()
+    counted = checklist.verdict(view)
+    assert counted.startswith(f"Of {len(view)} questions: ")
+    assert sum(int(part.split()[0]) for part in counted.split(": ")[1].split(", ")) == len(view)
