@@ -43,7 +43,7 @@ def closed(figure):
     return figure
 
 
-def cost_against_size(sizes=range(32, 481, 16)):
+def cost_against_size(sizes=range(32, 481, 32)):
     """GFLOPS and parameters of the three localization nets against the side of the input in pixels."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
     for variant in LOCALIZATION_NETS:
