@@ -5,6 +5,7 @@ package's own functions; `plain` is the loop of the paper's authors; `timm_step`
 Ours makes its process keep the memory that it frees; the others have processes of their own, which do not.
 """
 
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,7 +19,8 @@ from stn_paper.protocol import Protocol
 from . import files
 
 LEARNING_RATE = Protocol.learning_rate
-PROCESSES = mp.get_context("spawn" if torch.cuda.is_available() else "forkserver")  # CUDA survives no fork
+FORKS = sys.platform == "linux" and not torch.cuda.is_available()  # which CUDA does not survive
+PROCESSES = mp.get_context("forkserver" if FORKS else "spawn")
 PROCESSES.set_forkserver_preload(["timm.optim", "timm.task", __name__])  # imported once, not once a process
 NORMALIZATION = "half"
 

@@ -241,6 +241,21 @@ def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch)
     assert (goals[goals["Machine"] == "a GPU"]["Verdict"] == speed.MISSING).all()
 
 
+def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypatch):
+    step = {"backbone": "resnet50", "variant": "lstn", "program": "ours tf32"}
+    peaks = [{"program": "float32", "rate": 400.0}, {"program": "bfloat16", "rate": 800.0}]
+    limits = [
+        step | {"precision": "tf32", "flops": 600, "seconds": 3.0},
+        step | {"precision": "bfloat16", "flops": 600, "seconds": 3.0, "program": "ours bfloat16"},
+    ]
+    ahead = step | {"paper": True, "ratios": {speed.PLAIN: [1.1, 1.4, 1.6]}}
+    parts = {"limit": {"rows": limits, "peaks": peaks}, "throughput": {"rows": [ahead]}}
+    content = {"quick": False, "device": "cpu", "machine": {"name": "A machine"}, "parts": parts}
+    (tmp_path / "cpu.json").write_text(json.dumps(content))
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
+    assert speed.limit().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
+
+
 @pytest.mark.parametrize(
     "value, bounds, verdict",
     [
