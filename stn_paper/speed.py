@@ -276,7 +276,8 @@ def roofline():
 def limit():
     """How near our step comes to the rate of the machine's own large matrix product.
 
-    `at most` is what its ratio to the authors' loop would be at that rate, with nothing but products.
+    `× theirs` is its ratio to the authors' loop, `at most` what that would be at
+    that rate, with nothing but products.
     """
     peaks = rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
@@ -291,8 +292,8 @@ def limit():
             if all(getattr(r, key) == row[key] for key in ("machine", "backbone", "variant", "program"))
         ]
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
-            "Share of the peak": f"{share:.0%}",
-            "× the authors' loop": f"{twins[0]:.2f}" if twins else "–",
+            "Of the peak": f"{share:.0%}",
+            "× theirs": f"{twins[0]:.2f}" if twins else "–",
             "at most": f"{twins[0] / share:.2f}" if twins else "–",
         }
     return _table(table, ["Machine", "Network", "Variant", "Precision"])
