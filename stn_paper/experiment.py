@@ -198,8 +198,30 @@ def verdict(chosen):
             f"{_arm(arm)}: {values.mean():+.2f}, {judge(values)} (n={len(values)})"
             for arm, values in found.items()
         ]
-        lines.append(f"- **{name(*study)}.** {'; '.join(parts) or tables.MISSING.capitalize()}.")
+        told = f"{'; '.join(parts) or tables.MISSING.capitalize()}.{_unlike(*study)}"
+        lines.append(f"- **{name(*study)}.** {told}")
     return "\n".join(lines)
+
+
+def _unlike(dataset, backbone, protocol):
+    """What sets records as released apart from the original's, where they are not the same in every digit."""
+    records = _runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    differ, fields = False, set()
+    for (variant, seed), record in records.items():
+        alone = records.get((ORIGINAL, seed))
+        if alone and variant.endswith(RELEASED) and _tests(alone) != _tests(record):
+            here, there = record["environment"], alone["environment"]
+            differ, fields = True, fields | {k for k in here.keys() & there.keys() if here[k] != there[k]}
+    if not differ:
+        return ""
+    told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
+    return (
+        f" A thrown output changes no digit under one code on one machine; here the original's are of {told}."
+    )
+
+
+def _tests(record):
+    return [epoch["test_accuracy"] for epoch in record["epochs"]]
 
 
 def summary():

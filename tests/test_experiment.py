@@ -1,5 +1,6 @@
 """The four arms, their intervals and verdicts, what is budget and selection, and strength: from records."""
 
+import json
 import math
 
 import numpy as np
@@ -38,6 +39,22 @@ def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
     assert view.loc["STN as released", "Verdict"] == "the same in every digit"
     assert view.loc["Original, other seeds", "Verdict"] == "no difference shown"
     assert view.loc["STN", ["Difference", "Pairs"]].tolist() == ["+3.00", 2]
+
+
+@pytest.mark.parametrize(
+    ("commit", "test", "told"),
+    [
+        ("older", 51.0, "of another commit."),
+        ("same", 51.0, "an error."),
+        ("older", 50.0, "(n=1)."),
+    ],
+)
+def test_runs_as_released_that_are_not_the_original_s_say_what_sets_them_apart(commit, test, told):
+    for variant, made, accuracy in (("original", commit, 50.0), ("stn-released", "same", test)):
+        path = write_run(variant, 0, accuracy)
+        record = json.loads(path.read_text()) | {"environment": {"commit": made, "threads": 1}}
+        path.write_text(json.dumps(record))
+    assert experiment.verdict([STUDY]).endswith(told)
 
 
 def test_a_system_s_other_maps_are_no_arm():
