@@ -85,10 +85,10 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
     `together` is how many runs share the device: 4 on CUDA, else one for each core. The next run is the most
-    valuable that fits into the rest of the slot; if none does, the most valuable, which the next slot goes on
-    with. A run that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz for the new
-    records, as they lie under the results folder. Raises InputError for a wrong value; a run that fails is
-    named with its reason, and the others go on.
+    valuable that fits into the rest of the slot; if none does, the most valuable of which an epoch does, and
+    the next slot goes on with it. A run that is still busy 30 seconds after the end is killed. `archive` is a
+    .tar.gz for the new records, as they lie under the results folder. Raises InputError for a wrong value; a
+    run that fails is named with its reason, and the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
@@ -102,6 +102,9 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     while running or (waiting and time.time() < end):
         while waiting and len(running) < together and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
+            if spec is None:
+                waiting.clear()  # what does not fit now never will
+                break
             waiting.remove(spec)
             process = SPAWN.Process(target=_train, args=(spec, *settings), daemon=True)
             process.start()
@@ -121,16 +124,18 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
 
 
 def choose_next(waiting, seconds, device):
-    """The first of the waiting runs that ends within so many seconds, else the first.
+    """The first of the waiting runs that ends within so many seconds, else the first that can do an epoch.
 
-    By what was measured on the device of this name; a run that cannot be estimated is taken to fit.
+    None if none can. By what was measured on the device of this name; a run that cannot be estimated is
+    taken to fit.
     """
     measured = measurements()
-    for spec in waiting:
-        expected = estimate(spec, measured, device)
-        if expected is None or 3600 * expected.hours <= seconds:
-            return spec
-    return waiting[0]
+    expected = {spec: estimate(spec, measured, device) for spec in waiting}
+    for whole in (True, False):
+        for spec, found in expected.items():
+            if found is None or 3600 * found.hours <= seconds * (1 if whole else spec.protocol.max_epochs):
+                return spec
+    return None
 
 
 def _train(spec, device, data_dir, until, threads):

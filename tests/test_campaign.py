@@ -35,15 +35,30 @@ def test_another_protocol_takes_the_campaigns_place():
     assert campaign.plan("table6", "reduced")[0].image_size == 64
 
 
-def test_the_next_run_is_the_first_that_fits_else_the_first(monkeypatch):
-    hours = {"a": 3.0, "b": 2.0, "c": 1.0, "unknown": None}
+def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_does(monkeypatch):
+    hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
+    runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
     monkeypatch.setattr(campaign, "measurements", list)
     monkeypatch.setattr(
-        campaign, "estimate", lambda spec, *_: hours[spec] and SimpleNamespace(hours=hours[spec])
+        campaign,
+        "estimate",
+        lambda spec, *_: hours[spec.backbone] and SimpleNamespace(hours=hours[spec.backbone]),
     )
-    first = [campaign.choose_next(list("abc"), 3600 * left, "H200") for left in (4, 2.5, 1, 0.5)]
-    assert first == ["a", "b", "c", "a"]
-    assert campaign.choose_next(["a", "unknown"], 60, "H200") == "unknown"
+
+    def chosen(minutes, waiting=runs[:3]):
+        spec = campaign.choose_next(waiting, 60 * minutes, "H200")
+        return spec and spec.backbone
+
+    found = [chosen(minutes) for minutes in (240, 150, 60, 30, 2.5, 0.5)]  # `equal` has 60 epochs
+    assert found == ["resnet50", "effb0", "effb1", "resnet50", "effb0", None]
+    assert chosen(1, [runs[0], runs[3]]) == "effb2"
+
+
+def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    monkeypatch.setattr(campaign, "estimate", lambda *_: SimpleNamespace(hours=100))
+    assert campaign.run("table6", 1, "smoke", "cpu") == []
+    assert "2 runs have no record" in capsys.readouterr().out
 
 
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
