@@ -131,11 +131,10 @@ def choose_next(waiting, seconds, device):
     """
     measured = measurements()
     expected = {spec: estimate(spec, measured, device) for spec in waiting}
-    for whole in (True, False):
-        for spec, found in expected.items():
-            if found is None or 3600 * found.hours <= seconds * (1 if whole else spec.protocol.max_epochs):
-                return spec
-    return None
+    needed = {spec: 3600 * found.hours if found else 0 for spec, found in expected.items()}
+    whole = [spec for spec in waiting if needed[spec] <= seconds]
+    epoch = [spec for spec in waiting if needed[spec] <= seconds * spec.protocol.max_epochs]
+    return next(iter(whole + epoch), None)
 
 
 def _train(spec, device, data_dir, until, threads):

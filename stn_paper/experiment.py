@@ -206,14 +206,15 @@ def verdict(chosen):
 def _unlike(dataset, backbone, protocol):
     """What sets records as released apart from the original's, where they are not the same in every digit."""
     records = _runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
-    differ, fields = False, set()
+    apart = []
     for (variant, seed), record in records.items():
         alone = records.get((ORIGINAL, seed))
         if alone and variant.endswith(RELEASED) and _tests(alone) != _tests(record):
             here, there = record["environment"], alone["environment"]
-            differ, fields = True, fields | {k for k in here.keys() & there.keys() if here[k] != there[k]}
-    if not differ:
+            apart.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
+    if not apart:
         return ""
+    fields = set().union(*apart)
     told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
     return (
         f" A thrown output changes no digit under one code on one machine; here the original's are of {told}."

@@ -281,20 +281,18 @@ def limit():
     """
     peaks = rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
-    found, table = rows("throughput", paper=True), {}
+    ours = _ours(rows("throughput", paper=True))
+    ahead = {(r.machine, r.backbone, r.variant, r.program): r.ratios[PLAIN][1] for r in ours}
+    table = {}
     for row in rows("limit").to_dict("records"):
         machine, precision = row["machine"], row["precision"]
         peak = rate.get((machine, precision)) or rate[machine, "float32"]  # a CPU has no TF32
         share = row["flops"] / row["seconds"] / peak
-        twins = [
-            r.ratios[PLAIN][1]
-            for r in _ours(found)
-            if all(getattr(r, key) == row[key] for key in ("machine", "backbone", "variant", "program"))
-        ]
+        ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
             "Of the peak": f"{share:.0%}",
-            "× theirs": f"{twins[0]:.2f}" if twins else "–",
-            "at most": f"{twins[0] / share:.2f}" if twins else "–",
+            "× theirs": f"{ratio:.2f}" if ratio else "–",
+            "at most": f"{ratio / share:.2f}" if ratio else "–",
         }
     return _table(table, ["Machine", "Network", "Variant", "Precision"])
 
