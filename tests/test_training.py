@@ -208,41 +208,7 @@ def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
 # --- stopped and started again ---
 
 
-def train_and_die(images_before_death):
-    """Train in a process that ends in the middle of a batch, as if it were killed."""
-    normalize, seen = training.normalize, []
-
-    def counted(images, *more):
-        seen.append(len(images))
-        return os._exit(9) if sum(seen) > images_before_death else normalize(images, *more)
-
-    training.normalize = counted
-    training.run(tiny_spec(), "cpu")
-
-
-A_EPOCH = 4 * 48  # images read: training, validation, test, and validation again for theta
-
-
-@pytest.mark.parametrize("images", [A_EPOCH + 20, 2 * A_EPOCH + 100])  # in training, in evaluation
-def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, images):
-    undisturbed = training.run(tiny_spec(), "cpu")
-    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
-    process = multiprocessing.get_context("fork").Process(target=train_and_die, args=(images,))
-    process.start()
-    process.join()
-    assert process.exitcode == 9 and results.find(tiny_spec()) is None
-    torch.set_num_threads(2)  # as of another day; the run keeps its own number
-    try:
-        record = training.run(tiny_spec(), "cpu")
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
-    assert (record["measured"]["resumed"], record["environment"]["threads"]) == (1, 1)
-    assert record["epochs"] == undisturbed["epochs"]
-    assert record["selected"] == undisturbed["selected"]
-
-
-def killed(spec, images, in_checkpoint):
+def killed(spec, images, in_checkpoint=False):
     """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
     normalize, save, seen = training.normalize, torch.save, []
 
@@ -259,6 +225,28 @@ def killed(spec, images, in_checkpoint):
 
     training.normalize, torch.save = counted, half_saved
     training.run(spec, "cpu")
+
+
+A_EPOCH = 4 * 48  # images read: training, validation, test, and validation again for theta
+
+
+@pytest.mark.parametrize("images", [A_EPOCH + 20, 2 * A_EPOCH + 100])  # in training, in evaluation
+def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, images):
+    undisturbed = training.run(tiny_spec(), "cpu")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
+    process = multiprocessing.get_context("fork").Process(target=killed, args=(tiny_spec(), images))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and results.find(tiny_spec()) is None
+    torch.set_num_threads(2)  # as of another day; the run keeps its own number
+    try:
+        record = training.run(tiny_spec(), "cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert (record["measured"]["resumed"], record["environment"]["threads"]) == (1, 1)
+    assert record["epochs"] == undisturbed["epochs"]
+    assert record["selected"] == undisturbed["selected"]
 
 
 def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch):
@@ -313,7 +301,7 @@ def test_two_processes_asked_for_one_run_make_it_once(tiny, monkeypatch):
 
 def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
     spec = tiny_spec()
-    process = multiprocessing.get_context("fork").Process(target=killed, args=(spec, 2 * A_EPOCH - 1, False))
+    process = multiprocessing.get_context("fork").Process(target=killed, args=(spec, 2 * A_EPOCH - 1))
     process.start()
     process.join()
     (checkpoint,) = (cache_dir() / "checkpoints").glob("*.pt")
