@@ -110,6 +110,25 @@ def _links(number, view):
     return found
 
 
+def stand_in(number, dataset, protocols):
+    """`tables.stand_in` with links to the runs."""
+    view = tables.stand_in(number, dataset, protocols)
+    cells, (printed, *_, last) = view.map(escape), view
+    cells[printed] = [f'<span class="paper">{text}</span>' for text in cells[printed]]
+    for row, backbone in zip(view.index, networks(number)["backbone"]):
+        if protocol := view.loc[row, last]:
+            ours = tables.alone(dataset, protocol)
+            links = seed_links(ours[ours["backbone"] == backbone])
+            cells.loc[row, last] += f'<br><span class="runs">seeds {links}</span>'
+    theirs, mine = (DATASETS_BY_NAME[name] for name in (DATASETS[number], dataset))
+    note = (
+        f"Not comparable as numbers: the paper's are of {theirs.title}'s {theirs.num_classes} classes at its "
+        f"own protocol, ours of {mine.title}'s {mine.num_classes} at the protocol that its row names. "
+        "What can be compared is the order within each."
+    )
+    return shown(cells.rename_axis(columns=["", "Network"]), f"Table {number} and {mine.title}", note=note)
+
+
 # --- our runs -----------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 MISSING = "not yet run"
 LEARNED = 0.8  # of the logarithm of the number of classes; see `hardly_learned`
 RULES = (BEST_VALIDATION, BEST_OF_FIVE)
+RANKED = 5  # networks; of fewer, an order says nothing
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
 
@@ -160,6 +161,12 @@ def runs(dataset, protocol):
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
+def alone(dataset, protocol):
+    """Those of `runs` that are of networks without a transformer."""
+    ours = runs(dataset, protocol)
+    return ours[ours["variant"] == ORIGINAL]
+
+
 def variants_of(ours):
     """Names of the variants that these `runs` are of, in the order of HEADINGS."""
     return [variant for variant in HEADINGS if variant in set(ours["variant"])]
@@ -201,6 +208,42 @@ def printed_accuracy(number, split="test"):
             for backbone, theirs in zip(rows["backbone"], rows[split])
         ]
     return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
+
+
+def stand_in(number, dataset, protocols):
+    """The paper's validation accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
+
+    Each network is at the first of the protocols that it has runs of, named in the last column. There is no
+    difference between the two, as images and classes are others.
+    """
+    found = {protocol: alone(dataset, protocol) for protocol in protocols}
+    rows = []
+    for backbone, theirs in zip(table(number)["backbone"], table(number)["validation"]):
+        at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
+        protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
+        mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
+        rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
+    theirs, mine = (DATASETS_BY_NAME[name].title for name in (DATASETS[number], dataset))
+    columns = [(f"{theirs}, paper", "validation")]
+    columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
+    index = pd.MultiIndex.from_tuples(columns)
+    return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
+
+
+def ranking(number, dataset, protocol):
+    """Whether networks rank on this dataset as the paper's do on Table 4's, in one sentence."""
+    ours = alone(dataset, protocol).groupby("backbone")["test"].mean()
+    both = table(number).set_index("backbone")["validation"].astype(float).to_frame().join(ours, how="inner")
+    where = DATASETS_BY_NAME[DATASETS[number]].title
+    told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
+    if len(both) < RANKED:
+        return f"{told}: too few to compare."
+    from scipy import stats  # here, so that a machine without it can still train
+
+    found = stats.spearmanr(both["validation"], both["test"])
+    shown = "the same way" if found.statistic > 0 else "the other way round"
+    verdict = shown if found.pvalue < 0.05 else "no relation shown"
+    return f"{told}: rank correlation {found.statistic:+.2f} (Spearman, p = {found.pvalue:.2f}), {verdict}."
 
 
 def accuracy(dataset, protocol):
@@ -256,9 +299,8 @@ def hardly_learned(dataset, protocol):
 
     Guessing gives the logarithm of the number of classes; above LEARNED of it, a network has not begun.
     """
-    ours = runs(dataset, protocol)
     found = {}
-    for backbone, mine in ours[ours["variant"] == ORIGINAL].groupby("backbone"):
+    for backbone, mine in alone(dataset, protocol).groupby("backbone"):
         last = [record["epochs"][-1]["train_loss"] for record in mine["record"]]
         guessing = math.log(mine["record"].iloc[0]["data"]["classes"])
         if sum(last) / len(last) > LEARNED * guessing:

@@ -196,6 +196,15 @@ def test_the_difference_is_to_the_papers_value_at_its_protocol_only():
     assert ours == "71.00 ± 12.71 (-2.58, n=2)"  # the paper prints 73.58
 
 
+def test_what_stands_in_for_table_4_leads_to_its_runs_and_marks_no_difference():
+    write_run("original", 0, 70.0, "effb0", "gtsrb")
+    write_run("lstn", 0, 80.0, "effb0", "gtsrb")
+    view = interactive.stand_in(4, "gtsrb", ["paper", "reduced"]).data
+    assert len(links(view)) == 1 and "_effb0_original_seed0_" in links(view)[0]
+    assert "TSRD's 58 classes" in view and "GTSRB's 43" in view
+    assert not starred(view) and not re.search(r"\([+-]", view)
+
+
 def test_variants_are_compared_at_one_protocol_and_network():
     write_run("original", 0, 50.0)
     write_run("lstn", 0, 60.0)

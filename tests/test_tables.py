@@ -124,6 +124,37 @@ def test_networks_alone_are_ranked():
     )
 
 
+def test_another_dataset_stands_in_for_table_4_and_each_cell_names_its_protocol():
+    protocols = ["paper", "full32", "reduced"]
+    write_run("original", 0, 70.0, "effb0", "gtsrb", "full32")
+    write_run("original", 0, 60.0, "effb0", "gtsrb")  # reduced, as is the next
+    write_run("original", 0, 50.0, "resnet18", "gtsrb")
+    write_run("lstn", 0, 90.0, "resnet34", "gtsrb", "full32")  # no network of Table 4
+    view = tables.stand_in(4, "gtsrb", protocols)
+    assert len(view) == 14 and list(view["TSRD, paper", "validation"]) == list(table(4)["validation"])
+    assert list(view["GTSRB, ours"].loc["EfficientNet-b0"]) == ["50.00 (n=1)", "70.00 (n=1)", "full32"]
+    assert list(view["GTSRB, ours"].loc["ResNet-18"]) == ["50.00 (n=1)", "50.00 (n=1)", "reduced"]
+    others = view["GTSRB, ours"].drop(index=["EfficientNet-b0", "ResNet-18"])
+    assert (others == ["not yet run", "not yet run", ""]).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("tests", "told"),
+    [
+        ((1.0, 3.0, 5.0, 2.0, 4.0), ["(n=5)", "+1.00", "the same way"]),
+        ((5.0, 3.0, 1.0, 4.0, 2.0), ["(n=5)", "-1.00", "the other way round"]),
+        ((3.0, 1.0, 2.0, 5.0, 4.0), ["(n=5)", "-0.30", "no relation shown"]),
+        ((1.0, 3.0, 5.0, 2.0), ["(n=4)", "too few to compare"]),
+    ],
+)
+def test_an_order_like_the_papers_is_told_from_another(tests, told):
+    backbones = ("alexnet", "effb0", "effb1", "effb2", "effb3")  # printed: 98.10 99.40 100.00 99.30 99.70
+    for backbone, test in zip(backbones, tests):
+        write_run("original", 0, test, backbone, "gtsrb")
+    sentence = tables.ranking(4, "gtsrb", "reduced")
+    assert all(part in sentence for part in told)
+
+
 def test_a_heading_says_how_many_images_there_are():
     heading = tables.protocol_heading("cifar10", "reduced")
     assert "200 training images a class, 2,000 images each of validation and test" in heading
