@@ -27,6 +27,7 @@ APPLIED = ("stn", "vstn", "lstn")
 ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
 SAME, FEW, NONE = "the same in every digit", "one pair: no verdict", "no difference shown"
 BETTER, WORSE = "better", "worse"
+NO_MORE = "by no more than other seeds alone"  # what is added where the noise is as large
 OTHER_SEEDS = 5  # the original of seed s is compared with that of seed s + 5: seeds 0 to 4 are the pairs'
 STUDIES = (  # dataset, backbone, protocol of what two processor cores can train
     ("mnist-rts", "mnist-cnn", "system"),
@@ -116,10 +117,18 @@ def judge(values):
     return WORSE if max(high, mean + half) < 0 else NONE
 
 
+def judge_arm(found, arm):
+    """What an arm of `differences` shows, and whether other seeds alone move the original as far."""
+    shown, moved = judge(found[arm]), abs(found[arm].mean())
+    as_far = ORIGINAL in found and abs(found[ORIGINAL].mean()) >= moved
+    return f"{shown}, yet {NO_MORE}" if shown in (BETTER, WORSE) and as_far and arm != ORIGINAL else shown
+
+
 def effects(dataset, backbone, protocol):
     """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
     found = differences(dataset, backbone, protocol)
-    return compared({_arm(arm): values for arm, values in found.items()})
+    view = compared({_arm(arm): values for arm, values in found.items()})
+    return view.assign(Verdict=[judge_arm(found, arm) for arm in found]) if found else view
 
 
 def compared(differences):
@@ -195,7 +204,7 @@ def verdict(chosen):
     for study in chosen:
         found = differences(*study)
         parts = [
-            f"{_arm(arm)}: {values.mean():+.2f}, {judge(values)} (n={len(values)})"
+            f"{_arm(arm)}: {values.mean():+.2f}, {judge_arm(found, arm)} (n={len(values)})"
             for arm, values in found.items()
         ]
         told = f"{'; '.join(parts) or tables.MISSING.capitalize()}.{_unlike(*study)}"
@@ -229,6 +238,7 @@ def summary():
     """How often an applied transformer is better than the network alone, over all studies, in words."""
     found = [differences(*study) for study in studies()]
     applied = Counter(judge(one[v]) for one in found for v in APPLIED if v in one)
+    small = sum(NO_MORE in judge_arm(one, v) for one in found for v in APPLIED if v in one)
     thrown = [judge(values) == SAME for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
     if not applied:
         return f"{tables.MISSING.capitalize()}."
@@ -236,6 +246,7 @@ def summary():
         f"In {applied.total()} pairs of a network and a variant, under one budget with the same seeds, the "
         f"applied transformer is better in {applied[BETTER]}, worse in {applied[WORSE]}, shows no difference "
         f"in {applied[NONE] + applied[SAME]} and has too few seeds in {applied[FEW]}. "
+        + (f"In {small} of these it is better or worse {NO_MORE}. " if small else "")
         + (
             f"Thrown away as released, it leaves the same accuracy in every digit in {sum(thrown)} of "
             f"{len(thrown)}."

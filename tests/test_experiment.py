@@ -142,9 +142,25 @@ def test_the_summary_counts_what_the_applied_arms_show():
     write_run("lstn", 0, 60.0)
     assert experiment.summary() == (
         "In 3 pairs of a network and a variant, under one budget with the same seeds, the applied "
-        "transformer is better in 1, worse in 1, shows no difference in 0 and has too few seeds in 1. Thrown "
-        "away as released, it leaves the same accuracy in every digit in 1 of 1."
+        "transformer is better in 1, worse in 1, shows no difference in 0 and has too few seeds in 1. "
+        "In 2 of these it is better or worse by no more than other seeds alone. "
+        "Thrown away as released, it leaves the same accuracy in every digit in 1 of 1."
     )
+
+
+def test_a_gain_that_other_seeds_reach_alone_is_said_to_be_one():
+    for seed, gain in enumerate((1.0, 1.1, 0.9)):
+        write_run("original", seed, 50.0)
+        write_run("original", seed + experiment.OTHER_SEEDS, 49.0 - seed)  # -2.00 on average
+        write_run("stn", seed, 50.0 + gain)
+        write_run("vstn", seed, 54.0 + gain)
+    told = "better, yet by no more than other seeds alone"
+    assert experiment.effects(*STUDY)["Verdict"].to_dict() == {
+        "Original, other seeds": "no difference shown",
+        "STN": told,
+        "V-STN": "better",
+    }
+    assert f"STN: +1.00, {told} (n=3); V-STN: +5.00, better (n=3)" in experiment.verdict([STUDY])
 
 
 def test_without_records_everything_says_so():
