@@ -71,6 +71,12 @@ def _runs(dataset, backbone, protocol):
     return found[found["backbone"] == backbone]
 
 
+def _same_seeds(dataset, backbone, protocol):
+    """The runs of the seeds that all arms share, without the original's other ones."""
+    found = _runs(dataset, backbone, protocol)
+    return found[found["seed"] < OTHER_SEEDS]
+
+
 # --- the four arms ------------------------------------------------------------------------------
 
 
@@ -301,7 +307,7 @@ def all_shares(chosen):
 
 def budget_curves(chosen):
     """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found, drawn = [_runs(*study) for study in chosen], []
+    found, drawn = [_same_seeds(*study) for study in chosen], []
     figure, axes = _panels(chosen, found, height=3.1)
     for axis, ours in zip(axes, found):
         for variant in [v for v in (ORIGINAL, *APPLIED) if v in set(ours["variant"])]:
@@ -328,10 +334,10 @@ UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "s
 def strengths(dataset, backbone, protocol):
     """Accuracy in percent against the strength of distortions at test time; a row a run, strength and kind.
 
-    Columns: variant, seed, distortion, strength, accuracy. Only records that hold it.
+    Columns: variant, seed, distortion, strength, accuracy. Only records of the arms' seeds that hold it.
     """
     rows = []
-    for run in _runs(dataset, backbone, protocol).itertuples():
+    for run in _same_seeds(dataset, backbone, protocol).itertuples():
         kept = run.record.get("probes", {}).get("strength", {})
         for distortion, values in kept.items():
             rows += [[run.variant, run.seed, distortion, s, v] for s, v in zip(STRENGTHS[distortion], values)]

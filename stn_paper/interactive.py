@@ -155,7 +155,8 @@ def accuracies(dataset, protocols):
     view["Backbone"] = view["Backbone"].map(escape)
     note = (
         f"{MARK} marks the best of a network's variants at the same protocol, and all of equals; whether it "
-        "is more than chance, the verdict says. Runs are seeds, which lead to their pages."
+        "is more than chance, the verdict says, which compares equal seeds only. Runs are seeds, which lead "
+        "to their pages."
     )
     name = f"Accuracies on {DATASETS_BY_NAME[dataset].title}"
     return shown(view.set_index("Backbone"), name, ["Backbone", "Variant", "Protocol"], note)

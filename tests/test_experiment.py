@@ -207,7 +207,9 @@ def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
 
 def test_strengths_come_from_the_records_probes():
     study = experiment.STRENGTH_STUDIES[0]
-    for variant, seed, add in [("original", 0, 0), ("original", 1, 1), ("stn", 0, 5), ("stn", 1, 6.2)]:
+    runs = [("original", 0, 0), ("original", 1, 1), ("stn", 0, 5), ("stn", 1, 6.2)]
+    other = ("original", experiment.OTHER_SEEDS, 40)  # is no one's pair, and not part of a mean
+    for variant, seed, add in [*runs, other]:
         path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
         record = results.read(path)
         strength = {name: [50.0 + add] * len(at) for name, at in STRENGTHS.items()}
@@ -220,3 +222,15 @@ def test_strengths_come_from_the_records_probes():
     panels = experiment.strength_curves(*study).axes
     assert [axis.get_xlabel() for axis in panels] == list(experiment.UNITS.values())
     assert all(len(axis.lines) == 2 for axis in panels)
+    assert set(panels[0].lines[0].get_ydata()) == {50.5}
+
+
+def test_budgets_are_compared_over_the_same_seeds():
+    for variant, seed, test in [
+        ("original", 0, 40),
+        ("lstn", 0, 50),
+        ("original", experiment.OTHER_SEEDS, 90),
+    ]:
+        write_run(variant, seed, test)
+    (panel,) = experiment.budget_curves([STUDY]).axes
+    assert [set(line.get_ydata()) for line in panel.lines] == [{40}, {50}]
