@@ -48,11 +48,11 @@ FAULTS = """
 import resource, torch
 from stn_paper.training import keep_freed_memory
 
-def faults():  # of pages, while a tensor of 256 MiB is made and freed, again and again
-    torch.ones(2**26)
+def faults():  # of pages, while eight tensors of 40 MiB are made and freed, again and again
+    [torch.ones(10 * 2**20) for _ in range(8)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        torch.ones(2**26)
+    for _ in range(3):
+        [torch.ones(10 * 2**20) for _ in range(8)]  # freed, they are one block: at most one finds no place
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(faults(), keep_freed_memory() or faults())
