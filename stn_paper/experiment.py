@@ -123,18 +123,19 @@ def judge(values):
     return WORSE if max(high, mean + half) < 0 else NONE
 
 
-def judge_arm(found, arm):
-    """What an arm of `differences` shows, and whether other seeds alone move the original as far."""
-    shown, moved = judge(found[arm]), abs(found[arm].mean())
-    as_far = ORIGINAL in found and abs(found[ORIGINAL].mean()) >= moved
-    return f"{shown}, yet {NO_MORE}" if shown in (BETTER, WORSE) and as_far and arm != ORIGINAL else shown
+def beside_noise(found, arm, shown):
+    """What `judge` says of an arm of `differences`, and whether other seeds alone move the mean as far."""
+    as_far = arm != ORIGINAL and ORIGINAL in found and abs(found[ORIGINAL].mean()) >= abs(found[arm].mean())
+    return f"{shown}, yet {NO_MORE}" if shown in (BETTER, WORSE) and as_far else shown
 
 
 def effects(dataset, backbone, protocol):
     """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
     found = differences(dataset, backbone, protocol)
     view = compared({_arm(arm): values for arm, values in found.items()})
-    return view.assign(Verdict=[judge_arm(found, arm) for arm in found]) if found else view
+    if found:
+        view["Verdict"] = [beside_noise(found, *row) for row in zip(found, view["Verdict"])]
+    return view
 
 
 def compared(differences):
@@ -210,7 +211,7 @@ def verdict(chosen):
     for study in chosen:
         found = differences(*study)
         parts = [
-            f"{_arm(arm)}: {values.mean():+.2f}, {judge_arm(found, arm)} (n={len(values)})"
+            f"{_arm(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} (n={len(values)})"
             for arm, values in found.items()
         ]
         told = f"{'; '.join(parts) or tables.MISSING.capitalize()}.{_unlike(*study)}"
@@ -243,8 +244,9 @@ def _tests(record):
 def summary():
     """How often an applied transformer is better than the network alone, over all studies, in words."""
     found = [differences(*study) for study in studies()]
-    applied = Counter(judge(one[v]) for one in found for v in APPLIED if v in one)
-    small = sum(NO_MORE in judge_arm(one, v) for one in found for v in APPLIED if v in one)
+    judged = [(one, v, judge(one[v])) for one in found for v in APPLIED if v in one]
+    applied = Counter(shown for *_, shown in judged)
+    small = sum(NO_MORE in beside_noise(*case) for case in judged)
     thrown = [judge(values) == SAME for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
     if not applied:
         return f"{tables.MISSING.capitalize()}."

@@ -113,12 +113,12 @@ def _links(number, view):
 def stand_in(number, dataset, protocols):
     """`tables.stand_in` with links to the runs."""
     view = tables.stand_in(number, dataset, protocols)
+    found = {protocol: tables.alone(dataset, protocol) for protocol in protocols}
     cells, (printed, *_, last) = view.map(escape), view
     cells[printed] = [f'<span class="paper">{text}</span>' for text in cells[printed]]
     for row, backbone in zip(view.index, networks(number)["backbone"]):
         if protocol := view.loc[row, last]:
-            ours = tables.alone(dataset, protocol)
-            links = seed_links(ours[ours["backbone"] == backbone])
+            links = seed_links(found[protocol][found[protocol]["backbone"] == backbone])
             cells.loc[row, last] += f'<br><span class="runs">seeds {links}</span>'
     theirs, mine = (DATASETS_BY_NAME[name] for name in (DATASETS[number], dataset))
     note = (
