@@ -13,19 +13,23 @@ import torch
 
 from stn_paper import training
 
+WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
+
 
 def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None):
     """Time `programs`, {name: call}, in turn (A B C, C B A, A B C, ...); return a row for each.
 
-    A round calls each program `steps` times and waits for the device before and after; a first round, which
-    warms up, is not counted. `before` names calls that open a program's round untimed. `work` says how many
-    images (or operations) a call is, 1 where it says nothing. Rows: `seconds` a call and `rate`, work a
-    second, are medians over the rounds; `ratios` has for each of `baselines` how many times as fast as it
-    the program is: first quartile, median and third quartile of the ratios of single rounds.
+    A round calls each program `steps` times and waits for the device before and after; the first `WARM`
+    rounds (no more than are counted) warm up and are not counted. `before` names calls that open a program's
+    round untimed. `work` says how many images (or operations) a call is, 1 where it says nothing. Rows:
+    `seconds` a call and `rate`, work a second, are medians over the rounds; `ratios` has for each of
+    `baselines` how many times as fast as it the program is: first quartile, median and third quartile of the
+    ratios of single rounds.
     """
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
     taken = {name: [] for name in programs}
-    for number in range(rounds + 1):
+    warm = min(WARM, rounds)
+    for number in range(warm + rounds):
         for name, call in list(programs.items())[:: -1 if number % 2 else 1]:
             if name in before:
                 before[name]()
@@ -35,7 +39,7 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
                 call()
             synchronize(device)
             taken[name].append((time.perf_counter() - start) / steps)
-    rates = {name: work[name] / np.array(seconds[1:]) for name, seconds in taken.items()}
+    rates = {name: work[name] / np.array(seconds[warm:]) for name, seconds in taken.items()}
     return [
         {
             "program": name,

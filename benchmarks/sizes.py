@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
 PAPER = {"resnet50": 20, "effb0": 20, "effb3": 10}
 SIZES = {
     "cpu": Sizes(
-        PAPER, (5, 10, 20), (("tf32", False), ("bfloat16", False), ("tf32", True)), rounds=5, steps=1
+        PAPER, (5, 10, 20), (("tf32", False), ("bfloat16", False), ("tf32", True)), rounds=7, steps=1
     ),
     "cuda": Sizes(
         PAPER,

@@ -17,7 +17,7 @@ from .programs import batches, network, ours
 from .throughput import name
 
 PARTS = ("localization", "grid", "sampling", "backward")
-MORE = 3  # times as many rounds of whole steps: what a variant adds is the small difference of two of them
+MORE = 2  # times as many rounds of whole steps: what a variant adds is the small difference of two of them
 
 
 def run(setting):
