@@ -403,6 +403,23 @@ def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
     assert torch.equal(autocast, model.transformer.theta(images))
 
 
+def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
+    images, weight, dense = torch.rand(2, 6, 9, 9), torch.rand(6, 1, 5, 5), torch.rand(6, 6, 3, 3)
+
+    def convolved(weight, groups=1):
+        leaf = weight.clone().requires_grad_()
+        out = F.conv2d(images.bfloat16(), leaf, None, 2, 2, 1, groups)
+        return out, *torch.autograd.grad(out.square().mean(), leaf)
+
+    with training.arithmetic("bfloat16", "cpu"):
+        (out, gradient), (dense_out, _) = convolved(weight, groups=6), convolved(dense)
+        tiles = F.conv2d(images, torch.rand(6, 2, 3, 3), groups=3)  # groups of two channels: not depthwise
+    full = F.conv2d(images.bfloat16().float(), weight, None, 2, 2, 1, 6)
+    assert torch.equal(out, full.bfloat16())  # rounded once, at the end
+    assert out.dtype == dense_out.dtype == tiles.dtype == torch.bfloat16
+    assert not torch.equal(gradient, gradient.bfloat16().float())  # autocast rounds it
+
+
 def test_a_gpu_is_called_by_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert training.device_name(torch.device("cuda", 1)) == "GPU 1"
