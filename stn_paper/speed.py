@@ -125,7 +125,7 @@ def throughput_plot():
     """The ratios at the paper's batch sizes: a panel a machine and opponent, whiskers the quartiles."""
     found = rows("throughput", paper=True)
     figure, axes = _panels(found, 2, 5)
-    for (machine, mine), line in zip(_by_machine(found), axes):
+    for (_, mine), line in zip(_by_machine(found), axes):
         ours = mine[mine["program"].str.startswith("ours") & mine["ratios"].notna()]
         labels = list(dict.fromkeys(f"{title(r.backbone)}, {r.mode}" for r in ours.itertuples()))
         for axis, opponent in zip(line, (PLAIN, "timm")):
@@ -139,7 +139,7 @@ def throughput_plot():
             axis.axvline(1, color="black", linewidth=1)
             axis.set_yticks(range(len(labels)), labels)
             whose = "the authors' loop" if opponent == PLAIN else "timm's step"
-            axis.set(title=machine, xlabel=f"times as fast as {whose}", ylim=(len(labels) - 0.5, -0.5))
+            axis.set(xlabel=f"times as fast as {whose}", ylim=(len(labels) - 0.5, -0.5))
         line[1].set_yticklabels([])
     return _explained(figure, found)
 
@@ -181,7 +181,7 @@ def parts_plot():
             axis.barh(places, heights, 0.9 * width, color=COLORS[variant], label=HEADINGS[variant])
         axis.set_yticks(range(len(shares)), shares)
         axis.invert_yaxis()
-        axis.set(title=machine, xlabel="share of the training step (%)")
+        axis.set(xlabel="share of the training step (%)")
         axis.legend()
     return closed(figure)
 
@@ -206,7 +206,7 @@ def flops_plot():
     """FLOPS against time and memory, all as shares of STN's in the same form; on the line both agree."""
     found = rows("transformer", "nets")
     figure, axes = _panels(found, 3, 3.6)
-    for (machine, mine), line in zip(_by_machine(found), axes):
+    for (_, mine), line in zip(_by_machine(found), axes):
         for (batch, form), group in mine.groupby(["batch", "form"], sort=False):
             stn = group[group["variant"] == "stn"].iloc[0]
             for row in group.itertuples():
@@ -218,13 +218,7 @@ def flops_plot():
                     line[2].plot(share, row.peak_mib / stn["peak_mib"], **look)
         for axis, what in zip(line, ("latency", "time of a large batch", "peak memory of it")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
-            axis.set(
-                title=machine,
-                xlabel="FLOPS / STN's",
-                ylabel=f"{what} / STN's",
-                xlim=(0, None),
-                ylim=(0, None),
-            )
+            axis.set(xlabel="FLOPS / STN's", ylabel=f"{what} / STN's", xlim=(0, None), ylim=(0, None))
     return _explained(figure, found, FORMS)
 
 
@@ -263,10 +257,12 @@ def roofline():
         for row, place in zip(mine.itertuples(), places):
             look = {"color": COLORS[row.variant], "markersize": 8, **shapes[row.backbone]}
             axis.plot(place, row.flops / row.seconds, **look, **FILLS[row.precision])
-        axis.set(title=machine, xscale="log", yscale="log")
         axis.margins(y=0.1)
         axis.set(
-            xlabel="operations a byte, each operation's tensors counted once", ylabel="operations a second"
+            xscale="log",
+            yscale="log",
+            xlabel="operations a byte, each operation's tensors counted once",
+            ylabel="operations a second",
         )
     forms = {title(backbone): look for backbone, look in shapes.items()}
     fills = {precision: {"marker": "o", **look} for precision, look in FILLS.items()}
@@ -445,9 +441,9 @@ def _explained(figure, found, forms=MappingProxyType({})):
 
 
 def _panels(found, across, height):
-    """A figure with a line of axes for each machine; without any, one that says so."""
+    """A figure with a line of axes for each machine, named above it; without any, one that says so."""
     down = max(found["machine"].nunique(), 1)
     figure, axes = plt.subplots(down, across, figsize=(9.5, height * down), squeeze=False)
-    if not len(found):
-        axes[0, 0].set_title(MISSING)
+    for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
+        line[0].set_title(machine, loc="left")
     return figure, axes

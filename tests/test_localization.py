@@ -74,3 +74,27 @@ def test_the_last_layer_gives_each_kind_its_identity(variant, kind):
 def test_an_unknown_kind_is_named():
     with pytest.raises(InputError, match=r"kind of map 'elastic'.*affine, projective, tps"):
         localization_net("stn", 64, kind="elastic")
+
+
+def test_on_a_cpu_norms_take_contiguous_maps_and_agree_with_the_plain_path():
+    nets = [localization_net("lstn", 64).double().to(memory_format=torch.channels_last) for _ in range(2)]
+    plain, fast = nets
+    fast.load_state_dict(plain.state_dict())
+    for layer in plain.features:
+        layer[1]._forward_pre_hooks.clear()
+    contiguous = {id(net): [] for net in nets}
+    for net in nets:
+        for layer in net.features:
+            seen = contiguous[id(net)]
+            layer[1].register_forward_pre_hook(
+                lambda _, maps, seen=seen: seen.append(maps[0].is_contiguous())
+            )
+    images = torch.rand(4, 3, 64, 64).double().contiguous(memory_format=torch.channels_last)
+    features = [net.features(images) for net in nets]
+    assert all(contiguous[id(fast)]) and not any(contiguous[id(plain)])
+    torch.testing.assert_close(*features)
+    gradients = [
+        torch.autograd.grad((maps**3).mean(), list(net.features.parameters()))
+        for maps, net in zip(features, nets)
+    ]
+    torch.testing.assert_close(*gradients)
