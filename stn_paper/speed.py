@@ -6,6 +6,7 @@ its quartiles; above 1 ours is faster. Files of the quick size are named and nev
 
 import json
 import math
+import re
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -37,9 +38,14 @@ GOALS = {
 
 
 def files():
-    """The contents of all JSON files, those of the quick size included, without unfinished parts."""
+    """The contents of all JSON files, those of the quick size included, without unfinished parts.
+
+    Their machines have short names, as a table's first column takes its room from the others.
+    """
     found = [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
     for file in found:
+        for name in {"name", "processor"} & set(file["machine"]):
+            file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
         file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
     return found
 
