@@ -196,7 +196,7 @@ def arithmetic(precision, device_type):
 class _DepthwiseInFloat32(TorchFunctionMode):
     """Computes depthwise convolutions in float32 and rounds what they give to bfloat16, as autocast does.
 
-    On a CPU their gradients in bfloat16 take 2 to 14 times as long as in float32 (torch 2.14).
+    On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
