@@ -89,7 +89,7 @@ def _load_vega(app, page, template, context, tree):
 def _variants(encoding, names, values):
     """The channel that tells variants apart, in the order and with the look of every other figure."""
     scale = alt.Scale(domain=[HEADINGS[v] for v in names], range=[values[v] for v in names])
-    return encoding("variant:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
+    return encoding("variant:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4))
 
 
 def _hex(color):
@@ -131,7 +131,7 @@ def learning_curves(dataset, protocol):
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
         alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))
-        .properties(width=190 if panels > 1 else 480, height=210)
+        .properties(width=150 if panels > 1 else 480, height=210)  # three fit beside the page's contents
         .facet(alt.Facet("backbone:N", sort=None), columns=3)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
     )

@@ -75,7 +75,8 @@ def accuracy_bars(dataset, protocol):
                 axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
                 axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
                 axis.plot([x] * len(values), values, ".", color="black", markersize=5)
-    axis.set_xticks(range(len(backbones)), [title(b) for b in backbones])
+    slope = {"rotation": 30, "ha": "right"} if len(backbones) > 4 else {}
+    axis.set_xticks(range(len(backbones)), [title(b) for b in backbones], **slope)
     axis.set(ylabel="test accuracy (%)", xlim=(-0.6, max(len(backbones), 2) - 0.4))
     axis.grid(axis="x", visible=False)
     if backbones:
