@@ -54,9 +54,13 @@ class Kind(NamedTuple):
 def sampling_grid(theta, height, width, kind="affine"):
     """Input points (B, height, width, 2) that the output's pixels are read from.
 
-    theta is (B, 2, 3) for `affine`, (B, 3, 3) for `projective`, (B, 16, 2) for `tps`.
+    theta is (B, 2, 3) for `affine`, (B, 3, 3) for `projective`, (B, 16, 2) for `tps`. Its precision is the
+    points', under autocast too, and on CUDA they are computed in float64: as a product in bfloat16 or TF32,
+    the identity would move the pixels of a large image.
     """
-    return KINDS[choose("kind of map", kind, KINDS)].grid(theta, height, width)
+    chosen = KINDS[choose("kind of map", kind, KINDS)]
+    with _without_autocast(theta):
+        return chosen.grid(theta.double() if theta.is_cuda else theta, height, width).to(theta.dtype)
 
 
 def sample(images, grid):
@@ -207,7 +211,7 @@ class SpatialTransformer(nn.Module):
 
         (B, 2, 3) for affine, (B, 3, 3) for projective, (B, 16, 2) for tps.
         """
-        with _full_precision(images):
+        with _without_autocast(images):
             return KINDS[self.kind].theta(self.localization(_widened(images)))
 
     def forward(self, images):
@@ -217,9 +221,9 @@ class SpatialTransformer(nn.Module):
         return sample(_widened(images), grid)
 
 
-def _full_precision(images):
-    """Without autocast: places in an image need more than bfloat16's eight bits."""
-    kind = images.device.type
+def _without_autocast(tensor):
+    """Places in an image need more than bfloat16's eight bits."""
+    kind = tensor.device.type
     amp = torch.amp.is_autocast_available(kind)
     return torch.autocast(kind, enabled=False) if amp else nullcontext()
 

@@ -391,7 +391,7 @@ def one_step(precision="tf32", compiled=False):
     return loss, logits, torch.cat([p.detach().flatten() for p in model.parameters()]), model
 
 
-def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
+def test_bfloat16_is_near_float32_and_does_not_reach_the_transformer():
     exact, rounded = one_step("float32"), one_step("bfloat16")
     assert rounded[1].dtype == torch.bfloat16
     assert 0 < (exact[1] - rounded[1]).abs().max() < 0.05  # eight bits
@@ -399,8 +399,9 @@ def test_bfloat16_is_near_float32_and_theta_is_of_full_precision():
     images = torch.rand(4, 3, 32, 32)
     model = exact[3].eval()
     with training.arithmetic("bfloat16", "cpu"):
-        autocast = model.transformer.theta(images)
-    assert torch.equal(autocast, model.transformer.theta(images))
+        theta, output = model.transformer.theta(images), model.transformer(images)
+    assert torch.equal(theta, model.transformer.theta(images))
+    assert torch.equal(output, model.transformer(images))
 
 
 def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():

@@ -9,6 +9,7 @@ from scipy.interpolate import RBFInterpolator
 from stn_paper import SpatialTransformer, transformer
 from stn_paper.errors import InputError
 from stn_paper.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.training import PRECISIONS, arithmetic, check_device
 from stn_paper.transformer import (
     CONTROL_POINTS,
     KINDS,
@@ -88,14 +89,17 @@ def test_the_kinds_of_maps_have_their_numbers_of_parameters():
     }
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("variant", LOCALIZATION_NETS)
-def test_an_untrained_transformer_is_the_identity(variant, kind):
-    images = torch.rand(3, 3, 40, 40)
-    stn = SpatialTransformer(localization_net(variant, 40, kind=kind), kind)
-    for mode in (stn.train(), stn.eval()):
-        torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
-    assert stn.theta(images).shape == (3, *SHAPES[kind])
+def test_an_untrained_transformer_is_the_identity(variant, kind, precision):
+    device = check_device("auto")  # on CUDA, a product in TF32 moves pixels too
+    images = torch.rand(3, 3, 40, 40, device=device)
+    stn = SpatialTransformer(localization_net(variant, 40, kind=kind), kind).to(device)
+    with arithmetic(precision, device.type):
+        for mode in (stn.train(), stn.eval()):
+            torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
+        assert stn.theta(images).shape == (3, *SHAPES[kind])
 
 
 def test_a_shift_reads_from_the_right_and_moves_content_to_the_left():
