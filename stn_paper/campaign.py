@@ -17,12 +17,13 @@ import torch
 
 from . import results
 from .errors import InputError, choose
-from .estimates import estimate, measurements
+from .estimates import devices, estimate, measurements
+from .fetch import ensure
 from .models import RELEASED, VARIANTS
 from .paper import table
 from .paths import results_dir
 from .protocol import PROTOCOLS, RunSpec
-from .training import check_device, checkpoint, device_name
+from .training import check_device, checkpoint, device_name, epochs_done
 from .training import run as train
 
 ALL = tuple(VARIANTS)
@@ -84,23 +85,28 @@ def missing(specs):
 def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
-    `together` is how many runs share the device: 4 on CUDA, else one for each core. The next run is the most
-    valuable that fits into the rest of the slot; if none does, the most valuable of which an epoch does, and
-    the next slot goes on with it. A run that is still busy 30 seconds after the end is killed. `archive` is a
-    .tar.gz for the new records, as they lie under the results folder. Raises InputError for a wrong value; a
-    run that fails is named with its reason, and the others go on.
+    `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
+    how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
+    the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
+    that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz for the new records, as they
+    lie under the results folder, written anew with each. Raises InputError for a wrong value or a dataset
+    that is not to be had; a run that fails is named with its reason, and the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     waiting = missing(plan(name, protocol))
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
+    if waiting:
+        ensure(waiting[0].dataset, data_dir)
+    if archive:
+        pack([], archive)  # one that cannot be written is found out now
     together = together or (TOGETHER if device.type == "cuda" else cores)
     settings = str(device), data_dir, end, max(1, cores // together)
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
     running, new = {}, []
     while running or (waiting and time.time() < end):
-        while waiting and len(running) < together and time.time() < end:
+        while waiting and len(running) < room(device, together) and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
             if spec is None:
                 waiting.clear()  # what does not fit now never will
@@ -117,24 +123,30 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
             found = results.find(spec)
             print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
             new += [results.record_path(spec)] if found else []
-    if archive:
-        pack(new, archive)
+            if archive:
+                pack(new, archive)
     print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
     return new
+
+
+def room(device, together):
+    """How many runs may share the device: one on a GPU that no record is of, else `together`."""
+    alone = device.type == "cuda" and device_name(device) not in devices(measurements())
+    return 1 if alone else together
 
 
 def choose_next(waiting, seconds, device):
     """The first of the waiting runs that ends within so many seconds, else the first that can do an epoch.
 
-    None if none can. By what was measured on the device of this name; a run that cannot be estimated is
-    taken to fit.
+    None if none can. By what was measured on the device of this name and what a run's checkpoint has done
+    already; a run that cannot be estimated is taken to fit.
     """
     measured = measurements()
     expected = {spec: estimate(spec, measured, device) for spec in waiting}
-    needed = {spec: 3600 * found.hours if found else 0 for spec, found in expected.items()}
-    whole = [spec for spec in waiting if needed[spec] <= seconds]
-    epoch = [spec for spec in waiting if needed[spec] <= seconds * spec.protocol.max_epochs]
-    return next(iter(whole + epoch), None)
+    epoch = {s: 3600 * found.hours / s.protocol.max_epochs if found else 0 for s, found in expected.items()}
+    whole = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
+    begun = [s for s in waiting if epoch[s] <= seconds]
+    return next(iter(whole + begun), None)
 
 
 def _train(spec, device, data_dir, until, threads):

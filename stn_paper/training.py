@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -291,9 +291,10 @@ def theta_statistics(transformer, batches):
 
 def _batches(data, device, normalization, indices, batch_size):
     """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`."""
-    for batch in torch.from_numpy(indices).split(batch_size):
-        images = data.images[batch.to(data.images.device)]
-        yield _input(images, device, normalization), data.labels[batch].to(device)
+    order, labels = torch.from_numpy(indices), data.labels.to(device)  # copied once, not batch by batch
+    places, chosen = (order.to(where).split(batch_size) for where in (data.images.device, device))
+    for place, which in zip(places, chosen):
+        yield _input(data.images[place], device, normalization), labels[which]
 
 
 def _input(images, device, normalization):
@@ -303,9 +304,14 @@ def _input(images, device, normalization):
 
 def normalize(images, normalization="half"):
     """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS; "half" gives -1 to 1."""
-    chosen = NORMALIZATIONS[normalization]
-    mean, std = (255 * torch.tensor(values, device=images.device).view(-1, 1, 1) for values in chosen)
+    mean, std = _scales(normalization, images.device)
     return images.float().sub_(mean).div_(std)
+
+
+@lru_cache
+def _scales(normalization, device):
+    """A row of NORMALIZATIONS for uint8 images, on the device."""
+    return [255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in NORMALIZATIONS[normalization]]
 
 
 # --- checkpoints --------------------------------------------------------------------------------
@@ -314,6 +320,14 @@ def normalize(images, normalization="half"):
 def checkpoint(spec):
     """The file that an unfinished run goes on from."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
+
+
+def epochs_done(spec):
+    """How many epochs the checkpoint of an unfinished run holds."""
+    path = checkpoint(spec)
+    if not path.exists():
+        return 0
+    return len(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]["epochs"])
 
 
 def _save_checkpoint(spec, model, optimizer, state):
@@ -401,8 +415,11 @@ def device_name(device):
 
 
 def commit():
-    """The repository's commit, with results.CHANGED if the package differs from it; "" outside of git."""
+    """The repository's commit, with results.CHANGED if the package differs from it; "" where git is not."""
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+        status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+    except OSError:
+        return ""
     return head.stdout.strip() + (results.CHANGED if status.stdout.strip() else "")

@@ -4,11 +4,13 @@ import tarfile
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from stn_paper import campaign, results
 from stn_paper.errors import InputError
 from stn_paper.paper import table
 from stn_paper.protocol import RunSpec
+from stn_paper.training import checkpoint
 
 SMALL = "digits", (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 
@@ -52,6 +54,8 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
     found = [chosen(minutes) for minutes in (240, 150, 60, 30, 2.5, 0.5)]  # `equal` has 60 epochs
     assert found == ["resnet50", "effb0", "effb1", "resnet50", "effb0", None]
     assert chosen(1, [runs[0], runs[3]]) == "effb2"
+    monkeypatch.setattr(campaign, "epochs_done", lambda spec: 50 if spec == runs[0] else 0)
+    assert chosen(29) == chosen(60) == "resnet50"  # of which ten epochs are left
 
 
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
@@ -75,10 +79,31 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
     )
 
 
-def test_a_run_that_fails_is_named_and_the_slot_ends(tmp_path, monkeypatch, capfd):
+def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left.parent.mkdir(parents=True)
+    torch.save({"state": {"fingerprint": "of other images", "epochs": []}}, left)
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    out = capfd.readouterr().out
+    assert "The images have changed since" in out and "left at its checkpoint" in out
+
+
+def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
-    assert campaign.run("table6", 9, "reduced", "cpu", str(tmp_path)) == []
-    assert capfd.readouterr().out.count("not trained") == 2
+    with pytest.raises(InputError, match="tsrd"):
+        campaign.run("table6", 9, "reduced", "cpu", str(tmp_path))
+    assert "not trained" not in capfd.readouterr().out
+
+
+def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
+    measured = []
+    monkeypatch.setattr(campaign, "measurements", lambda: measured)
+    gpu, cpu = SimpleNamespace(type="cuda"), SimpleNamespace(type="cpu")
+    assert (campaign.room(gpu, 4), campaign.room(cpu, 4)) == (1, 4)
+    measured.append(SimpleNamespace(device="H200"))
+    assert campaign.room(gpu, 4) == 4
 
 
 @pytest.mark.parametrize(

@@ -459,6 +459,11 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
     assert results.find(tiny_spec("original", learning_rate=1e30)) is None
 
 
+def test_without_git_a_record_names_no_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert training.commit() == ""
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None])
 def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
     monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
