@@ -311,7 +311,9 @@ def normalize(images, normalization="half"):
 @lru_cache
 def _scales(normalization, device):
     """A row of NORMALIZATIONS for uint8 images, on the device."""
-    return [255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in NORMALIZATIONS[normalization]]
+    return [
+        255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in NORMALIZATIONS[normalization]
+    ]
 
 
 # --- checkpoints --------------------------------------------------------------------------------
