@@ -4,8 +4,7 @@ from functools import partial
 
 import pandas as pd
 
-from . import paper, released, tables
-from .backbones import title
+from . import effects, paper, released, results
 from .models import HEADINGS, ORIGINAL
 from .protocol import preset
 from .verdicts import (
@@ -212,10 +211,10 @@ def trained(number, variant, against):
     dataset = paper.DATASETS[number]
     wanted = set(paper.table(number)["backbone"])
     for protocol in ("paper", "equal"):
-        found = tables.gains(dataset, protocol, against)
+        found = effects.gains(dataset, protocol, against)
         found = found[(found["variant"] == variant) & found["backbone"].isin(wanted) & found["half"].notna()]
         if len(found):
-            up, down = found["mean"] > found["half"], found["mean"] < -found["half"]
+            up, down = found["shown"] == effects.BETTER, found["shown"] == effects.WORSE
             verdict = (
                 HOLDS if up.sum() == len(wanted) else PART if up.any() else FAILS if down.any() else UNTESTED
             )
@@ -223,29 +222,20 @@ def trained(number, variant, against):
                 verdict,
                 f"At the protocol `{protocol}`, {HEADINGS[variant]} is better than {HEADINGS[against]} in "
                 f"{count(up)} networks and worse in {down.sum()} (95 % intervals; Table {number} has "
-                f"{len(wanted)}): {_gains_text(found)}.",
+                f"{len(wanted)}): {effects.listed(found)}.",
                 f"records of {dataset}, `{protocol}`",
             )
-    small = tables.gains(dataset, "reduced", against)
-    small = small[small["variant"] == variant]
     used = preset("reduced", dataset, variant)
     note = (
         f" Reduced runs ({used.image_size} pixels, {used.max_epochs} epochs), which decide nothing: "
-        f"{_gains_text(small)}."
-        if len(small)
+        f"{effects.in_words(dataset, 'reduced', variant, against)}."
+        if results.records(dataset, "reduced")
         else ""
     )
     return Finding(
         UNTESTED,
         f"0 of {len(wanted)} networks have been trained at the paper's scale with two seeds or more.{note}",
         f"records of {dataset}",
-    )
-
-
-def _gains_text(found):
-    spread = ["" if pd.isna(h) else f" ± {h:.2f}" for h in found["half"]]
-    return ", ".join(
-        f"{title(r.backbone)} {r.mean:+.2f}{s} (n={r.seeds})" for r, s in zip(found.itertuples(), spread)
     )
 
 

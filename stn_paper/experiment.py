@@ -5,7 +5,6 @@ is *applied*, behind one whose output is thrown away *as released*, and alone ag
 shows the noise. The notebooks `experiment` and `strength` show what is computed here from the records.
 """
 
-import math
 from collections import Counter
 
 import matplotlib.pyplot as plt
@@ -17,18 +16,26 @@ from matplotlib.lines import Line2D
 from . import released, results, tables
 from .backbones import title
 from .datasets import DATASETS
+from .effects import (
+    APPLIED,
+    ARMS,
+    BETTER,
+    FEW,
+    NO_MORE,
+    NONE,
+    SAME,
+    WORSE,
+    beside_noise,
+    bootstrap,
+    differences,
+    judge,
+)
 from .errors import InputError
 from .models import HEADINGS, ORIGINAL, RELEASED
 from .plots import COLORS, MARKERS, closed
 from .probes import STRENGTHS
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
 
-APPLIED = ("stn", "vstn", "lstn")
-ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
-SAME, FEW, NONE = "the same in every digit", "one pair: no verdict", "no difference shown"
-BETTER, WORSE = "better", "worse"
-NO_MORE = "by no more than other seeds alone"  # what is added where the noise is as large
-OTHER_SEEDS = 5  # the original of seed s is compared with that of seed s + 5: seeds 0 to 4 are the pairs'
 STUDIES = (  # dataset, backbone, protocol of what two processor cores can train
     ("mnist-rts", "mnist-cnn", "system"),
     ("gtsrb", "mnist-cnn", "system"),
@@ -58,7 +65,7 @@ def studies(asked=None, backbone=PUBLISHED):
     """STUDIES and those of LARGER that have a record; for a backbone those that `asked`, a Request, is of."""
     if backbone != PUBLISHED:
         return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
-    return [*STUDIES, *(s for s in LARGER if len(_runs(*s)))]
+    return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
 
 
 def name(dataset, backbone, protocol):
@@ -66,67 +73,19 @@ def name(dataset, backbone, protocol):
     return f"{title(backbone)} on {DATASETS[dataset].title}, `{protocol}`"
 
 
-def _runs(dataset, backbone, protocol):
+def runs(dataset, backbone, protocol):
+    """Those of `tables.runs` that are of one backbone."""
     found = tables.runs(dataset, protocol)
     return found[found["backbone"] == backbone]
 
 
 def _same_seeds(dataset, backbone, protocol):
     """The runs of the seeds that all arms share, without the original's other ones."""
-    found = _runs(dataset, backbone, protocol)
+    found = runs(dataset, backbone, protocol)
     return found[found["seed"] < OTHER_SEEDS]
 
 
 # --- the four arms ------------------------------------------------------------------------------
-
-
-def differences(dataset, backbone, protocol, column="test"):
-    """Accuracy of each arm minus that of the original with the same seed, in points: {arm: Series by seed}.
-
-    Arms are names of variants, and "original" for the original with other seeds. Only pairs that were run.
-    """
-    cells = _runs(dataset, backbone, protocol).pivot_table(index="seed", columns="variant", values=column)
-    if ORIGINAL not in cells:
-        return {}
-    alone, other = (
-        cells[ORIGINAL][chosen] for chosen in (cells.index < OTHER_SEEDS, cells.index >= OTHER_SEEDS)
-    )
-    arms = {**cells, ORIGINAL: other.set_axis(other.index - OTHER_SEEDS)}
-    found = {arm: (arms[arm] - alone).dropna() for arm in ARMS if arm in arms}
-    return {arm: values for arm, values in found.items() if len(values)}
-
-
-def bootstrap(values):
-    """95 % percentile bootstrap interval (low, high) of the mean; NaN below two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return math.nan, math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
-    return tuple(map(float, drawn.confidence_interval))
-
-
-def judge(values):
-    """What paired differences show, in plain words.
-
-    Better or worse only where the bootstrap interval and Student's both leave out zero: the bootstrap's alone
-    is too narrow for a handful of seeds.
-    """
-    if (values == 0).all():
-        return SAME
-    if len(values) < 2:
-        return FEW
-    half, mean, (low, high) = tables.interval(values), values.mean(), bootstrap(values)
-    if min(low, mean - half) > 0:
-        return BETTER
-    return WORSE if max(high, mean + half) < 0 else NONE
-
-
-def beside_noise(found, arm, shown):
-    """What `judge` says of an arm of `differences`, and whether other seeds alone move the mean as far."""
-    as_far = arm != ORIGINAL and ORIGINAL in found and abs(found[ORIGINAL].mean()) >= abs(found[arm].mean())
-    return f"{shown}, yet {NO_MORE}" if shown in (BETTER, WORSE) and as_far else shown
 
 
 def effects(dataset, backbone, protocol):
@@ -170,7 +129,7 @@ def _stacked(view, chosen):
 
 
 def _arm(arm):
-    return "Original, other seeds" if arm == ORIGINAL else HEADINGS[arm]
+    return tables.OTHERS if arm == ORIGINAL else HEADINGS[arm]
 
 
 def effects_plot(chosen):
@@ -221,7 +180,7 @@ def verdict(chosen):
 
 def _unlike(dataset, backbone, protocol):
     """What sets records as released apart from the original's, where they are not the same in every digit."""
-    records = _runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    records = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     apart = []
     for (variant, seed), record in records.items():
         alone = records.get((ORIGINAL, seed))
@@ -276,13 +235,14 @@ def at_budget(record, epochs, rule=BEST_VALIDATION):
 
 
 def shares(dataset, backbone, protocol):
-    """A variant's gain as the paper's columns compare it, and its three parts, in points; a row a variant.
+    """A variant's gain in the comparison that is worst for the original, and its three parts, in points.
 
-    The gain is of a variant chosen by `best-of-five` over an original chosen by `best-validation` with the
-    shorter budget that the original had as released. It is the sum of what selection adds to the variant, of
-    what the missing epochs take from the original, and of the difference under one budget and one rule.
+    A row a variant. The gain is of a variant chosen by `best-of-five` over an original chosen by
+    `best-validation` with the shorter budget that the original had as released. It is the sum of what
+    selection adds to the variant, of what the missing epochs take from the original, and of the difference
+    under one budget and one rule. With two pairs or more, each with half of its 95 % interval.
     """
-    ours, rows = _runs(dataset, backbone, protocol), {}
+    ours, rows = runs(dataset, backbone, protocol), {}
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
     for variant in APPLIED:
         mine = ours[ours["variant"] == variant].set_index("seed")["record"]
@@ -295,11 +255,15 @@ def shares(dataset, backbone, protocol):
             chosen = at_budget(mine[seed], budget, BEST_OF_FIVE)
             parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])
         if parts:
-            selection, epochs, rest = np.mean(parts, axis=0)
-            gains = [f"{g:+.2f}" for g in (selection + epochs + rest, selection, epochs, rest)]
-            rows[HEADINGS[variant]] = [*gains, f"{budget} against {shorter}", len(seeds)]
-    columns = ["As the columns compare", "by selection", "by budget", "under one rule and budget"]
+            cells = [_mean(values) for values in (np.sum(parts, axis=1), *np.transpose(parts))]
+            rows[HEADINGS[variant]] = [*cells, f"{budget} against {shorter}", len(seeds)]
+    columns = ["At worst for the original", "by selection", "by budget", "under one rule and budget"]
     return _table(rows, [*columns, "Epochs", "Pairs"])
+
+
+def _mean(values):
+    half = tables.interval(values)
+    return f"{np.mean(values):+.2f}" + ("" if half is None else f" ± {half:.2f}")
 
 
 def all_shares(chosen):
@@ -330,6 +294,7 @@ def budget_curves(chosen):
 
 
 STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # whose records hold it
+AS_THEY_COME = (0, 1)  # strengths that leave an image as it is: no shift or rotation, its own scale
 UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
 
 
@@ -372,27 +337,36 @@ def strength_curves(dataset, backbone, protocol):
 
 
 def strength_verdict(chosen=STRENGTH_STUDIES):
-    """Each variant against the original, averaged over the strengths of a distortion, as Markdown."""
+    """Each variant against the original, distortion by distortion, without the images as they come.
+
+    Markdown: the mean over the strengths and, unless all of them show the same, where it is better or worse.
+    """
     lines = []
     for study in chosen:
-        cells = strengths(*study).pivot_table(
-            index=["distortion", "seed"], columns="variant", values="accuracy"
-        )
-        if ORIGINAL not in cells:
-            lines.append(f"- **{name(*study)}.** {tables.MISSING.capitalize()}.")
-            continue
-        gains = cells.sub(cells[ORIGINAL], axis=0)
+        found = strengths(*study)
+        found = found[~found["strength"].isin(AS_THEY_COME)]
         parts = []
-        for distortion in UNITS:
-            mine = gains.loc[distortion]
-            found = [_gain(v, mine[v].dropna()) for v in APPLIED if v in mine]
-            parts.append(f"{distortion}: {', '.join(found)}")
-        lines.append(f"- **{name(*study)}.** {'; '.join(parts)}.")
+        for distortion in UNITS if ORIGINAL in set(found["variant"]) else ():
+            mine = found[found["distortion"] == distortion]
+            cells = mine.pivot_table(index="seed", columns=["variant", "strength"], values="accuracy")
+            gains = {v: (cells[v] - cells[ORIGINAL]).dropna() for v in APPLIED if v in cells}
+            parts.append(f"{distortion}: {', '.join(_gain(v, gain) for v, gain in gains.items())}")
+        lines.append(f"- **{name(*study)}.** {'; '.join(parts) or tables.MISSING.capitalize()}.")
     return "\n".join(lines)
 
 
-def _gain(variant, values):
-    return f"{HEADINGS[variant]} {values.mean():+.2f} ({judge(values)}, n={len(values)})"
+def _gain(variant, gains):
+    """The gains in points, a row a seed and a column a strength, in words."""
+    mean, at = gains.mean(axis=1), {}
+    for strength, values in gains.items():
+        at.setdefault(judge(values), []).append(f"{strength:g}")
+    where = [f"{shown} at {_listed(at[shown])}" for shown in (BETTER, WORSE) if len(at) > 1 and shown in at]
+    told = "; ".join([f"{judge(mean)}, n={len(mean)}", *where])
+    return f"{HEADINGS[variant]} {mean.mean():+.2f} ({told})"
+
+
+def _listed(texts):
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
 # --- at a glance --------------------------------------------------------------------------------
@@ -431,7 +405,8 @@ def at_a_glance():
 
 def gain(study, variant="lstn"):
     """Test accuracy of a variant against the original in a study, in points, with its verdict, as text."""
-    values = differences(*study).get(variant, ())
-    return (
-        f"{values.mean():+.2f} points ({judge(values)}, n={len(values)})" if len(values) else tables.MISSING
-    )
+    found = differences(*study)
+    if variant not in found:
+        return tables.MISSING
+    values = found[variant]
+    return f"{values.mean():+.2f} points ({beside_noise(found, variant, judge(values))}, n={len(values)})"

@@ -8,7 +8,7 @@ from .distortions import DISTORTIONS
 from .errors import InputError, choose
 from .models import variants
 from .paper import DATASETS, networks
-from .protocol import SYSTEM, RunSpec
+from .protocol import OTHER_SEEDS, SYSTEM, RunSpec
 
 TABLES = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
 TARGETS = ("smoke", *TABLES, "systems", "claims")
@@ -52,7 +52,7 @@ def runs(target, seeds=3, protocol="equal"):
     if type(seeds) is not int or seeds < 1:
         raise InputError(f"Number of seeds {seeds!r} is not allowed: give a whole number from 1.")
     if target == "claims":
-        studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, experiment.OTHER_SEEDS)
+        studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
         return [spec for study in studies for spec in experiment.specs(*study, few)]
     own = {"smoke": "smoke", "systems": SYSTEM}
     return [RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in cells(target)]

@@ -10,10 +10,10 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from . import comparisons, results, run_pages, tables
+from . import comparisons, effects, experiment, results, run_pages, tables
 from .backbones import title
 from .datasets import DATASETS as DATASETS_BY_NAME
-from .models import HEADINGS
+from .models import HEADINGS, ORIGINAL
 from .paper import DATASETS, networks
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION
 
@@ -135,28 +135,29 @@ def stand_in(number, dataset, protocols):
 def accuracies(dataset, protocols):
     """`tables.accuracy` of all these protocols below each other, with links; None where there is no run.
 
-    Of a backbone's variants at one protocol the best is marked, column by column.
+    Of a backbone's arms at one protocol the best is marked, column by column: the original and the variants
+    that are applied, which had the same seeds.
     """
     parts = []
     for protocol in protocols:
         found, ours = tables.accuracy(dataset, protocol).reset_index(), tables.runs(dataset, protocol)
         found.insert(2, "Protocol", protocol)
-        kinds = ours["backbone"].map(title), ours["variant"].map(HEADINGS)
+        kinds = ours["backbone"].map(title), tables.arms(ours)
         cells = zip(found["Backbone"], found["Variant"])
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
         parts.append(found)
     view = pd.concat(parts, ignore_index=True)
     if view.empty:
         return None
-    groups = [view["Backbone"], view["Protocol"]]
+    ranked = view[view["Variant"].isin(HEADINGS[arm] for arm in (ORIGINAL, *effects.APPLIED))]
     for column in ACCURACIES:
-        marks = view.groupby(groups)[column].transform(lambda texts: best(list(texts)))
+        marks = ranked.groupby(["Backbone", "Protocol"])[column].transform(lambda texts: best(list(texts)))
+        marks = marks.reindex(view.index, fill_value=False)
         view[column] = [_marked(text, is_best) for text, is_best in zip(view[column], marks)]
     view["Backbone"] = view["Backbone"].map(escape)
     note = (
-        f"{MARK} marks the best of a network's variants at the same protocol, and all of equals; whether it "
-        "is more than chance, the verdict says, which compares equal seeds only. Runs are seeds, which lead "
-        "to their pages."
+        f"{MARK} marks the best of the original and the applied variants at the same protocol, and all of "
+        "equals; whether it is more than chance, the verdict says. Runs are seeds, which lead to their pages."
     )
     name = f"Accuracies on {DATASETS_BY_NAME[dataset].title}"
     return shown(view.set_index("Backbone"), name, ["Backbone", "Variant", "Protocol"], note)
@@ -168,6 +169,19 @@ def system_runs(dataset, system):
     if len(ours):
         view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS_BY_NAME[dataset].title}")
+
+
+def arms(chosen):
+    """`experiment.all_effects` with links to the runs of each arm."""
+    view, links = experiment.all_effects(chosen), []
+    for study in chosen:
+        ours = experiment.runs(*study)
+        called = tables.arms(ours)
+        links += [seed_links(ours[called == arm]) for arm in experiment.effects(*study).index]
+    view["Runs"] = links
+    view = view.rename_axis(["Study", "Arm"]).reset_index("Arm")
+    note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
+    return shown(view, "The arms against the original", ["Arm"], note)
 
 
 # --- every run ----------------------------------------------------------------------------------

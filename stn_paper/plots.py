@@ -63,6 +63,7 @@ def cost_against_size(sizes=range(32, 481, 32)):
 def accuracy_bars(dataset, protocol):
     """Our test accuracies: a group of bars a backbone, a dot a seed, whiskers the 95 % interval."""
     ours = tables.runs(dataset, protocol)
+    ours = ours[tables.arms(ours) != tables.OTHERS]
     backbones = list(ours["backbone"].unique())
     figure, axis = plt.subplots(figsize=(8, 4))
     drawn = tables.variants_of(ours)

@@ -15,6 +15,7 @@ from .models import RELEASED, check_variant
 
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
+OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
 
 
 @dataclass(frozen=True)

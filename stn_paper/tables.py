@@ -3,8 +3,6 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
-import math
-
 import pandas as pd
 
 from . import results
@@ -14,10 +12,10 @@ from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
 from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, networks, table
 from .paths import PRINTED
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
 MISSING = "not yet run"
-LEARNED = 0.8  # of the logarithm of the number of classes; see `hardly_learned`
+OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
 RULES = (BEST_VALIDATION, BEST_OF_FIVE)
 RANKED = 5  # networks; of fewer, an order says nothing
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
@@ -167,6 +165,12 @@ def alone(dataset, protocol):
     return ours[ours["variant"] == ORIGINAL]
 
 
+def arms(ours):
+    """What each of these `runs` is called, the original with other seeds apart: a Series of texts."""
+    others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
+    return ours["variant"].map(HEADINGS).mask(others, OTHERS)
+
+
 def variants_of(ours):
     """Names of the variants that these `runs` are of, in the order of HEADINGS."""
     return [variant for variant in HEADINGS if variant in set(ours["variant"])]
@@ -250,13 +254,13 @@ def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
     Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
-    difference, in points.
+    difference, in points. The original's other seeds have a row of their own, as no variant has them.
     """
     ours = runs(dataset, protocol)
-    rows = []
-    for backbone in _ordered(ours["backbone"]):
-        for variant, heading in HEADINGS.items():
-            mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
+    rows, called = [], arms(ours)
+    for backbone in ordered(ours["backbone"]):
+        for heading in (*HEADINGS.values(), OTHERS):
+            mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
                 accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
                 bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
@@ -266,7 +270,7 @@ def accuracy(dataset, protocol):
     return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
 
 
-def _ordered(backbones):
+def ordered(backbones):
     """Each name once: the paper's in its order, then the others by name."""
     known = list(BACKBONES)
     return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
@@ -275,76 +279,6 @@ def _ordered(backbones):
 def _cell(ours, backbone, variant, split, theirs):
     mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split].dropna()
     return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
-
-
-def gains(dataset, protocol, against=ORIGINAL):
-    """Test accuracy of each variant minus that of `against`, in points, paired by seed; a row a pair of them.
-
-    Columns: backbone, variant, mean, half (of the 95 % interval, NaN for one seed), seeds. Backbones that
-    have hardly learned are left out, as nothing follows from them (see `hardly_learned`).
-    """
-    ours, slow = runs(dataset, protocol), hardly_learned(dataset, protocol)
-    cells = ours.pivot_table(index=["backbone", "seed"], columns="variant", values="test")
-    rows = []
-    for backbone in _ordered(set(ours["backbone"]) - set(slow)):
-        for variant in [v for v in HEADINGS if {v, against} <= set(cells) and v != against]:
-            paired = (cells[variant] - cells[against]).loc[backbone].dropna()
-            if len(paired):
-                rows.append([backbone, variant, paired.mean(), interval(paired), len(paired)])
-    return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds"])
-
-
-def hardly_learned(dataset, protocol):
-    """Backbones whose original network ends near guessing: {name: mean final training loss in nats}.
-
-    Guessing gives the logarithm of the number of classes; above LEARNED of it, a network has not begun.
-    """
-    found = {}
-    for backbone, mine in alone(dataset, protocol).groupby("backbone"):
-        last = [record["epochs"][-1]["train_loss"] for record in mine["record"]]
-        guessing = math.log(mine["record"].iloc[0]["data"]["classes"])
-        if sum(last) / len(last) > LEARNED * guessing:
-            found[backbone] = sum(last) / len(last)
-    return found
-
-
-def accuracy_verdict(dataset, protocol):
-    """What our runs say of the transformers, in plain sentences computed from the records."""
-    if protocol == "smoke":
-        return "Everything runs. Nothing follows from a smoke run's accuracies."
-    if runs(dataset, protocol).empty:
-        return f"At the protocol `{protocol}`: {MISSING}."
-    if set(runs(dataset, protocol)["variant"]) == {ORIGINAL}:
-        return _plain_verdict(dataset, protocol)
-    sentences = [
-        f"{title(row.backbone)} with {HEADINGS[row.variant]}: {row.mean:+.2f} points{_judged(row)}"
-        for row in gains(dataset, protocol).itertuples()
-    ]
-    sentences += [
-        f"{title(b)} has hardly learned: the training loss of the original network ends at {loss:.2f}, and "
-        f"guessing gives {math.log(DATASETS_BY_NAME[dataset].num_classes):.2f}. Nothing follows from it."
-        for b, loss in hardly_learned(dataset, protocol).items()
-    ]
-    heading = f"Test accuracy against the original network, protocol `{protocol}` ({PROTOCOLS[protocol]}):"
-    return "\n".join([heading, "", *(f"- {s}" for s in sentences)])
-
-
-def _plain_verdict(dataset, protocol):
-    """Which of the networks without a transformer does best, in one sentence."""
-    ours = runs(dataset, protocol)
-    means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
-    texts = [f"{title(b)} {mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
-    heading = f"Test accuracy in percent of the networks alone, protocol `{protocol}`, best first"
-    return f"{heading}: {', '.join(texts)}."
-
-
-def _judged(row):
-    """The interval of a row of `gains` and what it shows."""
-    if pd.isna(row.half):
-        return " (one seed, so no interval)"
-    low, high = row.mean - row.half, row.mean + row.half
-    word = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
-    return f" (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds: {word})"
 
 
 def best_protocol(dataset, protocols):

@@ -164,7 +164,7 @@ def test_reduced_runs_are_told_and_decide_nothing():
     runs_of(["effb0"], 5.0, "reduced")
     finding = found(BENEFIT)
     assert finding.verdict == UNTESTED
-    assert "decide nothing: EfficientNet-b0 +5.01" in finding.evidence
+    assert "decide nothing: STN against the network alone: EfficientNet-b0 +5.01" in finding.evidence
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
 """The four arms, their intervals and verdicts, what is budget and selection, and strength: from records."""
 
 import json
-import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_tables import write_run
 
-from stn_paper import experiment, released, request, results, training
+from stn_paper import effects, experiment, released, request, results, training
 from stn_paper.errors import InputError
 from stn_paper.probes import STRENGTHS
-from stn_paper.protocol import RunSpec
+from stn_paper.protocol import OTHER_SEEDS, RunSpec
 
 STUDY = "caltech101", "resnet18", "reduced"
 
@@ -25,11 +24,11 @@ def curve(test, epochs=20):
 def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
     for seed, (alone, other, applied) in enumerate([(50, 51, 53), (60, 58, 63)]):
         write_run("original", seed, alone)
-        write_run("original", seed + experiment.OTHER_SEEDS, other)
+        write_run("original", seed + OTHER_SEEDS, other)
         write_run("stn", seed, applied)
         write_run("stn-released", seed, alone)
     write_run("lstn", 3, 99)  # no original has its seed
-    found = experiment.differences(*STUDY)
+    found = effects.differences(*STUDY)
     assert {arm: values.tolist() for arm, values in found.items()} == {
         "original": [1, -2],
         "stn": [3, 3],
@@ -60,7 +59,7 @@ def test_runs_as_released_that_are_not_the_original_s_say_what_sets_them_apart(c
 def test_a_system_s_other_maps_are_no_arm():
     for variant in ("original", "stn", "tps"):
         write_run(variant, 0, 50.0, "mnist-cnn", "mnist-rts", "system")
-    assert list(experiment.differences("mnist-rts", "mnist-cnn", "system")) == ["stn"]
+    assert list(effects.differences("mnist-rts", "mnist-cnn", "system")) == ["stn"]
 
 
 def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
@@ -75,37 +74,6 @@ def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
     assert not right.has_data()
     assert experiment.gain(STUDY) == "+2.50 points (no difference shown, n=2)"
     assert experiment.gain(STUDY, "stn") == "not yet run"
-
-
-def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
-    values = np.random.RandomState(1).normal(1, 2, 8)
-    low, high = experiment.bootstrap(values)
-    assert min(values) < low < values.mean() < high < max(values)
-    assert experiment.bootstrap(values) == (low, high)
-    assert all(map(math.isnan, experiment.bootstrap([1.0])))
-
-
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [
-        ([1.0, 1.1, 0.9, 1.05, 0.95], "better"),
-        ([-1.0, -1.1, -0.9, -1.05, -0.95], "worse"),
-        ([0.1, 0.2, 3.0], "no difference shown"),  # the bootstrap alone would say better
-        ([0.0, 0.0, 0.0], "the same in every digit"),
-        ([5.0], "one pair: no verdict"),
-    ],
-)
-def test_a_verdict_needs_both_intervals(values, verdict):
-    assert experiment.judge(pd.Series(values)) == verdict
-    if values == [0.1, 0.2, 3.0]:
-        assert experiment.bootstrap(values)[0] > 0
-
-
-def test_noise_alone_is_seldom_called_a_difference():
-    """Of 150 draws of five differences without any effect, both intervals leave out zero in about 5 %."""
-    draws = np.random.RandomState(0).normal(size=(150, 5))
-    wrong = sum(experiment.judge(pd.Series(d)) in ("better", "worse") for d in draws)
-    assert wrong <= 15
 
 
 def test_a_gain_is_the_sum_of_selection_budget_and_what_is_left():
@@ -135,7 +103,7 @@ def test_the_summary_counts_what_the_applied_arms_show():
     assert experiment.summary() == "Not yet run."
     for seed, gain in enumerate((1.0, 1.1, 0.9)):
         write_run("original", seed, 50.0)
-        write_run("original", seed + experiment.OTHER_SEEDS, 70.0)
+        write_run("original", seed + OTHER_SEEDS, 70.0)
         write_run("stn", seed, 50.0 + gain)
         write_run("vstn", seed, 50.0 - gain)
         write_run("stn-released", seed, 50.0)
@@ -151,7 +119,7 @@ def test_the_summary_counts_what_the_applied_arms_show():
 def test_a_gain_that_other_seeds_reach_alone_is_said_to_be_one():
     for seed, gain in enumerate((1.0, 1.1, 0.9)):
         write_run("original", seed, 50.0)
-        write_run("original", seed + experiment.OTHER_SEEDS, 49.0 - seed)  # -2.00 on average
+        write_run("original", seed + OTHER_SEEDS, 49.0 - seed)  # -2.00 on average
         write_run("stn", seed, 50.0 + gain)
         write_run("vstn", seed, 54.0 + gain)
     told = "better, yet by no more than other seeds alone"
@@ -167,7 +135,7 @@ def test_without_records_everything_says_so():
     studies = experiment.studies()
     assert studies == list(experiment.STUDIES)
     assert set(experiment.all_effects(studies)["Difference"]) == {"not yet run"}
-    assert set(experiment.all_shares(studies)["As the columns compare"]) == {"not yet run"}
+    assert set(experiment.all_shares(studies)["At worst for the original"]) == {"not yet run"}
     assert experiment.verdict(studies).count("Not yet run") == len(studies)
     for figure in (experiment.effects_plot(studies), experiment.budget_curves(studies)):
         assert all(axis.get_title().endswith("not yet run") for axis in figure.axes)
@@ -185,7 +153,7 @@ def test_all_arms_are_asked_for():
     asked = request.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
     names = [(s.variant, s.seed) for s in asked.specs]
     assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1)
-    assert ("original", experiment.OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
+    assert ("original", OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
     assert experiment.studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
     assert request.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
 
@@ -208,7 +176,7 @@ def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
 def test_strengths_come_from_the_records_probes():
     study = experiment.STRENGTH_STUDIES[0]
     runs = [("original", 0, 0), ("original", 1, 1), ("stn", 0, 5), ("stn", 1, 6.2)]
-    other = ("original", experiment.OTHER_SEEDS, 40)  # is no one's pair, and not part of a mean
+    other = ("original", OTHER_SEEDS, 40)  # is no one's pair, and not part of a mean
     for variant, seed, add in [*runs, other]:
         path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
         record = results.read(path)
@@ -225,11 +193,27 @@ def test_strengths_come_from_the_records_probes():
     assert set(panels[0].lines[0].get_ydata()) == {50.5}
 
 
+def test_a_verdict_on_strength_leaves_out_images_as_they_come_and_names_where_it_turns(monkeypatch):
+    study, rows = ("gtsrb", "mnist-cnn", "system"), []
+    for seed in range(3):
+        for strength, gain in ((0, 90.0), (15, 2.0), (30, -4.0), (45, 0.0)):
+            alone = 50.0 + seed
+            jitter = 0.1 * seed if strength < 45 else 30.0 * (-1) ** seed
+            rows += [["original", seed, "rotation", strength, alone]]
+            rows += [["stn", seed, "rotation", strength, alone + gain + jitter]]
+    columns = ["variant", "seed", "distortion", "strength", "accuracy"]
+    monkeypatch.setattr(experiment, "strengths", lambda *_: pd.DataFrame(rows, columns=columns))
+    monkeypatch.setattr(experiment, "UNITS", {"rotation": "rotation (degrees)"})
+    assert experiment.strength_verdict([study]).endswith(
+        "rotation: STN +2.73 (no difference shown, n=3; better at 15; worse at 30)."
+    )
+
+
 def test_budgets_are_compared_over_the_same_seeds():
     for variant, seed, test in [
         ("original", 0, 40),
         ("lstn", 0, 50),
-        ("original", experiment.OTHER_SEEDS, 90),
+        ("original", OTHER_SEEDS, 90),
     ]:
         write_run(variant, seed, test)
     (panel,) = experiment.budget_curves([STUDY]).axes

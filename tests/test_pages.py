@@ -215,6 +215,33 @@ def test_variants_are_compared_at_one_protocol_and_network():
     assert interactive.accuracies("cifar10", ["paper"]) is None
 
 
+def test_the_originals_other_seeds_stand_apart_and_runs_as_released_have_no_star():
+    for variant, seed, test in (("original", 0, 40.0), ("original", 5, 60.0), ("lstn", 0, 39.0)):
+        write_run(variant, seed, test)
+    write_run("lstn-released", 0, 41.0)
+    view = tables.accuracy("caltech101", "reduced")["Test, best-validation"]
+    assert view["ResNet-18"].to_dict() == {
+        "Original": "40.00",
+        "L-STN": "39.00",
+        "L-STN as released": "41.00",
+        "Original, other seeds": "60.00",
+    }
+    shown = interactive.accuracies("caltech101", ["reduced"]).data
+    assert (
+        "<strong>40.00</strong>" in shown
+        and shown.count("<strong>41.00") == shown.count("<strong>60.00") == 0
+    )
+
+
+def test_the_arms_lead_to_their_runs():
+    for variant, seed in (("original", 0), ("original", 5), ("lstn", 0)):
+        write_run(variant, seed, 40.0)
+    shown = interactive.arms([("caltech101", "resnet18", "reduced"), ("cifar10", "resnet18", "reduced")]).data
+    names = ["resnet18_original_seed5", "resnet18_lstn_seed0"]
+    assert all(name in link for name, link in zip(names, links(shown), strict=True))
+    assert "not yet run" in shown
+
+
 def test_every_run_is_counted_and_unknown_code_is_named():
     assert interactive.every_run_verdict() == "Not yet run."
     for seed, commit in enumerate(("abc", "abc+changes", "")):

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pandas as pd
 import pytest
 
-from stn_paper import costs, overview, plots, results, tables
+from stn_paper import costs, effects, overview, plots, results, tables
 from stn_paper.paper import TABLES, layers, table
 from stn_paper.paths import ROOT
 from stn_paper.protocol import RunSpec, preset
@@ -65,7 +65,7 @@ def test_without_records_every_cell_says_so():
     ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
     assert (ours == "not yet run").all(axis=None)
     assert tables.accuracy("caltech101", "reduced").empty
-    assert tables.accuracy_verdict("caltech101", "reduced").endswith("not yet run.")
+    assert effects.verdict("caltech101", "reduced").endswith("not yet run.")
     assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
 
 
@@ -119,9 +119,7 @@ def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
 def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
-    assert tables.accuracy_verdict("caltech101", "reduced").endswith(
-        "ResNet-50 50.00 (n=1), ResNet-18 40.00 (n=1)."
-    )
+    assert effects.verdict("caltech101", "reduced").endswith("ResNet-50 50.00 (n=1), ResNet-18 40.00 (n=1).")
 
 
 def test_another_dataset_stands_in_for_table_4_and_each_cell_names_its_protocol():
@@ -159,35 +157,6 @@ def test_a_heading_says_how_many_images_there_are():
     heading = tables.protocol_heading("cifar10", "reduced")
     assert "200 training images a class, 2,000 images each of validation and test" in heading
     assert "images" not in tables.protocol_heading("cifar10", "equal").split("**")[-1]
-
-
-def test_gains_are_paired_by_seed():
-    for seed, test in enumerate((40.0, 50.0)):
-        write_run("original", seed, test)
-        write_run("lstn", seed, test + 2 + seed)
-    write_run("lstn", 7, 99.0)  # no original of this seed: not a pair
-    gains = tables.gains("caltech101", "reduced")
-    assert gains[["mean", "seeds"]].to_numpy().tolist() == [[2.5, 2]]
-    assert "+2.50 points (95 % interval -3.85 to +8.85, 2 seeds: no difference shown)" in (
-        tables.accuracy_verdict("caltech101", "reduced")
-    )
-
-
-@pytest.mark.parametrize("sign, word", [(1, "better"), (-1, "worse")])
-def test_a_verdict_follows_its_interval(sign, word):
-    for seed in range(3):
-        write_run("original", seed, 50.0)
-        write_run("stn", seed, 50.0 + sign * (3 + 0.1 * seed))
-    assert f"3 seeds: {word})" in tables.accuracy_verdict("caltech101", "reduced")
-
-
-def test_nothing_follows_from_a_network_that_has_hardly_learned():
-    row = {"train_loss": 4.3, "validation_loss": 4.4, "test_loss": 4.4}
-    for variant, test in (("original", 3.0), ("lstn", 9.0)):
-        write_run(variant, 0, test, epochs=[row | {"validation_accuracy": 5.0, "test_accuracy": test}] * 20)
-    assert tables.gains("caltech101", "reduced").empty
-    assert "ResNet-18 has hardly learned" in tables.accuracy_verdict("caltech101", "reduced")
-    assert "ends at 4.30, and guessing gives 4.62" in tables.accuracy_verdict("caltech101", "reduced")
 
 
 def test_selection_bias_is_the_difference_of_the_two_rules():
