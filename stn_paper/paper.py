@@ -28,6 +28,7 @@ LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # the architecture that 
 CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
 DATASETS = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
+HELD = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
 
 
 class Layer(NamedTuple):
@@ -68,6 +69,14 @@ def corrected(number, printed, row=None):
     known = corrections(number)
     match = known[(known["printed"] == printed) & (known["row"] == str(row if row else printed))]
     return match["right"].iloc[0] if len(match) else printed
+
+
+def column_of(number, split):
+    """The column of Table 4, 6 or 8 that holds a split's accuracies.
+
+    Table 4's are headed for other splits than the released logs show in them; see corrections.csv.
+    """
+    return HELD.get(number, {}).get(split, split)
 
 
 def layers(number):

@@ -10,7 +10,7 @@ from .backbones import BACKBONES, title
 from .costs import read_costs
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
-from .paper import DATASETS, LOCALIZATION_TABLES, corrected, corrections, networks, table
+from .paper import DATASETS, LOCALIZATION_TABLES, column_of, corrected, corrections, networks, table
 from .paths import PRINTED
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
@@ -138,24 +138,22 @@ def lstn_against_stn():
 # --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
 
 
-RUN_COLUMNS = ["backbone", "variant", "seed", "training", "validation", "test", *RULES, "record"]
+RUN_COLUMNS = ["backbone", "variant", "seed", "validation", "test", *RULES, "record"]
 
 
 def runs(dataset, protocol):
     """One row a recorded run, accuracies in percent: columns RUN_COLUMNS.
 
     `test` is the test accuracy by the protocol's own selection rule; the column of a rule's name is what that
-    rule reports of the same run. `training` is the accuracy in training of the epoch that `test` is of, None
-    where the record is too old to hold it.
+    rule reports of the same run.
     """
     rows = []
     for record in results.records(dataset, protocol):
         spec, selected = record["spec"], record["selected"]
         chosen = selected[spec["protocol"]["selection"]]
-        training = record["epochs"][chosen["epoch"] - 1].get("train_accuracy")
         by_rule = [selected[rule]["test"] for rule in RULES]
         names = [spec[field] for field in ("backbone", "variant", "seed")]
-        rows.append([*names, training, chosen["validation"], chosen["test"], *by_rule, record])
+        rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
     return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
@@ -198,37 +196,38 @@ def mean_text(values, count=" (n={})"):
 def printed_accuracy(number, split="test"):
     """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
 
-    `split` is test or validation, in Table 4 training or validation. Ours are means over n
+    `split` is test or validation; Table 4's columns are read as `paper.column_of` says. Ours are means over n
     seeds, in parentheses their difference to the paper's in points.
     """
-    printed = networks(number)
+    printed, held = networks(number), column_of(number, split)
     ours = runs(DATASETS[number], "paper")
     view = {}
     for variant in printed["variant"].unique():
         rows = printed[printed["variant"] == variant]
-        view[HEADINGS[variant], "paper"] = list(rows[split])
+        view[HEADINGS[variant], "paper"] = list(rows[held])
         view[HEADINGS[variant], "ours"] = [
             _cell(ours, backbone, variant, split, float(theirs))
-            for backbone, theirs in zip(rows["backbone"], rows[split])
+            for backbone, theirs in zip(rows["backbone"], rows[held])
         ]
     return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
 
 
 def stand_in(number, dataset, protocols):
-    """The paper's validation accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
+    """The paper's test accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
 
-    Each network is at the first of the protocols that it has runs of, named in the last column. There is no
-    difference between the two, as images and classes are others.
+    Theirs keeps its printed heading, beside what it holds as released. Each network of ours is at the first
+    of the protocols that it has runs of, named in the last column. There is no difference between the two,
+    as images and classes are others.
     """
     found = {protocol: alone(dataset, protocol) for protocol in protocols}
-    rows = []
-    for backbone, theirs in zip(table(number)["backbone"], table(number)["validation"]):
+    rows, held = [], column_of(number, "test")
+    for backbone, theirs in zip(table(number)["backbone"], table(number)[held]):
         at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
         protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
         mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
         rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
     theirs, mine = (DATASETS_BY_NAME[name].title for name in (DATASETS[number], dataset))
-    columns = [(f"{theirs}, paper", "validation")]
+    columns = [(f"{theirs}, paper", f"“{held.capitalize()} Error”, as released: test")]
     columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
     index = pd.MultiIndex.from_tuples(columns)
     return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
@@ -277,7 +276,7 @@ def ordered(backbones):
 
 
 def _cell(ours, backbone, variant, split, theirs):
-    mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split].dropna()
+    mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split]
     return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
 
 

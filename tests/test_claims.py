@@ -84,6 +84,7 @@ def test_the_verdict_in_words_counts_the_same():
         ("3 out of 7 models", FAILS, ["8 models", "4 gain less"]),
         ("no model has a performance leap over 0.5%", HOLDS, ["+0.41 (EfficientNet-b0)"]),
         ("well above 98%", PART, ["13 of 14", "AlexNet has 96.69 and 98.10"]),
+        ("Training Error", FAILS, ["96.69 to 100.00", "6 of 6 rows with a log"]),
         ("2⁴ times FLOPS", FAILS, ["4.31"]),
         ("almost one third", HOLDS, ["0.322"]),
         ("(H × W × C) × 32 + 192", PART, ["38 more"]),

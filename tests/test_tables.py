@@ -102,13 +102,21 @@ def test_networks_come_in_the_papers_order():
     assert others == [("ResNet-50", "Original"), ("ResNet-50", "L-STN"), ("timm/resnet10t", "STN")]
 
 
-def test_table_4_shows_training_accuracy_where_the_record_holds_it():
-    for seed, row in enumerate(({"train_accuracy": 97.5}, {})):
-        write_run("original", seed, 90.0, dataset="tsrd", protocol="paper", row=row)
-    view = tables.printed_accuracy(4, "training")
-    assert view.loc["ResNet-18", ("Original", "paper")] == "99.20"
-    assert view.loc["ResNet-18", ("Original", "ours")] == "97.50 (-1.70, n=1)"
+@pytest.mark.parametrize(
+    ("split", "column", "theirs", "mine"),
+    [
+        ("validation", "training", "96.69", "50.00 (-46.69, n=1)"),
+        ("test", "validation", "98.10", "90.00 (-8.10, n=1)"),
+    ],
+)
+def test_table_4_is_read_as_its_columns_are_in_the_released_logs(split, column, theirs, mine):
+    write_run("original", 0, 90.0, "alexnet", "tsrd", "paper")
+    view = tables.printed_accuracy(4, split)["Original"]
+    assert list(view["paper"]) == list(table(4)[column])
+    assert list(view.loc["AlexNet"]) == [theirs, mine]
     assert "DenseNet-120 (is DenseNet-169)" in view.index
+    notes = tables.misprints(4).query("Column == 'heading'").set_index("Printed")["Right"]
+    assert notes[f"{column.capitalize()} Error"] == f"{split.capitalize()} accuracy"
 
 
 def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
@@ -129,7 +137,8 @@ def test_another_dataset_stands_in_for_table_4_and_each_cell_names_its_protocol(
     write_run("original", 0, 50.0, "resnet18", "gtsrb")
     write_run("lstn", 0, 90.0, "resnet34", "gtsrb", "full32")  # no network of Table 4
     view = tables.stand_in(4, "gtsrb", protocols)
-    assert len(view) == 14 and list(view["TSRD, paper", "validation"]) == list(table(4)["validation"])
+    assert list(view["TSRD, paper", "“Validation Error”, as released: test"]) == list(table(4)["validation"])
+    assert len(view) == 14
     assert list(view["GTSRB, ours"].loc["EfficientNet-b0"]) == ["50.00 (n=1)", "70.00 (n=1)", "full32"]
     assert list(view["GTSRB, ours"].loc["ResNet-18"]) == ["50.00 (n=1)", "50.00 (n=1)", "reduced"]
     others = view["GTSRB, ours"].drop(index=["EfficientNet-b0", "ResNet-18"])
