@@ -124,7 +124,7 @@ def stand_in(number, dataset, protocols):
     note = (
         f"Not comparable as numbers: the paper's are of {theirs.title}'s {theirs.num_classes} classes at its "
         f"own protocol, ours of {mine.title}'s {mine.num_classes} at the protocol that its row names. "
-        "What can be compared is the order within each."
+        "At most the order within each can be compared."
     )
     return shown(cells.rename_axis(columns=["", "Network"]), f"Table {number} and {mine.title}", note=note)
 

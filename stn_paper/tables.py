@@ -3,6 +3,8 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
+import math
+
 import pandas as pd
 
 from . import results
@@ -18,6 +20,7 @@ MISSING = "not yet run"
 OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
 RULES = (BEST_VALIDATION, BEST_OF_FIVE)
 RANKED = 5  # networks; of fewer, an order says nothing
+ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
 
@@ -235,18 +238,30 @@ def stand_in(number, dataset, protocols):
 
 def ranking(number, dataset, protocol):
     """Whether networks rank on this dataset as the paper's do on Table 4's, in one sentence."""
-    ours = alone(dataset, protocol).groupby("backbone")["test"].mean()
-    both = table(number).set_index("backbone")["validation"].astype(float).to_frame().join(ours, how="inner")
+    ours = alone(dataset, protocol).groupby("backbone").agg(test=("test", "mean"), seeds=("seed", "size"))
+    theirs = table(number).set_index("backbone")[column_of(number, "test")].astype(float).rename("theirs")
+    both = ours.join(theirs, how="inner")
     where = DATASETS_BY_NAME[DATASETS[number]].title
     told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
     if len(both) < RANKED:
         return f"{told}: too few to compare."
+    correlation, p, over = _rank_correlation(both["theirs"], both["test"])
+    shown = "the same way" if correlation > 0 else "the other way round"
+    verdict = shown if p < 0.05 else "no relation shown"
+    text = f"{told}: rank correlation {correlation:+.2f} (Spearman, p = {p:.2g} over {over}), {verdict}."
+    if single := (both["seeds"] == 1).sum():
+        text += f" {single} of {len(both)} networks have one seed: the order may change with it."
+    return text
+
+
+def _rank_correlation(a, b):
+    """Spearman's rank correlation, its two-sided p-value, and the orders of `a` that p counts, in words."""
     from scipy import stats  # here, so that a machine without it can still train
 
-    found = stats.spearmanr(both["validation"], both["test"])
-    shown = "the same way" if found.statistic > 0 else "the other way round"
-    verdict = shown if found.pvalue < 0.05 else "no relation shown"
-    return f"{told}: rank correlation {found.statistic:+.2f} (Spearman, p = {found.pvalue:.2f}), {verdict}."
+    a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
+    test = stats.permutation_test((a,), b.dot, permutation_type="pairings", n_resamples=ORDERS, rng=0)
+    over = f"all {orders:,} orders" if orders <= ORDERS else f"{ORDERS:,} random orders"
+    return a.corr(b), test.pvalue, over
 
 
 def accuracy(dataset, protocol):
