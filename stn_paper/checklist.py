@@ -39,7 +39,7 @@ def view():
             "Are parameters and operations stated, and do they agree with the paper?",
             _share(int(numbers["exact"]), int(numbers["cells"])),
             f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
-            f"{numbers['close']} GFLOPS figures to rounding.",
+            f"{numbers['close']} GFLOPS figures within {tables.TOLERANCE}.",
         ),
         (
             "Data",
@@ -122,7 +122,8 @@ def view():
             "Results",
             "Does a run repeat exactly?",
             PART,
-            "On a CPU with as many threads, bit for bit, killed and resumed or not; on a GPU not promised.",
+            "On a CPU of the same kind with as many threads, the same code and packages, bit for bit, killed "
+            "and resumed or not; results/README.md names commits that changed digits. On a GPU not promised.",
         ),
     ]
     columns = ["Part", "Question", "Answer", "What it rests on"]
