@@ -3,15 +3,16 @@
 The notebooks `index` and `protocol` and the README show them.
 """
 
-from itertools import product
+from itertools import chain, product
 
 import pandas as pd
 
 from . import claims, effects, experiment
 from .datasets import DATASETS as DATASETS_BY_NAME
+from .grid import SYSTEM_DATASETS
 from .models import ORIGINAL, RELEASED, VARIANTS
 from .paper import DATASETS, table
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
 from .tables import (
     MISSING,
     TOLERANCE,
@@ -25,25 +26,43 @@ from .verdicts import VERDICTS
 
 
 def protocols(dataset):
-    """The settings of the paper's protocols, a column each; epochs are original / STN / V-STN / L-STN."""
-    columns = {}
-    for name in (*COMPARABLE, "smoke"):
-        presets = [preset(name, dataset, variant) for variant in VARIANTS]
-        first = presets[0]
-        columns[name] = {
-            "What it is": PROTOCOLS[name],
-            "Image size": first.image_size or "own",
-            "Batch": first.batch_size,
-            "Learning rate": first.learning_rate,
-            "Epochs at most": _joined(p.max_epochs for p in presets),
-            "Early stop not before": _joined(p.min_epochs for p in presets),
-            "Training images a class": first.train_per_class or "all",
-            "Validation and test images": first.max_evaluation or "all",
-            "Images a split": first.max_images or "all",
-            "Normalization": first.normalization,
-            "Selection": first.selection,
-        }
-    return pd.DataFrame(columns)
+    """The settings on a dataset of the protocols that any network can train by, a column each."""
+    names = (*COMPARABLE, "smoke")
+    presets = {name: [preset(name, dataset, variant) for variant in VARIANTS] for name in names}
+    return pd.DataFrame(
+        {name: {"What it is": PROTOCOLS[name]} | _settings(each) for name, each in presets.items()}
+    )
+
+
+def protocols_unlike(dataset, other):
+    """Those rows of `protocols` in which a dataset differs from the other."""
+    view = protocols(dataset)
+    return view[(view != protocols(other)).any(axis=1)]
+
+
+def systems():
+    """The settings of the protocol `system`, a column a dataset: its smaller systems share them."""
+    presets = {d: [preset(SYSTEM, d, ORIGINAL)] for d in chain(*SYSTEM_DATASETS.values())}
+    return pd.DataFrame({DATASETS_BY_NAME[d].title: _settings(each) for d, each in presets.items()})
+
+
+def _settings(presets):
+    """Settings of one protocol by name; epochs are those of its variants, original / STN / V-STN / L-STN."""
+    first = presets[0]
+    return {
+        "Image size": first.image_size or "own",
+        "Batch": first.batch_size,
+        "Optimizer": first.optimizer,
+        "Learning rate": first.learning_rate,
+        "Epochs at most": _joined(p.max_epochs for p in presets),
+        "Early stop not before": _joined(p.min_epochs for p in presets),
+        "Training images a class": first.train_per_class or "all",
+        "Validation images held out": first.validation_images or "own",
+        "Validation and test images": first.max_evaluation or "all",
+        "Images a split": first.max_images or "all",
+        "Normalization": first.normalization,
+        "Selection": first.selection,
+    }
 
 
 def _joined(values):

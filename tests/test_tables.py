@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from stn_paper import costs, effects, overview, plots, results, tables
+from stn_paper.datasets import DATASETS
 from stn_paper.paper import TABLES, layers, table
 from stn_paper.paths import ROOT
 from stn_paper.protocol import RunSpec, preset
@@ -213,6 +214,23 @@ def test_protocols_table_shows_the_settings():
     assert view.loc["Epochs at most", "paper"] == "200 / 280 / 350 / 400"
     assert view.loc["Image size", "reduced"] == 64
     assert view.loc["Selection", "paper"] == "best-of-five"
+
+
+def test_a_dataset_shows_the_settings_that_are_its_own():
+    cifar10, gtsrb = (overview.protocols_unlike(name, "caltech101") for name in ("cifar10", "gtsrb"))
+    assert cifar10.loc["Epochs at most", ["paper", "equal"]].tolist() == ["120 / 120 / 300 / 360", "15"]
+    assert cifar10.loc["Batch", "paper"] == 20 and "Normalization" not in cifar10.index
+    assert set(gtsrb.loc["Normalization"]) == {"imagenet"} and "Batch" not in gtsrb.index
+    assert overview.protocols_unlike("tsrd", "caltech101").index.tolist() == ["Normalization"]
+
+
+def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
+    view = overview.systems()
+    assert view.loc[["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10"].tolist() == (
+        ["sgd", "50", 1000]
+    )
+    trained = {r["spec"]["dataset"] for r in results.everything().values() if r["spec"]["protocol"]["probes"]}
+    assert {DATASETS[name].title for name in trained} <= set(view)
 
 
 def test_findings_fit_a_markdown_table(committed):
