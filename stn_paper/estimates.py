@@ -260,15 +260,18 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
 def growth_with_backbones(target="table6", protocol="equal"):
     """What one seed of each backbone of a table costs, all its variants: a row a backbone.
 
-    The last column says what the estimate of its original network rests on.
+    Beside the hours on a device stands which of WITNESSES they rest on there.
     """
     measured, rows = measurements(), {}
     for backbone in dict.fromkeys(b for _, b, _ in cells(target)):
         specs = [s for s in runs(target, 1, protocol) if s.backbone == backbone]
-        row = {"Image size": specs[0].image_size, "Runs": len(specs), **_by_device(specs, measured)}
-        first = estimate(specs[0], measured)
-        rows[title(backbone)] = row | {"Estimated from": first.witness if first else UNMEASURED}
-    return pd.DataFrame.from_dict(rows, orient="index")
+        row = {("", "Image size"): specs[0].image_size, ("", "Runs"): len(specs)}
+        for device, hours in _by_device(specs, measured).items():
+            row[device, "Hours"] = hours
+            if used := {witnesses(spec, measured, device)[0] for spec in specs} - {None}:
+                row[device, "Estimated from"] = ", ".join(name for name in WITNESSES if name in used)
+        rows[title(backbone)] = row
+    return pd.DataFrame(rows).T
 
 
 def growth_with_size(backbone="resnet18", dataset="caltech101", sizes=(64, 128, 224, 320, 456)):

@@ -125,6 +125,17 @@ def test_the_page_says_where_no_gpu_was_measured(device):
     assert estimates.throughput()["Records"].tolist() == [1]
 
 
+def test_each_device_says_what_its_hours_rest_on():
+    measure(100, "effb0")
+    measure(100, "effb1", device="Other CPU, 2 cores")
+    view = estimates.growth_with_backbones()
+    rests = {device: view[device]["Estimated from"] for device in (CPU, "Other CPU, 2 cores")}
+    own, others = "the same backbone", "other networks"
+    assert rests[CPU][["EfficientNet-b0", "EfficientNet-b1"]].tolist() == [own, others]
+    assert rests["Other CPU, 2 cores"][["EfficientNet-b0", "EfficientNet-b1"]].tolist() == [others, own]
+    assert list(view["GPU"]) == ["Hours"]
+
+
 def test_without_records_the_page_says_so():
     assert estimates.cost()["GPU"].eq("not yet measured").all()
     assert "no run has been measured" in estimates.verdict()
