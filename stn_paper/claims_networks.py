@@ -223,12 +223,17 @@ def stem():
 def normalized():
     rows = paper.table(3).iloc[:-1]
     norm, named = rows["parameters"].str.contains("+", regex=False), rows["type"].str.contains("BN")
-    share = sum(layer.norm_parameters for layer in paper.layers(3)) / totals()["lstn"]
+    layers = [layer for layer in paper.layers(3) if layer.norm_parameters]
+    parameters = sum(layer.norm_parameters for layer in layers) / totals()["lstn"]
+    operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
+    share = operations / read_costs(3)["gflops"].sum()
     return Finding(
-        judge(norm),
-        f"{count(norm)} layers of Table 3 have parameters of a batch normalization, {named.sum()} of them by "
-        f"name; they are {100 * share:.0f} % of the net's parameters.",
-        "Table 3",
+        PART if norm.all() and share < SLIGHTLY else FAILS,
+        f"Placed so: {count(norm)} layers of Table 3 have parameters of a batch normalization, {named.sum()} "
+        f"of them by name. Efficient: they take {100 * share:.1f} % of the net's operations (read as under "
+        f"{100 * SLIGHTLY:.0f} %) and {100 * parameters:.0f} % of its parameters; time is not counted. "
+        "Effective is not tested: no table or run has the net without them.",
+        f"Table 3, {MEASURED}",
     )
 
 
@@ -480,6 +485,7 @@ CALTECH = (
     "were split evenly as validation (1200) and testing dataset (1200)"
 )
 CALTECH_CLASSES = "101 classes, most category has about 50 images"
+ABOUT = 10  # images of a class more or less than "about 50"
 CIFAR = "60000 low resolution images (32x32) classified into 10 classes. Each class has 6000 images."
 CIFAR_SPLIT = (
     "40000 is left as training set and the rest are split evenly as validation set (10000) "
@@ -523,12 +529,14 @@ def tsrd_split():
 
 @claim("data", "4.1.B", CALTECH_CLASSES)
 def about_fifty():
-    images, classes = numbers(CALTECH)[0], numbers(CALTECH_CLASSES)[0]
+    (classes, each), images = numbers(CALTECH_CLASSES), paper.caltech101_classes()
+    near, nearly = (images.between(each - room, each + room) for room in (ABOUT, 2 * ABOUT))
     return Finding(
-        UNTESTED,
-        f"The paper's totals give {images / classes:.0f} images a class on average ({images:,.0f} in "
-        f"{classes:.0f}); how many most classes have is in no table or record.",
-        OWN,
+        parts(len(images) == classes, 2 * near.sum() > len(images)),
+        f"{count(near)} classes have {each - ABOUT:.0f} to {each + ABOUT:.0f} images (how “about {each:.0f}” "
+        f"is read), {nearly.sum()} have {each - 2 * ABOUT:.0f} to {each + 2 * ABOUT:.0f}. The median is "
+        f"{images.median():.0f}, the range {images.min()} to {images.max()}.",
+        "caltech101_classes.csv",
     )
 
 

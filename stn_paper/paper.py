@@ -90,4 +90,10 @@ def layers(number):
     return rows
 
 
+@cache
+def caltech101_classes():
+    """How many images each class of Caltech-101 has: a Series by name. Counted, as the paper has no table."""
+    return pd.read_csv(PRINTED / "caltech101_classes.csv", comment="#", index_col="class")["images"]
+
+
 _BACKBONE_OF = {backbone.title: name for name, backbone in BACKBONES.items()}

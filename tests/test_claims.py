@@ -95,6 +95,8 @@ def test_the_verdict_in_words_counts_the_same():
         ("86.17 90.28", FAILS, ["90.65"]),
         ("Most models have 1% to 3%", PART, ["3 of 7", "5 of 7"]),
         ("Total 3690", PART, ["3,706"]),
+        ("Batch Normalization is", PART, ["17 of 17", "6.5 % of the net's", "Effective is not tested"]),
+        ("about 50 images", PART, ["39 of 101", "70 have 30 to 70", "median is 59", "31 to 800"]),
     ],
 )
 def test_what_the_paper_prints_today(quote, verdict, evidence):
@@ -126,6 +128,7 @@ DENSENET = cell("DenseNet-121", "lstn")
         ("almost one third", HOLDS, PART, (9, "gflops", "0.0793", cell("ResNet-18", "lstn"))),
         ("Total 3690", PART, HOLDS, (3, "parameters", "36+8", {"parameters": "36+16"})),
         ("Total 3032", HOLDS, PART, (2, "parameters", "225", {"parameters": "224"})),
+        ("Batch Normalization is", PART, FAILS, (3, "parameters", "56", {"output": "112 x 112 x 8"})),
         ("Pooling layers", HOLDS, PART, (1, "parameters", "8", {"output": "109 x 109 x 8"})),
         ("the best performing model", HOLDS, PART, (6, "test", "79.00", cell("ResNet-50", "stn"))),
     ],
@@ -142,6 +145,12 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch):
     wrong["parameters"] += 1
     monkeypatch.setattr("stn_paper.tables.read_costs", lambda number: wrong)
     assert claims_networks.costs(9).verdict != HOLDS
+
+
+def test_classes_of_another_size_turn_a_verdict(monkeypatch):
+    for images, verdict in ((50, HOLDS), (61, PART)):
+        monkeypatch.setattr(paper, "caltech101_classes", lambda images=images: pd.Series([images] * 101))
+        assert found("about 50 images").verdict == verdict
 
 
 def test_all_no_and_most():

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stn_paper import datasets, distortions, layouts
+from stn_paper import datasets, distortions, layouts, paper
 from stn_paper.datasets import DATASETS, Dataset, Images, digits_theta, load, split
 from stn_paper.distortions import DISTORTIONS, distort, known_theta
 from stn_paper.errors import InputError
 from stn_paper.layouts import LAYOUTS
-from stn_paper.paths import cache_dir, data_dir
+from stn_paper.paths import PRINTED, cache_dir, data_dir
 from stn_paper.transformer import affine_theta, sample, sampling_grid
 
 # --- digits ---
@@ -492,6 +492,15 @@ def test_the_real_mnist_is_distorted():
     digits = layouts.find("mnist", DATASETS["mnist"], data_dir()).items[:600]
     expected = torch.stack(list(distort(digits, known_theta("rts", 600), "affine", 12)))
     assert torch.equal(found.images[:600, :1], expected)
+
+
+def test_the_real_caltech101_has_the_counted_classes():
+    if not datasets.available("caltech101"):
+        pytest.skip("caltech101 is not here: set STN_PAPER_DATA to the folder that holds it")
+    listing = layouts.find("caltech101", DATASETS["caltech101"], data_dir())
+    counted = dict(zip(listing.classes, np.bincount(listing.labels).tolist()))
+    assert paper.caltech101_classes().to_dict() == counted
+    assert datasets._fingerprint(listing) in (PRINTED / "caltech101_classes.csv").read_text()
 
 
 def test_the_mnist_of_the_records_is_as_its_note_says():

@@ -72,6 +72,11 @@ def test_table_4_has_the_networks_that_its_wrong_names_mean():
     assert printed[[*wrong, "ResNet-150"]].to_dict() == wrong | {"ResNet-150": "resnet152"}
 
 
+def test_the_classes_of_caltech101_hold_its_images():
+    images = paper.caltech101_classes()
+    assert (len(images), images.sum()) == (101, 8677) and images.index.is_unique
+
+
 def test_accuracies_are_percentages():
     for number in paper.DATASETS:
         values = paper.table(number).filter(["training", "validation", "test"]).astype(float)
