@@ -110,6 +110,7 @@ def facts():
         "cells": len(cells),
         "exact": cells["exact"].sum(),
         "close": cells["close"].sum(),
+        "within": TOLERANCE,
         "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
         "trained": sum(trained),
         "networks": sum(printed.values()),
