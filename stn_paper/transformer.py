@@ -119,7 +119,8 @@ def _centres(height, width, dtype, device):
 
 
 def _affine_grid(theta, height, width):
-    return F.affine_grid(theta, (len(theta), 1, height, width), align_corners=ALIGN_CORNERS)
+    size = theta.shape[0], 1, height, width  # len would fix the batch of an exported program
+    return F.affine_grid(theta, size, align_corners=ALIGN_CORNERS)
 
 
 def _projective_grid(theta, height, width):
@@ -131,7 +132,9 @@ def _projective_grid(theta, height, width):
 
 
 def _tps_grid(theta, height, width):
-    return (_tps_pixels(height, width, theta.dtype, theta.device) @ theta).view(-1, height, width, 2)
+    kept = not torch.compiler.is_compiling()  # what is made while a program is traced must not be kept
+    weights = _tps_pixels if kept else _tps_pixels.__wrapped__
+    return (weights(height, width, theta.dtype, theta.device) @ theta).view(-1, height, width, 2)
 
 
 @lru_cache(maxsize=16)
@@ -197,6 +200,8 @@ class SpatialTransformer(nn.Module):
     (B, 8) for projective, (B, 32) for tps; `localization_net` builds such modules.
     Input and output are (B, C, H, W); direction, units and padding are this module's convention.
     With `applied` off, images pass as they are, and the localization net gets no gradient.
+    The output has the images' type, if that is a floating one. Grid and sampling are float32 at least;
+    `.half()` rounds the localization net's computation of theta, autocast does not.
     Source: paper Figure 1 and section 2.A.
     """
 
@@ -212,13 +217,15 @@ class SpatialTransformer(nn.Module):
         (B, 2, 3) for affine, (B, 3, 3) for projective, (B, 16, 2) for tps.
         """
         with _without_autocast(images):
-            return KINDS[self.kind].theta(self.localization(_widened(images)))
+            weight = next(self.parameters(), _widened(images))  # of the type that the net computes in
+            return KINDS[self.kind].theta(_widened(self.localization(images.to(weight.dtype))))
 
     def forward(self, images):
         if not self.applied:
             return images
-        grid = sampling_grid(self.theta(images), *images.shape[-2:], self.kind)
-        return sample(_widened(images), grid)
+        grid, wide = sampling_grid(self.theta(images), *images.shape[-2:], self.kind), _widened(images)
+        output = sample(wide, grid.to(wide.dtype))
+        return output.to(images.dtype) if images.is_floating_point() else output
 
 
 def _without_autocast(tensor):

@@ -1,5 +1,8 @@
 """The transformer moves pixels where its convention says, and agrees with two other implementations."""
 
+import subprocess
+import sys
+
 import kornia
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from scipy.interpolate import RBFInterpolator
 from stn_paper import SpatialTransformer, transformer
 from stn_paper.errors import InputError
 from stn_paper.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.paths import ROOT
 from stn_paper.training import PRECISIONS, arithmetic, check_device
 from stn_paper.transformer import (
     CONTROL_POINTS,
@@ -100,6 +104,45 @@ def test_an_untrained_transformer_is_the_identity(variant, kind, precision):
         for mode in (stn.train(), stn.eval()):
             torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
         assert stn.theta(images).shape == (3, *SHAPES[kind])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_half_precision_an_untrained_transformer_is_the_identity_within_rounding(kind, dtype):
+    images = torch.rand(2, 3, 40, 40).to(dtype)
+    stn = SpatialTransformer(localization_net("lstn", 40, kind=kind), kind).to(dtype)
+    output = stn(images)
+    assert output.dtype == dtype and stn.theta(images).dtype == torch.float32
+    torch.testing.assert_close(output, images, rtol=0, atol=4 * torch.finfo(dtype).eps)
+
+
+def test_a_localization_without_parameters_gets_widened_images():
+    seen = []
+    stn = SpatialTransformer(lambda images: seen.append(images.dtype) or torch.eye(2, 3).expand(2, 2, 3))
+    images = torch.rand(2, 3, 8, 8)
+    for dtype in (torch.bfloat16, torch.float64):
+        assert stn(images.to(dtype)).dtype == dtype
+    assert seen == [torch.float32, torch.float64]
+
+
+EXPORTS = """
+import torch
+from stn_paper import with_stn
+from stn_paper.transformer import KINDS
+
+for kind in KINDS:
+    model = with_stn(torch.nn.Flatten().eval(), "stn", 24, kind=kind)
+    torch.nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.1)
+    few, more = torch.rand(2, 3, 24, 24), torch.rand(5, 3, 24, 24)
+    program = torch.export.export(model, (few,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(program.module()(more), model(more))
+"""
+
+
+def test_an_exported_model_takes_any_batch():
+    command = [sys.executable, "-c", EXPORTS]  # a process that has exported cannot be forked to train
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_shift_reads_from_the_right_and_moves_content_to_the_left():
