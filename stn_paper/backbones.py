@@ -7,7 +7,7 @@ imported where they are needed, as they take seconds.
 from typing import NamedTuple
 
 from .efficientnet import efficientnet
-from .errors import InputError, choose
+from .errors import InputError, choose, whole
 from .systems import SYSTEMS
 
 
@@ -44,10 +44,10 @@ BACKBONES = {
     "resnet50": Backbone("ResNet-50", 224, _torchvision),
     "resnet101": Backbone("ResNet-101", 224, _torchvision),
     "resnet152": Backbone("ResNet-152", 224, _torchvision),
-    "densenet121": Backbone("DenseNet-121", 224, _torchvision),
-    "densenet169": Backbone("DenseNet-169", 224, _torchvision),
-    "densenet201": Backbone("DenseNet-201", 224, _torchvision),
-    "densenet264": Backbone("DenseNet-264", 224, _densenet264),
+    "densenet121": Backbone("DenseNet-121", 224, _torchvision, smallest=29),
+    "densenet169": Backbone("DenseNet-169", 224, _torchvision, smallest=29),
+    "densenet201": Backbone("DenseNet-201", 224, _torchvision, smallest=29),
+    "densenet264": Backbone("DenseNet-264", 224, _densenet264, smallest=29),
 }
 TIMM = "timm/"  # any other backbone is timm/<any timm name>
 
@@ -84,17 +84,23 @@ def input_size(name):
     return _timm_config(check_backbone(name)).input_size[-1]
 
 
+def check_image_size(name, image_size):
+    """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
+    row = BACKBONES.get(name) or SYSTEMS.get(name)
+    if whole("Image size", image_size) < (row.smallest if row else 1):
+        raise InputError(
+            f"Image size {image_size} is too small for {row.title}: "
+            f"at least {row.smallest} pixels a side are needed."
+        )
+    return image_size
+
+
 def build_backbone(name, num_classes, image_size):
     """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
 
-    Raises InputError for an unknown name or an image too small for the backbone.
+    Raises InputError for an unknown name; `check_image_size` says what sizes it can take.
     """
     if row := BACKBONES.get(check_backbone(name)):
-        if image_size < row.smallest:
-            raise InputError(
-                f"Image size {image_size} is too small for {row.title}: "
-                f"at least {row.smallest} pixels a side are needed."
-            )
         return row.build(name, num_classes)
     import timm
 

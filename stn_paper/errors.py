@@ -1,7 +1,9 @@
-"""One kind of error for everything a user can type wrong, and the check that raises it.
+"""One kind of error for everything a user can type wrong, and the checks that raise it.
 
 Called by every module that takes a name or a number from outside.
 """
+
+import math
 
 
 class InputError(ValueError):
@@ -16,4 +18,12 @@ def choose(kind, value, allowed):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
     if value not in allowed:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
+    return value
+
+
+def whole(kind, value, least=1, most=math.inf):
+    """Return `value` if it is a whole number from `least` to `most`, else raise InputError naming both."""
+    if type(value) is not int or not least <= value <= most:
+        to = f" to {most}" if most < math.inf else ""
+        raise InputError(f"{kind} {value!r} is not allowed: give a whole number from {least}{to}.")
     return value

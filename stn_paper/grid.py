@@ -5,7 +5,7 @@
 
 from . import experiment
 from .distortions import DISTORTIONS
-from .errors import InputError, choose
+from .errors import choose, whole
 from .models import variants
 from .paper import DATASETS, networks
 from .protocol import OTHER_SEEDS, SYSTEM, RunSpec
@@ -49,8 +49,7 @@ def runs(target, seeds=3, protocol="equal"):
     own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
     """
     choose("target", target, TARGETS)
-    if type(seeds) is not int or seeds < 1:
-        raise InputError(f"Number of seeds {seeds!r} is not allowed: give a whole number from 1.")
+    whole("Number of seeds", seeds)
     if target == "claims":
         studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
         return [spec for study in studies for spec in experiment.specs(*study, few)]

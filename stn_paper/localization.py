@@ -4,13 +4,14 @@
 """
 
 from collections import OrderedDict
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from .errors import InputError, choose
+from .errors import InputError, choose, whole
 from .transformer import KINDS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
@@ -75,9 +76,9 @@ def feature_size(rows, image_size):
     return size
 
 
-def minimum_size(variant):
-    """The smallest image side, in pixels, that the variant's localization net can take."""
-    return next(size for size in count(1) if feature_size(LOCALIZATION_NETS[variant], size))
+def minimum_size(rows):
+    """The smallest image side, in pixels, that a localization net of these rows can take."""
+    return next(size for size in count(1) if feature_size(rows, size))
 
 
 def localization_net(variant, image_size, in_channels=3, kind="affine"):
@@ -89,23 +90,24 @@ def localization_net(variant, image_size, in_channels=3, kind="affine"):
     as it is.
 
     Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`.
-    Raises InputError for an unknown variant or kind, or an image too small for the rows.
+    Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
+    for the rows, and the net raises one for images of another side than the linear layer is sized for.
     """
     rows = LOCALIZATION_NETS[choose("localization net", variant, LOCALIZATION_NETS)]
-    if feature_size(rows, image_size) < 1:
-        raise InputError(
-            f"Image size {image_size} is too small for the localization net {variant!r}: "
-            f"at least {minimum_size(variant)} pixels a side are needed."
-        )
     return localization(rows, image_size, in_channels, kind=kind)
 
 
 def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
     """Feature rows, Linear(hidden), ReLU, and a linear layer to the numbers of the `kind` of map.
 
-    Input and output are those of `localization_net`, and so is the start at the identity.
+    Input, output and errors are those of `localization_net`, and so is the start at the identity.
     """
     identity = KINDS[choose("kind of map", kind, KINDS)].identity
+    if feature_size(rows, whole("Image size", image_size)) < 1:
+        raise InputError(
+            f"Image size {image_size} is too small for the localization net: "
+            f"at least {minimum_size(rows)} pixels a side are needed."
+        )
     head = nn.Sequential(
         nn.Flatten(),
         nn.Linear(rows[-1].channels * feature_size(rows, image_size) ** 2, hidden),
@@ -115,7 +117,20 @@ def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
     with torch.no_grad():
         head[-1].weight.zero_()
         head[-1].bias.copy_(identity)
-    return nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
+    net = nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
+    net.register_forward_pre_hook(partial(_check_sides, rows, image_size))
+    return net
+
+
+def _check_sides(rows, image_size, net, inputs):
+    """Names images of another side than the linear layer is sized for."""
+    height, width = inputs[0].shape[-2:]
+    others = [feature_size(rows, side) for side in (height, width) if side != image_size]
+    if any(size != feature_size(rows, image_size) for size in others):
+        raise InputError(
+            f"Images of {height} x {width} pixels do not fit a localization net for {image_size} pixels "
+            "a side: resize them, or build the net for their size."
+        )
 
 
 def layers(rows, in_channels):

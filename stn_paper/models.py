@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from .backbones import build_backbone, check_backbone, input_size
+from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .errors import choose
 from .localization import LOCALIZATION_NETS, localization_net
 from .systems import SYSTEMS
@@ -52,11 +52,17 @@ def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=T
     the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:
     `stn_paper.transformer`. With `applied` off the transformer is there but changes nothing, as in most of
     the notebooks that the paper's authors released. Source: paper section 4.3.B.
-    Raises InputError for an unknown variant or kind, or an image too small for the variant.
+    The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
+    network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":
+    book/run.md has the line that tells timm's optimizers.
+    Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
+    for the variant; the module raises one for images of another size.
     """
     choose("variant", variant, LOCALIZATION_NETS)
     transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind, applied)
-    return nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
+    joined = nn.Sequential(OrderedDict(transformer=transformer.train(model.training), backbone=model))
+    joined.training = model.training  # its `train` would reach parts of the model that may be frozen
+    return joined
 
 
 def build_model(backbone, variant, num_classes, image_size=None, applied=True):
@@ -65,11 +71,12 @@ def build_model(backbone, variant, num_classes, image_size=None, applied=True):
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
     pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` as in
     `with_stn`; a name such as "lstn-released" turns it off as well.
-    Raises InputError for an unknown name or an image too small for the backbone or the localization net.
+    Raises InputError for an unknown name, or an image size that is no whole number or too small for the
+    backbone or the localization net.
     """
     name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
     applied = applied and name == variant
-    image_size = image_size or input_size(backbone)
+    image_size = input_size(backbone) if image_size is None else check_image_size(backbone, image_size)
     if backbone in SYSTEMS:
         model = SYSTEMS[backbone].build(name, num_classes, image_size)
         for part in model.modules():

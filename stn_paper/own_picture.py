@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 
-from .errors import InputError
+from .errors import InputError, whole
 from .figures import outline, photograph
 from .localization import localization_net
 from .models import HEADINGS
 from .plots import closed
 from .probes import recovered
+from .protocol import LARGEST_SEED
 from .training import normalize
 from .transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
 
@@ -60,9 +61,11 @@ def distorted(picture, maps):
 def learn(picture, variant="lstn", steps=300, seed=0):
     """Train a transformer of the variant (stn, vstn, lstn) to restore the picture; (transformer, losses).
 
-    A loss is the mean squared difference of output and picture, grey levels from -1 to 1.
+    A loss is the mean squared difference of output and picture, grey levels from -1 to 1. Raises InputError
+    for an unknown variant, or steps or a seed that are no whole number or too small or large.
     """
-    torch.manual_seed(seed)
+    whole("Number of steps", steps)
+    torch.manual_seed(whole("Seed", seed, 0, LARGEST_SEED))
     transformer = SpatialTransformer(localization_net(variant, SIZE)).train()
     optimizer = torch.optim.Adam(transformer.parameters(), lr=LEARNING_RATE)
     wanted, losses = normalize(picture).expand(BATCH, -1, -1, -1), []

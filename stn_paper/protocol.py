@@ -10,12 +10,13 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from .backbones import check_backbone, input_size
 from .datasets import DATASETS
 from .distortions import DISTORTIONS
-from .errors import InputError, choose
+from .errors import choose, whole
 from .models import RELEASED, check_variant
 
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
 OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
+LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,16 @@ class RunSpec:
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
         check_variant(self.variant, check_backbone(self.backbone))
-        if type(self.seed) is not int or self.seed < 0:
-            raise InputError(f"Seed {self.seed!r} is not allowed: give a whole number from 0.")
+        whole("Seed", self.seed, 0, LARGEST_SEED)
         if not isinstance(self.protocol, Protocol):
             object.__setattr__(self, "protocol", preset(self.protocol, self.dataset, self.variant))
+        whole("Image size", self.image_size)
 
     @property
     def image_size(self):
         """Pixels of a side of the images this run trains on."""
-        return self.protocol.image_size or input_size(self.backbone)
+        size = self.protocol.image_size
+        return input_size(self.backbone) if size is None else size
 
     @property
     def key(self):

@@ -16,6 +16,7 @@ from .transformer import SpatialTransformer
 class System(NamedTuple):
     title: str
     image_size: int
+    smallest: int  # pixels of a side that the network can take; a localization net may need more
     variants: tuple  # names out of models.HEADINGS
     build: callable  # (variant, num_classes, image_size) -> nn.Module
 
@@ -99,7 +100,9 @@ def sign_cnn(variant, num_classes, image_size):
 
 
 SYSTEMS = {
-    "cifar-cnn": System("Small CNN", 32, ("original", "affine"), cifar_cnn),
-    "mnist-cnn": System("Digit CNN", 42, ("original", "stn", "vstn", "lstn", "projective", "tps"), mnist_cnn),
-    "sign-cnn": System("Sign CNN", 32, ("original", "one", "two"), sign_cnn),
+    "cifar-cnn": System("Small CNN", 32, 16, ("original", "affine"), cifar_cnn),
+    "mnist-cnn": System(
+        "Digit CNN", 42, 16, ("original", "stn", "vstn", "lstn", "projective", "tps"), mnist_cnn
+    ),
+    "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),
 }

@@ -64,7 +64,25 @@ def test_an_unknown_timm_backbone_is_named(name, ask):
         ask(name)
 
 
-def test_too_small_an_image_for_alexnet_is_named_with_the_smallest():
-    build_model("alexnet", "original", 10, 63).eval()(torch.zeros(1, 3, 63, 63))
-    with pytest.raises(InputError, match=r"Image size 62 .* at least 63 pixels"):
-        build_model("alexnet", "original", 10, 62)
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [
+        ("alexnet", 63),
+        *((name, 29) for name in BACKBONES if "densenet" in name),
+        *((name, 1) for name in ("resnet18", "resnet50", "effb0")),
+        *(("cifar-cnn", 16), ("mnist-cnn", 16), ("sign-cnn", 32)),
+    ],
+)
+def test_each_network_takes_the_smallest_image_and_none_below(name, smallest):
+    with torch.device("meta"):
+        model = build_model(name, "original", 10, smallest).eval()
+        assert model(torch.zeros(1, 3, smallest, smallest)).shape == (1, 10)
+    allowed = f"at least {smallest} pixels" if smallest > 1 else "whole number from 1"
+    with pytest.raises(InputError, match=f"Image size {smallest - 1} .*{allowed}"):
+        build_model(name, "original", 10, smallest - 1)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("cifar-cnn", "affine"), ("mnist-cnn", "tps")])
+def test_too_small_an_image_for_a_system_s_localization_net_is_named(name, variant):
+    with pytest.raises(InputError, match=r"Image size 17 is too small for the localization net: at least 18"):
+        build_model(name, variant, 10, 17)

@@ -35,7 +35,7 @@ def test_totals_are_the_printed_ones(number, variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_any_size_from_the_smallest_works(variant):
-    smallest = minimum_size(variant)
+    smallest = minimum_size(LOCALIZATION_NETS[variant])
     for size in (smallest, smallest + 1, 28, 33, 64, 97):
         net = localization_net(variant, size).eval()
         assert net(torch.rand(2, 3, size, size)).shape == (2, 6)
@@ -43,10 +43,18 @@ def test_any_size_from_the_smallest_works(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_one_pixel_less_is_too_small(variant):
-    size = minimum_size(variant) - 1
+    size = minimum_size(LOCALIZATION_NETS[variant]) - 1
     with pytest.raises(InputError) as error:
         localization_net(variant, size)
     assert str(size) in str(error.value) and f"at least {size + 1} pixels" in str(error.value)
+
+
+def test_images_of_another_side_are_named():
+    net = localization_net("stn", 64)
+    for height, width in ((96, 96), (64, 32)):
+        with pytest.raises(InputError, match=f"{height} x {width} pixels do not fit .* for 64 pixels a side"):
+            net(torch.rand(2, 3, height, width))
+    assert net(torch.rand(2, 3, 65, 65)).shape == (2, 6)  # the feature maps are of the same size
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,12 +4,14 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.optim import create_optimizer_v2
 
 from stn_paper import build_model, with_stn
 from stn_paper.backbones import BACKBONES
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.paper import table
+from stn_paper.paths import ROOT
 from stn_paper.transformer import SpatialTransformer
 
 
@@ -28,6 +30,46 @@ def test_an_unknown_variant_is_named():
 def test_too_small_an_image_is_named_with_the_smallest():
     with pytest.raises(InputError, match=r"Image size 16 .* at least 18 pixels"):
         build_model("resnet18", "stn", 10, 16)
+
+
+@pytest.mark.parametrize("size", [(64, 64), 64.0, "64", 0, -1, True])
+def test_an_image_size_that_is_no_whole_number_is_named(size):
+    for build in (
+        lambda: build_model("resnet18", "original", 10, size),
+        lambda: build_model("mnist-cnn", "lstn", 10, size),
+        lambda: with_stn(torch.nn.Identity(), "lstn", size),
+    ):
+        with pytest.raises(InputError) as error:
+            build()
+        assert str(error.value) == f"Image size {size!r} is not allowed: give a whole number from 1."
+
+
+def test_the_transformer_takes_the_mode_of_the_model():
+    frozen = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity().eval())
+    for model in (frozen, torch.nn.Identity().eval()):
+        modes = [part.training for part in model.modules()]
+        joined = with_stn(model, "lstn", 64)
+        parts = [joined, *joined.transformer.modules()]
+        assert {part.training for part in parts} == {model.training}
+        assert [part.training for part in model.modules()] == modes
+
+
+def test_the_line_for_timms_optimizers():
+    vit = timm.create_model("test_vit", num_classes=4)
+    model = with_stn(vit, "lstn", 160)
+    line = 'lambda: {f"backbone.{name}" for name in model.backbone.no_weight_decay()}'
+    assert line in (ROOT / "book/run.md").read_text()
+    before = kept_from_decay(model)
+    model.no_weight_decay = eval(line, {"model": model})
+    assert kept_from_decay(model) - before == {"backbone.pos_embed", "backbone.cls_token"}
+    assert timm.data.resolve_model_data_config(model.backbone)["input_size"] == (3, 160, 160)
+
+
+def kept_from_decay(model):
+    """Names of the parameters that timm's optimizer does not decay."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = create_optimizer_v2(model, "adamw", weight_decay=0.05).param_groups
+    return {names[id(p)] for group in groups if not group["weight_decay"] for p in group["params"]}
 
 
 def test_variants_share_the_backbones_first_weights():

@@ -46,6 +46,20 @@ def test_the_picture_alone_teaches_the_transformer():
     assert len(figure.axes) == 4
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "Number of steps 0 is not allowed: give a whole number from 1"),
+        ({"steps": 2.5}, "Number of steps 2.5"),
+        ({"seed": -1}, "Seed -1 is not allowed: give a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "Seed 4294967296"),
+    ],
+)
+def test_a_wrong_number_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        own_picture.learn(own_picture.read(), **wrong)
+
+
 def test_the_verdict_is_of_what_is_left():
     picture = own_picture.read()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pytest
 
 from stn_paper.errors import InputError
@@ -169,12 +170,23 @@ def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
         ("seed", 0.5, "whole number from 0"),
         ("seed", "1", "whole number from 0"),
         ("seed", True, "whole number from 0"),
+        ("seed", 2**32, "whole number from 0 to 4294967295"),
     ],
 )
 def test_wrong_values_are_named_with_the_allowed_ones(field, value, allowed):
     with pytest.raises(InputError) as error:
         replace(SPEC, **{field: value})
     assert repr(value) in str(error.value) and allowed in str(error.value)
+
+
+def test_the_largest_seed_is_one_that_numpy_takes():
+    np.random.RandomState([replace(SPEC, seed=2**32 - 1).seed, 1])
+
+
+@pytest.mark.parametrize("size", [0, "64", 64.0])
+def test_an_image_size_that_is_no_whole_number_is_named(size):
+    with pytest.raises(InputError, match=f"Image size {size!r} is not allowed: give a whole number from 1"):
+        replace(SPEC, protocol=replace(SPEC.protocol, image_size=size))
 
 
 def test_a_spec_cannot_be_changed():
