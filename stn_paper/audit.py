@@ -15,15 +15,15 @@ from .training import commit
 def check(folders=()):
     """(faults, notes) of all records in the results folder and in others, in sentences.
 
-    Faults: a damaged record, one whose file is not named after its settings, two of the same run that
-    disagree. Notes: how many there are, of which commits of the code, and which runs are there twice.
-    Raises InputError for a folder that is not there.
+    Faults: a damaged record, one of other code, one whose file is not named after its settings, two of the
+    same run that disagree. Notes: how many there are, of which commits of the code, and which runs are there
+    twice. Raises InputError for a folder that is not there.
     """
     runs, faults = {}, []
     for path in _files(folders):
         try:
             record = results.read(path)
-            spec = _spec(record["spec"], path)
+            spec = results.spec_of(record)
         except InputError as error:
             faults.append(str(error))
             continue
@@ -46,14 +46,6 @@ def _files(folders):
         if not place.is_dir():
             raise InputError(f"Folder {place} is not there: give one that holds records.")
     return sorted({path.resolve() for place in places for path in place.rglob("*.json")})
-
-
-def _spec(stored, path):
-    """The RunSpec of a record's field `spec`; InputError if no such run can be asked for."""
-    try:
-        return results.spec_of({"spec": stored})
-    except (TypeError, InputError):  # a setting, a backbone or a dataset that this code does not know
-        raise results.damaged(path, "spec") from None
 
 
 def _outcome(record):

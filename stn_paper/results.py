@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 from dataclasses import asdict
 
 from .errors import InputError
@@ -25,6 +26,16 @@ FIELDS = {  # field -> type; the schema that every record is checked against whe
 }
 SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
+CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
+    "parameters": lambda r: r["parameters"] > 0,
+    "loss": lambda r: all(math.isfinite(value) for value in _of_epochs(r, "loss")),
+    "accuracy": lambda r: all(0 <= value <= 100 for value in _of_epochs(r, "accuracy")),
+    "selection": lambda r: r["spec"]["protocol"]["selection"] in (BEST_VALIDATION, BEST_OF_FIVE),
+    "selected": lambda r: r["selected"] == select(r["epochs"]),
+    "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
+    "measured": lambda r: all(0 <= value < math.inf for value in r["measured"].values()),
+    "environment": lambda r: all(isinstance(r["environment"].get(f, ""), str) for f in ("device", "commit")),
+}
 SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
 
 
@@ -59,8 +70,13 @@ def everything():
 
 
 def spec_of(record):
-    """The RunSpec of a record; InputError if no such run can be asked for."""
-    stored = record["spec"]
+    """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
+    stored, version = record["spec"], record.get("schema", SCHEMA)
+    known = {*SPEC_FIELDS, "name", *DEFAULTS}
+    unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
+    unknown += [f"Schema {version}"] if version != SCHEMA else []
+    if unknown:
+        raise InputError(f"{unknown[0]} is of other code than this: update the code or move the record away.")
     return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
 
 
@@ -69,26 +85,60 @@ def _preset(dataset, protocol, record):
 
 
 def read(path):
-    """Read and check one record; a damaged one raises InputError naming it and what is wrong."""
+    """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
     try:
-        record = json.loads(path.read_text())
-        fault = _fault(record)
+        record = json.loads(path.read_text(), parse_constant=_no_number)
+        fault = _missing(record)
+        if not fault:  # the next line is of settings younger than the record
+            record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
+            spec_of(record)
+            fault = _wrong(record)
+    except InputError as error:
+        raise InputError(f"Record {path} cannot be used here: {error}") from None
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         fault = "JSON"
     if fault:
         raise damaged(path, fault)
-    record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]  # settings younger than the record
     return record
 
 
-def _fault(record):
-    """The first field that is missing, of the wrong type or at odds with the others; "" if none is."""
+def _no_number(text):
+    """JSON has no NaN and no Infinity, but Python reads them."""
+    raise ValueError(text)
+
+
+def _missing(record):
+    """The first field that is missing or of the wrong type; "" if none is."""
     wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
     if not wrong:
         wrong += [f for f in SPEC_FIELDS if f not in record["spec"]]
         wrong += [f for epoch in record["epochs"] for f in EPOCH_FIELDS if f not in epoch]
-        wrong += ["selected"] if not wrong and record["selected"] != select(record["epochs"]) else []
+    if not wrong:
+        protocol = record["spec"]["protocol"]
+        wrong += [] if isinstance(protocol, dict) and "name" in protocol else ["protocol"]
     return wrong[0] if wrong else ""
+
+
+def _wrong(record):
+    """The first of CHECKS that the record fails; "" if it passes all."""
+    for name, check in CHECKS.items():
+        try:
+            passes = check(record)
+        except TypeError:  # a number that is text, say
+            passes = False
+        if not passes:
+            return name
+    return ""
+
+
+def _used_up(record):
+    """Whether the run has all epochs that its protocol allows."""
+    return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
+
+
+def _of_epochs(record, kind):
+    """All values of "loss" or "accuracy" in the record's epochs."""
+    return [value for epoch in record["epochs"] for field, value in epoch.items() if field.endswith(kind)]
 
 
 def damaged(path, what):

@@ -48,13 +48,19 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("backbone", "resnet19"), ("protocol", {"name": "x", "new": 1})]
+    ("field", "value", "said"),
+    [
+        ("backbone", "resnet19", "Unknown backbone 'resnet19'"),
+        ("protocol", {"name": "x", "new": 1}, "Setting 'new' is of other code than this"),
+    ],
 )
-def test_a_run_that_no_one_can_ask_for_is_damage(field, value):
+def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, said):
     path = write_run("stn", 0, 50)
     edited(path, spec=json.loads(path.read_text())["spec"] | {field: value})
-    (fault,) = audit.check()[0]
-    assert fault == str(results.damaged(path, "spec"))
+    write_run("stn", 1, 50)
+    (fault,), notes = audit.check()
+    assert str(path) in fault and said in fault
+    assert notes[0] == "1 records of 1 runs were read."
 
 
 def test_a_copy_under_another_name_is_named_though_it_agrees():

@@ -25,7 +25,7 @@ def record(made=None):
     return filled | {
         "parameters": 5,
         "epochs": made,
-        "stopped": "budget",
+        "stopped": "early",
         "selected": results.select(made) if made else {},
     }
 
@@ -93,6 +93,77 @@ def test_a_missing_epoch_field_is_named(field):
 )
 def test_a_damaged_record_is_named(change):
     assert "is damaged" in damage(change)
+
+
+def changed(*place, value):
+    """A change of a record's text: another value at this place."""
+
+    def change(text):
+        part = whole = json.loads(text)
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        return json.dumps(whole)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("named", "place", "values"),
+    [
+        ("parameters", ("parameters",), [0, -5]),
+        ("loss", ("epochs", 0, "test_loss"), ["1", None]),
+        ("accuracy", ("epochs", 0, "test_accuracy"), [-1, 100.1, "50"]),
+        ("accuracy", ("epochs", 0, "train_accuracy"), [101]),
+        ("selection", ("spec", "protocol", "selection"), ["best", 3, None]),
+        ("stopped", ("stopped",), ["budget", "killed", ""]),  # the protocol's 20 epochs are not used up
+        ("measured", ("measured", "seconds"), ["9", None, -1]),
+        ("environment", ("environment", "commit"), [3, None]),
+        ("environment", ("environment", "device"), [["a CPU"]]),
+        ("protocol", ("spec", "protocol"), ["reduced", [], {}, None]),
+        ("JSON", ("epochs", 0, "test_loss"), [float("nan"), float("inf")]),
+        ("JSON", ("data", "classes"), [float("nan")]),
+    ],
+)
+def test_what_no_run_gives_is_named(named, place, values):
+    for value in values:
+        assert f"({named})" in damage(changed(*place, value=value)), value
+
+
+def test_a_number_too_large_to_be_one_is_named():
+    assert "(loss)" in damage(lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999'))
+
+
+def test_a_used_up_budget_is_no_fault():
+    made = record(epochs(*[(50, 40)] * SPEC.protocol.max_epochs)) | {"stopped": "budget"}
+    results.write(SPEC, made)
+    assert results.find(SPEC)["stopped"] == "budget"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is of other code than this"),
+        (("spec", "machine"), "a", "Setting 'machine' is of other code than this"),
+        (("schema",), 2, "Schema 2 is of other code than this"),
+        (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
+        (("spec", "seed"), -1, "Seed -1 is not allowed"),
+    ],
+)
+def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
+    path = results.write(SPEC, record())
+    path.write_text(changed(*place, value=value)(path.read_text()))
+    for reading in (results.everything, lambda: results.records("caltech101", "reduced")):
+        with pytest.raises(InputError) as error:
+            reading()
+        assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
+        assert "delete" not in str(error.value)
+    with pytest.raises(InputError, match=said):
+        results.spec_of(json.loads(path.read_text()))
+
+
+def test_the_committed_records_pass(committed):
+    assert len(results.everything()) >= 203
 
 
 def test_a_changed_selection_is_noticed():

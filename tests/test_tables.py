@@ -21,7 +21,8 @@ def write_run(
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)
     epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
     filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
-    record = filled | {"parameters": 1, "epochs": epochs, "stopped": "budget"}
+    stopped = "budget" if len(epochs) == spec.protocol.max_epochs else "early"
+    record = filled | {"parameters": 1, "epochs": epochs, "stopped": stopped}
     return results.write(spec, record | {"selected": results.select(epochs)})
 
 
@@ -81,7 +82,7 @@ def test_the_papers_table_takes_no_reduced_run():
 def test_a_run_with_other_settings_is_not_shown_under_the_protocols_name():
     path = write_run("original", 0, 40.0)
     record = json.loads(path.read_text())
-    record["spec"]["protocol"]["max_epochs"] = 21
+    record["spec"]["protocol"]["batch_size"] = 21
     path.write_text(json.dumps(record))
     assert tables.accuracy("caltech101", "reduced").empty
 
