@@ -11,17 +11,18 @@ import tarfile
 import time
 from itertools import product
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from . import results
-from .errors import InputError, choose
+from .errors import InputError, choose, whole
 from .estimates import devices, estimate, measurements
 from .fetch import ensure
 from .models import RELEASED, VARIANTS
 from .paper import table
-from .paths import results_dir
+from .paths import replacing, results_dir
 from .protocol import PROTOCOLS, RunSpec
 from .training import check_device, checkpoint, device_name, epochs_done
 from .training import run as train
@@ -89,11 +90,14 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
     the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
     that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz for the new records, as they
-    lie under the results folder, written anew with each. Raises InputError for a wrong value or a dataset
-    that is not to be had; a run that fails is named with its reason, and the others go on.
+    lie under the results folder, written anew with each. Raises InputError, before any training, for a wrong
+    value, a dataset that is not to be had or an archive that cannot be written; a run that fails is named
+    with its reason, and the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
+    if together is not None:
+        whole("Number of runs together", together)
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     waiting = missing(plan(name, protocol))
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
@@ -101,7 +105,8 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
         ensure(waiting[0].dataset, data_dir)
     if archive:
         pack([], archive)  # one that cannot be written is found out now
-    together = together or (TOGETHER if device.type == "cuda" else cores)
+    if together is None:
+        together = TOGETHER if device.type == "cuda" else cores
     settings = str(device), data_dir, end, max(1, cores // together)
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
     running, new = {}, []
@@ -164,7 +169,7 @@ def _outcome(spec, record):
 
 
 def pack(paths, archive):
-    """Write the records into a .tar.gz, as they lie under the results folder."""
-    with tarfile.open(archive, "w:gz") as tar:
+    """Write the records into a .tar.gz, as they lie under the results folder; InputError if it cannot be."""
+    with replacing(Path(archive)) as partial, tarfile.open(partial, "w:gz") as tar:
         for path in paths:
             tar.add(path, path.relative_to(results_dir()))

@@ -18,11 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from .backbones import input_size
-from .errors import InputError
+from .errors import InputError, whole
 from .localization import localization_net
 from .models import ORIGINAL, build_model
 from .paper import CLASSES, LOCALIZATION_TABLES, table
-from .paths import results_dir
+from .paths import check_writable, replacing, results_dir
 from .transformer import SpatialTransformer
 
 
@@ -36,10 +36,11 @@ def measure(model, image_size, in_channels=3):
 
     `model` may live on any device, torch's "meta" device included, where nothing is computed; it is left
     as it was. Subclasses of convolutions, batch norms and linear layers (timm has many) count as those;
-    what else a model holds counts as thop counts it.
+    what else a model holds counts as thop counts it. Raises InputError for a size that is no whole number.
     """
     import thop  # here, so that a machine without it can still train
 
+    whole("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
     device = next(model.parameters()).device
     model = deepcopy(model).eval()  # thop leaves its counters in the state_dict
@@ -74,14 +75,17 @@ def costs_path():
 
 
 def write_costs():
-    """Measure all that the paper's cost tables print and write it as CSV; returns the path."""
+    """Measure all that the paper's cost tables print and write it as CSV; returns the path.
+
+    Raises InputError where it cannot be written.
+    """
+    check_writable(costs_path().parent)
     rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
     columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops"]
     table = pd.DataFrame(rows, columns=columns)
-    path = costs_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
-    return path
+    with replacing(costs_path()) as partial:
+        table.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+    return costs_path()
 
 
 @cache

@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -78,8 +78,8 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
     (of `time.time`, in seconds) by which to stop: where another epoch would take longer, the run is left at
     its checkpoint and None returned. A second process that asks for the same run waits and gets the first
     one's record. Raises InputError before any training for a wrong device, a dataset that is neither whole
-    nor to be downloaded or a results folder that cannot be written, and during it when the loss is no longer
-    a number or the disk is full.
+    nor to be downloaded, a results folder that cannot be written or a checkpoint that cannot be read, and
+    during it when a loss or theta is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
@@ -228,23 +228,30 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
             last = state["epochs"][-1]["validation_accuracy"] if state["epochs"] else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
     train_loss = float(total) / seen
-    if not math.isfinite(train_loss):
-        raise InputError(
-            f"The training loss became {train_loss} in epoch {number} of {spec.name}: "
-            f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
-        )
+    _check_finite("training loss", [train_loss], spec, number)
     train_seconds = time.perf_counter() - start
     row = {"train_loss": round(train_loss, 6), "train_accuracy": round(100 * float(correct) / seen, 4)}
     for name in ("validation", "test"):
         part = batches(getattr(split, name), EVALUATION_BATCH)
         loss, accuracy = evaluate(model, part, spec.protocol.precision)
+        _check_finite(f"{name} loss", [loss], spec, number)
         row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(accuracy, 4)}
     if spec.variant != ORIGINAL:
         row["theta"] = theta_statistics(model.transformer, batches(split.validation, EVALUATION_BATCH))
+        _check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     state["epochs"].append(row)
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
     state["train_images"] += seen
+
+
+def _check_finite(what, values, spec, epoch):
+    """Raise InputError in the epoch that gives what no record can hold."""
+    if wrong := [value for value in values if not math.isfinite(value)]:
+        raise InputError(
+            f"The {what} became {wrong[0]} in epoch {epoch} of {spec.name}: "
+            f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
+        )
 
 
 def _watched(spec, model, data, split, device, state):
@@ -285,7 +292,7 @@ def theta_statistics(transformer, batches):
     """Mean and standard deviation over the images of each of theta's numbers, row by row."""
     transformer.eval()
     theta = torch.cat([transformer.theta(images).flatten(1) for images, _ in batches])
-    statistics = {"mean": theta.mean(0), "std": theta.std(0)}
+    statistics = {"mean": theta.mean(0), "std": theta.std(0, correction=min(1, len(theta) - 1))}
     return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
 
 
@@ -325,11 +332,23 @@ def checkpoint(spec):
 
 
 def epochs_done(spec):
-    """How many epochs the checkpoint of an unfinished run holds."""
+    """How many epochs the checkpoint of an unfinished run holds; 0 of one that the run itself cannot read."""
     path = checkpoint(spec)
-    if not path.exists():
-        return 0
-    return len(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]["epochs"])
+    if path.exists():
+        with suppress(InputError), _reading(path):
+            return len(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]["epochs"])
+    return 0
+
+
+@contextmanager
+def _reading(path):
+    """Makes one sentence of what torch says to a checkpoint that is not whole."""
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of many kinds
+        raise InputError(f"Checkpoint {path} cannot be read: delete it to start anew.") from error
 
 
 def _save_checkpoint(spec, model, optimizer, state):
@@ -345,23 +364,24 @@ def _save_checkpoint(spec, model, optimizer, state):
 
 
 def _resume(spec, model, optimizer, device, fingerprint):
-    """The state to start from: the checkpoint's, or an empty one."""
+    """The state to start from: the checkpoint's, or an empty one. InputError if it cannot be gone on with."""
     path = checkpoint(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
         threads = torch.get_num_threads()
         return counts | {"epochs": [], "watched": None, "threads": threads, "fingerprint": fingerprint}
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    if saved["state"]["fingerprint"] != fingerprint:
-        raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    torch.set_rng_state(saved["rng"]["cpu"])
-    threads = saved["state"].get("threads", torch.get_num_threads())
-    torch.set_num_threads(threads)  # each number of them rounds in its own way
-    if device.type == "cuda" and "cuda" in saved["rng"]:
-        torch.cuda.set_rng_state(saved["rng"]["cuda"])
-    saved["state"]["resumed"] += 1
+    with _reading(path):
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["state"]["fingerprint"] != fingerprint:
+            raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["rng"]["cpu"])
+        threads = saved["state"].get("threads", torch.get_num_threads())
+        torch.set_num_threads(threads)  # each number of them rounds in its own way
+        if device.type == "cuda" and "cuda" in saved["rng"]:
+            torch.cuda.set_rng_state(saved["rng"]["cuda"])
+        saved["state"]["resumed"] += 1
     return saved["state"]
 
 

@@ -89,6 +89,32 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     assert "The images have changed since" in out and "left at its checkpoint" in out
 
 
+def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"")
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert f"Checkpoint {left} cannot be read: delete it to start anew." in capfd.readouterr().out
+
+
+def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    (tmp_path / "file").write_text("in the way")
+    for archive in (tmp_path / "file/new.tar.gz", tmp_path):  # no folder; a folder
+        with pytest.raises(InputError, match=f"{archive} cannot be written"):
+            campaign.run("table6", 9, "smoke", "cpu", archive=archive)
+    assert "mnist-cnn" not in capfd.readouterr().out
+
+
+def test_an_archive_is_never_half_written(tmp_path):
+    archive = tmp_path / "new.tar.gz"
+    archive.write_text("older")
+    with pytest.raises(InputError, match=r"new\.tar\.gz cannot be written: No such file.*intact"):
+        campaign.pack([results.results_dir() / "gone.json"], archive)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+
+
 def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
     with pytest.raises(InputError, match="tsrd"):
@@ -113,6 +139,7 @@ def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
         (("table6", 0), "A slot of 0 minutes is not allowed: give more than 0"),
         (("table6", 9, "fast"), "Unknown protocol 'fast'"),
         (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
+        (("table6", 9, "equal", "cpu", None, 0), "Number of runs together 0 is not allowed"),
     ],
 )
 def test_a_wrong_value_is_named(arguments, message):

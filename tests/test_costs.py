@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stn_paper import build_model, costs
+from stn_paper.errors import InputError
 
 
 def test_each_rule_by_hand():
@@ -33,6 +34,36 @@ def test_the_model_is_left_as_it_was():
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
     assert model.state_dict().keys() == before.keys()
     assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_an_image_size_that_is_no_whole_number_is_named():
+    for size in ((64, 64), 64.0, "64", 0):
+        with pytest.raises(InputError, match=r"Image size .* is not allowed: give a whole number from 1\."):
+            costs.measure(nn.Conv2d(3, 4, 3), size)
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "file"))
+    monkeypatch.setattr(costs, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(InputError, match=f"{tmp_path / 'file'} cannot be written"):
+        costs.write_costs()
+
+
+def test_costs_are_never_half_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
+    (tmp_path / "costs.csv").write_text("older")
+    monkeypatch.setattr(costs, "_layer_costs", lambda: iter(()))
+    monkeypatch.setattr(costs, "_model_costs", lambda: iter(()))
+
+    def full_disk(table, path, **_):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(costs.pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(InputError, match=r"costs\.csv cannot be written: No space left on device"):
+        costs.write_costs()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
 
 
 def test_subclasses_count_as_the_layers_they_extend():

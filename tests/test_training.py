@@ -1,5 +1,6 @@
 """Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
 
+import io
 import multiprocessing
 import os
 import platform
@@ -335,6 +336,42 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
         training.run(tiny_spec(), "cpu")
 
 
+@pytest.fixture(scope="module")
+def kept_checkpoint(tmp_path_factory):
+    """The bytes of a checkpoint after one epoch of the tiny run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RESULTS", "CACHE"):
+            patch.setenv(f"STN_PAPER_{name}", str(tmp_path_factory.mktemp(name)))
+        patch.setattr(datasets, "load", load_once)
+        patch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
+        clock = iter([0, 1])
+        patch.setattr(training, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
+        assert training.run(tiny_spec(), "cpu", until=1) is None
+        assert training.epochs_done(tiny_spec()) == 1
+        return training.checkpoint(tiny_spec()).read_bytes()
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
+    path = training.checkpoint(tiny_spec())
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint[: int(share * len(kept_checkpoint))])
+    assert training.epochs_done(tiny_spec()) == 0
+    with pytest.raises(InputError) as error:
+        training.run(tiny_spec(), "cpu")
+    assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "rng", "state"])
+def test_a_checkpoint_that_lacks_a_part_is_named(tiny, kept_checkpoint, part):
+    path = training.checkpoint(tiny_spec())
+    path.parent.mkdir(parents=True)
+    saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
+    torch.save(saved | {part: {}}, path)
+    with pytest.raises(InputError, match=r"Checkpoint .*\.pt cannot be read"):
+        training.run(tiny_spec(), "cpu")
+
+
 # --- progress ---
 
 
@@ -457,6 +494,22 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
         training.run(tiny_spec("original", learning_rate=1e30), "cpu")
     assert "\n" not in str(error.value)
     assert results.find(tiny_spec("original", learning_rate=1e30)) is None
+
+
+@pytest.mark.parametrize("what", ["validation loss", "theta"])
+def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
+    if what == "theta":
+        lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
+        monkeypatch.setattr(training, "theta_statistics", lambda *_: lost)
+    else:
+        monkeypatch.setattr(training, "evaluate", lambda *_: (float("inf"), 10.0))
+    with pytest.raises(InputError, match=rf"The {what} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
+        training.run(tiny_spec(), "cpu")
+
+
+def test_theta_of_one_image_has_no_spread(tiny):
+    record = training.run(tiny_spec(max_images=1, max_epochs=1, min_epochs=1, batch_size=1), "cpu")
+    assert record["epochs"][0]["theta"]["std"] == [0.0] * 6
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
