@@ -17,8 +17,9 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-notebooks: .venv/installed  ## execute the notebooks in place, as they are committed
+notebooks: .venv/installed  ## execute the notebooks in place, as they are committed, and write the README's table
 	$(BIN)/python -m stn_paper costs
+	$(BIN)/python -m stn_paper readme
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lock:  ## pin every dependency anew, for all platforms (needs uv)

@@ -75,15 +75,6 @@ def load(name, image_size, folder=None, skip_corrupt=False):
     return _load_files(name, listing, image_size, skip_corrupt)
 
 
-def available(name, folder=None):
-    """Whether the dataset can be read; the check that `load` makes first, without reading images."""
-    try:
-        name == EMBEDDED or layouts.find(name, DATASETS[name], data_dir(folder))
-    except InputError:
-        return False
-    return True
-
-
 def split(
     name, data, seed, train_per_class=None, max_images=None, max_evaluation=None, validation_images=None
 ):

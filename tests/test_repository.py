@@ -15,3 +15,8 @@ def test_tracked_files_are_small():
     sizes = {path.relative_to(ROOT): path.stat().st_size for path in paths}
     assert sum(sizes.values()) < 20e6
     assert {name: size for name, size in sizes.items() if size > 2e6} == {}
+
+
+def test_make_notebooks_writes_the_readmes_table_too():
+    recipe = (ROOT / "Makefile").read_text().split("\nnotebooks:")[1].split("\n\n")[0]
+    assert "-m stn_paper readme" in recipe
