@@ -172,16 +172,15 @@ def system_runs(dataset, system):
 
 
 def arms(chosen):
-    """`experiment.all_effects` with links to the runs of each arm."""
+    """`experiment.all_effects` with links to the runs of each arm; plain, as a study is named once."""
     view, links = experiment.all_effects(chosen), []
     for study in chosen:
         ours = experiment.runs(*study)
         called = tables.arms(ours)
         links += [seed_links(ours[called == arm]) for arm in experiment.effects(*study).index]
     view["Runs"] = links
-    view = view.rename_axis(["Study", "Arm"]).reset_index("Arm")
     note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
-    return shown(view, "The arms against the original", ["Arm"], note)
+    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
 
 
 # --- every run ----------------------------------------------------------------------------------
