@@ -61,7 +61,10 @@ def cost_against_size(sizes=range(32, 481, 32)):
 
 
 def accuracy_bars(dataset, protocol):
-    """Our test accuracies: a group of bars a backbone, a dot a seed, whiskers the 95 % interval."""
+    """Our test accuracies: a group of bars a backbone, a dot a seed, whiskers the 95 % interval.
+
+    Of two seeds far apart the interval is wider than all accuracies: its whisker ends at the axis.
+    """
     ours = tables.runs(dataset, protocol)
     ours = ours[tables.arms(ours) != tables.OTHERS]
     backbones = list(ours["backbone"].unique())
@@ -81,6 +84,7 @@ def accuracy_bars(dataset, protocol):
     axis.set(ylabel="test accuracy (%)", xlim=(-0.6, max(len(backbones), 2) - 0.4))
     axis.grid(axis="x", visible=False)
     if backbones:
+        axis.set_ylim(0, 1.1 * ours["test"].max())
         handles = [Patch(color=COLORS[v], alpha=0.75, label=HEADINGS[v]) for v in drawn]
         axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:

@@ -218,19 +218,19 @@ def printed_accuracy(number, split="test"):
 def stand_in(number, dataset, protocols):
     """The paper's test accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
 
-    Theirs keeps its printed heading, beside what it holds as released. Each network of ours is at the first
-    of the protocols that it has runs of, named in the last column. There is no difference between the two,
-    as images and classes are others.
+    Theirs is the column that holds it as released. Each network of ours is at the first of the protocols
+    that it has runs of, named in the last column. There is no difference between the two, as images and
+    classes are others.
     """
     found = {protocol: alone(dataset, protocol) for protocol in protocols}
-    rows, held = [], column_of(number, "test")
-    for backbone, theirs in zip(table(number)["backbone"], table(number)[held]):
+    rows = []
+    for backbone, theirs in zip(table(number)["backbone"], table(number)[column_of(number, "test")]):
         at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
         protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
         mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
         rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
     theirs, mine = (DATASETS_BY_NAME[name].title for name in (DATASETS[number], dataset))
-    columns = [(f"{theirs}, paper", f"“{held.capitalize()} Error”, as released: test")]
+    columns = [(f"{theirs}, paper", "test, as released")]
     columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
     index = pd.MultiIndex.from_tuples(columns)
     return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
