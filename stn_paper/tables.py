@@ -296,8 +296,9 @@ def _cell(ours, backbone, variant, split, theirs):
 
 
 def best_protocol(dataset, protocols):
-    """The first of the protocols that has a record of this dataset, else the first."""
-    return next((p for p in protocols if results.records(dataset, p)), protocols[0])
+    """The first of the protocols with at least half as many networks recorded as any other, else the first."""
+    counts = [len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in protocols]
+    return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
 
 def protocol_heading(dataset, protocol):

@@ -182,6 +182,18 @@ def test_an_order_of_single_seeds_is_said_to_be_one():
         assert tables.ranking(4, "gtsrb", "reduced").endswith(told)
 
 
+def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
+    protocols = ["paper", "full48", "full32"]
+    assert tables.best_protocol("gtsrb", protocols) == "paper"
+    for backbone in ("effb0", "resnet18", "resnet34"):
+        write_run("original", 0, 50.0, backbone, "gtsrb", "full32")
+    write_run("original", 0, 50.0, "resnet18", "gtsrb", "full48")
+    write_run("original", 1, 50.0, "resnet18", "gtsrb", "full48")  # another seed is no other network
+    assert tables.best_protocol("gtsrb", protocols) == "full32"
+    write_run("original", 0, 50.0, "effb0", "gtsrb", "full48")
+    assert tables.best_protocol("gtsrb", protocols) == "full48"
+
+
 def test_a_heading_says_how_many_images_there_are():
     heading = tables.protocol_heading("cifar10", "reduced")
     assert "200 training images a class, 2,000 images each of validation and test" in heading
