@@ -296,7 +296,7 @@ def _cell(ours, backbone, variant, split, theirs):
 
 
 def best_protocol(dataset, protocols):
-    """The first of the protocols with at least half as many networks recorded as any other, else the first."""
+    """The first of the protocols with records of at least half as many networks as any other has."""
     counts = [len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in protocols]
     return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
