@@ -78,7 +78,8 @@ def gains(dataset, protocol, against=ORIGINAL):
     """`differences` of all networks: a row a network and arm, in points of test accuracy.
 
     Columns: backbone, variant, mean, half (of Student's 95 % interval, NaN for one seed), seeds, shown. Left
-    out is what a run of either side has hardly learned, as nothing follows from it (see `hardly_learned`).
+    out are networks of which a run of either side has hardly learned: a mean over runs that learned and runs
+    that did not says nothing of either (see `hardly_learned`).
     """
     slow, rows = hardly_learned(dataset, protocol), []
     for backbone in tables.ordered(tables.runs(dataset, protocol)["backbone"]):
@@ -112,12 +113,17 @@ def guessing(dataset):
 
 
 def in_words(dataset, protocol, variant, against=ORIGINAL):
-    """The `gains` of one variant over another, network by network, and which networks are left out."""
+    """The `gains` of one variant over another, network by network, and which are not compared."""
     found, slow = gains(dataset, protocol, against), hardly_learned(dataset, protocol)
-    versus = "the network alone" if against == ORIGINAL else HEADINGS[against]
-    left_out = dict.fromkeys(title(b) for b, arm in slow if arm in (variant, against))
+    left_out = []
+    for backbone in tables.ordered(backbone for backbone, _ in slow):
+        if arm := next((arm for arm in (against, variant) if (backbone, arm) in slow), None):
+            runs, of, _ = slow[backbone, arm]
+            where = "alone" if arm == ORIGINAL else f"with {HEADINGS[arm]}"
+            left_out.append(f"{title(backbone)} ({where}, {runs} of {of} runs hardly learned)")
     parts = [listed(found[found["variant"] == variant])]
-    parts += [f"not counting {' and '.join(left_out)}, of which a run has hardly learned"] * bool(left_out)
+    parts += [f"not compared: {' and '.join(left_out)}"] * bool(left_out)
+    versus = "the network alone" if against == ORIGINAL else HEADINGS[against]
     return f"{HEADINGS[variant]} against {versus}: {'; '.join(filter(None, parts)) or tables.MISSING}"
 
 
@@ -149,8 +155,8 @@ def verdict(dataset, protocol):
     sentences = [f"{_named(row.backbone, row.variant)}: {_told(row)}" for row in found.itertuples()]
     sentences += [
         f"{_named(*network)} has hardly learned: in {runs} of {of} runs the training loss ends above "
-        f"{100 * LEARNED:.0f} % of guessing's {guessing(dataset):.2f}, at {loss:.2f}. Nothing follows from "
-        "it."
+        f"{100 * LEARNED:.0f} % of guessing's {guessing(dataset):.2f}, at {loss:.2f} at most. Its accuracies "
+        "are not compared."
         for network, (runs, of, loss) in slow.items()
         if network[1] == ORIGINAL or (network[0], ORIGINAL) not in slow
     ]
