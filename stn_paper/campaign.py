@@ -149,9 +149,9 @@ def choose_next(waiting, seconds, device):
     measured = measurements()
     expected = {spec: estimate(spec, measured, device) for spec in waiting}
     epoch = {s: 3600 * found.hours / s.protocol.max_epochs if found else 0 for s, found in expected.items()}
-    whole = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
+    ending = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
     begun = [s for s in waiting if epoch[s] <= seconds]
-    return next(iter(whole + begun), None)
+    return next(iter(ending + begun), None)
 
 
 def _train(spec, device, data_dir, until, threads):

@@ -31,8 +31,7 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 
 def runs(dataset, system):
     """Our runs of one smaller system at its own settings: columns as `tables.runs`."""
-    found = tables.runs(dataset, SYSTEM)
-    return found[found["backbone"] == system]
+    return tables.runs(dataset, SYSTEM, system)
 
 
 def published(system):

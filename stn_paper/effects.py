@@ -28,8 +28,8 @@ def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
     Arms are names of variants, and against the original "original" is the original with other seeds. Only
     pairs that were run.
     """
-    ours = tables.runs(dataset, protocol)
-    cells = ours[ours["backbone"] == backbone].pivot_table(index="seed", columns="variant", values=column)
+    ours = tables.runs(dataset, protocol, backbone)
+    cells = ours.pivot_table(index="seed", columns="variant", values=column)
     if against not in cells:
         return {}
     pairs = cells[cells.index < OTHER_SEEDS]
@@ -84,9 +84,8 @@ def gains(dataset, protocol, against=ORIGINAL):
     slow, rows = hardly_learned(dataset, protocol), []
     for backbone in tables.ordered(tables.runs(dataset, protocol)["backbone"]):
         found = differences(dataset, backbone, protocol, against=against)
-        for arm in [arm for arm in HEADINGS if arm in found and arm != ORIGINAL]:
-            if not {(backbone, arm), (backbone, against)} & set(slow):
-                values = found[arm]
+        for arm, values in found.items():
+            if arm != ORIGINAL and not {(backbone, arm), (backbone, against)} & slow.keys():
                 shown = beside_noise(found, arm, judge(values))
                 rows.append([backbone, arm, values.mean(), tables.interval(values), len(values), shown])
     return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds", "shown"])

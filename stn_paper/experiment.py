@@ -75,8 +75,7 @@ def name(dataset, backbone, protocol):
 
 def runs(dataset, backbone, protocol):
     """Those of `tables.runs` that are of one backbone."""
-    found = tables.runs(dataset, protocol)
-    return found[found["backbone"] == backbone]
+    return tables.runs(dataset, protocol, backbone)
 
 
 def _same_seeds(dataset, backbone, protocol):
@@ -119,12 +118,8 @@ def _table(rows, columns):
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def all_effects(chosen):
-    """The `effects` of each study, one below the other."""
-    return _stacked(effects, chosen)
-
-
-def _stacked(view, chosen):
+def stacked(view, chosen):
+    """A view, of (dataset, backbone, protocol), of each study, one below the other."""
     return pd.concat({name(*study).replace("`", ""): view(*study) for study in chosen})
 
 
@@ -255,20 +250,16 @@ def shares(dataset, backbone, protocol):
             chosen = at_budget(mine[seed], budget, BEST_OF_FIVE)
             parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])
         if parts:
-            cells = [_mean(values) for values in (np.sum(parts, axis=1), *np.transpose(parts))]
+            each = np.sum(parts, axis=1), *np.transpose(parts)
+            cells = [tables.mean_text(values, "", "+") for values in each]
             rows[HEADINGS[variant]] = [*cells, f"{budget} against {shorter}", len(seeds)]
     columns = ["At worst for the original", "by selection", "by budget", "under one rule and budget"]
     return _table(rows, [*columns, "Epochs", "Pairs"])
 
 
-def _mean(values):
-    half = tables.interval(values)
-    return f"{np.mean(values):+.2f}" + ("" if half is None else f" ± {half:.2f}")
-
-
 def all_shares(chosen):
     """The `shares` of each study, one below the other."""
-    return _stacked(shares, chosen)
+    return stacked(shares, chosen)
 
 
 def budget_curves(chosen):

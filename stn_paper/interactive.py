@@ -172,15 +172,16 @@ def system_runs(dataset, system):
 
 
 def arms(chosen):
-    """`experiment.all_effects` with links to the runs of each arm; plain, as a study is named once."""
-    view, links = experiment.all_effects(chosen), []
-    for study in chosen:
-        ours = experiment.runs(*study)
-        called = tables.arms(ours)
-        links += [seed_links(ours[called == arm]) for arm in experiment.effects(*study).index]
-    view["Runs"] = links
+    """`experiment.effects` of these studies with links to the runs; plain, as a study is named once."""
+    view = experiment.stacked(_arms, chosen)
     note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
     return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
+
+
+def _arms(*study):
+    view, ours = experiment.effects(*study), experiment.runs(*study)
+    called = tables.arms(ours)
+    return view.assign(Runs=[seed_links(ours[called == arm]) for arm in view.index])
 
 
 # --- every run ----------------------------------------------------------------------------------

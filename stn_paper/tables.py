@@ -144,8 +144,8 @@ def lstn_against_stn():
 RUN_COLUMNS = ["backbone", "variant", "seed", "validation", "test", *RULES, "record"]
 
 
-def runs(dataset, protocol):
-    """One row a recorded run, accuracies in percent: columns RUN_COLUMNS.
+def runs(dataset, protocol, backbone=None):
+    """One row a recorded run, of one backbone or of all, accuracies in percent: columns RUN_COLUMNS.
 
     `test` is the test accuracy by the protocol's own selection rule; the column of a rule's name is what that
     rule reports of the same run.
@@ -157,7 +157,8 @@ def runs(dataset, protocol):
         by_rule = [selected[rule]["test"] for rule in RULES]
         names = [spec[field] for field in ("backbone", "variant", "seed")]
         rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
-    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+    found = pd.DataFrame(rows, columns=RUN_COLUMNS)
+    return found if backbone is None else found[found["backbone"] == backbone]
 
 
 def alone(dataset, protocol):
@@ -186,14 +187,17 @@ def interval(values):
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def mean_text(values, count=" (n={})"):
-    """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number."""
+def mean_text(values, count=" (n={})", sign=""):
+    """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number.
+
+    Of differences in points, with "+" for `sign`, the mean keeps its sign.
+    """
     values = list(values)
     if not values:
         return MISSING
     half = interval(values)
     spread = "" if half is None else f" ± {half:.2f}"
-    return f"{sum(values) / len(values):.2f}{spread}{count.format(len(values))}"
+    return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"
 
 
 def printed_accuracy(number, split="test"):

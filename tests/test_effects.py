@@ -80,14 +80,9 @@ def test_a_verdict_follows_its_interval_and_the_noise(sign, word, noise, more):
     assert told.endswith("ResNet-18 with STN as released: the same in every digit (3 seeds)")
 
 
-def write_with_loss(variant, seed, loss, test):
-    row = {"train_loss": loss, "validation_loss": 4.4, "test_loss": 4.4}
-    write_run(variant, seed, test, epochs=[row | {"validation_accuracy": 5.0, "test_accuracy": test}] * 20)
-
-
 def test_a_network_that_has_hardly_learned_is_not_compared():
-    write_with_loss("original", 0, 4.3, 3.0)
-    write_with_loss("lstn", 0, 4.0, 9.0)
+    write_run("original", 0, 3.0, row={"train_loss": 4.3})
+    write_run("lstn", 0, 9.0, row={"train_loss": 4.0})
     assert effects.gains("caltech101", "reduced").empty
     told = effects.verdict("caltech101", "reduced")
     assert "ResNet-18 (alone, 1 of 1 runs" in effects.in_words("caltech101", "reduced", "lstn")
@@ -97,9 +92,9 @@ def test_a_network_that_has_hardly_learned_is_not_compared():
 
 def test_a_variant_of_which_a_run_has_hardly_learned_is_left_out_alone():
     for seed, lost in enumerate((1.0, 4.7)):
-        write_with_loss("original", seed, 1.0, 30.0)
-        write_with_loss("stn", seed, lost, 9.0)
-        write_with_loss("lstn", seed, 1.0, 31.0)
+        write_run("original", seed, 30.0)
+        write_run("stn", seed, 9.0, row={"train_loss": lost})
+        write_run("lstn", seed, 31.0)
     assert effects.gains("caltech101", "reduced")["variant"].tolist() == ["lstn"]
     assert "ResNet-18 with STN has hardly learned: in 1 of 2 runs" in effects.verdict("caltech101", "reduced")
     assert effects.in_words("caltech101", "reduced", "stn") == (

@@ -134,7 +134,7 @@ def test_a_gain_that_other_seeds_reach_alone_is_said_to_be_one():
 def test_without_records_everything_says_so():
     studies = experiment.studies()
     assert studies == list(experiment.STUDIES)
-    assert set(experiment.all_effects(studies)["Difference"]) == {"not yet run"}
+    assert set(experiment.stacked(experiment.effects, studies)["Difference"]) == {"not yet run"}
     assert set(experiment.all_shares(studies)["At worst for the original"]) == {"not yet run"}
     assert experiment.verdict(studies).count("Not yet run") == len(studies)
     for figure in (experiment.effects_plot(studies), experiment.budget_curves(studies)):

@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
+from test_datasets import real
 from torchvision.datasets import CIFAR10
 
 from stn_paper import datasets, layouts
 from stn_paper.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
-from stn_paper.paths import data_dir
 
 
 def picture(path, number):
@@ -185,10 +185,7 @@ def test_cifar10_as_folders_of_images(tmp_path):
 
 
 def test_mnist_is_read_by_torchvision():
-    try:
-        found = find("mnist", DATASETS["mnist"], data_dir())
-    except InputError:
-        pytest.skip("mnist is not here: set STN_PAPER_DATA to the folder that holds it")
+    found = real("mnist")
     assert found.test_start == 60_000 and len(found.items) == 70_000
     assert found.labels[:5] == [5, 0, 4, 1, 9] and found.labels[60_000:60_005] == [7, 2, 1, 0, 4]
 

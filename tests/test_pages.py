@@ -227,10 +227,7 @@ def test_the_originals_other_seeds_stand_apart_and_runs_as_released_have_no_star
         "Original, other seeds": "60.00",
     }
     shown = interactive.accuracies("caltech101", ["reduced"]).data
-    assert (
-        "<strong>40.00</strong>" in shown
-        and shown.count("<strong>41.00") == shown.count("<strong>60.00") == 0
-    )
+    assert "<strong>40.00</strong>" in shown and not re.search("<strong>(41|60).00", shown)
 
 
 def test_the_arms_lead_to_their_runs():
