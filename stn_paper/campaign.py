@@ -148,7 +148,7 @@ def choose_next(waiting, seconds, device):
     """
     measured = measurements()
     expected = {spec: estimate(spec, measured, device) for spec in waiting}
-    epoch = {s: 3600 * found.hours / s.protocol.max_epochs if found else 0 for s, found in expected.items()}
+    epoch = {s: 3600 * (hours or 0) / s.protocol.max_epochs for s, hours in expected.items()}
     ending = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
     begun = [s for s in waiting if epoch[s] <= seconds]
     return next(iter(ending + begun), None)

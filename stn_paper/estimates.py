@@ -44,12 +44,6 @@ class Measurement(NamedTuple):
     memory: float  # MiB at most: see results/README.md
 
 
-class Estimate(NamedTuple):
-    hours: float
-    device: str  # that was measured
-    witness: str  # a key of WITNESSES
-
-
 WITNESSES = {  # how near the measured runs are to the run that is estimated, best first
     "the same network and image size": ("backbone", "variant", "image_size"),
     "the same backbone and image size": ("backbone", "image_size"),
@@ -141,25 +135,23 @@ def witnesses(spec, measured, device):
 
 
 def estimate(spec, measured, device=None):
-    """The Estimate of a whole run on a measured device, by default the first of `devices`; None without one.
+    """Hours of a run on a measured device, by default the first of `devices`; None without a witness.
 
-    Hours of all epochs of the protocol; early stopping can make them fewer.
+    They are of all epochs of the protocol; early stopping can make them fewer.
     """
-    device = device or next(iter(devices(measured)), None)
-    name, found = witnesses(spec, measured, device)
+    _, found = witnesses(spec, measured, device or next(iter(devices(measured)), None))
     if not found:
         return None
     rate = median(m.speed * gflops(m.backbone, m.variant, m.image_size) for m in found)
     trained, evaluated = images(spec)
     work = spec.protocol.max_epochs * (trained + EVALUATED * evaluated)
-    seconds = work * gflops(spec.backbone, spec.variant, spec.image_size) / rate
-    return Estimate(seconds / 3600, device, name)
+    return work * gflops(spec.backbone, spec.variant, spec.image_size) / rate / 3600
 
 
 def total_hours(specs, measured, device=None):
     """Hours of all the runs, one after the other on one device; None if it has not been measured."""
     found = [estimate(spec, measured, device) for spec in specs]
-    return sum(e.hours for e in found) if all(found) else None
+    return None if None in found else sum(found)
 
 
 def resources(spec, measured, attempt=1, longest=1440, gpus=1):
@@ -168,8 +160,8 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
     Never more than `longest` minutes: a job that meets its limit goes on from its checkpoint when it is tried
     again, with more time at each attempt. A run that nothing can estimate asks for the `longest`.
     """
-    expected = estimate(spec, measured)
-    minutes = STARTING + 60 * ROOM * attempt * expected.hours if expected else longest
+    hours = estimate(spec, measured)
+    minutes = longest if hours is None else STARTING + 60 * ROOM * attempt * hours
     memory = [MEMORY]
     if not gpus:  # a CPU's main memory holds what a GPU's own would: it grows with the batch's pixels
         pixels = spec.protocol.batch_size * spec.image_size**2

@@ -41,11 +41,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
     hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
     runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
     monkeypatch.setattr(campaign, "measurements", list)
-    monkeypatch.setattr(
-        campaign,
-        "estimate",
-        lambda spec, *_: hours[spec.backbone] and SimpleNamespace(hours=hours[spec.backbone]),
-    )
+    monkeypatch.setattr(campaign, "estimate", lambda spec, *_: hours[spec.backbone])
 
     def chosen(minutes, waiting=runs[:3]):
         spec = campaign.choose_next(waiting, 60 * minutes, "H200")
@@ -60,7 +56,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
 
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
-    monkeypatch.setattr(campaign, "estimate", lambda *_: SimpleNamespace(hours=100))
+    monkeypatch.setattr(campaign, "estimate", lambda *_: 100)
     assert campaign.run("table6", 1, "smoke", "cpu") == []
     assert "2 runs have no record" in capsys.readouterr().out
 
