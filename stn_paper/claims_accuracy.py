@@ -198,7 +198,7 @@ def b3():
 
 @claim("caltech101", "4.3.B", "models do benefit from rotating and resizing the input image in advance")
 def benefit():
-    thrown, cells = released.unused(6)
+    thrown, cells = released.unused(released.runs(6))
     found = trained(6, "stn", ORIGINAL)
     return found._replace(
         evidence=f"{found.evidence} As released, {thrown} of {cells} transformer cells of Table 6 go on with "

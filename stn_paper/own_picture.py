@@ -25,6 +25,7 @@ SIZE = 64  # pixels of a side
 BATCH = 32  # maps a step
 RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
 LEARNING_RATE = 0.002
+UNSEEN = [1, 10**6]  # seed of the maps that are shown: of a step that no training comes to
 PARTS = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
 
 
@@ -80,12 +81,12 @@ def learn(picture, variant="lstn", steps=300, seed=0):
 
 
 @torch.no_grad()
-def restored(picture, transformer, count=5, seed=1):
+def restored(picture, transformer, count=5):
     """Inputs above with the places that the grid reads, every eighth of them; outputs below.
 
     The maps were not seen in training.
     """
-    inputs = distorted(picture, random_maps(count, [seed, 10**6]))
+    inputs = distorted(picture, random_maps(count, UNSEEN))
     theta = transformer.theta(inputs)
     grid = sampling_grid(theta, SIZE, SIZE)
     figure, axes = plt.subplots(2, count, figsize=(1.9 * count, 4))
@@ -112,9 +113,9 @@ def restored(picture, transformer, count=5, seed=1):
 
 
 @torch.no_grad()
-def theta_beside_truth(picture, transformer, seed=1):
+def theta_beside_truth(picture, transformer):
     """Theta of the first picture of `restored`, and the inverse of the map that distorted it, row by row."""
-    maps = random_maps(1, [seed, 10**6])
+    maps = random_maps(1, UNSEEN)
     both = {"predicted": transformer.theta(distorted(picture, maps)), "exact inverse": invert(maps)}
     return {
         name: [[round(x, 2) + 0.0 for x in row] for row in theta[0].tolist()] for name, theta in both.items()

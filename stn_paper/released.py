@@ -13,7 +13,6 @@ from .models import HEADINGS, ORIGINAL
 from .paper import COSTS_OF, DATASETS, networks, table
 from .paths import PRINTED
 
-SOURCE = "printed/author_runs.csv"
 BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
 RULES = {
     BEST: "test accuracy at the best validation epoch",
@@ -77,6 +76,7 @@ def budgets():
         for variant, cells in runs(number).groupby("variant", sort=False):
             early = (cells["epochs_run"] < cells["max_epochs"]).sum()
             batches = ", ".join(map(str, sorted(cells["batch_size"].unique())))
+            thrown = unused(cells)
             rows.append(
                 {
                     "Table": f"{number}, {DATASETS_BY_NAME[DATASETS[number]].title}",
@@ -85,7 +85,7 @@ def budgets():
                     "Ended early": f"{early} of {cells['epochs_run'].count()}",
                     "Floor": _span(cells["min_epochs"]),
                     "Batches of": batches,
-                    "Image unused": _unused(cells),
+                    "Image unused": "{} of {}".format(*thrown) if thrown[1] else "–",
                 }
             )
     return pd.DataFrame(rows).set_index(["Table", "Variant"])
@@ -94,11 +94,6 @@ def budgets():
 def _span(values):
     low, high = int(values.min()), int(values.max())
     return f"{low} to {high}" if low < high else str(low)
-
-
-def _unused(cells):
-    known = cells["transform_applied"].dropna()
-    return f"{(known == 'no').sum()} of {len(known)}" if len(known) else "–"
 
 
 def budget_share(dataset, variant):
@@ -110,10 +105,9 @@ def budget_share(dataset, variant):
     return mean[ORIGINAL] / mean[variant]
 
 
-def unused(number, variants=tuple(HEADINGS)):
-    """In how many transformer cells of a table the transformed image is thrown away, and of how many."""
-    cells = runs(number)
-    known = cells[cells["variant"].isin(variants)]["transform_applied"].dropna()
+def unused(cells):
+    """In how many of these `runs` with a transformer its image is thrown away, and how many there are."""
+    known = cells["transform_applied"].dropna()
     return int((known == "no").sum()), len(known)
 
 
@@ -140,7 +134,7 @@ def verdict():
     found = pd.concat([rules(n) for n in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
     logs = int(found.sum() - found["lost"])
     by_test = int(found[OF_FIVE] + found[OF_FIFTEEN])
-    six, eight = unused(6), unused(8)
+    six, eight = (unused(runs(n)) for n in (6, 8))
     cells = runs(6)
     first, last = (_span(cells[cells["variant"] == v]["epochs_run"]) for v in (ORIGINAL, "lstn"))
     return "\n".join(
