@@ -74,7 +74,7 @@ def main(arguments=None):
 def _run(options):
     from .models import variants
     from .protocol import RunSpec
-    from .results import record_path
+    from .results import chosen, record_path
     from .training import PRECISIONS, run
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
@@ -88,8 +88,8 @@ def _run(options):
         record = run(spec, options.device, options.data_dir, options.compile, until)
         if record is None:
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
-        chosen = record["selected"][spec.protocol.selection]
-        print(f"{record_path(spec)}: test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']}")
+        found = chosen(record)
+        print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
 
 
 def _campaign(options):

@@ -164,7 +164,7 @@ def _train(spec, device, data_dir, until, threads):
 
 def _outcome(spec, record):
     if record:
-        return f"test accuracy {record['selected'][spec.protocol.selection]['test']:.2f} %"
+        return f"test accuracy {results.chosen(record)['test']:.2f} %"
     return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
 
 

@@ -15,11 +15,8 @@ from .backbones import title
 from .datasets import DATASETS as DATASETS_BY_NAME
 from .models import HEADINGS, ORIGINAL
 from .paper import DATASETS, networks
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION
 
 MARK = "★"
-TESTS = [f"Test, {rule}" for rule in (BEST_VALIDATION, BEST_OF_FIVE)]
-ACCURACIES = ["Validation", *TESTS]
 
 
 def shown(view, name, filters=(), note=""):
@@ -150,7 +147,7 @@ def accuracies(dataset, protocols):
     if view.empty:
         return None
     ranked = view[view["Variant"].isin(HEADINGS[arm] for arm in (ORIGINAL, *effects.APPLIED))]
-    for column in ACCURACIES:
+    for column in tables.ACCURACIES:
         marks = ranked.groupby(["Backbone", "Protocol"])[column].transform(lambda texts: best(list(texts)))
         marks = marks.reindex(view.index, fill_value=False)
         view[column] = [_marked(text, is_best) for text, is_best in zip(view[column], marks)]
@@ -192,7 +189,6 @@ def every_run():
     rows = []
     for record in results.everything().values():
         spec, environment = record["spec"], record["environment"]
-        chosen = record["selected"][spec["protocol"]["selection"]]
         rows.append(
             {
                 "Dataset": DATASETS_BY_NAME[spec["dataset"]].title,
@@ -200,7 +196,7 @@ def every_run():
                 "Variant": HEADINGS[spec["variant"]],
                 "Protocol": escape(run_pages.protocol(spec)),
                 "Seed": spec["seed"],
-                "Test": run_link(record, f"{chosen['test']:.2f}"),
+                "Test": run_link(record, f"{results.chosen(record)['test']:.2f}"),
                 "Minutes": f"{_seconds(record) / 60:.1f}" if _seconds(record) else "",
                 "Device": escape(environment.get("device", "")),
                 "Commit": escape(environment.get("commit", "")),

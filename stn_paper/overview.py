@@ -13,13 +13,7 @@ from .grid import SYSTEM_DATASETS
 from .models import ORIGINAL, RELEASED, VARIANTS
 from .paper import DATASETS, table
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
-from .tables import (
-    MISSING,
-    TOLERANCE,
-    compare_costs,
-    lstn_against_stn,
-    runs,
-)
+from .tables import MISSING, TOLERANCE, compare_costs, lstn_against_stn, networks_run, runs
 from .verdicts import VERDICTS
 
 # --- the protocols ------------------------------------------------------------------------------
@@ -103,8 +97,6 @@ def facts():
     """What the front page's sentences are filled with, by name: every number in them, as text."""
     cells, (ratio, _) = _all_costs(), lstn_against_stn()
     counts = claims.summary().loc["All"]
-    printed = {number: len(table(number)) for number in DATASETS}
-    trained = [len(runs(d, "paper").drop_duplicates(["backbone", "variant"])) for d in DATASETS.values()]
     digits, caltech101, cifar10 = experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES[2:]
     found = {
         "cells": len(cells),
@@ -112,8 +104,8 @@ def facts():
         "close": cells["close"].sum(),
         "within": TOLERANCE,
         "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
-        "trained": sum(trained),
-        "networks": sum(printed.values()),
+        "trained": sum(networks_run(dataset, "paper") for dataset in DATASETS.values()),
+        "networks": sum(len(table(number)) for number in DATASETS),
         "caltech101": experiment.gain(caltech101),
         "cifar10": experiment.gain(cifar10),
         "digits": experiment.gain(digits),
@@ -175,7 +167,7 @@ def missing_verdict():
     sentences = []
     for number, dataset in DATASETS.items():
         total = len(table(number))
-        done = {p: len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in COMPARABLE}
+        done = {protocol: networks_run(dataset, protocol) for protocol in COMPARABLE}
         others = ", ".join(f"{n} networks at `{p}`" for p, n in done.items() if n and p != "paper")
         sentences.append(
             f"- Table {number}: {done['paper']} of {total} networks trained at the paper's protocol"

@@ -141,6 +141,11 @@ def _of_epochs(record, kind):
     return [value for epoch in record["epochs"] for field, value in epoch.items() if field.endswith(kind)]
 
 
+def chosen(record):
+    """What the run's own rule selects: an epoch, its test and the highest validation accuracy in percent."""
+    return record["selected"][record["spec"]["protocol"]["selection"]]
+
+
 def damaged(path, what):
     """The error for a record that cannot be used; `what` is the field at fault."""
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")

@@ -137,11 +137,11 @@ def _labelled(found, labels):
 
 
 def _summary(record):
-    chosen = record["selected"][record["spec"]["protocol"]["selection"]]
+    chosen = results.chosen(record)
     ends = {"budget": "its budget was used up", "early": "early stopping ended it"}
     return (
         f"Test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']} of {len(record['epochs'])}, when "
-        f"{ends.get(record['stopped'], record['stopped'])}; {record['parameters']:,} parameters."
+        f"{ends[record['stopped']]}; {record['parameters']:,} parameters."
     )
 
 
@@ -159,7 +159,7 @@ def _accuracy(record):
 
 def _meaning(spec):
     name = spec["protocol"]["name"]
-    return f"{name}: {PROTOCOLS[name]}." if name in PROTOCOLS else name
+    return f"{name}: {PROTOCOLS[name]}."
 
 
 def _settings(record):
@@ -192,9 +192,8 @@ def _relatives(name, records):
     kin, rows = _kin(records[name]["spec"]), {}
     for other, record in records.items():
         spec = record["spec"]
-        chosen = record["selected"][spec["protocol"]["selection"]]
         if _kin(spec) == kin:
-            text = f"seed {spec['seed']}: {chosen['test']:.2f}"
+            text = f"seed {spec['seed']}: {results.chosen(record)['test']:.2f}"
             leads = f'<a href="{escape(other)}.html">{text}</a>'
             link = f"<strong>{text}</strong>" if other == name else leads
             rows.setdefault(spec["variant"], []).append(link)

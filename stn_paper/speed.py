@@ -120,7 +120,7 @@ def precision():
             twin = results.find(replace(spec, protocol=spec.protocol.name))
             if twin:
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
-                tests = (r["selected"][spec.protocol.selection]["test"] for r in (record, twin))
+                tests = (results.chosen(r)["test"] for r in (record, twin))
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
     if len(found) > 1:
         found["all pairs"] = np.concatenate(list(found.values()))

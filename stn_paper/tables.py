@@ -19,6 +19,7 @@ from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, pre
 MISSING = "not yet run"
 OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
 RULES = (BEST_VALIDATION, BEST_OF_FIVE)
+ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
 RANKED = 5  # networks; of fewer, an order says nothing
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
@@ -30,7 +31,6 @@ TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding 
 def layers(number):
     """Tables 1 to 3, row by row: the paper's type, filter, output and parameters, and ours."""
     printed, ours = table(number), read_costs(number)
-    total = f"{ours['parameters'].sum():,}"
     return pd.DataFrame(
         {
             ("", "Type"): printed["type"],
@@ -42,14 +42,10 @@ def layers(number):
                 right if (right := corrected(number, p, i)) != p else ""
                 for i, p in enumerate(printed["parameters"], 1)
             ],
-            ("Parameters", "ours"): [*ours["parameters"].map(str), total.replace(",", "")],
-            ("MFLOPS", "ours"): [*(f"{1000 * g:.2f}" for g in ours["gflops"]), _mega(ours["gflops"].sum())],
+            ("Parameters", "ours"): [str(n) for n in (*ours["parameters"], ours["parameters"].sum())],
+            ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
         }
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
-
-
-def _mega(gflops):
-    return f"{1000 * gflops:.2f}"
 
 
 def compare_costs(number):
@@ -76,12 +72,9 @@ def costs(number, quantity):
     view = {}
     for variant in cells["variant"].unique():
         mine = cells[cells["variant"] == variant].set_index("model")
-        for source, column in (("paper", quantity), ("ours", f"our_{quantity}")):
-            if quantity == "parameters":
-                view[HEADINGS[variant], source] = mine[column].map("{:,}".format)
-            else:
-                digits = mine["decimals"].iloc[0]
-                view[HEADINGS[variant], source] = mine[column].map(f"{{:.{digits}f}}".format)
+        form = "{:,}" if quantity == "parameters" else f"{{:.{mine['decimals'].iloc[0]}f}}"
+        view[HEADINGS[variant], "paper"] = mine[quantity].map(form.format)
+        view[HEADINGS[variant], "ours"] = mine[f"our_{quantity}"].map(form.format)
     return _named(pd.DataFrame(view), number)
 
 
@@ -152,10 +145,8 @@ def runs(dataset, protocol, backbone=None):
     """
     rows = []
     for record in results.records(dataset, protocol):
-        spec, selected = record["spec"], record["selected"]
-        chosen = selected[spec["protocol"]["selection"]]
-        by_rule = [selected[rule]["test"] for rule in RULES]
-        names = [spec[field] for field in ("backbone", "variant", "seed")]
+        names = [record["spec"][field] for field in ("backbone", "variant", "seed")]
+        chosen, by_rule = results.chosen(record), [record["selected"][rule]["test"] for rule in RULES]
         rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
     found = pd.DataFrame(rows, columns=RUN_COLUMNS)
     return found if backbone is None else found[found["backbone"] == backbone]
@@ -165,6 +156,11 @@ def alone(dataset, protocol):
     """Those of `runs` that are of networks without a transformer."""
     ours = runs(dataset, protocol)
     return ours[ours["variant"] == ORIGINAL]
+
+
+def networks_run(dataset, protocol):
+    """How many networks, each a backbone with a variant, have a run."""
+    return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
 
 
 def arms(ours):
@@ -283,8 +279,7 @@ def accuracy(dataset, protocol):
                 accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
                 bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
                 rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
-    tests = [f"Test, {rule}" for rule in RULES]
-    columns = ["Backbone", "Variant", "Validation", *tests, "Selection bias", "n"]
+    columns = ["Backbone", "Variant", *ACCURACIES, "Selection bias", "n"]
     return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
 
 
@@ -301,7 +296,7 @@ def _cell(ours, backbone, variant, split, theirs):
 
 def best_protocol(dataset, protocols):
     """The first of the protocols with records of at least half as many networks as any other has."""
-    counts = [len(runs(dataset, p).drop_duplicates(["backbone", "variant"])) for p in protocols]
+    counts = [networks_run(dataset, protocol) for protocol in protocols]
     return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
 

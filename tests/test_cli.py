@@ -28,8 +28,9 @@ def test_a_run_prints_its_record(capsys):
 
 def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys):
     calls = []
-    chosen = {"best-validation": {"test": 50.0, "epoch": 1}}
-    monkeypatch.setattr(training, "run", lambda *call: calls.append(call) or {"selected": chosen})
+    rule = "best-validation"
+    record = {"spec": {"protocol": {"selection": rule}}, "selected": {rule: {"test": 50.0, "epoch": 1}}}
+    monkeypatch.setattr(training, "run", lambda *call: calls.append(call) or record)
     main(
         ["run", "digits", "resnet18", "all", "smoke", "--seed", "3", "--device", "cpu", "--data-dir", "here"]
     )
