@@ -13,6 +13,7 @@ import pandas as pd
 import vl_convert
 from docutils import nodes
 from IPython.display import Markdown
+from matplotlib.colors import to_hex
 
 from . import tables
 from .backbones import title
@@ -92,10 +93,6 @@ def _variants(encoding, names, values):
     return encoding("variant:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4))
 
 
-def _hex(color):
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
-
-
 def _data(rows, columns):
     """Rows as CSV text within the chart: a third of what JSON takes."""
     text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
@@ -113,7 +110,7 @@ def learning_curves(dataset, protocol):
         for epoch, e in enumerate(run.record["epochs"], 1)
     ]
     names = tables.variants_of(ours)
-    colors = {v: _hex(COLORS[v]) for v in names}
+    colors = {v: to_hex(COLORS[v]) for v in names}
     chosen = alt.selection_point(fields=["variant"], bind="legend", name="variant")
     under = alt.selection_point(on="pointerover", clear="pointerout", empty=False, name="under")
     base = alt.Chart().encode(
@@ -154,7 +151,7 @@ def accuracy_against_cost(number):
     base = alt.Chart(data).encode(x=x, y=y)
     lines = base.mark_line(color="#bbbbbb", strokeWidth=1).encode(detail="model:N")
     points = base.mark_point(filled=True, size=70).encode(
-        color=_variants(alt.Color, names, {v: _hex(COLORS[v]) for v in names}),
+        color=_variants(alt.Color, names, {v: to_hex(COLORS[v]) for v in names}),
         shape=_variants(alt.Shape, names, SHAPES),
         opacity=alt.condition(chosen, alt.value(0.9), alt.value(0.1)),
         tooltip=["model:N", "variant:N", "gflops:Q", "accuracy:Q"],

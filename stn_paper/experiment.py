@@ -30,7 +30,7 @@ from .effects import (
     differences,
     judge,
 )
-from .errors import InputError
+from .errors import whole
 from .models import HEADINGS, ORIGINAL, RELEASED
 from .plots import COLORS, MARKERS, closed
 from .probes import STRENGTHS
@@ -55,8 +55,7 @@ PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recor
 
 def specs(dataset, backbone, protocol, seeds):
     """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
-    if seeds not in range(1, OTHER_SEEDS + 1):
-        raise InputError(f"Number of seeds {seeds!r} is not allowed: give 1 to {OTHER_SEEDS}.")
+    whole("Number of seeds", seeds, most=OTHER_SEEDS)
     pairs = [(v, s) for s in range(seeds) for v in ARMS] + [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 

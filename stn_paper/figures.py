@@ -36,7 +36,11 @@ def photograph(size=224):
     """scikit-learn's photograph of a pagoda, its central square, as uint8 (1, 3, size, size)."""
     from sklearn.datasets import load_sample_image  # half a second that other pages do not need
 
-    image = Image.fromarray(load_sample_image("china.jpg"))
+    return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
+
+
+def central_square(image, size):
+    """The largest square in the middle of a coloured picture, resized: uint8 (1, 3, size, size)."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
@@ -418,7 +422,7 @@ def _matrix(canvas, place, theta, size):
 
 def _digits(number):
     """Two decimals, a true minus and no negative zero."""
-    return f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
+    return f"{number:z.2f}".replace("-", "−")
 
 
 def _shape(tensor):

@@ -7,7 +7,6 @@ style) and explorer.js (the sampler in the browser). Animations are GIFs, each w
 import base64
 import io
 import json
-from pathlib import Path
 from string import Template
 
 import matplotlib.pyplot as plt
@@ -19,6 +18,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, ImageDraw, ImageFont
 
 from .figures import CORNER_STYLES, outline, shear
+from .paths import PACKAGE
 from .plots import closed
 from .probes import moved
 from .training import normalize
@@ -28,7 +28,6 @@ FRAME, LAST = 150, 2500  # milliseconds that a frame stays, and the last one
 GAP, DOT, TITLE, BAR = 8, 3, 18, 8  # pixels: between pictures, a dot's radius, heights of title and bar
 COLOURS = 128  # of a whole GIF
 DARK, GREY, BLUE = "#262626", "#d9d9d9", "#0173b2"
-SOURCE = Path(__file__).parent
 
 
 # --- the explorer -------------------------------------------------------------------------------
@@ -44,11 +43,11 @@ def explorer(image, size=340):
     parts = {
         "photo": base64.b64encode(_png(image)).decode(),
         "size": size,
-        "script": (SOURCE / "explorer.js").read_text(encoding="utf-8").strip(),
+        "script": (PACKAGE / "explorer.js").read_text(encoding="utf-8").strip(),
         "corners": json.dumps(corners),
         "every": max(1, round(image.shape[-1] / 16)),
     }
-    return HTML(Template((SOURCE / "explorer.html").read_text(encoding="utf-8")).substitute(parts))
+    return HTML(Template((PACKAGE / "explorer.html").read_text(encoding="utf-8")).substitute(parts))
 
 
 def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):

@@ -9,10 +9,10 @@ import numpy as np
 import seaborn as sns
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .errors import InputError, whole
-from .figures import outline, photograph
+from .figures import central_square, outline, photograph
 from .localization import localization_net
 from .models import HEADINGS
 from .plots import closed
@@ -35,15 +35,11 @@ def read(path=""):
         return photograph(SIZE)
     try:
         with Image.open(path) as image:
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            square = image.convert("RGB").crop((left, top, left + side, top + side))
-    except (OSError, UnidentifiedImageError) as error:
+            return central_square(image.convert("RGB"), SIZE)
+    except OSError as error:  # one that is no picture is one, too
         raise InputError(
             f"Picture {path!r} cannot be read: give the path of an image file ({error})."
         ) from None
-    pixels = np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
-    return torch.tensor(pixels).permute(2, 0, 1)[None]
 
 
 def random_maps(count, seed):
@@ -100,13 +96,8 @@ def restored(picture, transformer, count=5):
         corners = outline(map_)[[0, 1, 2, 3, 0]].T.numpy()
         axis.plot(*corners, color="black", linewidth=3)
         axis.plot(*corners, color="white", linewidth=1.5)
-        axis.scatter(
-            *points[4::8, 4::8].flatten(0, 1).T.numpy(),
-            s=4,
-            color="white",
-            edgecolors="black",
-            linewidths=0.4,
-        )
+        places = points[4::8, 4::8].flatten(0, 1).T.numpy()
+        axis.scatter(*places, s=4, color="white", edgecolors="black", linewidths=0.4)
     axes[0, 0].set_ylabel("input")
     axes[1, 0].set_ylabel("output")
     return closed(figure)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from . import datasets, experiment
 from .backbones import check_backbone
-from .errors import InputError, choose
+from .errors import InputError, choose, whole
 from .experiment import PUBLISHED
 from .fetch import ensure
 from .models import RELEASED, variants
 from .paper import table
-from .protocol import COMPARABLE, PROTOCOLS, SMALLER, SYSTEM, RunSpec
+from .protocol import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 from .results import find, records
 from .systems import SYSTEMS
 from .training import check_device
@@ -43,7 +43,7 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
     device = check_device(device)
-    RunSpec(dataset, "resnet18", "original", "smoke", seed)  # checks the seed
+    whole("Seed", seed, 0, LARGEST_SEED)
     if backbone == PUBLISHED:
         if protocol != "auto":
             shown = [protocol]

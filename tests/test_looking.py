@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from stn_paper import figures, looking
+from stn_paper.paths import PACKAGE
 from stn_paper.training import normalize
 from stn_paper.transformer import affine_theta, sample, sampling_grid
 
@@ -36,7 +37,7 @@ def javascript(expression, folder):
     """The value of an expression of the explorer's functions, by node."""
     if not shutil.which("node"):
         pytest.skip("needs node, which runs the explorer's script outside of a browser")
-    script = (looking.SOURCE / "explorer.js").read_text(encoding="utf-8")
+    script = (PACKAGE / "explorer.js").read_text(encoding="utf-8")
     file = folder / "script.js"
     file.write_text(f"{script}\nconsole.log(JSON.stringify({expression}));", encoding="utf-8")
     done = subprocess.run(["node", file], capture_output=True, text=True, check=True)
