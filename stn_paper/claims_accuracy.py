@@ -208,7 +208,7 @@ def benefit():
 
 def trained(number, variant, against):
     """What our runs at the paper's scale say of one variant against another; reduced ones decide nothing."""
-    dataset = paper.DATASETS[number]
+    dataset = paper.DATASET_OF[number]
     wanted = set(paper.table(number)["backbone"])
     for protocol in ("paper", "equal"):
         found = effects.gains(dataset, protocol, against)

@@ -273,7 +273,7 @@ claim("costs", "Table 9", "Parameters of GFLOPS of Different Spatial Transformer
 def tsrd_costs():
     found, logs = costs(4), released.runs(4)
     larger = logs["parameters"] > logs["printed_parameters"]
-    outputs, classes = paper.CLASSES[4], DATASETS[paper.DATASETS[4]].num_classes
+    outputs, classes = paper.CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
     return Finding(
         PART if found.verdict == HOLDS and outputs != classes else found.verdict,
         f"{found.evidence} They are networks of {outputs} outputs, though the dataset has {classes} classes; "

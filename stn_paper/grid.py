@@ -7,7 +7,7 @@ from . import experiment
 from .distortions import DISTORTIONS
 from .errors import choose, whole
 from .models import variants
-from .paper import DATASETS, networks
+from .paper import DATASET_OF, networks
 from .protocol import OTHER_SEEDS, SYSTEM, RunSpec
 
 TABLES = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
@@ -39,7 +39,7 @@ def cells(target):
     if target == "systems":
         return [(d, s, v) for s, datasets in SYSTEM_DATASETS.items() for d in datasets for v in variants(s)]
     printed = networks(TABLES[target])
-    return [(DATASETS[TABLES[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])]
+    return [(DATASET_OF[TABLES[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])]
 
 
 def runs(target, seeds=3, protocol="equal"):

@@ -12,9 +12,9 @@ from IPython.display import HTML
 
 from . import comparisons, effects, experiment, results, run_pages, tables
 from .backbones import title
-from .datasets import DATASETS as DATASETS_BY_NAME
+from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .paper import DATASETS, networks
+from .paper import DATASET_OF, networks
 
 MARK = "★"
 
@@ -98,7 +98,7 @@ def beside_paper(number, split="test"):
 
 def _links(number, view):
     """{(row, column): links} for the cells of `view` that have runs at the paper's protocol."""
-    printed, ours, found = networks(number), tables.runs(DATASETS[number], "paper"), {}
+    printed, ours, found = networks(number), tables.runs(DATASET_OF[number], "paper"), {}
     rows = dict(zip(printed["model"].unique(), view.index))
     for model, backbone, variant in zip(printed["model"], printed["backbone"], printed["variant"]):
         mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
@@ -117,7 +117,7 @@ def stand_in(number, dataset, protocols):
         if protocol := view.loc[row, last]:
             links = seed_links(found[protocol][found[protocol]["backbone"] == backbone])
             cells.loc[row, last] += f'<br><span class="runs">seeds {links}</span>'
-    theirs, mine = (DATASETS_BY_NAME[name] for name in (DATASETS[number], dataset))
+    theirs, mine = (DATASETS[name] for name in (DATASET_OF[number], dataset))
     note = (
         f"Not comparable as numbers: the paper's are of {theirs.title}'s {theirs.num_classes} classes at its "
         f"own protocol, ours of {mine.title}'s {mine.num_classes} at the protocol that its row names. "
@@ -156,7 +156,7 @@ def accuracies(dataset, protocols):
         f"{MARK} marks the best of the original and the applied variants at the same protocol, and all of "
         "equals; whether it is more than chance, the verdict says. Runs are seeds, which lead to their pages."
     )
-    name = f"Accuracies on {DATASETS_BY_NAME[dataset].title}"
+    name = f"Accuracies on {DATASETS[dataset].title}"
     return shown(view.set_index("Backbone"), name, ["Backbone", "Variant", "Protocol"], note)
 
 
@@ -165,7 +165,7 @@ def system_runs(dataset, system):
     view, ours = comparisons.all_runs(dataset, system), comparisons.runs(dataset, system)
     if len(ours):
         view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
-    return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS_BY_NAME[dataset].title}")
+    return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS[dataset].title}")
 
 
 def arms(chosen):
@@ -191,7 +191,7 @@ def every_run():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
-                "Dataset": DATASETS_BY_NAME[spec["dataset"]].title,
+                "Dataset": DATASETS[spec["dataset"]].title,
                 "Network": escape(title(spec["backbone"])),
                 "Variant": HEADINGS[spec["variant"]],
                 "Protocol": escape(run_pages.protocol(spec)),
@@ -219,7 +219,7 @@ def every_run_verdict():
     found = results.everything().values()
     if not found:
         return f"{tables.MISSING.capitalize()}."
-    counts = Counter(DATASETS_BY_NAME[record["spec"]["dataset"]].title for record in found)
+    counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)
     of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]

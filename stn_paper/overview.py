@@ -8,10 +8,10 @@ from itertools import chain, product
 import pandas as pd
 
 from . import claims, effects, experiment
-from .datasets import DATASETS as DATASETS_BY_NAME
+from .datasets import DATASETS
 from .grid import SYSTEM_DATASETS
 from .models import ORIGINAL, RELEASED, VARIANTS
-from .paper import DATASETS, table
+from .paper import DATASET_OF, table
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
 from .tables import MISSING, TOLERANCE, compare_costs, lstn_against_stn, networks_run, runs
 from .verdicts import VERDICTS
@@ -37,7 +37,7 @@ def protocols_unlike(dataset, other):
 def systems():
     """The settings of the protocol `system`, a column a dataset: its smaller systems share them."""
     presets = {d: [preset(SYSTEM, d, ORIGINAL)] for d in chain(*SYSTEM_DATASETS.values())}
-    return pd.DataFrame({DATASETS_BY_NAME[d].title: _settings(each) for d, each in presets.items()})
+    return pd.DataFrame({DATASETS[d].title: _settings(each) for d, each in presets.items()})
 
 
 def _settings(presets):
@@ -67,7 +67,7 @@ def _joined(values):
 
 def splits():
     """Number of images of each dataset's splits."""
-    rows = {d.title: d.splits for d in DATASETS_BY_NAME.values()}
+    rows = {d.title: d.splits for d in DATASETS.values()}
     return pd.DataFrame(rows).T.map("{:,}".format)
 
 
@@ -77,7 +77,7 @@ def selection_verdict():
     Without the variants as released, whose runs are the original's again.
     """
     sentences = []
-    for dataset, protocol in product(DATASETS_BY_NAME, COMPARABLE):
+    for dataset, protocol in product(DATASETS, COMPARABLE):
         found = runs(dataset, protocol)
         found = found[~found["variant"].str.endswith(RELEASED)]
         bias = found[BEST_OF_FIVE] - found[BEST_VALIDATION]
@@ -85,7 +85,7 @@ def selection_verdict():
             adds = (
                 f"adds {bias.mean():.2f} points on average and {bias.max():.2f} at most to the same training"
             )
-            name = f"{DATASETS_BY_NAME[dataset].title}, `{protocol}`"
+            name = f"{DATASETS[dataset].title}, `{protocol}`"
             sentences.append(f"- {name}: in {len(bias)} runs, choosing by the test set {adds}.")
     return "\n".join(sentences) or f"{MISSING.capitalize()}."
 
@@ -104,8 +104,8 @@ def facts():
         "close": cells["close"].sum(),
         "within": TOLERANCE,
         "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
-        "trained": sum(networks_run(dataset, "paper") for dataset in DATASETS.values()),
-        "networks": sum(len(table(number)) for number in DATASETS),
+        "trained": sum(networks_run(dataset, "paper") for dataset in DATASET_OF.values()),
+        "networks": sum(len(table(number)) for number in DATASET_OF),
         "caltech101": experiment.gain(caltech101),
         "cifar10": experiment.gain(cifar10),
         "digits": experiment.gain(digits),
@@ -165,7 +165,7 @@ def _reduced_gain(dataset, variant, others=(ORIGINAL,)):
 def missing_verdict():
     """Which cells of Tables 4, 6 and 8 have no run at the paper's protocol yet, and what there is instead."""
     sentences = []
-    for number, dataset in DATASETS.items():
+    for number, dataset in DATASET_OF.items():
         total = len(table(number))
         done = {protocol: networks_run(dataset, protocol) for protocol in COMPARABLE}
         others = ", ".join(f"{n} networks at `{p}`" for p, n in done.items() if n and p != "paper")

@@ -26,7 +26,7 @@ TABLES = {
 }
 LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # the architecture that each prints, at 224 pixels
 CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
-DATASETS = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
+DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
 HELD = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
 

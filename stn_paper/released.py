@@ -8,9 +8,9 @@ from functools import cache
 
 import pandas as pd
 
-from .datasets import DATASETS as DATASETS_BY_NAME
+from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .paper import COSTS_OF, DATASETS, networks, table
+from .paper import COSTS_OF, DATASET_OF, networks, table
 from .paths import PRINTED
 
 BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
@@ -79,7 +79,7 @@ def budgets():
             thrown = unused(cells)
             rows.append(
                 {
-                    "Table": f"{number}, {DATASETS_BY_NAME[DATASETS[number]].title}",
+                    "Table": f"{number}, {DATASETS[DATASET_OF[number]].title}",
                     "Variant": HEADINGS[variant],
                     "Epochs run": _span(cells["epochs_run"]),
                     "Ended early": f"{early} of {cells['epochs_run'].count()}",
@@ -101,7 +101,7 @@ def budget_share(dataset, variant):
 
     Of Table 8 for CIFAR-10 and of Table 6 for any other dataset.
     """
-    mean = runs(8 if dataset == DATASETS[8] else 6).groupby("variant")["epochs_run"].mean()
+    mean = runs(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
     return mean[ORIGINAL] / mean[variant]
 
 

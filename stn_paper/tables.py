@@ -10,9 +10,9 @@ import pandas as pd
 from . import results
 from .backbones import BACKBONES, title
 from .costs import read_costs
-from .datasets import DATASETS as DATASETS_BY_NAME
+from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .paper import DATASETS, LOCALIZATION_TABLES, column_of, corrected, corrections, networks, table
+from .paper import DATASET_OF, LOCALIZATION_TABLES, column_of, corrected, corrections, networks, table
 from .paths import PRINTED
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
@@ -203,7 +203,7 @@ def printed_accuracy(number, split="test"):
     seeds, in parentheses their difference to the paper's in points.
     """
     printed, held = networks(number), column_of(number, split)
-    ours = runs(DATASETS[number], "paper")
+    ours = runs(DATASET_OF[number], "paper")
     view = {}
     for variant in printed["variant"].unique():
         rows = printed[printed["variant"] == variant]
@@ -229,7 +229,7 @@ def stand_in(number, dataset, protocols):
         protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
         mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
         rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
-    theirs, mine = (DATASETS_BY_NAME[name].title for name in (DATASETS[number], dataset))
+    theirs, mine = (DATASETS[name].title for name in (DATASET_OF[number], dataset))
     columns = [(f"{theirs}, paper", "test, as released")]
     columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
     index = pd.MultiIndex.from_tuples(columns)
@@ -241,7 +241,7 @@ def ranking(number, dataset, protocol):
     ours = alone(dataset, protocol).groupby("backbone").agg(test=("test", "mean"), seeds=("seed", "size"))
     theirs = table(number).set_index("backbone")[column_of(number, "test")].astype(float).rename("theirs")
     both = ours.join(theirs, how="inner")
-    where = DATASETS_BY_NAME[DATASETS[number]].title
+    where = DATASETS[DATASET_OF[number]].title
     told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
     if len(both) < RANKED:
         return f"{told}: too few to compare."
@@ -310,7 +310,7 @@ def protocol_heading(dataset, protocol):
     }
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
-    heading = f"**{DATASETS_BY_NAME[dataset].title}, protocol `{protocol}`**: {meaning}."
+    heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
     found = results.records(dataset, protocol)
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"

@@ -53,7 +53,7 @@ def test_a_row_without_misprint_stays_as_printed():
 
 
 def test_every_accuracy_heading_is_corrected():
-    for number in paper.DATASETS:
+    for number in paper.DATASET_OF:
         notes = paper.corrections(number)
         assert list(notes.loc[notes["column"] == "heading", "row"]) == ["all", "all"]
 
@@ -78,7 +78,7 @@ def test_the_classes_of_caltech101_hold_its_images():
 
 
 def test_accuracies_are_percentages():
-    for number in paper.DATASETS:
+    for number in paper.DATASET_OF:
         values = paper.table(number).filter(["training", "validation", "test"]).astype(float)
         assert values.shape[1] == 2 and values.min(axis=None) > 60 and values.max(axis=None) <= 100
 
