@@ -102,10 +102,7 @@ def from_files(setting, image_size, batch):
         pin_memory=setting.cuda,
     )
     for images, labels in endless(loader):
-        yield (
-            images.to(setting.device, non_blocking=True),
-            labels.to(setting.device, non_blocking=True),
-        )
+        yield images.to(setting.device, non_blocking=True), labels.to(setting.device, non_blocking=True)
 
 
 def endless(batches):

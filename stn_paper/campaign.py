@@ -17,18 +17,17 @@ from typing import NamedTuple
 import torch
 
 from . import results
+from .effects import ARMS
 from .errors import InputError, choose, whole
 from .estimates import devices, estimate, measurements
 from .fetch import ensure
-from .models import RELEASED, VARIANTS
+from .models import VARIANTS
 from .paper import table
 from .paths import replacing, results_dir
 from .protocol import PROTOCOLS, RunSpec
 from .training import check_device, checkpoint, device_name, epochs_done
 from .training import run as train
 
-ALL = tuple(VARIANTS)
-UNUSED = tuple(v + RELEASED for v in ALL[1:])
 TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
 GRACE = 30  # seconds after the slot's end in which an epoch may still end
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
@@ -38,7 +37,7 @@ class Step(NamedTuple):
     """Runs of equal worth: every variant of every backbone, seed by seed."""
 
     backbones: tuple
-    variants: tuple = ALL
+    variants: tuple = tuple(VARIANTS)
     seeds: tuple = (0,)
     protocol: str = ""  # "" is the campaign's
 
@@ -47,7 +46,7 @@ PLANS = {  # table: dataset and steps, the most valuable first
     "table6": (
         "caltech101",
         (
-            Step(("resnet50", "effb0"), ALL + UNUSED, (0, 1, 2)),
+            Step(("resnet50", "effb0"), ARMS, (0, 1, 2)),
             Step(("effb1", "effb2", "effb3")),
             Step(("effb4", "effb5")),
             Step(("effb1", "effb2", "effb3", "effb4", "effb5"), seeds=(1, 2)),
@@ -57,7 +56,7 @@ PLANS = {  # table: dataset and steps, the most valuable first
     "table8": (
         "cifar10",
         (
-            Step(("resnet18", "effb0"), ALL + UNUSED, (0, 1, 2)),
+            Step(("resnet18", "effb0"), ARMS, (0, 1, 2)),
             Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121")),
             Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121"), seeds=(1, 2)),
             Step(("resnet18", "effb0"), protocol="paper"),

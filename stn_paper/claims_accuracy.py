@@ -400,10 +400,7 @@ def one_to_one_and_a_half():
     "the model's accuracy before and after adding the spatial transformer layer are strongly related",
 )
 def related():
-    cells, other = (
-        accuracies(8).corr()[ORIGINAL].drop(ORIGINAL),
-        accuracies(6).corr()[ORIGINAL].drop(ORIGINAL),
-    )
+    cells, other = (accuracies(number).corr()[ORIGINAL].drop(ORIGINAL) for number in (8, 6))
     text = [", ".join(f"{HEADINGS[v]} {r:.2f}" for v, r in c.items()) for c in (cells, other)]
     return Finding(
         judge(cells > 0.7),

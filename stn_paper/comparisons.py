@@ -57,19 +57,15 @@ def beside(system):
 
 def _like_theirs(system, dataset, variant, quantity):
     ours = runs(dataset, system)
+    mine = ours[ours["variant"] == variant]
     if quantity not in LIKE_THEIRS:
-        return _test(ours, variant)
-    curves = _test_curves(ours[ours["variant"] == variant])
-    return mean_text([value for curve in curves for value in LIKE_THEIRS[quantity](curve)])
+        return mean_text(mine["test"])
+    return mean_text([value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)])
 
 
 def _test_curves(ours):
     """The test accuracies after each epoch: a list a run."""
     return [[epoch["test_accuracy"] for epoch in record["epochs"]] for record in ours["record"]]
-
-
-def _test(ours, variant):
-    return mean_text(ours[ours["variant"] == variant]["test"])
 
 
 def all_runs(dataset, system):
@@ -78,18 +74,15 @@ def all_runs(dataset, system):
     rows = {}
     for variant in tables.variants_of(ours):
         mine = ours[ours["variant"] == variant]
+        seconds = np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in mine["record"]])
         rows[HEADINGS[variant]] = {
             "Parameters": f"{mine['record'].iloc[0]['parameters']:,}",
             "Training images": f"{mine['record'].iloc[0]['data']['train']:,}",
             "Validation": mean_text(mine["validation"]),
             "Test": mean_text(mine["test"]),
-            "Seconds an epoch": f"{_seconds_an_epoch(mine['record']):.0f}",
+            "Seconds an epoch": f"{seconds:.0f}",
         }
     return _table(rows)
-
-
-def _seconds_an_epoch(records):
-    return np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in records])
 
 
 def _table(rows):

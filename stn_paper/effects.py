@@ -144,7 +144,7 @@ def verdict(dataset, protocol):
     if ours.empty:
         return f"At the protocol `{protocol}`: {tables.MISSING}."
     if set(ours["variant"]) == {ORIGINAL}:
-        return _plain_verdict(dataset, protocol)
+        return _plain_verdict(ours, protocol)
     slow = hardly_learned(dataset, protocol)
     heading = (
         f"Test accuracy, the epoch chosen by `{preset(protocol, dataset, ORIGINAL).selection}`, against the "
@@ -176,9 +176,8 @@ def _told(row):
     return f"{row.mean:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds): {row.shown}"
 
 
-def _plain_verdict(dataset, protocol):
+def _plain_verdict(ours, protocol):
     """Which of the networks without a transformer does best, in one sentence."""
-    ours = tables.runs(dataset, protocol)
     means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
     texts = [f"{title(b)} {tables.mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
     heading = f"Test accuracy in percent of the networks alone, protocol `{protocol}`, best first"

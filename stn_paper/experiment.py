@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 from . import released, results, tables
 from .backbones import title
@@ -81,6 +80,11 @@ def _same_seeds(dataset, backbone, protocol):
     """The runs of the seeds that all arms share, without the original's other ones."""
     found = runs(dataset, backbone, protocol)
     return found[found["seed"] < OTHER_SEEDS]
+
+
+def _drawn(found):
+    """The original and the applied variants, those that there are in `found`."""
+    return [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
 
 
 # --- the four arms ------------------------------------------------------------------------------
@@ -263,20 +267,19 @@ def all_shares(chosen):
 
 def budget_curves(chosen):
     """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found, drawn = [_same_seeds(*study) for study in chosen], []
+    found = [_same_seeds(*study) for study in chosen]
     figure, axes = _panels(chosen, found, height=3.1)
     for axis, ours in zip(axes, found):
-        for variant in [v for v in (ORIGINAL, *APPLIED) if v in set(ours["variant"])]:
+        for variant in _drawn(ours):
             records = list(ours[ours["variant"] == variant]["record"])
             budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
             mean = [np.mean([at_budget(r, k) for r in records]) for k in budgets]
-            axis.plot(budgets, mean, color=COLORS[variant])
-            drawn += [variant] * (variant not in drawn)
+            axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.set(xlabel="budget (epochs)", ylabel="test accuracy (%)")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    handles = [Line2D([], [], color=COLORS[v], label=HEADINGS[v]) for v in drawn]
-    if handles:
-        figure.legend(handles=handles, loc="outside right center")
+    drawn = {line.get_label(): line for axis in axes for line in axis.lines}
+    if drawn:
+        figure.legend(handles=[*drawn.values()], loc="outside right center")
     return closed(figure)
 
 
@@ -304,7 +307,7 @@ def strengths(dataset, backbone, protocol):
 def strength_curves(dataset, backbone, protocol):
     """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
     found = strengths(dataset, backbone, protocol)
-    drawn = [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
+    drawn = _drawn(found)
     layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
     figure, axes = plt.subplots(1, len(UNITS), figsize=(9.5, 3.4), sharey=True, layout=layout)
     for axis, (distortion, label) in zip(axes, UNITS.items()):
@@ -382,7 +385,7 @@ def at_a_glance():
     left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
     study = next((s for s in STRENGTH_STUDIES if len(strengths(*s))), STRENGTH_STUDIES[-1])
     turned = strengths(*study).query("distortion == 'rotation'")
-    for variant in [v for v in (ORIGINAL, *APPLIED) if v in set(turned["variant"])]:
+    for variant in _drawn(turned):
         mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
         look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
         right.plot(mean.index, mean, label=HEADINGS[variant], **look)

@@ -150,7 +150,7 @@ def findings():
             "Table 8",
         ),
     ]
-    return _numbered(rows, ["The paper", "Found here", "Page"])
+    return pd.DataFrame(rows, columns=["The paper", "Found here", "Page"], index=range(1, len(rows) + 1))
 
 
 def _reduced_gain(dataset, variant, others=(ORIGINAL,)):
@@ -180,7 +180,3 @@ def as_markdown(view):
     """A table of strings as a Markdown table, without its index."""
     rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _numbered(rows, columns):
-    return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
