@@ -41,14 +41,9 @@ STEPS = 30  # of the search for a spline's inverse
 
 
 class Kind(NamedTuple):
-    title: str
     identity: torch.Tensor  # the numbers of the map that leaves an image as it is
-    theta: Callable  # numbers (B, parameters) -> theta (B, ...), as `grid` takes it
+    theta: Callable  # as many numbers for each of B images -> theta (B, ...), as `grid` takes it
     grid: Callable  # theta, height, width -> (B, height, width, 2)
-
-    @property
-    def parameters(self):
-        return len(self.identity)
 
 
 def sampling_grid(theta, height, width, kind="affine"):
@@ -174,19 +169,13 @@ CONTROL_POINTS = torch.cartesian_prod(_LINE, _LINE).flip(1)  # (16, 2): x grows 
 TPS_INVERSE = _tps_inverse()
 
 KINDS = {
-    "affine": Kind("Affine", torch.eye(2, 3).flatten(), lambda numbers: numbers.view(-1, 2, 3), _affine_grid),
+    "affine": Kind(torch.eye(2, 3).flatten(), lambda numbers: numbers.view(-1, 2, 3), _affine_grid),
     "projective": Kind(
-        "Projective",
         torch.eye(3).flatten()[:8],
         lambda numbers: F.pad(numbers, (0, 1), value=1.0).view(-1, 3, 3),
         _projective_grid,
     ),
-    "tps": Kind(
-        "Thin plate spline",
-        CONTROL_POINTS.flatten().float(),
-        lambda numbers: numbers.view(-1, 16, 2),
-        _tps_grid,
-    ),
+    "tps": Kind(CONTROL_POINTS.flatten().float(), lambda numbers: numbers.view(-1, 16, 2), _tps_grid),
 }
 
 
