@@ -33,8 +33,8 @@ def check(folders=()):
         runs.setdefault(spec.name, []).append((path, record))
     for (first, one), *others in runs.values():
         for path, other in others:
-            if differs := [key for key in _outcome(one) if _outcome(one)[key] != _outcome(other)[key]]:
-                what = ", ".join(differs)
+            here, there = _outcome(one), _outcome(other)
+            if what := ", ".join(key for key in here if here[key] != there[key]):
                 faults.append(f"Records {first} and {path} are of one run and disagree ({what}): keep one.")
     return faults, _notes(runs)
 

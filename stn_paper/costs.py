@@ -82,9 +82,9 @@ def write_costs():
     check_writable(costs_path().parent)
     rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
     columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops"]
-    table = pd.DataFrame(rows, columns=columns)
+    measured = pd.DataFrame(rows, columns=columns)
     with replacing(costs_path()) as partial:
-        table.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+        measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
     return costs_path()
 
 
@@ -93,8 +93,8 @@ def read_costs(number):
     """Our rows of the paper's cost table `number`; InputError if they have not been measured."""
     if not costs_path().exists():
         raise InputError(f"File {costs_path()} is missing: write it by `python -m stn_paper costs`.")
-    table = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
-    return table[table["table"] == number].reset_index(drop=True)
+    known = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
+    return known[known["table"] == number].reset_index(drop=True)
 
 
 def _layer_costs():

@@ -99,15 +99,15 @@ def effects(dataset, backbone, protocol):
     return view
 
 
-def compared(differences):
-    """Paired differences {name: Series in points} as a table: means, intervals and what they show."""
+def compared(pairs):
+    """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
     rows = {}
-    for name, values in differences.items():
+    for what, values in pairs.items():
         (low, high), mean, half = bootstrap(values), values.mean(), tables.interval(values)
         intervals = ["–"] * 2
         if half is not None:
             intervals = [_between(low, high), _between(mean - half, mean + half)]
-        rows[name] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
+        rows[what] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
     return _table(rows, ["Difference", "95 % bootstrap", "95 % Student", "Pairs", "Verdict"])
 
 

@@ -38,7 +38,7 @@ class Layer(NamedTuple):
     width: int
     channels: int
     parameters: int
-    norm_parameters: int
+    norm_parameters: int = 0
 
 
 @cache
@@ -85,8 +85,7 @@ def layers(number):
     for i, row in enumerate(table(number).itertuples(), 1):
         if row.type != "Total":
             shape = [int(n) for n in row.output.split(" x ")]
-            counts = [int(n) for n in corrected(number, row.parameters, i).split("+")]
-            rows.append(Layer(*shape, counts[0], counts[1] if len(counts) > 1 else 0))
+            rows.append(Layer(*shape, *map(int, corrected(number, row.parameters, i).split("+"))))
     return rows
 
 
