@@ -344,14 +344,11 @@ def dynamic(model, image_size=32):
     images = torch.rand(2, 3, image_size, image_size)
     rows = {}
     for moment in ("at the identity", "after a step away from it"):
-        rows[moment] = {"same theta for both images": bool(torch.equal(*_two_thetas(model, images)))}
+        with torch.no_grad():
+            first, second = model.eval().transformer.theta(images)
+        rows[moment] = {"same theta for both images": torch.equal(first, second)}
         _perturb(model)
     return pd.DataFrame(rows).T
-
-
-@torch.no_grad()
-def _two_thetas(model, images):
-    return model.eval().transformer.theta(images).unbind()
 
 
 @torch.no_grad()

@@ -299,15 +299,10 @@ def _block_diagram(canvas, heights):
         x, plus, "o", markersize=24, markerfacecolor="white", markeredgecolor=GREEN, markeredgewidth=1.8
     )
     canvas.text(x, plus, "+", size=18, ha="center", va="center")
-    steps = (top - 0.17, middle[0] + 0.29), (middle[0] - 0.29, relu + 0.23), (relu - 0.23, middle[1] + 0.29)
-    steps += (
-        (middle[1] - 0.29, f + 0.2),
-        (f - 0.2, plus + 0.17),
-        (plus - 0.17, end + 0.23),
-        (end - 0.23, 0.35),
-    )
-    for start, stop in steps:
-        _arrow(canvas, (x, start), (x, stop))
+    layers = [(y, 0.29) for y in middle[:2]]  # a part's height in the middle, and half of it
+    places = (top, 0.17), layers[0], (relu, 0.23), layers[1], (f, 0.2), (plus, 0.17), (end, 0.23), (0.35, 0)
+    for (start, below), (stop, above) in pairwise(places):
+        _arrow(canvas, (x, start - below), (x, stop + above))
     canvas.plot([x - 0.2, 0.4, 0.4], [top, top, plus], color=GREEN, linewidth=1.8)
     _arrow(canvas, (0.39, plus), (x - 0.17, plus), GREEN)
     text = {"size": 12, "rotation": 90, "ha": "center", "va": "center"}
