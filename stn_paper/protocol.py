@@ -27,24 +27,24 @@ class Protocol:
     """
 
     name: str
-    image_size: int | None = None  # pixels of a side; None is the backbone's own, as in the paper
-    batch_size: int = 20  # "20 for smaller models and 10 or smaller for larger models"
+    image_size: int | None = None  #: pixels of a side; None is the backbone's own, as in the paper
+    batch_size: int = 20  #: "20 for smaller models and 10 or smaller for larger models"
     learning_rate: float = 0.001
     max_epochs: int = 60
-    min_epochs: int = 60  # early stopping's floor; at max_epochs it never stops early
-    window: int = 10  # early stopping looks at so many last epochs,
-    tolerance: float = 0.25  # and stops when all lie so close to their mean (percentage points)
-    selection: str = BEST_VALIDATION
-    split_seed: int = 0  # the same for all runs: every variant sees the same images
-    train_per_class: int | None = None  # None is the whole training split
-    max_images: int | None = None  # of each split; None is all of them
-    max_evaluation: int | None = None  # images of validation and of test; None is all of them
-    skip_corrupt: bool = False  # leave out images that cannot be decoded; the record names them
-    normalization: str = "half"  # of the images: a key of training.NORMALIZATIONS
-    optimizer: str = "adam"  # a key of training.OPTIMIZERS
-    precision: str = "tf32"  # of products: a key of training.PRECISIONS; plain float32 on a CPU
-    validation_images: int | None = None  # None is the split's own number; fewer leave more for training
-    probes: bool = False  # keep what pictures of the trained network need: see `probes`
+    min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
+    window: int = 10  #: early stopping looks at the accuracies of so many last epochs
+    tolerance: float = 0.25  #: and stops when all lie so close to their mean (percentage points)
+    selection: str = BEST_VALIDATION  #: the rule that chooses the epoch: BEST_VALIDATION or BEST_OF_FIVE
+    split_seed: int = 0  #: the same for all runs: every variant sees the same images
+    train_per_class: int | None = None  #: None is the whole training split
+    max_images: int | None = None  #: of each split; None is all of them
+    max_evaluation: int | None = None  #: images of validation and of test; None is all of them
+    skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
+    normalization: str = "half"  #: of the images: a key of training.NORMALIZATIONS
+    optimizer: str = "adam"  #: a key of training.OPTIMIZERS
+    precision: str = "tf32"  #: of products: a key of training.PRECISIONS; plain float32 on a CPU
+    validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
+    probes: bool = False  #: keep what pictures of the trained network need: see `probes`
 
 
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
@@ -125,7 +125,7 @@ class RunSpec:
     backbone: str
     variant: str
     protocol: Protocol
-    seed: int = 0  # of the initial weights, the order of images and dropout; not of the split
+    seed: int = 0  #: of the initial weights, the order of images and dropout; not of the split
 
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)

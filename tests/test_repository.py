@@ -1,10 +1,12 @@
-"""What git tracks stays small, so that a clone is quick."""
+"""What git tracks stays small, and the files that are written by hand name what is there."""
 
+import re
 import shutil
 import subprocess
 
 import pytest
 
+import stn_paper
 from stn_paper.paths import ROOT
 
 
@@ -20,3 +22,9 @@ def test_tracked_files_are_small():
 def test_make_notebooks_writes_the_readmes_table_too():
     recipe = (ROOT / "Makefile").read_text().split("\nnotebooks:")[1].split("\n\n")[0]
     assert "-m stn_paper readme" in recipe
+
+
+def test_the_reference_page_has_every_name_that_the_package_offers():
+    page = (ROOT / "book" / "reference.md").read_text()
+    missing = [name for name in stn_paper.__all__ if not re.search(rf"\bstn_paper\.{name}\b", page)]
+    assert missing == []
