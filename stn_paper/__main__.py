@@ -40,7 +40,7 @@ def main(arguments=None):
     slot.add_argument("--protocol", default="equal")
     slot.add_argument("--device", default="auto")
     slot.add_argument("--together", type=int, help="runs that share the device")
-    slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to write the new records into")
+    slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to put the new records into")
     slot.add_argument("--data-dir")
     slot.set_defaults(call=_campaign)
 

@@ -88,10 +88,10 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
     how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
     the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
-    that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz for the new records, as they
-    lie under the results folder, written anew with each. Raises InputError, before any training, for a wrong
-    value, a dataset that is not to be had or an archive that cannot be written; a run that fails is named
-    with its reason, and the others go on.
+    that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz that each new record is put
+    into, as it lies under the results folder, beside those of earlier slots. Raises InputError, before any
+    training, for a wrong value, a dataset that is not to be had or an archive that cannot be written; a run
+    that fails is named with its reason, and the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
@@ -168,7 +168,20 @@ def _outcome(spec, record):
 
 
 def pack(paths, archive):
-    """Write the records into a .tar.gz, as they lie under the results folder; InputError if it cannot be."""
-    with replacing(Path(archive)) as partial, tarfile.open(partial, "w:gz") as tar:
-        for path in paths:
-            tar.add(path, path.relative_to(results_dir()))
+    """Put the records, as they lie under the results folder, into a .tar.gz beside those that it holds.
+
+    InputError if it cannot be written, or is a file of another kind.
+    """
+    new = {str(path.relative_to(results_dir())): path for path in paths}
+    archive = Path(archive)
+    with replacing(archive) as partial, tarfile.open(partial, "w:gz") as tar:
+        if archive.exists():
+            try:
+                with tarfile.open(archive) as before:
+                    for member in before:
+                        if member.name not in new:
+                            tar.addfile(member, before.extractfile(member))
+            except (tarfile.ReadError, EOFError):
+                raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None
+        for name, path in new.items():
+            tar.add(path, name)

@@ -1,5 +1,6 @@
 """Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
 
+import os
 import tarfile
 from types import SimpleNamespace
 
@@ -105,10 +106,35 @@ def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path
 
 def test_an_archive_is_never_half_written(tmp_path):
     archive = tmp_path / "new.tar.gz"
-    archive.write_text("older")
+    campaign.pack([], archive)
+    older = archive.read_bytes()
     with pytest.raises(InputError, match=r"new\.tar\.gz cannot be written: No such file.*intact"):
         campaign.pack([results.results_dir() / "gone.json"], archive)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [older]
+
+
+def test_an_archive_keeps_the_records_of_earlier_slots(tmp_path):
+    archive, folder = tmp_path / "new.tar.gz", results.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("one", "1"), ("two", "2"), ("one", "3")):
+        (folder / name).write_text(text)
+        campaign.pack([folder / name], archive)
+        (folder / name).unlink()
+    with tarfile.open(archive) as tar:
+        assert {name: tar.extractfile(name).read() for name in tar.getnames()} == {"one": b"3", "two": b"2"}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
+    archive, folder = tmp_path / "new.tar.gz", results.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "one").write_bytes(os.urandom(5000))
+    campaign.pack([folder / "one"], archive)
+    archive.write_bytes(archive.read_bytes()[:3000] if cut else b"notes")
+    before = archive.read_bytes()
+    with pytest.raises(InputError, match=r"new\.tar\.gz is no whole \.tar\.gz: name another archive"):
+        campaign.pack([], archive)
+    assert [path.read_bytes() for path in tmp_path.glob("new*")] == [before]
 
 
 def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
