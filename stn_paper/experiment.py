@@ -172,8 +172,13 @@ def verdict(chosen):
             for arm, values in found.items()
         ]
         told = f"{'; '.join(parts) or tables.MISSING.capitalize()}.{_unlike(*study)}"
-        lines.append(f"- **{name(*study)}.** {told}")
+        lines.append(_told(study, told))
     return "\n".join(lines)
+
+
+def _told(study, text):
+    """A study's line in a verdict, with what is known of its images where they are not the official files."""
+    return " ".join([f"- **{name(*study)}.**", text, *tables.copies(runs(*study)["record"])])
 
 
 def _unlike(dataset, backbone, protocol):
@@ -344,7 +349,7 @@ def strength_verdict(chosen=STRENGTH_STUDIES):
             cells = mine.pivot_table(index="seed", columns=["variant", "strength"], values="accuracy")
             gains = {v: (cells[v] - cells[ORIGINAL]).dropna() for v in APPLIED if v in cells}
             parts.append(f"{distortion}: {', '.join(_gain(v, gain) for v, gain in gains.items())}")
-        lines.append(f"- **{name(*study)}.** {'; '.join(parts) or tables.MISSING.capitalize()}.")
+        lines.append(_told(study, f"{'; '.join(parts) or tables.MISSING.capitalize()}."))
     return "\n".join(lines)
 
 

@@ -56,6 +56,12 @@ def test_runs_as_released_that_are_not_the_original_s_say_what_sets_them_apart(c
     assert experiment.verdict([STUDY]).endswith(told)
 
 
+def test_verdicts_say_where_images_are_not_the_official_ones(committed):
+    for told in (experiment.verdict(experiment.STUDIES), experiment.strength_verdict()):
+        rts, gtsrb, *_ = told.splitlines()
+        assert "off by one grey level" in rts and "after one AVIF compression" in gtsrb
+
+
 def test_a_system_s_other_maps_are_no_arm():
     for variant in ("original", "stn", "tps"):
         write_run(variant, 0, 50.0, "mnist-cnn", "mnist-rts", "system")
