@@ -124,12 +124,12 @@ def learning_curves(dataset, protocol):
         opacity=alt.condition(under, alt.value(1), alt.value(0)),
         tooltip=["backbone:N", "variant:N", "seed:N", "epoch:Q", "accuracy:Q"],
     )
-    panels = ours["backbone"].nunique()
+    panels = [title(backbone) for backbone in tables.ordered(ours["backbone"])]
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
         alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))
-        .properties(width=150 if panels > 1 else 480, height=210)  # three fit beside the page's contents
-        .facet(alt.Facet("backbone:N", sort=None), columns=3)
+        .properties(width=150 if len(panels) > 1 else 480, height=210)  # three fit beside the page's contents
+        .facet(alt.Facet("backbone:N", sort=panels), columns=3)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
     )
 

@@ -67,18 +67,18 @@ def accuracy_bars(dataset, protocol):
     """
     ours = tables.runs(dataset, protocol)
     ours = ours[tables.arms(ours) != tables.OTHERS]
-    backbones = list(ours["backbone"].unique())
+    backbones = tables.ordered(ours["backbone"])
     figure, axis = plt.subplots(figsize=(8, 4))
     drawn = tables.variants_of(ours)
     width = 0.8 / max(len(drawn), 1)
-    for offset, variant in enumerate(drawn):
-        for place, backbone in enumerate(backbones):
-            values = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]["test"]
-            if len(values):
-                x = place + width * (offset - (len(drawn) - 1) / 2)
-                axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
-                axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
-                axis.plot([x] * len(values), values, ".", color="black", markersize=5)
+    for place, backbone in enumerate(backbones):
+        group = ours[ours["backbone"] == backbone].groupby("variant")["test"]
+        mine = [v for v in drawn if v in group.groups]
+        for offset, variant in enumerate(mine):
+            values, x = group.get_group(variant), place + width * (offset - (len(mine) - 1) / 2)
+            axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
+            axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
+            axis.plot([x] * len(values), values, ".", color="black", markersize=5)
     slope = {"rotation": 30, "ha": "right"} if len(backbones) > 4 else {}
     axis.set_xticks(range(len(backbones)), [title(b) for b in backbones], **slope)
     axis.set(ylabel="test accuracy (%)", xlim=(-0.6, max(len(backbones), 2) - 0.4))

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pandas as pd
 import pytest
 
-from stn_paper import costs, effects, overview, plots, results, tables
+from stn_paper import charts, costs, effects, overview, plots, results, tables
 from stn_paper.datasets import DATASETS
 from stn_paper.paper import TABLES, layers, table
 from stn_paper.paths import ROOT
@@ -271,3 +271,15 @@ def test_a_small_localization_net_costs_less():
 
 def test_bars_without_records_say_so():
     assert plots.accuracy_bars("caltech101", "reduced").axes[0].get_title() == "not yet run"
+
+
+def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
+    for backbone in ("densenet121", "effb0", "resnet18"):  # as their files come
+        write_run("original", 0, 40.0, backbone)
+    write_run("lstn", 0, 40.0, "resnet18")
+    order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
+    axis = plots.accuracy_bars("caltech101", "reduced").axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == order
+    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in axis.patches)
+    assert middles == pytest.approx([0, 0.8, 1.2, 2])  # each group above its name
+    assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order
