@@ -15,6 +15,7 @@ from functools import cache, partial
 from time import perf_counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from stn_paper import datasets, fetch, results, training
 from stn_paper.backbones import BACKBONES, Backbone
 from stn_paper.errors import InputError
 from stn_paper.layouts import LAYOUTS
-from stn_paper.models import with_stn
+from stn_paper.models import build_model, with_stn
 from stn_paper.paths import ROOT, cache_dir, results_dir
 from stn_paper.protocol import Protocol, RunSpec, preset
 from stn_paper.training import stop_reason
@@ -98,6 +99,7 @@ def reason(accuracies, **settings):
         ([50.5, 50.0, 50.5, 49.999], ""),  # 0.2508 from the mean
         ([10.0, 90.0, 50.0, 50.0, 50.0, 50.0], "early"),  # only the window counts
         ([50.0, 50.0, 51.0, 50.0, 50.0, 50.0], ""),  # one outlier inside the window
+        ([50.4, 50.0, 50.0, 50.0], ""),  # the first 0.3 from the mean, though they spread by less than 0.25
         ([50.0] * 20, "budget"),
         (list(range(20)), "budget"),
     ],
@@ -147,6 +149,72 @@ def test_evaluation_is_a_mean_over_images_not_batches():
     assert accuracy == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
 
 
+def test_thetas_spread_is_that_of_a_sample():
+    transformer = SimpleNamespace(eval=lambda: None, theta=lambda images: images)
+    batches = [(torch.tensor([[1.0, 5.0]]), None), (torch.tensor([[3.0, 5.0]]), None)]
+    found = training.theta_statistics(transformer, batches)
+    assert found == {"mean": [2.0, 5.0], "std": [1.4142, 0.0]}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "variant", "normalization"), [("adam", "original", "half"), ("sgd", "stn", "imagenet")]
+)
+def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalization):
+    """Seeds, order, rate, normalization, loss which split is which: with a wrong one a run trains as well."""
+    settings = {"optimizer": optimizer, "normalization": normalization, "learning_rate": 0.003}
+    settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
+    spec = replace(tiny_spec(variant, **settings), seed=3)
+    record = training.run(spec, "cpu")
+    data = load_once("digits", 24)
+    split = datasets.split("digits", data, 4, max_images=48)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in training.NORMALIZATIONS[normalization])
+    images = (data.images / 255 - mean) / std
+    torch.manual_seed(3)
+    model = build_model("tiny", variant, 10, 24)
+    torch.manual_seed(3)
+    plain = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    steps = plain[optimizer](model.parameters(), lr=0.003)
+    for number, row in enumerate(record["epochs"], 1):
+        order, losses = np.random.RandomState([3, number]).permutation(split.train), []
+        for batch in torch.from_numpy(order).split(20):
+            loss = F.cross_entropy(model.train()(images[batch]), data.labels[batch])
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            losses += [loss.item()] * len(batch)
+        assert row["train_loss"] == pytest.approx(np.mean(losses), abs=1e-4)
+        for name in ("validation", "test"):
+            part = getattr(split, name)
+            logits, labels = model.eval()(images[part]), data.labels[part]
+            # a bias before a batch norm has no gradient but rounding's, by which Adam moves it
+            assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-3)
+            hits = (logits.argmax(1) == labels).float()
+            assert row[f"{name}_accuracy"] == pytest.approx(100 * hits.mean().item(), abs=100 / 48 + 1e-3)
+        if variant == "stn":
+            theta = model.transformer.theta(images[split.validation]).flatten(1)
+            assert row["theta"]["mean"] == pytest.approx(theta.mean(0).tolist(), abs=1e-4)
+            assert row["theta"]["std"] == pytest.approx(theta.std(0).tolist(), abs=1e-4)
+
+
+def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
+    whole = load_once("digits", 24)
+    lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
+    monkeypatch.setattr(datasets, "load", lambda *call: whole._replace(skipped=lost if call[-1] else {}))
+    limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
+    for skip in (False, True):
+        once = tiny_spec("original", max_epochs=1, min_epochs=1, skip_corrupt=skip, **limits)
+        data = training.run(once, "cpu")["data"]
+        assert [data[part] for part in ("train", "validation", "test")] == [35, 20, 30]
+        assert data["skipped"] == ["ant/1.png"] * skip
+
+
+def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
+    arithmetic, used = training.arithmetic, []
+    monkeypatch.setattr(training, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
+    training.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
+    assert used == [("bfloat16", "cpu")] * (3 + 1 + 1)  # batches of training, validation and test
+
+
 # --- the record ---
 
 
@@ -170,6 +238,14 @@ def test_the_record_has_every_field(tiny):
     assert record["measured"]["resumed"] == 0 and record["measured"]["train_images_per_second"] > 0
     assert record["environment"]["torch"] == torch.__version__.split("+")[0]
     assert record["environment"]["threads"] == torch.get_num_threads()
+
+
+def test_times_are_of_all_epochs_and_throughput_is_of_training_alone(tiny, monkeypatch):
+    clock = iter([0, 2, 5, 10, 12, 15, 20, 22, 25])  # seconds: an epoch trains for 2 and evaluates for 3
+    patched = SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0)
+    monkeypatch.setattr(training, "time", patched)
+    measured = training.run(tiny_spec("original"), "cpu")["measured"]
+    assert (measured["seconds"], measured["train_images_per_second"]) == (15, 3 * 48 / 6)
 
 
 @pytest.mark.parametrize("variant", ["original", "stn"])
@@ -510,6 +586,20 @@ def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
 def test_theta_of_one_image_has_no_spread(tiny):
     record = training.run(tiny_spec(max_images=1, max_epochs=1, min_epochs=1, batch_size=1), "cpu")
     assert record["epochs"][0]["theta"]["std"] == [0.0] * 6
+
+
+def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "ROOT", tmp_path)
+    (tmp_path / "stn_paper").mkdir()
+    (tmp_path / "stn_paper/code.py").write_text("committed")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    (tmp_path / "notes.txt").write_text("beside the package")
+    head = training.commit()
+    assert re.fullmatch("[0-9a-f]{12}", head)
+    (tmp_path / "stn_paper/code.py").write_text("changed")
+    assert training.commit() == f"{head}+changes"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
