@@ -59,6 +59,26 @@ def test_the_last_feature_map_is_a_32nd():
         assert build("effb0")[0](torch.zeros(1, 3, 224, 224)).shape == (1, 1280, 7, 7)
 
 
+def test_a_stage_halves_the_image_in_its_first_block():
+    with torch.device("meta"):
+        (stem, *blocks, _), x = build("effb0")[0], torch.zeros(1, 3, 64, 64)
+        sides = [(x := layer(x)).shape[-1] for layer in (stem, *blocks)]
+    assert sides == [32, 32, *[16] * 2, *[8] * 2, *[4] * 6, *[2] * 5]
+
+
+def test_only_a_block_that_keeps_its_shape_adds_its_input():
+    torch.manual_seed(0)
+    for channels, stride, adds in ((8, 1, True), (8, 2, False), (12, 1, False)):
+        block, x = InvertedResidual(8, channels, 6, stride, 3).eval(), torch.rand(2, 8, 6, 6)
+        torch.testing.assert_close(block(x) - block.block(x), x if adds else torch.zeros_like(block(x)))
+
+
+def test_the_projection_has_no_activation():
+    torch.manual_seed(0)
+    block = InvertedResidual(8, 12, 6, 1, 3).train()  # the last norm's outputs have mean 0 and variance 1
+    assert block(torch.rand(2, 8, 6, 6)).min() < -1  # SiLU gives nothing below -0.28
+
+
 def test_squeeze_and_excitation_weighs_channels():
     x = torch.rand(2, 8, 5, 5) + 1
     weights = SqueezeExcitation(8, 2)(x) / x

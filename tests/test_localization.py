@@ -64,6 +64,11 @@ def test_relu_follows_pools_or_batch_norms_only(variant):
         assert has_relu == any(isinstance(m, (nn.MaxPool2d, nn.BatchNorm2d)) for m in layer)
 
 
+def test_a_relu_parts_the_two_linear_layers():
+    kinds = [type(layer) for layer in localization_net("stn", 64).head]
+    assert kinds == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]  # without it they were one linear layer
+
+
 def test_an_unknown_net_is_named():
     with pytest.raises(InputError, match=r"'original'.*stn, vstn, lstn"):
         localization_net("original", 64)

@@ -267,6 +267,10 @@ def test_what_lies_behind_the_horizon_reads_as_zero_with_finite_gradients():
     grid = sampling_grid(KINDS["projective"].theta(numbers), 8, 8, "projective")
     shown = sample(torch.ones(2, 1, 8, 8), grid)
     assert shown[0, 0, :, :2].abs().max() == 0 and shown[0, 0, 3:5, 4:].min() > 0.9
+    x = (torch.arange(8) + 0.5) / 4 - 1
+    w = 1 + 5.0 * x - 7.0 * x[:, None]
+    mirrored = (w < 0) & (torch.maximum(x.abs(), x.abs()[:, None]) < -w)  # (x, y) / w lies in the image
+    assert mirrored.sum() > 9 and shown[1, 0][mirrored].abs().max() == 0
     (shown.square().sum() + grid.sum()).backward()
     assert grid.isfinite().all() and numbers.grad.isfinite().all() and numbers.grad.abs().max() > 0
 
