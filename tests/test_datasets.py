@@ -59,6 +59,12 @@ def test_digits_maps_follow_their_seed():
     assert not torch.equal(digits_theta(3, seed=1), digits_theta(3))
 
 
+def test_digits_maps_never_change():
+    """No record would show it: the fingerprint of `digits` is of the pixels before they are distorted."""
+    numbers = [1.05449, -0.08101, 0.05138, 0.08101, 1.05449, 0.02244]
+    assert digits_theta(1).flatten().tolist() == pytest.approx(numbers, abs=1e-5)
+
+
 def correlation(a, b):
     """Pearson's, image by image."""
     a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
@@ -229,7 +235,8 @@ def test_a_folder_a_class(data):
 
 
 def test_images_are_squeezed_into_a_square_bilinearly(data):
-    gradient = Image.linear_gradient("L").convert("RGB").resize((40, 20))
+    grey = Image.linear_gradient("L")  # from above, from the left and from below: neither turned nor mirrored
+    gradient = Image.merge("RGB", (grey, grey.rotate(90), grey.rotate(180))).resize((40, 20))
     gradient.save(root_of(data) / "ant/0.png")
     expected = gradient.resize((8, 8), Image.Resampling.BILINEAR)
     image = load("caltech101", 8, data).images[0]
@@ -349,6 +356,13 @@ def test_a_renamed_class_is_another_dataset(data):
     before = load("caltech101", 8, data)
     (root_of(data) / "bee").rename(root_of(data) / "cat")
     assert load("caltech101", 8, data).fingerprint != before.fingerprint
+
+
+def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
+    pixels = [np.zeros((2, 2), np.uint8)] * 2
+    listings = (layouts.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
+    one, other = map(datasets._fingerprint, listings)
+    assert one != other
 
 
 def test_writing_into_the_images_leaves_the_cache_alone(data):
