@@ -94,6 +94,8 @@ def test_the_equal_protocol():
 def test_the_reduced_protocol():
     protocol = preset("reduced", "caltech101", "stn")
     assert (protocol.image_size, protocol.max_epochs, protocol.train_per_class) == (64, 20, 15)
+    large = preset("reduced", "cifar10", "stn")  # fewer images to evaluate on do not mean fewer to train on
+    assert (large.train_per_class, large.max_evaluation, large.max_images) == (200, 2000, None)
 
 
 @pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
@@ -124,6 +126,11 @@ def test_another_setting_has_another_key(field):
     protocol = replace(SPEC.protocol, **{field: OTHER_PROTOCOL[field]})
     assert protocol != SPEC.protocol
     assert replace(SPEC, protocol=protocol).key != SPEC.key
+
+
+def test_a_setting_of_zero_is_not_its_default():
+    never = replace(SPEC.protocol, tolerance=0.0)
+    assert replace(SPEC, protocol=never).key != SPEC.key
 
 
 def test_a_setting_that_a_record_is_too_old_to_know_is_at_its_default():

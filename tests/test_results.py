@@ -43,11 +43,20 @@ def test_another_seed_is_not_found():
     assert results.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
 
 
+def test_a_record_under_another_runs_name_is_not_that_run():
+    other = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
+    results.write(SPEC, record()).rename(results.record_path(other))
+    with pytest.raises(InputError, match=r"is damaged \(spec\)"):
+        results.find(other)
+
+
 def test_smoke_records_lie_apart():
     smoke = RunSpec("digits", "resnet18", "stn", "smoke")
     assert results.write(smoke, record()).parent == results_dir() / "smoke"
     assert len(results.records("digits", "smoke")) == 1
     assert results.records("digits", "reduced") == []
+    results.write(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
+    assert results.records("mnist", "smoke") == []
 
 
 def damage(change):
