@@ -19,6 +19,12 @@ def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
     assert all(map(math.isnan, effects.bootstrap([1.0])))
 
 
+def test_a_bootstrap_interval_holds_95_percent():
+    values = np.random.RandomState(1).normal(size=400)
+    low, high = effects.bootstrap(values)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(400), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
@@ -26,6 +32,7 @@ def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
         ([-1.0, -1.1, -0.9, -1.05, -0.95], "worse"),
         ([0.1, 0.2, 3.0], "no difference shown"),  # the bootstrap alone would say better
         ([0.0, 0.0, 0.0], "the same in every digit"),
+        ([1.0, -1.0, 0.0], "no difference shown"),  # the same on average only
         ([5.0], "one pair: no verdict"),
     ],
 )
@@ -57,6 +64,12 @@ def test_gains_are_paired_by_seed():
     )
 
 
+def test_other_seeds_are_compared_with_the_seed_five_below():
+    for seed, test in ((0, 40.0), (1, 50.0), (OTHER_SEEDS + 1, 53.0)):  # the one of seed 5 is yet to be run
+        write_run("original", seed, test)
+    assert effects.differences("caltech101", "resnet18", "reduced")["original"].to_dict() == {1: 3.0}
+
+
 def test_a_variant_is_compared_with_another_without_the_noise_of_the_original():
     for seed in range(3):
         write_run("original", seed, 10.0)
@@ -83,11 +96,19 @@ def test_a_verdict_follows_its_interval_and_the_noise(sign, word, noise, more):
 def test_a_network_that_has_hardly_learned_is_not_compared():
     write_run("original", 0, 3.0, row={"train_loss": 4.3})
     write_run("lstn", 0, 9.0, row={"train_loss": 4.0})
+    write_run("stn", 0, 50.0)  # has learned, but there is nothing to compare it with
     assert effects.gains("caltech101", "reduced").empty
     told = effects.verdict("caltech101", "reduced")
     assert "ResNet-18 (alone, 1 of 1 runs" in effects.in_words("caltech101", "reduced", "lstn")
     assert "ResNet-18 has hardly learned: in 1 of 1 runs" in told and "L-STN" not in told
     assert "above 80 % of guessing's 4.62, at 4.30 at most" in told
+
+
+def test_a_network_that_begins_near_guessing_and_learns_is_compared():
+    row = {"validation_loss": 1.0, "test_loss": 1.0, "validation_accuracy": 50.0, "test_accuracy": 50.0}
+    for variant in ("original", "lstn"):
+        write_run(variant, 0, None, epochs=[row | {"train_loss": loss} for loss in (4.6, 1.0)])
+    assert effects.gains("caltech101", "reduced")["variant"].tolist() == ["lstn"]
 
 
 def test_a_variant_of_which_a_run_has_hardly_learned_is_left_out_alone():

@@ -68,6 +68,12 @@ def test_a_system_s_other_maps_are_no_arm():
     assert list(effects.differences("mnist-rts", "mnist-cnn", "system")) == ["stn"]
 
 
+def test_each_interval_stands_under_its_name():
+    row = experiment.compared({"STN": pd.Series([2.0, 3.0])}).loc["STN"]
+    assert row["95 % Student"] == "-3.85 to +8.85"
+    assert row["95 % bootstrap"] == "+2.00 to +3.00"
+
+
 def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
     for seed in range(2):
         write_run("original", seed, 50.0)
