@@ -78,6 +78,24 @@ def test_records_of_one_run_that_disagree_are_named(tmp_path):
     assert str(copy) in fault and str(path) in fault and "(epochs)" in fault
 
 
+def test_a_record_in_another_datasets_folder_is_named():
+    path = write_run("stn", 0, 50)
+    moved = path.parent.parent / "cifar10" / path.name
+    moved.parent.mkdir()
+    path.rename(moved)
+    (fault,), _ = audit.check()
+    assert str(moved) in fault and f"caltech101/{path.name}: name it so" in fault
+
+
+@pytest.mark.parametrize(("field", "value"), [("parameters", 2), ("stopped", "early")])
+def test_a_third_record_of_another_outcome_is_named(tmp_path, field, value):
+    path = write_run("stn", 0, 50)
+    edited(path, tmp_path / "same/caltech101" / path.name)
+    other = edited(path, tmp_path / "unlike/caltech101" / path.name, **{field: value})
+    (fault,), _ = audit.check([tmp_path / "same", tmp_path / "unlike"])
+    assert str(other) in fault and f"({field})" in fault
+
+
 def test_records_of_other_images_disagree(tmp_path):
     path = write_run("stn", 0, 50)
     edited(path, tmp_path / "other/caltech101" / path.name, data={"fingerprint": "f" * 16})

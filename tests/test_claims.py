@@ -193,6 +193,15 @@ def test_runs_at_the_papers_scale_decide(backbones, gain, verdict):
     assert "`equal`" in finding.evidence
 
 
+def test_runs_of_other_variants_and_networks_decide_nothing():
+    runs_of(["resnet18"], 5.0, "equal")  # no network of Table 6
+    for seed in range(3):
+        write_run(ORIGINAL, seed, 70.0 + seed, "effb0", protocol="equal")
+        write_run("vstn", seed, 75.0 + seed + 0.01 * seed, "effb0", protocol="equal")
+    finding = found(BENEFIT)
+    assert finding.verdict == UNTESTED and finding.evidence.startswith("0 of 7 networks")
+
+
 def test_the_better_protocol_is_taken():
     runs_of(["effb0"], -5.0, "equal")
     runs_of(["effb0"], 5.0, "paper")

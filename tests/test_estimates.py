@@ -1,11 +1,12 @@
 """Estimates rest on the nearest records, requests on estimates, and without records both say so."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from test_tables import write_run
 
-from stn_paper import estimates, grid
+from stn_paper import estimates, grid, results
 from stn_paper.protocol import RunSpec
 
 CPU, GPU = "Some CPU, 2 cores", "Some GPU"
@@ -35,6 +36,20 @@ def test_hours_are_epochs_times_images_over_throughput():
     measure(100)
     trained, evaluated = 15 * 101, 1200 + 1200
     assert expected() == pytest.approx(20 * (trained + evaluated / 3) / 100 / 3600)
+
+
+def test_smoke_runs_and_other_precisions_are_no_witnesses():
+    measure(100)
+    measured = {"train_images_per_second": 7}
+    record = json.loads(write_run("original", 1, 50).read_text())
+    kept = {key: value for key, value in record.items() if key not in ("schema", "spec")}
+    kept |= {"data": {"image_size": 64}, "measured": measured, "environment": {"device": CPU}}
+    usual = RunSpec("caltech101", "resnet18", "original", "reduced", 2)
+    rounded = replace(usual, protocol=replace(usual.protocol, precision="bfloat16"))
+    results.write(rounded, kept)
+    smoke = RunSpec("caltech101", "resnet18", "original", "smoke")
+    results.write(smoke, kept | {"stopped": "early"})
+    assert [m.speed for m in estimates.measurements()] == [100]
 
 
 def test_the_nearest_records_are_the_witnesses():

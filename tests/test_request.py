@@ -71,6 +71,12 @@ def test_auto_shows_what_is_recorded():
     assert resolve(seed=1).protocols == ["smoke"]  # this seed has no record
 
 
+def test_auto_does_not_call_all_recorded_what_lacks_a_run():
+    for variant in list(VARIANTS)[:-1]:
+        write_run(variant, 0, 40.0)
+    assert len(resolve().specs) == 4
+
+
 def test_a_named_protocol_is_obeyed():
     asked = resolve(protocol="reduced", variant="lstn", seed=3)
     assert [(s.dataset, s.protocol.name, s.variant, s.seed) for s in asked.specs] == [
