@@ -160,7 +160,7 @@ def test_thetas_spread_is_that_of_a_sample():
     ("optimizer", "variant", "normalization"), [("adam", "original", "half"), ("sgd", "stn", "imagenet")]
 )
 def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalization):
-    """Seeds, order, rate, normalization, loss which split is which: with a wrong one a run trains as well."""
+    """Seeds, order, rate, normalization, loss, which split is which: with a wrong one a run trains as well."""
     settings = {"optimizer": optimizer, "normalization": normalization, "learning_rate": 0.003}
     settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
     spec = replace(tiny_spec(variant, **settings), seed=3)
@@ -182,12 +182,12 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
             loss.backward()
             steps.step()
             losses += [loss.item()] * len(batch)
-        assert row["train_loss"] == pytest.approx(np.mean(losses), abs=1e-4)
+        assert row["train_loss"] == pytest.approx(np.mean(losses), abs=1e-3)
         for name in ("validation", "test"):
             part = getattr(split, name)
             logits, labels = model.eval()(images[part]), data.labels[part]
             # a bias before a batch norm has no gradient but rounding's, by which Adam moves it
-            assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-3)
+            assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=3e-3)
             hits = (logits.argmax(1) == labels).float()
             assert row[f"{name}_accuracy"] == pytest.approx(100 * hits.mean().item(), abs=100 / 48 + 1e-3)
 
