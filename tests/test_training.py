@@ -160,7 +160,7 @@ def test_thetas_spread_is_that_of_a_sample():
     ("optimizer", "variant", "normalization"), [("adam", "original", "half"), ("sgd", "stn", "imagenet")]
 )
 def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalization):
-    """Seeds, order, rate, normalization, loss, which split is which: with a wrong one a run trains as well."""
+    """Seeds, order, rate, normalization, loss, which split is which: with a wrong one a run trains too."""
     settings = {"optimizer": optimizer, "normalization": normalization, "learning_rate": 0.003}
     settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
     spec = replace(tiny_spec(variant, **settings), seed=3)
