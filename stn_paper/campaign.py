@@ -5,6 +5,7 @@
 the next slot on the same machine.
 """
 
+import io
 import multiprocessing
 import os
 import tarfile
@@ -126,9 +127,10 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
             process.join()
             found = results.find(spec)
             print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
-            new += [results.record_path(spec)] if found else []
-            if archive:
-                pack(new, archive)
+            if found:
+                new.append(results.record_path(spec))
+                if archive:
+                    pack(new[-1:], archive)
     print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
     return new
 
@@ -172,16 +174,22 @@ def pack(paths, archive):
 
     InputError if it cannot be written, or is a file of another kind.
     """
-    new = {str(path.relative_to(results_dir())): path for path in paths}
-    archive = Path(archive)
+    new, archive = {str(path.relative_to(results_dir())): path for path in paths}, Path(archive)
     with replacing(archive) as partial, tarfile.open(partial, "w:gz") as tar:
-        if archive.exists():
-            try:
-                with tarfile.open(archive) as before:
-                    for member in before:
-                        if member.name not in new:
-                            tar.addfile(member, before.extractfile(member))
-            except (tarfile.ReadError, EOFError):
-                raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None
+        for member, content in _held(archive):
+            if member.name not in new:
+                tar.addfile(member, io.BytesIO(content))
         for name, path in new.items():
             tar.add(path, name)
+
+
+def _held(archive):
+    """Each file in an archive with its content, none if there is no archive yet."""
+    if not archive.exists():
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            for member in filter(tarfile.TarInfo.isfile, tar):
+                yield member, tar.extractfile(member).read()
+    except (tarfile.ReadError, EOFError):
+        raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None
