@@ -1,7 +1,9 @@
 """Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
 
+import math
 import os
 import tarfile
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -67,13 +69,65 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
     new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
     specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
     assert set(new) == {results.record_path(spec) for spec in specs}
-    assert all(results.find(spec) for spec in specs)
+    out = capsys.readouterr().out
+    for spec in specs:
+        assert f"{spec.name}: test accuracy {results.chosen(results.find(spec))['test']:.2f} %" in out
     with tarfile.open(tmp_path / "new.tar.gz") as tar:
         assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
     assert campaign.run("table6", 9, "smoke", "cpu") == []
     assert capsys.readouterr().out.endswith(
         "0 runs have no record.\n0 new records; 0 runs still have none.\n"
     )
+
+
+def test_the_slots_end_stops_a_run_and_the_next_slot_goes_on():
+    spec = RunSpec("digits", "mnist-cnn", "lstn", "smoke")
+    for until, done in ((0, False), (math.inf, True)):
+        campaign._train(spec, "cpu", None, until, torch.get_num_threads())
+        assert bool(results.find(spec)) is done
+
+
+def test_runs_that_are_busy_after_the_grace_are_killed(monkeypatch, capsys):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    monkeypatch.setattr(campaign, "GRACE", -9 * 60)  # over as soon as the slot of 9 minutes begins
+    assert campaign.run("table6", 9, "smoke", "cpu", together=2) == []
+    assert capsys.readouterr().out.count(": not trained") == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "together", "at_once", "threads"),
+    [("cuda", None, 4, 4), ("cpu", None, 16, 1), ("cuda", 2, 2, 8), ("cpu", 32, 32, 1)],
+)
+def test_runs_share_a_device_and_its_cores(kind, together, at_once, threads, monkeypatch):
+    started, most = [], []
+
+    class Process:
+        def __init__(self, target, args, daemon):
+            self.args, self.sentinel = args, len(started)
+
+        def start(self):
+            started.append(self.args)
+
+        kill = join = lambda self: None
+
+    def first(sentinels, timeout):
+        most.append(len(sentinels))
+        return list(sentinels)[:1]
+
+    monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
+    monkeypatch.setattr(campaign, "wait", first)
+    monkeypatch.setattr(campaign, "check_device", lambda name: torch.device(kind))
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
+    monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
+    monkeypatch.setattr(campaign, "choose_next", lambda waiting, seconds, device: waiting[0])
+    monkeypatch.setattr(campaign, "ensure", lambda *_: None)
+    monkeypatch.setattr(campaign.os, "cpu_count", lambda: 16)
+    before = time.time()
+    assert campaign.run("table6", 9, "reduced", "auto", "/data", together) == []
+    runs = campaign.missing(campaign.plan("table6", "reduced"))
+    assert [args[0] for args in started] == runs and max(most) == at_once
+    assert {(device, data, share) for _, device, data, _, share in started} == {(kind, "/data", threads)}
+    assert all(before <= until - 540 <= time.time() for _, _, _, until, _ in started)
 
 
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
