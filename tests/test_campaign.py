@@ -1,13 +1,12 @@
 """Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
 
-import math
 import os
 import tarfile
-import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from test_tables import write_run
 
 from stn_paper import campaign, results
 from stn_paper.errors import InputError
@@ -16,6 +15,49 @@ from stn_paper.protocol import RunSpec
 from stn_paper.training import checkpoint
 
 SMALL = "digits", (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
+
+
+@pytest.fixture
+def slot(monkeypatch):
+    """A campaign of three runs whose processes only take time: the seconds in `takes`, by its own clock."""
+    slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], asked=[], ensured=[])
+
+    class Process:
+        def __init__(self, target, args, daemon):
+            self.sentinel, self.args, self.killed = self, args, False
+
+        def start(self):
+            self.end = slot.now + slot.takes[len(slot.started)]
+            slot.started.append(self)
+
+        def kill(self):
+            self.killed = True
+
+        def join(self):
+            assert self.killed or self.end <= slot.now, "waits for a run that is too late"
+
+    def wait(running, seconds):
+        assert len(slot.waited) < 9, "waits for ever"
+        slot.waited.append(seconds)
+        first = min(running, key=lambda process: process.end)
+        slot.now = min(first.end, slot.now + seconds)
+        return [first] if first.end <= slot.now else []
+
+    def choose_next(waiting, *limits):
+        slot.asked.append(limits)
+        return waiting[0]
+
+    steps = (campaign.Step(("mnist-cnn",), ("original", "stn", "lstn")),)
+    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", steps))
+    monkeypatch.setattr(campaign, "time", SimpleNamespace(time=lambda: slot.now))
+    monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
+    monkeypatch.setattr(campaign, "wait", wait)
+    monkeypatch.setattr(campaign, "choose_next", choose_next)
+    monkeypatch.setattr(campaign, "ensure", lambda *what: slot.ensured.append(what))
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
+    monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
+    monkeypatch.setattr(campaign.os, "cpu_count", lambda: 8)
+    return slot
 
 
 @pytest.mark.parametrize("number", [4, 6, 8])
@@ -44,7 +86,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
     hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
     runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
     monkeypatch.setattr(campaign, "measurements", list)
-    monkeypatch.setattr(campaign, "estimate", lambda spec, *_: hours[spec.backbone])
+    monkeypatch.setattr(campaign, "estimate", lambda spec, measured, device: hours[spec.backbone])
 
     def chosen(minutes, waiting=runs[:3]):
         spec = campaign.choose_next(waiting, 60 * minutes, "H200")
@@ -64,70 +106,59 @@ def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
     assert "2 runs have no record" in capsys.readouterr().out
 
 
+def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
+    slot.takes = [9 * 60 + 10, 3600]
+    assert campaign.run("table6", 9, "smoke", "cpu", together=2) == []
+    assert [process.killed for process in slot.started] == [True, True]
+    assert slot.waited == [570, 20]  # until half a minute after the end
+    assert slot.now == 570
+
+
+def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
+    slot.takes = [120, 120, 60]
+    campaign.run("table6", 9, "smoke", "cpu", "images", together=1)
+    assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
+    assert slot.ensured == [("digits", "images")]
+    assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "together", "threads"), [("cpu", None, 1), ("cuda", None, 2), ("cuda", 3, 2), ("cpu", 9, 1)]
+)
+def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
+    monkeypatch.setattr(campaign, "check_device", lambda device: SimpleNamespace(type=kind))
+    slot.takes = [60, 60, 60]
+    campaign.run("table6", 9, "smoke", kind, together=together)
+    assert [process.args[-1] for process in slot.started] == [threads] * 3
+    assert slot.now == 60
+
+
+def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
+    called = []
+    monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
+    monkeypatch.setattr(campaign, "train", lambda *run, until: called.append((*run, until)))
+    campaign._train("run", "cpu", "images", 540, 3)
+    assert called == [3, ("run", "cpu", "images", 540)]
+
+
+def test_a_new_record_is_told_by_its_test_accuracy():
+    write_run("original", 0, 40.0)  # of validation accuracy 50
+    spec = RunSpec("caltech101", "resnet18", "original", "reduced")
+    assert campaign._outcome(spec, results.find(spec)) == "test accuracy 40.00 %"
+
+
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
     specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
     assert set(new) == {results.record_path(spec) for spec in specs}
-    out = capsys.readouterr().out
-    for spec in specs:
-        assert f"{spec.name}: test accuracy {results.chosen(results.find(spec))['test']:.2f} %" in out
+    assert all(results.find(spec) for spec in specs)
     with tarfile.open(tmp_path / "new.tar.gz") as tar:
         assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
     assert campaign.run("table6", 9, "smoke", "cpu") == []
     assert capsys.readouterr().out.endswith(
         "0 runs have no record.\n0 new records; 0 runs still have none.\n"
     )
-
-
-def test_the_slots_end_stops_a_run_and_the_next_slot_goes_on():
-    spec = RunSpec("digits", "mnist-cnn", "lstn", "smoke")
-    for until, done in ((0, False), (math.inf, True)):
-        campaign._train(spec, "cpu", None, until, torch.get_num_threads())
-        assert bool(results.find(spec)) is done
-
-
-def test_runs_that_are_busy_after_the_grace_are_killed(monkeypatch, capsys):
-    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
-    monkeypatch.setattr(campaign, "GRACE", -9 * 60)  # over as soon as the slot of 9 minutes begins
-    assert campaign.run("table6", 9, "smoke", "cpu", together=2) == []
-    assert capsys.readouterr().out.count(": not trained") == 2
-
-
-@pytest.mark.parametrize(
-    ("kind", "together", "at_once", "threads"),
-    [("cuda", None, 4, 4), ("cpu", None, 16, 1), ("cuda", 2, 2, 8), ("cpu", 32, 32, 1)],
-)
-def test_runs_share_a_device_and_its_cores(kind, together, at_once, threads, monkeypatch):
-    started, most = [], []
-
-    class Process:
-        def __init__(self, target, args, daemon):
-            self.args, self.sentinel = args, len(started)
-
-        def start(self):
-            started.append(self.args)
-
-        kill = join = lambda self: None
-
-    def first(sentinels, timeout):
-        most.append(len(sentinels))
-        return list(sentinels)[:1]
-
-    monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
-    monkeypatch.setattr(campaign, "wait", first)
-    monkeypatch.setattr(campaign, "check_device", lambda name: torch.device(kind))
-    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
-    monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
-    monkeypatch.setattr(campaign, "choose_next", lambda waiting, seconds, device: waiting[0])
-    monkeypatch.setattr(campaign, "ensure", lambda *_: None)
-    monkeypatch.setattr(campaign.os, "cpu_count", lambda: 16)
-    before = time.time()
-    assert campaign.run("table6", 9, "reduced", "auto", "/data", together) == []
-    runs = campaign.missing(campaign.plan("table6", "reduced"))
-    assert [args[0] for args in started] == runs and max(most) == at_once
-    assert {(device, data, share) for _, device, data, _, share in started} == {(kind, "/data", threads)}
-    assert all(before <= until - 540 <= time.time() for _, _, _, until, _ in started)
 
 
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
@@ -213,6 +244,7 @@ def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
     [
         (("table7", 9), "Unknown campaign 'table7'"),
         (("table6", 0), "A slot of 0 minutes is not allowed: give more than 0"),
+        (("table6", float("nan")), "A slot of nan minutes is not allowed"),
         (("table6", 9, "fast"), "Unknown protocol 'fast'"),
         (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
         (("table6", 9, "equal", "cpu", None, 0), "Number of runs together 0 is not allowed"),

@@ -97,6 +97,17 @@ def test_the_verdict_in_words_counts_the_same():
         ("Total 3690", PART, ["3,706"]),
         ("Batch Normalization is", PART, ["17 of 17", "6.5 % of the net's", "Effective is not tested"]),
         ("about 50 images", PART, ["39 of 101", "70 have 30 to 70", "median is 59", "31 to 800"]),
+        ("138 million parameters", PART, ["VGG-19 has 19 layers and 143.7", "VGG-16 has 138.4"]),
+        ("58 categories", PART, ["10 outputs", "58 classes", "14 of 14 rows"]),
+        ("DenseNet-120", PART, ["10 of 14 names", "DenseNet-118 costs what DenseNet-264 costs"]),
+        ("4 times the size of the ordinary", HOLDS, ["4.14 times"]),
+        ("decoder and encoder", FAILS, ["0.0224 GFLOPS in place of 0.0249"]),
+        ("6164 traffic sign images", HOLDS, ["= 6,164: all of them"]),
+        ("Each class has 6000", HOLDS, ["10 x 6,000 = 60,000"]),
+        ("40000 is left", HOLDS, ["= 60,000: all of them"]),
+        ("20 for smaller models", PART, ["60 of 60", "20 is ResNet-152 (59.0", "10 is EfficientNet-b0"]),
+        ("learning rate", HOLDS, ["60 of 60"]),
+        ("continuous 10 epochs", HOLDS, ["60 of 60", "0.25 points", "30 to 400"]),
     ],
 )
 def test_what_the_paper_prints_today(quote, verdict, evidence):
@@ -111,6 +122,7 @@ def cell(model, variant):
 
 B3 = cell("EfficientNet-b3", "stn")
 DENSENET = cell("DenseNet-121", "lstn")
+RESNET = cell("ResNet-18", "stn")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +143,21 @@ DENSENET = cell("DenseNet-121", "lstn")
         ("Batch Normalization is", PART, FAILS, (3, "parameters", "56", {"output": "112 x 112 x 8"})),
         ("Pooling layers", HOLDS, PART, (1, "parameters", "8", {"output": "109 x 109 x 8"})),
         ("the best performing model", HOLDS, PART, (6, "test", "79.00", cell("ResNet-50", "stn"))),
+        ("will be the same", HOLDS, PART, (9, "parameters", "868705", RESNET)),
+        ("followed by a 5 x 5", HOLDS, FAILS, (1, "filter", "3 x 3 x 8 x 10", {"output": "105 x 105 x 10"})),
+        ("over 40 percent", PART, HOLDS, (1, "parameters", "2400", {"parameters": "1184"})),
+        ("receptive field", HOLDS, PART, (2, "output", "104 x 104 x 10", {"output": "105 x 105 x 10"})),
+        ("remains unchanged", HOLDS, FAILS, (2, "filter", "3 x 3 x 8 x 8", {"output": "109 x 109 x 8"})),
+        ("replacing the pooling", HOLDS, PART, (3, "parameters", "3100", {"parameters": "3690"})),
+        ("parameter by half", HOLDS, FAILS, (2, "parameters", "225", {"parameters": "224"})),
+        ("close to EfficientNet-b1", HOLDS, FAILS, (5, "gflops", "9.9", cell("EfficientNet-b2", ORIGINAL))),
+        ("All models decrease", HOLDS, PART, (5, "gflops", "0.1", cell("EfficientNet-b0", "vstn"))),
+        ("V-STN brings lower", HOLDS, PART, (9, "gflops", "0.0873", cell("ResNet-18", "vstn"))),
+        ("L-STN has slightly", HOLDS, PART, (9, "parameters", "960000", cell("ResNet-18", "lstn"))),
+        ("identical input resolution", HOLDS, PART, (9, "gflops", "0.0794", RESNET)),
+        ("proportional", HOLDS, PART, (9, "gflops", "0.1", cell("EfficientNet-b0", "lstn"))),
+        ("as the model scales", HOLDS, PART, (9, "parameters", "869200", cell("EfficientNet-b1", "lstn"))),
+        ("bottleneck", PART, HOLDS, (5, "parameters", "4136929", cell("EfficientNet-b0", ORIGINAL))),
     ],
 )
 def test_a_verdict_turns_with_the_printed_numbers(printed, quote, before, after, change):
@@ -140,11 +167,21 @@ def test_a_verdict_turns_with_the_printed_numbers(printed, quote, before, after,
     assert found(quote).verdict == after
 
 
-def test_a_wrong_cost_of_ours_shows(monkeypatch):
+@pytest.mark.parametrize("column, more, third", [("parameters", 1, HOLDS), ("gflops", 0.01, FAILS)])
+def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, third):
     wrong = costs.read_costs(9).copy()
-    wrong["parameters"] += 1
+    wrong[column] += more
     monkeypatch.setattr("stn_paper.tables.read_costs", lambda number: wrong)
     assert claims_networks.costs(9).verdict != HOLDS
+    assert found("almost one third").verdict == third
+
+
+def test_copies_that_a_run_has_counted_decide(monkeypatch):
+    for copies, verdict in ((166, HOLDS), (165, FAILS)):
+        counted = {"tsrd": [{"data": {"duplicates": copies}}]}
+        monkeypatch.setattr(claims_networks.results, "records", lambda name, _, of=counted: of.get(name, []))
+        finding = found("4000 data were kept")
+        assert finding.verdict == verdict and f"we find {copies} copies" in finding.evidence
 
 
 def test_classes_of_another_size_turn_a_verdict(monkeypatch):
@@ -158,6 +195,15 @@ def test_all_no_and_most():
     assert verdicts.judge([True, True, False]) == PART
     assert verdicts.judge([True, False]) == FAILS
     assert [verdicts.parts(*p) for p in ([True], [True, False], [False, False])] == [HOLDS, PART, FAILS]
+
+
+def test_numbers_are_told_and_read_as_they_stand():
+    assert verdicts.span(pd.Series({"a": 2, "b": -1, "c": 3})) == "-1.00 (b) to +3.00 (c)"
+    assert (verdicts.few([162, 162]), verdicts.few([1200, 3])) == ("162", "3 to 1,200")
+    assert verdicts.numbers("60.83% of 60 (-4.42)") == [60.83, 60, 4.42]
+    cells = verdicts.accuracies(6)
+    assert list(cells.index) == list(paper.table(6)["model"].unique())
+    assert list(cells) == [ORIGINAL, "stn", "vstn", "lstn"]
 
 
 def runs_of(backbones, gain, protocol):

@@ -73,6 +73,24 @@ def test_subclasses_count_as_the_layers_they_extend():
     assert costs.measure(MyConv(3, 4, 3), 8) == costs.measure(nn.Conv2d(3, 4, 3), 8)
 
 
+def test_a_layer_that_is_used_twice_counts_twice_and_its_parameters_once():
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    once, twice = (costs.measure(nn.Sequential(*[layer] * n), 8) for n in (1, 2))
+    assert twice == (once.parameters, 2 * once.gflops)
+
+
+def test_a_linear_layer_counts_at_every_position_frozen_or_not():
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 5)).requires_grad_(False)
+    cost = costs.measure(net, 8)
+    assert (cost.parameters, round(cost.gflops * 1e9)) == (64 * 5 + 5, 3 * 64 * 5)
+
+
+def test_costs_that_nobody_has_measured_are_asked_for():
+    costs.read_costs.cache_clear()
+    with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
+        costs.read_costs(5)
+
+
 def test_a_variant_costs_what_its_two_parts_cost():
     whole = build_model("resnet18", "lstn", 10, 64)
     parts = [costs.measure(part, 64) for part in whole.children()]
