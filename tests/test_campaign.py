@@ -119,6 +119,7 @@ def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
     campaign.run("table6", 9, "smoke", "cpu", "images", together=1)
     assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
     assert slot.ensured == [("digits", "images")]
+    assert [process.args[0] for process in slot.started] == campaign.plan("table6", "smoke")
     assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8)}
 
 
