@@ -85,6 +85,7 @@ def write_costs():
     measured = pd.DataFrame(rows, columns=columns)
     with replacing(costs_path()) as partial:
         measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+    read_costs.cache_clear()
     return costs_path()
 
 

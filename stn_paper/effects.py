@@ -58,10 +58,10 @@ def judge(values):
     Better or worse only where the bootstrap interval and Student's both leave out zero: the bootstrap's alone
     is too narrow for a handful of seeds.
     """
+    if len(values) < 2:
+        return FEW  # equal ones too: two unlike networks can have the same number of images right
     if (values == 0).all():
         return SAME
-    if len(values) < 2:
-        return FEW
     half, mean, (low, high) = tables.interval(values), values.mean(), bootstrap(values)
     if min(low, mean - half) > 0:
         return BETTER

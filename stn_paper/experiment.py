@@ -209,7 +209,7 @@ def summary():
     judged = [(one, v, judge(one[v])) for one in found for v in APPLIED if v in one]
     applied = Counter(shown for *_, shown in judged)
     small = sum(NO_MORE in beside_noise(*case) for case in judged)
-    thrown = [judge(values) == SAME for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
+    thrown = [(values == 0).all() for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
     if not applied:
         return f"{tables.MISSING.capitalize()}."
     return (
