@@ -174,7 +174,8 @@ def pack(paths, archive):
 
     InputError if it cannot be written, or is a file of another kind.
     """
-    new, archive = {str(path.relative_to(results_dir())): path for path in paths}, Path(archive)
+    new = {str(path.relative_to(results_dir())): path for path in paths}
+    archive = Path(archive)
     with replacing(archive) as partial, tarfile.open(partial, "w:gz") as tar:
         for member, content in _held(archive):
             if member.name not in new:

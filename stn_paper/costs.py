@@ -85,11 +85,9 @@ def write_costs():
     measured = pd.DataFrame(rows, columns=columns)
     with replacing(costs_path()) as partial:
         measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
-    read_costs.cache_clear()
     return costs_path()
 
 
-@cache
 def read_costs(number):
     """Our rows of the paper's cost table `number`; InputError if they have not been measured."""
     if not costs_path().exists():

@@ -8,7 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for k
 import pytest
 import torch
 
-from stn_paper import costs
 from stn_paper.paths import ROOT
 
 torch.set_num_threads(1)
@@ -24,9 +23,6 @@ def own_folders(tmp_path, monkeypatch):
 def committed(monkeypatch):
     """Read the repository's own results."""
     monkeypatch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
-    costs.read_costs.cache_clear()
-    yield
-    costs.read_costs.cache_clear()
 
 
 @pytest.fixture

@@ -17,9 +17,6 @@ def measured(tmp_path):
     """Our costs, and no run records but those that a test writes."""
     (tmp_path / "results").mkdir(exist_ok=True)
     (tmp_path / "results/costs.csv").write_text((ROOT / "results/costs.csv").read_text())
-    costs.read_costs.cache_clear()
-    yield
-    costs.read_costs.cache_clear()
 
 
 @pytest.fixture

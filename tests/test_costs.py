@@ -86,7 +86,6 @@ def test_a_linear_layer_counts_at_every_position_frozen_or_not():
 
 
 def test_costs_that_nobody_has_measured_are_asked_for():
-    costs.read_costs.cache_clear()
     with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
         costs.read_costs(5)
 

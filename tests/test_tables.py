@@ -46,7 +46,6 @@ def test_costs_file_is_what_the_command_writes(monkeypatch, tmp_path):
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
     older = (ROOT / "results/costs.csv").read_text()
     (tmp_path / "costs.csv").write_text(older.splitlines()[0])
-    costs.read_costs.cache_clear()
     assert costs.read_costs(5).empty
     assert costs.write_costs().read_text() == older, "run: python -m stn_paper costs"
     assert len(costs.read_costs(5))
