@@ -76,15 +76,24 @@ def load(name, image_size, folder=None, skip_corrupt=False):
 
 
 def split(
-    name, data, seed, train_per_class=None, max_images=None, max_evaluation=None, validation_images=None
+    name,
+    data,
+    seed,
+    train_per_class=None,
+    max_images=None,
+    max_evaluation=None,
+    validation_images=None,
+    train_images=None,
+    max_validation=None,
 ):
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
     pictures of one sign) stay whole, so that validation holds no sign seen in training.
     `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
-    `train_per_class` keeps so many training images of each class, `max_evaluation` so many of validation and
-    of test, `max_images` so many of each split. NumPy's RandomState is used because its stream never changes
+    `train_per_class` keeps so many training images of each class, `train_images` so many in all,
+    `max_validation` so many validation images, `max_evaluation` so many of validation and of test, `max_images`
+    so many of each split. NumPy's RandomState is used because its stream never changes
     between versions.
     """
     draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
@@ -104,6 +113,7 @@ def split(
     if train_per_class is not None:
         classes = np.asarray(data.labels)[train]
         train = np.concatenate([train[classes == c][:train_per_class] for c in np.unique(classes)])
+    train, validation = train[:train_images], validation[:max_validation]
     validation, test = validation[:max_evaluation], test[:max_evaluation]
     return Split(train[:max_images], validation[:max_images], test[:max_images])
 

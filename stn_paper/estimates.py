@@ -118,9 +118,13 @@ def images(spec):
         sizes["validation"] = chosen.validation_images
     if chosen.train_per_class:
         sizes["train"] = min(sizes["train"], chosen.train_per_class * DATASETS[spec.dataset].num_classes)
+    sizes["train"] = min(sizes["train"], chosen.train_images or sizes["train"])
+    sizes["validation"] = min(sizes["validation"], chosen.max_validation or sizes["validation"])
     for name in ("validation", "test"):
         sizes[name] = min(sizes[name], chosen.max_evaluation or sizes[name])
     sizes = {name: min(size, chosen.max_images or size) for name, size in sizes.items()}
+    if chosen.test_once:
+        return sizes["train"], sizes["validation"] + sizes["test"] / chosen.max_epochs
     return sizes["train"], sizes["validation"] + sizes["test"]
 
 

@@ -66,6 +66,22 @@ LSTN = (  # Table 3: strides instead of pooling, 1 x 1 encoders (to 4) and decod
     Row("conv+bn", 1, 10),
 )
 LOCALIZATION_NETS = {"stn": STN, "vstn": VSTN, "lstn": LSTN}
+CONSTANT = "constant"  # no localization net: one learned map for all images, as a control
+
+
+class ConstantMap(nn.Module):
+    """Stand-in for a localization net: learned numbers of one map, the same for every image.
+
+    Returns (B, n) from any (B, C, H, W): n is 6 for affine maps. It starts at the identity. What a network gains
+    behind it needs no look at the image.
+    """
+
+    def __init__(self, kind="affine"):
+        super().__init__()
+        self.numbers = nn.Parameter(KINDS[choose("kind of map", kind, KINDS)].identity.clone())
+
+    def forward(self, images):
+        return self.numbers.expand(images.shape[0], -1)
 
 
 def feature_size(rows, image_size):
@@ -93,7 +109,10 @@ def localization_net(variant, image_size, in_channels=3, kind="affine"):
     Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
     for the rows, and the net raises one for images of another side than the linear layer is sized for.
     """
-    rows = LOCALIZATION_NETS[choose("localization net", variant, LOCALIZATION_NETS)]
+    if variant == CONSTANT:
+        whole("Image size", image_size)
+        return ConstantMap(kind)
+    rows = LOCALIZATION_NETS[choose("localization net", variant, [*LOCALIZATION_NETS, CONSTANT])]
     return localization(rows, image_size, in_channels, kind=kind)
 
 

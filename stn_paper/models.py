@@ -9,7 +9,7 @@ from torch import nn
 
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .errors import choose
-from .localization import LOCALIZATION_NETS, localization_net
+from .localization import CONSTANT, LOCALIZATION_NETS, localization_net
 from .systems import SYSTEMS
 from .transformer import SpatialTransformer
 
@@ -21,7 +21,8 @@ VARIANTS = {  # name: how the paper's tables head its columns
     "lstn": "L-STN",
 }
 
-HEADINGS = VARIANTS | {  # and those of the smaller systems
+HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
+    CONSTANT: "Constant map",
     "affine": "Affine",
     "projective": "Projective",
     "tps": "Thin plate spline",
@@ -38,14 +39,19 @@ def variants(backbone):
 
 
 def check_variant(variant, backbone):
-    """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError."""
+    """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError.
+
+    Every backbone whose variants are the paper's three nets comes with a `constant` map as well.
+    """
+    if variant == CONSTANT and set(LOCALIZATION_NETS) < set(variants(backbone)):
+        return variant
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant
     return choose("variant", variant, variants(backbone))
 
 
 def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=True):
-    """Put the transformer `variant` (stn, vstn or lstn) before `model`, any torchvision or timm network.
+    """Put the transformer `variant` (stn, vstn, lstn, or constant: one learned map) before `model`, any torchvision or timm network.
 
     Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
     parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
@@ -58,7 +64,7 @@ def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=T
     Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
     for the variant; the module raises one for images of another size.
     """
-    choose("variant", variant, LOCALIZATION_NETS)
+    choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
     transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind, applied)
     joined = nn.Sequential(OrderedDict(transformer=transformer.train(model.training), backbone=model))
     joined.training = model.training  # its `train` would reach parts of the model that may be frozen

@@ -10,20 +10,24 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from .backbones import check_backbone, input_size
 from .datasets import DATASETS
 from .distortions import DISTORTIONS
-from .errors import choose, whole
+from .errors import InputError, choose, whole
 from .models import RELEASED, check_variant
 
+LAST_EPOCH = "last-epoch"  # nothing is selected: test accuracy after the last epoch
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
+SELECTIONS = (LAST_EPOCH, BEST_VALIDATION, BEST_OF_FIVE)
+CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning rate
 OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings of one training. No weight decay, no schedule, no augmentation; loss: cross-entropy.
+    """Settings of one training. No weight decay, no augmentation; loss: cross-entropy.
 
-    The defaults are the paper's section 4.2.
+    The defaults are the paper's section 4.2. Raises InputError for a selection or schedule that does not exist,
+    and for `best-of-five` with `test_once`, as that rule looks at the test images after each epoch.
     """
 
     name: str
@@ -34,7 +38,7 @@ class Protocol:
     min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
     window: int = 10  #: early stopping looks at the accuracies of so many last epochs
     tolerance: float = 0.25  #: and stops when all lie so close to their mean (percentage points)
-    selection: str = BEST_VALIDATION  #: the rule that chooses the epoch: BEST_VALIDATION or BEST_OF_FIVE
+    selection: str = BEST_VALIDATION  #: the rule that chooses the epoch, one of SELECTIONS
     split_seed: int = 0  #: the same for all runs: every variant sees the same images
     train_per_class: int | None = None  #: None is the whole training split
     max_images: int | None = None  #: of each split; None is all of them
@@ -45,6 +49,17 @@ class Protocol:
     precision: str = "tf32"  #: of products: a key of training.PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
     probes: bool = False  #: keep what pictures of the trained network need: see `probes`
+    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of training.SCHEDULES
+    localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
+    train_images: int | None = None  #: so many of the training split; None is all of them
+    max_validation: int | None = None  #: so many validation images an epoch; None is all of them
+    test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
+
+    def __post_init__(self):
+        choose("selection", self.selection, SELECTIONS)
+        choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
+        if self.test_once and self.selection == BEST_OF_FIVE:
+            raise InputError(f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off.")
 
 
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
@@ -53,7 +68,16 @@ DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.def
 # frequent settings, (min_epochs, max_epochs) per variant. TSRD's and the stand-ins' are Caltech-101's.
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
-_EQUAL_EPOCHS = {"cifar10": 15}  # the others: 60
+_EQUAL_EPOCHS = {"cifar10": 15}  # the others: 40
+# Two CPU cores can train every cell of Tables 4, 6 and 8 with these: notebooks/protocol.ipynb has the pilot runs.
+_SMALL = {
+    "caltech101": {"epochs": 10},
+    "cifar10": {"epochs": 4, "train_images": 20_000},
+    "tsrd": {"epochs": 20},
+    "tsrd-distinct": {"epochs": 40},  # about as many steps as on `tsrd`
+}
+SMALL_RATE = 0.002  # the one-cycle schedule's highest learning rate
+_SMALL_OTHERS = {"epochs": 10}
 _REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the others: 15, Caltech-101's custom
 _REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
 _FULL = {"full48": 48, "full32": 32}  # pixels of a side
@@ -64,6 +88,7 @@ SYSTEM = "system"
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",
+    "small": "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
     **{
         name: f"as equal at {size} pixels, all images, with 5 epochs in batches of 64"
         for name, size in _FULL.items()
@@ -86,7 +111,7 @@ _SYSTEM_SETTINGS = {
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
 }
-SMALLER = (*_FULL, "reduced")  # for machines without a GPU
+SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
 COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
 
 
@@ -106,8 +131,25 @@ def preset(name, dataset, variant):
         settings |= {"batch_size": 20 if dataset == "cifar10" else 10, "selection": BEST_OF_FIVE}
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
-        epochs = _EQUAL_EPOCHS.get(dataset, 60)
-        return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
+        epochs = _EQUAL_EPOCHS.get(dataset, 40)
+        return Protocol(name, min_epochs=epochs, max_epochs=epochs, test_once=True, **settings)
+    if name == "small":
+        settings |= _SMALL.get(dataset, _SMALL_OTHERS)
+        epochs = settings.pop("epochs")
+        return Protocol(
+            name,
+            64,
+            batch_size=32,
+            learning_rate=SMALL_RATE,
+            min_epochs=epochs,
+            max_epochs=epochs,
+            selection=LAST_EPOCH,
+            schedule=ONE_CYCLE,
+            localization_rate=0.1,
+            max_validation=600,
+            test_once=True,
+            **settings,
+        )
     if name in _FULL:
         return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
     if name == "reduced":

@@ -7,9 +7,9 @@ import json
 import math
 from dataclasses import asdict
 
-from .errors import InputError
+from .errors import InputError, choose
 from .paths import replacing, results_dir
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol, RunSpec, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, LAST_EPOCH, SELECTIONS, Protocol, RunSpec, preset
 
 SCHEMA = 1
 CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
@@ -26,12 +26,13 @@ FIELDS = {  # field -> type; the schema that every record is checked against whe
 }
 SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
+TEST_FIELDS = ("loss", "accuracy", "class_accuracy", "correct")  # of `test`, where test images are looked at once
 CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
     "parameters": lambda r: r["parameters"] > 0,
     "loss": lambda r: all(math.isfinite(value) for value in _of_epochs(r, "loss")),
     "accuracy": lambda r: all(0 <= value <= 100 for value in _of_epochs(r, "accuracy")),
-    "selection": lambda r: r["spec"]["protocol"]["selection"] in (BEST_VALIDATION, BEST_OF_FIVE),
-    "selected": lambda r: r["selected"] == select(r["epochs"]),
+    "selection": lambda r: r["spec"]["protocol"]["selection"] in SELECTIONS,
+    "selected": lambda r: r["selected"] == selected(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
     "measured": lambda r: all(0 <= value < math.inf for value in r["measured"].values()),
     "environment": lambda r: all(isinstance(r["environment"].get(f, ""), str) for f in ("device", "commit")),
@@ -112,10 +113,13 @@ def _missing(record):
     wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
     if not wrong:
         wrong += [f for f in SPEC_FIELDS if f not in record["spec"]]
-        wrong += [f for epoch in record["epochs"] for f in EPOCH_FIELDS if f not in epoch]
-    if not wrong:
         protocol = record["spec"]["protocol"]
         wrong += [] if isinstance(protocol, dict) and "name" in protocol else ["protocol"]
+    if not wrong:
+        once = protocol.get("test_once")
+        fields = [f for f in EPOCH_FIELDS if not (once and f.startswith("test_"))]
+        wrong += [f for epoch in record["epochs"] for f in fields if f not in epoch]
+        wrong += [f"test {f}" for f in TEST_FIELDS if once and f not in record.get("test", {})]
     return wrong[0] if wrong else ""
 
 
@@ -137,8 +141,9 @@ def _used_up(record):
 
 
 def _of_epochs(record, kind):
-    """All values of "loss" or "accuracy" in the record's epochs."""
-    return [value for epoch in record["epochs"] for field, value in epoch.items() if field.endswith(kind)]
+    """All values of "loss" or "accuracy" in the record's epochs and of its one test."""
+    rows = [*record["epochs"], record.get("test", {})]
+    return [value for row in rows for field, value in row.items() if field.endswith(kind)]
 
 
 def chosen(record):
@@ -158,6 +163,28 @@ def write(spec, record):
     with replacing(path) as partial:
         partial.write_text(content)
     return path
+
+
+def selected(record):
+    """What the record's `selected` must hold: `select` of its epochs, or its one test by its own rule."""
+    protocol = record["spec"]["protocol"]
+    if not protocol["test_once"]:
+        return select(record["epochs"])
+    epoch = selected_epoch(record["epochs"], protocol["selection"])
+    validation = record["epochs"][epoch - 1]["validation_accuracy"]
+    found = {"epoch": epoch, "validation": validation, "test": record["test"]["accuracy"]}
+    return {protocol["selection"]: found}
+
+
+def selected_epoch(epochs, rule):
+    """The number (from 1) of the epoch whose weights meet the test images, by a rule that looks at no test image.
+
+    `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
+    """
+    if choose("selection without test images", rule, (LAST_EPOCH, BEST_VALIDATION)) == LAST_EPOCH:
+        return len(epochs)
+    accuracies = [epoch["validation_accuracy"] for epoch in epochs]
+    return accuracies.index(max(accuracies)) + 1
 
 
 def select(epochs):

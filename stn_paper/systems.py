@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .localization import LOCALIZATION_NETS, Row, feature_size, layers, localization, localization_net
+from .localization import CONSTANT, LOCALIZATION_NETS, Row, feature_size, layers, localization, localization_net
 from .transformer import SpatialTransformer
 
 
@@ -63,7 +63,7 @@ def mnist_cnn(variant, num_classes, image_size):
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, kind = (variant, "affine") if variant in LOCALIZATION_NETS else ("stn", variant)
+    net, kind = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
     transformer = SpatialTransformer(localization_net(net, image_size, kind=kind), kind)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 

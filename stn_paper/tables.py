@@ -146,10 +146,15 @@ def runs(dataset, protocol, backbone=None):
     rows = []
     for record in results.records(dataset, protocol):
         names = [record["spec"][field] for field in ("backbone", "variant", "seed")]
-        chosen, by_rule = results.chosen(record), [record["selected"][rule]["test"] for rule in RULES]
+        chosen, by_rule = results.chosen(record), [_by(record, rule) for rule in RULES]
         rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
     found = pd.DataFrame(rows, columns=RUN_COLUMNS)
     return found if backbone is None else found[found["backbone"] == backbone]
+
+
+def _by(record, rule):
+    """The test accuracy that a rule reports of a run; NaN where the run looked at the test images by another one."""
+    return record["selected"].get(rule, {}).get("test", math.nan)
 
 
 def alone(dataset, protocol):

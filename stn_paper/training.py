@@ -3,6 +3,7 @@
 One run reads uint8 images from the cache, normalizes them on the device and writes one record.
 """
 
+import base64
 import ctypes
 import math
 import os
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,16 +25,22 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
-from . import datasets, probes, results
+from . import datasets, diagnostics, probes, results
+from .cuda_graphs import recorded
 from .errors import InputError
 from .fetch import ensure
 from .models import ORIGINAL, build_model
 from .paths import ROOT, cache_dir, check_writable, locked, replacing
+from .protocol import BEST_VALIDATION, CONSTANT_RATE, ONE_CYCLE
+from .transformer import SpatialTransformer
 
-EVALUATION_BATCH = 100  # images; the accuracy does not depend on it
-OPTIMIZERS = {  # fused: one pass over all weights
-    "adam": partial(torch.optim.Adam, fused=True),
-    "sgd": partial(torch.optim.SGD, fused=True),
+EVALUATION_BATCH = {"cpu": 100, "cuda": 400}  # images; the accuracy does not depend on it
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+SCHEDULES = {  # share of the highest learning rate, from the share of the training that is done
+    CONSTANT_RATE: lambda done: 1.0,
+    ONE_CYCLE: lambda done: (
+        _cosine(1 / 25, 1.0, done / 0.3) if done < 0.3 else _cosine(1.0, 4e-6, (done - 0.3) / 0.7)
+    ),
 }
 PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
     "float32": (False, False),
@@ -70,16 +79,17 @@ def keep_freed_memory():
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
 
 
-def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
+def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
-    worth its minutes of compiling where steps are many and small; the record says so. `until` is the time
-    (of `time.time`, in seconds) by which to stop: where another epoch would take longer, the run is left at
-    its checkpoint and None returned. A second process that asks for the same run waits and gets the first
-    one's record. Raises InputError before any training for a wrong device, a dataset that is neither whole
-    nor to be downloaded, a results folder that cannot be written or a checkpoint that cannot be read, and
-    during it when a loss or theta is no longer a number or the disk is full.
+    worth its minutes of compiling where steps are many and small; the record says so. Without it, a step on CUDA
+    is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop: where
+    another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the dataset's
+    Images where they are at hand already, `save_every` the least seconds between two checkpoints. A second process
+    that asks for the same run waits and gets the first one's record. Raises InputError before any training for a
+    wrong device, a dataset that is neither whole nor to be downloaded, a results folder that cannot be written or
+    a checkpoint that cannot be read, and during it when a loss or theta is no longer a number or the disk is full.
     """
     if (found := results.find(spec)) is not None:
         return found
@@ -87,38 +97,47 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf):
     for folder in (results.record_path(spec).parent, checkpoint(spec).parent):
         check_writable(folder)
     threads = torch.get_num_threads()
+    # a CUDA graph cannot be recorded on the default stream
+    stream = torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
     try:
-        with locked(checkpoint(spec)):
-            return results.find(spec) or _train(spec, device, data_dir, compiled, until)
+        with locked(checkpoint(spec)), stream:
+            found = results.find(spec)
+            return found or _train(spec, device, data_dir, compiled, until, data, save_every)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(spec, device, data_dir, compiled, until):
-    chosen, code = spec.protocol, commit()  # before the repository can change
+def _train(spec, device, data_dir, compiled, until, data, save_every):
+    chosen, code, started = spec.protocol, commit(), _now()  # before the repository can change
     keep_freed_memory()
-    ensure(spec.dataset, data_dir)
-    data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
+    if data is None:
+        ensure(spec.dataset, data_dir)
+        data = datasets.load(spec.dataset, spec.image_size, data_dir, chosen.skip_corrupt)
     limits = chosen.train_per_class, chosen.max_images, chosen.max_evaluation, chosen.validation_images
+    limits += chosen.train_images, chosen.max_validation
     split = datasets.split(spec.dataset, data, chosen.split_seed, *limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
     model.to(device, memory_format=torch.channels_last)
     train_step = step_of(model, chosen.precision, compiled)
-    optimizer = OPTIMIZERS[chosen.optimizer](model.parameters(), lr=chosen.learning_rate)
+    if device.type == "cuda" and not compiled:
+        train_step = recorded(train_step)
+    optimizer = optimizer_of(model, chosen)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
     data = data._replace(images=_held(data.images, device))
+    saved = time.monotonic()
     with _progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], chosen)):
-            if state["epochs"]:
+            if state["epochs"] and time.monotonic() - saved >= save_every:
                 _save_checkpoint(spec, model, optimizer, state)
+                saved = time.monotonic()
             if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
                 return None
             _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
     record = _record(spec, model, data, split, device, state, stopped)
-    record["environment"] |= {"commit": code, "compiled": compiled}
+    record["environment"] |= {"commit": code, "compiled": compiled, "started": started, "ended": _now()}
     if chosen.probes:
         normalized = partial(_input, device=device, normalization=chosen.normalization)
         kept = probes.collect(model, spec.dataset, data, split, normalized)
@@ -126,6 +145,45 @@ def _train(spec, device, data_dir, compiled, until):
     results.write(spec, record)
     checkpoint(spec).unlink(missing_ok=True)
     return results.find(spec)
+
+
+def optimizer_of(model, protocol):
+    """The protocol's optimizer for the model; the localization net may have a lower rate than the rest.
+
+    Fused: one pass over all weights. On CUDA a CUDA graph can record it.
+    """
+    nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
+    slow = {id(weight) for net in nets for weight in net.parameters()} if protocol.localization_rate != 1 else {}
+    groups = [{"params": [w for w in model.parameters() if id(w) not in slow], "share": 1.0}]
+    if slow:
+        weights = [w for w in model.parameters() if id(w) in slow]
+        groups.append({"params": weights, "share": protocol.localization_rate})
+    rate, options = protocol.learning_rate, {"fused": True}
+    if (device := next(model.parameters()).device).type == "cuda":
+        rate = torch.tensor(rate, device=device)
+        options |= {"capturable": True} if protocol.optimizer == "adam" else {}
+    for group in groups:
+        group["lr"] = rate * group["share"]
+    return OPTIMIZERS[protocol.optimizer](groups, **options)
+
+
+def set_rate(optimizer, protocol, done):
+    """Set the learning rate of a step, from the share of the training that is done (0 to 1)."""
+    rate = protocol.learning_rate * SCHEDULES[protocol.schedule](done)
+    for group in optimizer.param_groups:
+        if torch.is_tensor(group["lr"]):
+            group["lr"].fill_(rate * group["share"])
+        else:
+            group["lr"] = rate * group["share"]
+
+
+def _cosine(start, end, done):
+    """From `start` to `end` along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def stop_reason(epochs, protocol):
@@ -212,18 +270,19 @@ def _depthwise(images, weight):
 
 
 def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar):
-    number, start = len(state["epochs"]) + 1, time.perf_counter()
+    number, start, chosen = len(state["epochs"]) + 1, time.perf_counter(), spec.protocol
     order = np.random.RandomState([spec.seed, number]).permutation(split.train)
-    batches = partial(_batches, data, device, spec.protocol.normalization)
+    batches = partial(_batches, data, device, chosen.normalization)
     watched = _watched(spec, model, data, split, device, state)
     model.train()
     total, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    for images, labels in batches(order, spec.protocol.batch_size):
+    for images, labels in batches(order, chosen.batch_size):
+        set_rate(optimizer, chosen, (number - 1 + seen / len(order)) / chosen.max_epochs)
         loss, logits = train_step(optimizer, images, labels)
         total += loss * len(labels)
         correct += (logits.argmax(1) == labels).sum()
         seen += len(labels)
-        watched(-(-seen // spec.protocol.batch_size))
+        watched(-(-seen // chosen.batch_size))
         if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
             last = state["epochs"][-1]["validation_accuracy"] if state["epochs"] else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
@@ -231,18 +290,50 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
     _check_finite("training loss", [train_loss], spec, number)
     train_seconds = time.perf_counter() - start
     row = {"train_loss": round(train_loss, 6), "train_accuracy": round(100 * float(correct) / seen, 4)}
-    for name in ("validation", "test"):
-        part = batches(getattr(split, name), EVALUATION_BATCH)
-        loss, accuracy = evaluate(model, part, spec.protocol.precision)
+    for name in ("validation",) if chosen.test_once else ("validation", "test"):
+        loss, right = evaluate(model, batches(getattr(split, name), EVALUATION_BATCH[device.type]), chosen.precision)
         _check_finite(f"{name} loss", [loss], spec, number)
-        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(accuracy, 4)}
+        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(100 * right.mean(), 4)}
     if spec.variant != ORIGINAL:
-        row["theta"] = theta_statistics(model.transformer, batches(split.validation, EVALUATION_BATCH))
+        part = batches(split.validation, EVALUATION_BATCH[device.type])
+        row["theta"] = diagnostics.of_theta(model.transformer, part)
         _check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     state["epochs"].append(row)
+    if chosen.test_once and chosen.selection == BEST_VALIDATION:
+        if results.selected_epoch(state["epochs"], BEST_VALIDATION) == number:
+            state["best"] = {name: value.clone() for name, value in model.state_dict().items()}
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
     state["train_images"] += seen
+
+
+def test(spec, model, data, split, device, best=None):
+    """The one look at the test images: `test` of a record, with the weights `best` or those of the model.
+
+    Accuracies in percent: over images, mean over classes, and apart for images of which the training split holds
+    an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's order.
+    """
+    if best is not None:
+        model.load_state_dict(best)
+    batches = _batches(data, device, spec.protocol.normalization, split.test, EVALUATION_BATCH[device.type])
+    loss, right = evaluate(model, batches, spec.protocol.precision)
+    _check_finite("test loss", [loss], spec, spec.protocol.max_epochs)
+    labels = data.labels.numpy()[split.test]
+    found = {
+        "loss": round(loss, 6),
+        "accuracy": _percent(right),
+        "class_accuracy": round(100 * float(np.mean([right[labels == c].mean() for c in np.unique(labels)])), 4),
+        "correct": base64.b64encode(np.packbits(right)).decode(),
+    }
+    if getattr(data, "copies", None) is not None:
+        copied = np.isin(data.copies[split.test], data.copies[split.train])
+        for name, part in (("with_copy", right[copied]), ("without_copy", right[~copied])):
+            found[name] = {"images": len(part)} | ({"accuracy": _percent(part)} if len(part) else {})
+    return found
+
+
+def _percent(right):
+    return round(100 * float(right.mean()), 4)
 
 
 def _check_finite(what, values, spec, epoch):
@@ -275,31 +366,29 @@ def _watched(spec, model, data, split, device, state):
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """Mean cross-entropy and top-1 accuracy in percent of `model` over (images, labels) batches."""
+    """Mean cross-entropy of `model` over (images, labels) batches, and which images it gets right: bool (N,)."""
     model.eval()
-    loss, correct, count = 0.0, 0, 0
+    torch.backends.cudnn.benchmark = False
+    loss, right = 0.0, []
     for images, labels in batches:
         with arithmetic(precision, images.device.type):
             logits = model(images)
         loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
-        correct = correct + (logits.argmax(1) == labels).sum()
-        count += len(labels)
-    return float(loss) / count, 100 * int(correct) / count
-
-
-@torch.no_grad()
-def theta_statistics(transformer, batches):
-    """Mean and standard deviation over the images of each of theta's numbers, row by row."""
-    transformer.eval()
-    theta = torch.cat([transformer.theta(images).flatten(1) for images, _ in batches])
-    statistics = {"mean": theta.mean(0), "std": theta.std(0, correction=min(1, len(theta) - 1))}
-    return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
+        right.append(logits.argmax(1) == labels)
+    right = torch.cat(right).cpu().numpy()
+    return float(loss) / len(right), right
 
 
 def _batches(data, device, normalization, indices, batch_size):
-    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`."""
+    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`.
+
+    A last batch of one image joins the one before, as batch norm on a 1 x 1 map needs two.
+    """
     order, labels = torch.from_numpy(indices), data.labels.to(device)  # copied once, not batch by batch
-    places, chosen = (order.to(where).split(batch_size) for where in (data.images.device, device))
+    sizes = [len(part) for part in order.split(batch_size)]
+    if sizes[1:] and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    places, chosen = (order.to(where).split(sizes) for where in (data.images.device, device))
     for place, which in zip(places, chosen):
         yield _input(data.images[place], device, normalization), labels[which]
 
@@ -377,6 +466,9 @@ def _resume(spec, model, optimizer, device, fingerprint):
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["rng"]["cpu"])
+        for group in optimizer.param_groups:
+            if device.type == "cuda":
+                group["lr"] = torch.as_tensor(group["lr"], device=device)
         threads = saved["state"].get("threads", torch.get_num_threads())
         torch.set_num_threads(threads)  # each number of them rounds in its own way
         if device.type == "cuda" and "cuda" in saved["rng"]:
@@ -389,7 +481,7 @@ def _resume(spec, model, optimizer, device, fingerprint):
 
 
 def _record(spec, model, data, split, device, state, stopped):
-    return {
+    found = {
         "data": {
             "fingerprint": data.fingerprint,
             "classes": len(data.classes),
@@ -401,7 +493,6 @@ def _record(spec, model, data, split, device, state, stopped):
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": state["epochs"],
         "stopped": stopped,
-        "selected": results.select(state["epochs"]),
         "measured": {
             "seconds": round(state["seconds"], 1),
             "train_images_per_second": round(state["train_images"] / state["train_seconds"], 1),
@@ -415,6 +506,10 @@ def _record(spec, model, data, split, device, state, stopped):
             **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         },
     }
+    if spec.protocol.test_once:
+        found["test"] = test(spec, model, data, split, device, state.get("best"))
+    found["selected"] = results.selected(found | {"spec": {"protocol": asdict(spec.protocol)}})
+    return found
 
 
 def _peak_memory(device):
@@ -437,7 +532,12 @@ def device_name(device):
 
 
 def commit():
-    """The repository's commit, with results.CHANGED if the package differs from it; "" where git is not."""
+    """The repository's commit, with results.CHANGED if the package differs from it; "" where neither is known.
+
+    A copy of the code without its repository is told by $STN_PAPER_COMMIT.
+    """
+    if not (ROOT / ".git").exists():
+        return os.environ.get("STN_PAPER_COMMIT", "")
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)

@@ -1,0 +1,239 @@
+"""Trains runs on a GPU that is lent for minutes, on a machine without network, git or the datasets.
+
+On the machine at home, `pack` writes a dataset into parts that fit what a command may carry, and `jobs` a list of
+runs. On the lent machine, `measure` times the engine and `work` trains the listed runs, several at once; each record
+lies under the results folder as soon as its run ends. A run starts only where it is expected to end in time.
+The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
+
+    python workflow/lease.py pack caltech101 lease --mib 45
+    python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
+"""
+
+import argparse
+import io
+import json
+import lzma
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from stn_paper import datasets, layouts, training
+from stn_paper.models import build_model
+from stn_paper.paths import cache_dir, data_dir
+from stn_paper.protocol import RunSpec
+
+SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+
+
+# --- datasets that travel -------------------------------------------------------------------------
+
+
+def pack(name, folder, mib=45.0, size=None, given=None):
+    """Write a dataset into files `<name>.pack.00`, ... of at most `mib` MiB each; return their paths.
+
+    The files hold each image as it is encoded; with `size` as it is at so many pixels a side, without loss.
+    """
+    listing = layouts.find(name, datasets.DATASETS[name], data_dir(given))
+    encoded = [_encoded(item, size) for item in listing.items]
+    meta = {
+        "fingerprint": datasets._fingerprint(listing),
+        "classes": list(listing.classes),
+        "labels": list(map(int, listing.labels)),
+        "test_start": listing.test_start,
+        "sizes": [len(one) for one in encoded],
+        **{
+            field: None if (values := getattr(listing, field, None)) is None else np.asarray(values).tolist()
+            for field in ("groups", "copies")
+        },
+    }
+    head = json.dumps(meta).encode()
+    content = lzma.compress(len(head).to_bytes(8, "big") + head + b"".join(encoded), preset=4)
+    step, folder = int(mib * 2**20), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.pack.{i:02d}" for i in range(-(-len(content) // step))]
+    for i, path in enumerate(paths):
+        path.write_bytes(content[i * step : (i + 1) * step])
+    return paths
+
+
+def _encoded(item, size):
+    if size is None:
+        return item.read_bytes()
+    buffer = io.BytesIO()
+    Image.fromarray(datasets._decode(item, size).transpose(1, 2, 0)).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+def unpacked(name, size, folder):
+    """The packed dataset as `Images` of `size` pixels a side; decoded by the first process that asks."""
+    content = lzma.decompress(b"".join(p.read_bytes() for p in sorted(Path(folder).glob(f"{name}.pack.*"))))
+    start = 8 + int.from_bytes(content[:8], "big")
+    meta = json.loads(content[8:start])
+    cached = cache_dir() / "images" / f"{name}_{size}_{meta['fingerprint']}.npy"
+    if not cached.exists():
+        ends = start + np.cumsum(meta["sizes"])
+        files = [content[end - length : end] for end, length in zip(ends, meta["sizes"])]
+        with ProcessPoolExecutor() as pool:
+            images = np.stack(list(pool.map(partial(_decoded, size=size), files, chunksize=64)))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        part = cached.with_suffix(f".{os.getpid()}.npy")
+        np.save(part, images)
+        part.rename(cached)
+    arrays = {f: None if meta[f] is None else np.array(meta[f]) for f in ("groups", "copies")}
+    known = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
+    return datasets.Images(
+        torch.from_numpy(np.load(cached, mmap_mode="c")),
+        torch.tensor(meta["labels"]),
+        tuple(meta["classes"]),
+        meta["fingerprint"],
+        meta["test_start"],
+        **known,
+    )
+
+
+def _decoded(content, size):
+    return datasets._decode(io.BytesIO(content), size)
+
+
+# --- runs -------------------------------------------------------------------------------------------
+
+
+def spec_of(line):
+    """The run that a line of a list asks for: dataset backbone variant protocol seed [setting=value ...]."""
+    dataset, backbone, variant, protocol, seed, *changes = line.split()
+    spec = RunSpec(dataset, backbone, variant, protocol, int(seed))
+    values = {name: json.loads(value) for name, value in (change.split("=") for change in changes)}
+    return replace(spec, protocol=replace(spec.protocol, **values))
+
+
+def work(folder, jobs, workers, until):
+    """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
+    lines = [line for line in Path(jobs).read_text().splitlines() if line.strip() and line[0] != "#"]
+    for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
+        if list(Path(folder).glob(f"{dataset}.pack.*")):
+            unpacked(dataset, size, folder)
+    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def _worker(folder, lines, until):
+    torch.set_num_threads(2)
+    claims, held = cache_dir() / "claims", {}
+    claims.mkdir(parents=True, exist_ok=True)
+    for line in lines:
+        spec = spec_of(line)
+        if time.time() > until:
+            return
+        try:
+            (claims / spec.name).open("x").close()
+        except FileExistsError:
+            continue
+        start = time.time()
+        try:
+            key = spec.dataset, spec.image_size
+            if key not in held:
+                images = unpacked(*key, folder)
+                held[key] = images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
+            torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
+            record = training.run(spec, data=held[key], until=until, save_every=1e9)
+            told = record["selected"] if record else "out of time"
+            last = record["epochs"][-1]["train_accuracy"] if record else ""
+        except Exception as error:  # the other runs go on
+            told, last = f"{type(error).__name__}: {str(error)[:300]}", ""
+            (claims / spec.name).unlink()
+            if "CUDA" in told:
+                print(f"{line}: {told}", flush=True)
+                return
+        print(f"{time.time() - start:6.1f} s  {line}: {told}, training accuracy {last}", flush=True)
+
+
+# --- the engine's speed -----------------------------------------------------------------------------
+
+MODES = {  # name: precision, channels last, CUDA graph
+    "eager float32": ("float32", False, False),
+    "eager tf32": ("tf32", True, False),
+    "graph tf32": ("tf32", True, True),
+    "graph tf32, contiguous": ("tf32", False, True),
+    "graph bfloat16": ("bfloat16", True, True),
+    "graph bfloat16, contiguous": ("bfloat16", False, True),
+}
+SIZES = (("resnet50", 224, 20), ("effb0", 224, 20), ("resnet50", 64, 32), ("effb0", 64, 32), ("densenet121", 64, 32))
+
+
+def measure(path, seconds=1.0, device="cuda"):
+    """Images a second of a training step, L-STN before each network, by each of MODES; written as JSON to `path`."""
+    found, device = [], torch.device(device)
+    for backbone, size, batch in SIZES:
+        for mode, (precision, last, graph) in MODES.items():
+            row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
+            try:
+                row["images_per_second"] = round(_speed(backbone, size, batch, precision, last, graph, seconds, device), 1)
+            except Exception as error:
+                row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
+            found.append(row)
+            print(*row.values(), flush=True)
+    head = {"device": training.device_name(device), "torch": torch.__version__, "commit": training.commit()}
+    Path(path).write_text(json.dumps(head | {"rows": found}, indent=1) + "\n")
+
+
+def _speed(backbone, size, batch, precision, last, graph, seconds, device):
+    torch.manual_seed(0)
+    chosen = RunSpec("caltech101", backbone, "lstn", "equal").protocol
+    form = torch.channels_last if last else torch.contiguous_format
+    with torch.cuda.stream(torch.cuda.Stream(device)):
+        model = build_model(backbone, "lstn", 101, size).to(device, memory_format=form)
+        step, optimizer = training.step_of(model, precision), training.optimizer_of(model, chosen)
+        step = training.recorded(step) if graph else step
+        images = torch.randn(batch, 3, size, size, device=device).to(memory_format=form)
+        labels = torch.randint(101, (batch,), device=device)
+        for _ in range(6):
+            step(optimizer, images, labels)
+        torch.cuda.synchronize()
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            for _ in range(10):
+                step(optimizer, images, labels)
+            torch.cuda.synchronize()
+            steps += 10
+        return steps * batch / (time.perf_counter() - start)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("pack", help="write a dataset into parts that can travel")
+    one.add_argument("dataset")
+    one.add_argument("folder")
+    one.add_argument("--mib", type=float, default=45.0)
+    one.add_argument("--size", type=int, help="pixels of a side; without it the images travel as they are")
+    one.set_defaults(call=lambda o: print(*pack(o.dataset, o.folder, o.mib, o.size), sep="\n"))
+    two = commands.add_parser("work", help="train a list of runs")
+    two.add_argument("folder")
+    two.add_argument("jobs")
+    two.add_argument("--workers", type=int, default=4)
+    two.add_argument("--minutes", type=float, required=True)
+    two.set_defaults(call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes))
+    three = commands.add_parser("measure", help="time a training step")
+    three.add_argument("path")
+    three.set_defaults(call=lambda o: measure(o.path))
+    options = parser.parse_args()
+    options.call(options)
+
+
+if __name__ == "__main__":
+    main()
