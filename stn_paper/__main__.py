@@ -106,7 +106,7 @@ def _data(options):
     if options.download:
         fetch(options.download, options.data_dir)
     for name, images, size, place, state in status(options.data_dir):
-        print(f"{name:<10} {images:>7} images {size:>5} MiB in {place}\n{'':10} {state}")
+        print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
 
 
 def _costs(options):

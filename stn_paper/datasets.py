@@ -32,7 +32,8 @@ class Images(NamedTuple):
     test_start: int | None = None  # where the official test set begins, if there is one
     groups: np.ndarray | None = None  # (N,): images of one number must share a split
     skipped: dict = MappingProxyType({})  # index -> file that cannot be decoded: in no split
-    duplicates: tuple = ()  # files that are not among the N as another one has the same bytes
+    duplicates: tuple = ()  # files left out because a kept file has identical bytes
+    copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
 
 
 class Dataset(NamedTuple):
@@ -40,6 +41,7 @@ class Dataset(NamedTuple):
     num_classes: int
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
+    stratify: dict | None = None  # split -> share: each class is divided in these proportions
 
 
 class Split(NamedTuple):
@@ -48,12 +50,19 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
+TSRD_SPLITS = {"train": 4000, "validation": 998, "test": 1000}
 MNIST_SPLITS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 DATASETS = {
     "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
     "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
-    "tsrd": Dataset("TSRD", 58, {"train": 4000, "validation": 998, "test": 1000}),
+    "tsrd": Dataset("TSRD", 58, TSRD_SPLITS),
+    "tsrd-distinct": Dataset(
+        "TSRD, distinct pictures",
+        58,
+        {"train": 1617, "validation": 398, "test": 410},
+        stratify=TSRD_SPLITS,
+    ),
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
@@ -89,7 +98,8 @@ def split(
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
-    pictures of one sign) stay whole, so that validation holds no sign seen in training.
+    pictures of one sign) stay whole, so that validation holds no sign seen in training. A dataset with
+    `stratify` is divided class by class, see `_stratified`.
     `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
     `train_per_class` keeps so many training images of each class, `train_images` so many in all,
     `max_validation` so many validation images, `max_evaluation` so many of validation and of test, `max_images`
@@ -100,8 +110,16 @@ def split(
     both = sizes["train"] + sizes["validation"]
     held_out = validation_images or sizes["validation"]
     official = data.test_start is not None
-    order = draw.permutation(data.test_start if official else len(data.labels))
-    train, validation, test = np.split(order, [both - held_out, both])
+    shares = DATASETS[name].stratify
+    if shares:
+        test_share = shares["test"] / sum(shares.values())
+        share = shares["validation"] / sum(shares.values())
+        if validation_images:
+            share = validation_images / len(data.labels)
+        train, validation, test = _stratified(np.asarray(data.labels), share, test_share, draw)
+    else:
+        order = draw.permutation(data.test_start if official else len(data.labels))
+        train, validation, test = np.split(order, [both - held_out, both])
     if official:
         test = data.test_start + draw.permutation(len(data.labels) - data.test_start)
     if data.groups is not None:
@@ -116,6 +134,26 @@ def split(
     train, validation = train[:train_images], validation[:max_validation]
     validation, test = validation[:max_evaluation], test[:max_evaluation]
     return Split(train[:max_images], validation[:max_images], test[:max_images])
+
+
+def _stratified(labels, validation_share, test_share, draw):
+    """Divide each class by the shares, rounded: shuffled indices of training, validation and test.
+
+    A class of one image is in training, a class of two in training and test. Each larger class has at least
+    one image in each split.
+    """
+    sides = [], [], []
+    for label in np.unique(labels):
+        members = draw.permutation(np.flatnonzero(labels == label))
+        size = len(members)
+        if size < 3:
+            test, validation = size - 1, 0
+        else:
+            test = min(max(int(size * test_share + 0.5), 1), size - 2)
+            validation = min(max(int(size * validation_share + 0.5), 1), size - test - 1)
+        for side, part in zip(sides, np.split(members, [size - test - validation, size - test])):
+            side.append(part)
+    return [draw.permutation(np.concatenate(side)) for side in sides]
 
 
 def known_maps(name, count):
@@ -142,12 +180,25 @@ def status(folder=None):
         try:
             listing = layouts.find(name, DATASETS[name], folder)
             images, state = f"{len(listing.items):,}", "complete"
-            if listing.duplicates:
-                state += f" ({len(listing.duplicates)} copies of other images are left out)"
+            if notes := _notes(listing):
+                state += f" ({notes})"
         except InputError as error:
             images, state = "-", str(error)
         rows.append((name, images, f"{size:.0f}", str(place), state))
     return rows
+
+
+def _notes(listing):
+    """What happened to files of equal content or equal name, in words."""
+    notes = []
+    if listing.replaced:
+        notes.append(f"{len(listing.replaced):,} files left out: another archive holds their names")
+    if listing.duplicates:
+        notes.append(f"{len(listing.duplicates):,} copies of other images left out")
+    elif listing.copies is not None:
+        copies = len(listing.items) - len(np.unique(listing.copies))
+        notes.append(f"{copies:,} images are copies of other images")
+    return "; ".join(notes)
 
 
 # --- digits: the embedded default ---------------------------------------------------------------
@@ -179,6 +230,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
         listing.groups,
         skipped,
         listing.duplicates,
+        listing.copies,
     )
 
 

@@ -25,7 +25,9 @@ class Listing(NamedTuple):
     labels_apart: bool = True  # stated elsewhere than in the files' paths
     test_start: int | None = None  # where an official test set begins
     groups: np.ndarray | None = None  # N numbers: images of one number must share a split
-    duplicates: tuple = ()  # images left out, as another one has the same bytes; relative to the root
+    copies: np.ndarray | None = None  # N numbers, equal for files with identical bytes; None: not computed
+    duplicates: tuple = ()  # files left out because a kept file has identical bytes; relative to the root
+    replaced: tuple = ()  # files left out because a kept file has the same name; relative to the root
 
 
 class Archive(NamedTuple):
@@ -206,17 +208,49 @@ TSRD = {  # archive -> its annotations and its number of images
 }
 
 
-def _list_tsrd(dataset, root):
-    """All images of the two archives but those whose bytes an earlier image has (paper section 4.1, A).
+def _list_tsrd(dataset, root, distinct=False):
+    """List the images of both archives, merged by file name as in one folder; `distinct` drops copies.
 
-    A line of the annotations is `filename;width;height;x1;y1;x2;y2;category;`. Images are taken whole: the
-    paper does not say that it crops them to the sign's box. The annotations may lie anywhere below the root,
-    and so may the folders of PNG images.
+    166 names are in both archives, each with two different pictures of one category. The training archive's
+    picture stays, the other is in `replaced`. 5,998 images remain, as many as the paper counts (section
+    4.1, A), in the order of their names. `copies` numbers their contents. With `distinct`, only the first
+    image of each content stays, and `duplicates` names the others.
+
+    A line of the annotations is `filename;width;height;x1;y1;x2;y2;category;`. Images are not cropped to the
+    sign's box: the paper does not mention it. The annotations may lie anywhere below the root, and so may
+    the folders of PNG images.
     """
+    merged, replaced = {}, []
+    for path, label in _tsrd_archives(dataset, root):
+        if path.name in merged:
+            replaced.append(str(path.relative_to(root)))
+        else:
+            merged[path.name] = path, label
+    paths, labels = zip(*(merged[name] for name in sorted(merged)))
+    copies, duplicates = contents(paths), ()
+    if distinct:
+        first = np.unique(copies, return_index=True)[1]
+        rest = np.delete(np.arange(len(paths)), first)
+        duplicates = tuple(str(paths[i].relative_to(root)) for i in rest)
+        paths, labels, copies = [paths[i] for i in first], [labels[i] for i in first], copies[first]
+    _check_count(len(paths), sum(dataset.splits.values()), root, "distinct " if distinct else "")
+    classes = tuple(f"{c:02d}" for c in range(dataset.num_classes))
+    return Listing(
+        root,
+        list(paths),
+        list(labels),
+        classes,
+        copies=copies,
+        duplicates=duplicates,
+        replaced=tuple(replaced),
+    )
+
+
+def _tsrd_archives(dataset, root):
+    """(path, category) of each image of the training archive, then of the test archive."""
     folders = defaultdict(set)
     for path in root.rglob("*.png"):
         folders[path.parent].add(path.name)
-    seen, kept, duplicates = set(), [], []
     for part, (file, count) in TSRD.items():
         rows = _annotations(root, file, dataset)
         _check_count(len(rows), count, file, "lines of ")
@@ -225,17 +259,18 @@ def _list_tsrd(dataset, root):
         lost = names - folders[ranked[-1]] if ranked else names
         if lost:
             raise _Incomplete(f"lacks {len(lost)} of the images named in {file}, such as {min(lost)}")
-        for name, label in rows:
-            path = ranked[-1] / name
-            digest = hashlib.sha256(path.read_bytes()).digest()
-            if digest in seen:
-                duplicates.append(str(path.relative_to(root)))
-            else:
-                seen.add(digest)
-                kept.append((path, label))
-    paths, labels = zip(*kept)
-    classes = tuple(f"{c:02d}" for c in range(dataset.num_classes))
-    return Listing(root, list(paths), list(labels), classes, duplicates=tuple(duplicates))
+        yield from ((ranked[-1] / name, label) for name, label in rows)
+
+
+def contents(items):
+    """Number the distinct contents of image files or arrays: int64 (N,), equal where the bytes are equal.
+
+    Numbers count from 0 in the order of first appearance.
+    """
+    numbers = {}
+    data = (item.read_bytes() if isinstance(item, Path) else item.tobytes() for item in items)
+    digests = (hashlib.sha256(content).digest() for content in data)
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
 
 
 def _annotations(root, file, dataset):
@@ -319,4 +354,5 @@ LAYOUTS = {
         ),
     ),
 }
+LAYOUTS["tsrd-distinct"] = LAYOUTS["tsrd"]._replace(list=partial(_list_tsrd, distinct=True))
 LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in DISTORTIONS}  # made of the same files

@@ -82,7 +82,7 @@ _REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the ot
 _REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
 _FULL = {"full48": 48, "full32": 32}  # pixels of a side
 
-TRAFFIC_SIGNS = ("tsrd", "gtsrb")  # the released notebooks normalize TSRD as ImageNet's networks expect it
+TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
 
 SYSTEM = "system"
 PROTOCOLS = {

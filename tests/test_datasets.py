@@ -131,6 +131,25 @@ def test_tsrd_is_split_as_the_paper_says():
     assert tuple(map(len, parts)) == (4000, 998, 1000)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stratified_split_has_every_class_of_three_images_in_each_part(seed):
+    counts = [1, 2, 3, 4, 12, 60]
+    labels = np.repeat(np.arange(6), counts)
+    parts = split("tsrd-distinct", Images(None, labels, tuple("abcdef"), ""), seed)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+    by_class = [np.bincount(labels[part], minlength=6).tolist() for part in parts]
+    assert by_class == [[1, 1, 1, 2, 8, 40], [0, 0, 1, 1, 2, 10], [0, 1, 1, 1, 2, 10]]
+
+
+def test_a_stratified_split_follows_its_seed_and_its_number_of_validation_images():
+    labels = torch.tensor([0] * 30 + [1] * 60)
+    data = Images(None, labels, ("a", "b"), "")
+    first, again, other = (split("tsrd-distinct", data, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not np.array_equal(first.test, other.test)
+    assert tuple(map(len, split("tsrd-distinct", data, 1, validation_images=30))) == (45, 30, 15)
+
+
 def test_splits_follow_their_seed():
     data = without_pixels("digits")
     first, again, other = (split("digits", data, seed) for seed in (1, 1, 2))

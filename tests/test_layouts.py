@@ -36,15 +36,16 @@ def sentence(name, dataset, folder):
 # --- TSRD ---
 
 TSRD = Dataset("Tiny", 58, {"train": 3, "validation": 1, "test": 1})
+DISTINCT = Dataset("Tiny", 58, {"train": 2, "validation": 1, "test": 1}, stratify=TSRD.splits)
 
 
 @pytest.fixture
 def tsrd(tmp_path, monkeypatch):
-    """Four training and two test images, of which one repeats a training image under another name."""
+    """Four training and two test images: one name is in both archives, one test image is a copy."""
     monkeypatch.setitem(layouts.TSRD, "train", ("TsignRecgTrain4170Annotation.txt", 4))
     monkeypatch.setitem(layouts.TSRD, "test", ("TsignRecgTest1994Annotation.txt", 2))
-    images = {"train": {"000_1.png": 0, "000_2.png": 0, "057_1.png": 57, "031_1.png": 31}}
-    images["test"] = {"000_1.png": 0, "031_9.png": 31}
+    images = {"train": {"000_2.png": 0, "000_1.png": 0, "057_1.png": 57, "031_1.png": 31}}
+    images["test"] = {"000_1.png": 0, "000_1_1.png": 31}
     for part, (file, _) in layouts.TSRD.items():
         lines = [f"{name};6;6;1;1;5;5;{label};" for name, label in images[part].items()]
         (tmp_path / "tsrd").mkdir(exist_ok=True)
@@ -52,23 +53,88 @@ def tsrd(tmp_path, monkeypatch):
         for i, name in enumerate(images[part]):
             picture(tmp_path / "tsrd" / f"tsrd-{part}" / name, i + 10 * (part == "test"))
     copy = tmp_path / "tsrd/tsrd-train/031_1.png"
-    (tmp_path / "tsrd/tsrd-test/031_9.png").write_bytes(copy.read_bytes())
+    (tmp_path / "tsrd/tsrd-test/000_1_1.png").write_bytes(copy.read_bytes())
     return tmp_path
 
 
-def test_tsrd_leaves_out_copies_by_content(tsrd):
+def names(listing):
+    return [f"{item.parent.name}/{item.name}" for item in listing.items]
+
+
+def test_tsrd_is_merged_by_file_name_and_its_copies_are_numbered(tsrd):
     found = find("tsrd", TSRD, tsrd)
-    assert found.labels == [0, 0, 57, 31, 0] and len(found.classes) == 58
-    assert found.duplicates == ("tsrd-test/031_9.png",)
-    assert [item.parent.name for item in found.items] == ["tsrd-train"] * 4 + ["tsrd-test"]  # same name twice
+    files = ["train/000_1", "test/000_1_1", "train/000_2", "train/031_1", "train/057_1"]
+    assert names(found) == [f"tsrd-{file}.png" for file in files]
+    assert found.labels == [0, 31, 0, 31, 57] and len(found.classes) == 58
+    assert found.copies.tolist() == [0, 1, 2, 1, 3] and found.copies.dtype == np.int64
+    assert found.replaced == ("tsrd-test/000_1.png",) and found.duplicates == ()
 
 
-def test_tsrd_trains_on_what_is_left(tsrd, monkeypatch):
+def test_distinct_tsrd_keeps_the_first_image_of_each_content(tsrd):
+    found = find("tsrd-distinct", DISTINCT, tsrd)
+    assert found.labels == [0, 31, 0, 57] and found.copies.tolist() == [0, 1, 2, 3]
+    assert found.duplicates == ("tsrd-train/031_1.png",) and found.replaced == ("tsrd-test/000_1.png",)
+
+
+def test_tsrd_trains_on_all_images_or_on_distinct_ones(tsrd, monkeypatch):
     monkeypatch.setitem(DATASETS, "tsrd", TSRD)
+    monkeypatch.setitem(DATASETS, "tsrd-distinct", DISTINCT)
     data = datasets.load("tsrd", 6, tsrd)
-    assert [data.images[i, 2, 0, 0].item() for i in range(5)] == [0, 3, 6, 9, 30]
+    assert data.images[:, 2, 0, 0].tolist() == [3, 9, 0, 9, 6]
+    assert data.copies.tolist() == [0, 1, 2, 1, 3]
     assert tuple(map(len, datasets.split("tsrd", data, 0))) == (3, 1, 1)
-    assert any(name == "tsrd" and "1 copies" in state for name, *_, state in datasets.status(tsrd))
+    distinct = datasets.load("tsrd-distinct", 6, tsrd)
+    assert distinct.images[:, 2, 0, 0].tolist() == [3, 9, 0, 6]
+    states = {name: state for name, *_, state in datasets.status(tsrd)}
+    assert "1 files left out" in states["tsrd"] and "1 images are copies" in states["tsrd"]
+    assert "1 copies of other images left out" in states["tsrd-distinct"]
+
+
+def test_another_number_of_images_than_stated_is_named(tsrd):
+    wrong = TSRD._replace(splits={"train": 4, "validation": 1, "test": 1})
+    assert "has 5 images" in sentence("tsrd", wrong, tsrd)
+    assert "has 4 distinct images" in sentence("tsrd-distinct", wrong, tsrd)
+
+
+def test_contents_are_numbered_in_order(tmp_path):
+    files = [tmp_path / name for name in "abc"]
+    for file, content in zip(files, (b"x", b"y", b"x")):
+        file.write_bytes(content)
+    assert layouts.contents(files).tolist() == [0, 1, 0]
+    arrays = [np.full((2, 2), value, np.uint8) for value in (7, 7, 8)]
+    assert layouts.contents(arrays).tolist() == [0, 0, 1]
+
+
+def shared_with_training(copies, parts):
+    """Percent of the test images whose content is in training."""
+    return 100 * np.isin(copies[parts.test], copies[parts.train]).mean()
+
+
+def test_the_real_tsrd_has_the_counted_copies():
+    found = real("tsrd")
+    assert len(found.items) == 5998 and len(found.replaced) == 166 and len(np.unique(found.copies)) == 2425
+    assert np.bincount(found.copies).min() == 2
+    labels = np.array(found.labels)
+    first = np.unique(found.copies, return_index=True)[1]
+    assert np.array_equal(labels, labels[first][found.copies])  # copies have one label
+    kept = found.root / "tsrd-train"
+    for name in found.replaced:
+        path = found.root / name
+        assert path.parent != kept and (kept / path.name).read_bytes() != path.read_bytes()
+    data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
+    assert shared_with_training(found.copies, datasets.split("tsrd", data, 0)) == pytest.approx(77.8)
+
+
+def test_the_real_distinct_tsrd_shares_no_picture_between_splits():
+    found = real("tsrd-distinct")
+    assert len(found.items) == 2425 and len(found.duplicates) == 5998 - 2425
+    assert np.array_equal(layouts.contents(found.items), np.arange(2425))
+    labels = np.array(found.labels)
+    data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
+    for seed in range(3):
+        parts = datasets.split("tsrd-distinct", data, seed)
+        assert dict(zip(parts._fields, map(len, parts))) == DATASETS["tsrd-distinct"].splits
+        assert shared_with_training(found.copies, parts) == 0
 
 
 def test_tsrd_names_what_is_missing(tsrd):
