@@ -127,12 +127,12 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
     data = data._replace(images=_held(data.images, device))
-    saved = time.monotonic()
+    saved = time.time()
     with _progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], chosen)):
-            if state["epochs"] and time.monotonic() - saved >= save_every:
+            if state["epochs"] and time.time() - saved >= save_every:
                 _save_checkpoint(spec, model, optimizer, state)
-                saved = time.monotonic()
+                saved = time.time()
             if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
                 return None
             _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
@@ -293,7 +293,7 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
     for name in ("validation",) if chosen.test_once else ("validation", "test"):
         loss, right = evaluate(model, batches(getattr(split, name), EVALUATION_BATCH[device.type]), chosen.precision)
         _check_finite(f"{name} loss", [loss], spec, number)
-        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": round(100 * right.mean(), 4)}
+        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": _percent(right)}
     if spec.variant != ORIGINAL:
         part = batches(split.validation, EVALUATION_BATCH[device.type])
         row["theta"] = diagnostics.of_theta(model.transformer, part)
