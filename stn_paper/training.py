@@ -47,6 +47,7 @@ PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes 
     "tf32": (True, False),
     "bfloat16": (True, True),
 }
+MEMORY_FORMAT = torch.channels_last  # of networks and images
 NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -119,7 +120,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=MEMORY_FORMAT)
     train_step = step_of(model, chosen.precision, compiled)
     if device.type == "cuda" and not compiled:
         train_step = recorded(train_step)
@@ -395,7 +396,7 @@ def _batches(data, device, normalization, indices, batch_size):
 
 def _input(images, device, normalization):
     """What a network takes of uint8 images (B, 3, S, S)."""
-    return normalize(images.to(device, memory_format=torch.channels_last), normalization)
+    return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
 
 
 def normalize(images, normalization="half"):

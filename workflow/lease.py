@@ -118,21 +118,23 @@ def spec_of(line):
     return replace(spec, protocol=replace(spec.protocol, **values))
 
 
-def work(folder, jobs, workers, until):
+def work(folder, jobs, workers, until, contiguous=False):
     """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
     lines = [line for line in Path(jobs).read_text().splitlines() if line.strip() and line[0] != "#"]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
             unpacked(dataset, size, folder)
-    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until)) for _ in range(workers)]
+    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, contiguous)) for _ in range(workers)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
 
 
-def _worker(folder, lines, until):
+def _worker(folder, lines, until, contiguous):
     torch.set_num_threads(2)
+    if contiguous:
+        training.MEMORY_FORMAT = torch.contiguous_format
     claims, held = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
@@ -227,7 +229,10 @@ def main():
     two.add_argument("jobs")
     two.add_argument("--workers", type=int, default=4)
     two.add_argument("--minutes", type=float, required=True)
-    two.set_defaults(call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes))
+    two.add_argument("--contiguous", action="store_true", help="not channels-last")
+    two.set_defaults(
+        call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes, o.contiguous)
+    )
     three = commands.add_parser("measure", help="time a training step")
     three.add_argument("path")
     three.set_defaults(call=lambda o: measure(o.path))
