@@ -73,10 +73,9 @@ _EQUAL_EPOCHS = {"cifar10": 15}  # the others: 40
 _SMALL = {
     "caltech101": {"epochs": 10},
     "cifar10": {"epochs": 4, "train_images": 20_000},
-    "tsrd": {"epochs": 20},
-    "tsrd-distinct": {"epochs": 40},  # about as many steps as on `tsrd`
+    "tsrd": {"epochs": 10},
+    "tsrd-distinct": {"epochs": 20},  # about as many steps as on `tsrd`
 }
-SMALL_RATE = 0.002  # the one-cycle schedule's highest learning rate
 _SMALL_OTHERS = {"epochs": 10}
 _REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the others: 15, Caltech-101's custom
 _REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
@@ -139,8 +138,7 @@ def preset(name, dataset, variant):
         return Protocol(
             name,
             64,
-            batch_size=32,
-            learning_rate=SMALL_RATE,
+            batch_size=16,
             min_epochs=epochs,
             max_epochs=epochs,
             selection=LAST_EPOCH,
