@@ -126,6 +126,22 @@ def matches(flat, copies, queries, keys):
 # --- counts -------------------------------------------------------------------------------------
 
 
+def files(name, listing, compared):
+    """One row on the whole dataset: how many images, same names left out, and distinct contents.
+
+    `alone` counts the images without an exact copy.
+    """
+    times = np.bincount(compared.copies)
+    row = {
+        "dataset": name,
+        "images": len(listing.items),
+        "same_name": len(listing.replaced),
+        "contents": len(times),
+        "alone": (times == 1).sum(),
+    }
+    return pd.DataFrame([row])
+
+
 def counts(name, compared):
     """Copies in training, counted: a row for the test images and one for the validation images.
 
@@ -394,6 +410,7 @@ def write(name, data_folder=None):
     listing, compared = compare(name, data_folder)
     found = counts(name, compared)
     _store("counts", found)
+    _store("files", files(name, listing, compared))
     _store("test_images", test_images(name, compared))
     _store("ratios", ratios(name, compared))
     if name == "caltech101":
