@@ -49,6 +49,10 @@ def main(arguments=None):
     data.add_argument("--data-dir")
     data.set_defaults(call=_data)
 
+    copies = commands.add_parser("copies", help="look for test images in training; write results/copies/")
+    copies.add_argument("--data-dir")
+    copies.set_defaults(call=_copies)
+
     write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
     write.set_defaults(call=_costs)
 
@@ -107,6 +111,13 @@ def _data(options):
         fetch(options.download, options.data_dir)
     for name, images, size, place, state in status(options.data_dir):
         print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
+
+
+def _copies(options):
+    from .copies import write_all
+
+    for line in write_all(options.data_dir):
+        print(line, flush=True)
 
 
 def _costs(options):
