@@ -131,7 +131,8 @@ def preset(name, dataset, variant):
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
         epochs = _EQUAL_EPOCHS.get(dataset, 40)
-        return Protocol(name, min_epochs=epochs, max_epochs=epochs, test_once=True, **settings)
+        settings |= {"test_once": True, "precision": "bfloat16"}  # a GPU's matrix units
+        return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "small":
         settings |= _SMALL.get(dataset, _SMALL_OTHERS)
         epochs = settings.pop("epochs")
