@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .localization import CONSTANT, LOCALIZATION_NETS, Row, feature_size, layers, localization, localization_net
+from .localization import (
+    CONSTANT,
+    LOCALIZATION_NETS,
+    Row,
+    feature_size,
+    layers,
+    localization,
+    localization_net,
+)
 from .transformer import SpatialTransformer
 
 
