@@ -53,7 +53,8 @@ def _outcome(record):
     return {
         "images": record["data"].get("fingerprint"),
         "parameters": record["parameters"],
-        "epochs": [[epoch[field] for field in results.EPOCH_FIELDS] for epoch in record["epochs"]],
+        "epochs": [[epoch.get(field) for field in results.EPOCH_FIELDS] for epoch in record["epochs"]],
+        "test": record.get("test"),
         "stopped": record["stopped"],
     }
 

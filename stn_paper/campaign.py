@@ -22,7 +22,8 @@ from .effects import ARMS
 from .errors import InputError, choose, whole
 from .estimates import devices, estimate, measurements
 from .fetch import ensure
-from .models import VARIANTS
+from .localization import CONSTANT
+from .models import ORIGINAL, VARIANTS
 from .paper import table
 from .paths import replacing, results_dir
 from .protocol import PROTOCOLS, RunSpec
@@ -43,9 +44,9 @@ class Step(NamedTuple):
     protocol: str = ""  # "" is the campaign's
 
 
-PLANS = {  # table: dataset and steps, the most valuable first
+PLANS = {  # table: datasets and steps, the most valuable first
     "table6": (
-        "caltech101",
+        ("caltech101",),
         (
             Step(("resnet50", "effb0"), ARMS, (0, 1, 2)),
             Step(("effb1", "effb2", "effb3")),
@@ -55,7 +56,7 @@ PLANS = {  # table: dataset and steps, the most valuable first
         ),
     ),
     "table8": (
-        "cifar10",
+        ("cifar10",),
         (
             Step(("resnet18", "effb0"), ARMS, (0, 1, 2)),
             Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121")),
@@ -63,19 +64,30 @@ PLANS = {  # table: dataset and steps, the most valuable first
             Step(("resnet18", "effb0"), protocol="paper"),
         ),
     ),
-    "table4": ("gtsrb", (Step(tuple(table(4)["backbone"]), ("original",), (0, 1, 2)),)),
+    "table4": (("tsrd", "tsrd-distinct"), (Step(tuple(table(4)["backbone"]), ("original",), (0, 1, 2)),)),
 }
+CONTROLS = Step(("resnet18", "effb0"), (CONSTANT, *ARMS[4:]))  # the same map for all images, and bypassed
 
 
 def plan(name, protocol="equal"):
     """The runs of a campaign, the most valuable first; InputError for an unknown table or protocol."""
-    dataset, steps = PLANS[choose("campaign", name, PLANS)]
-    choose("protocol", protocol, PROTOCOLS)
+    datasets, steps = PLANS[choose("campaign", name, PLANS)]
+    if choose("protocol", protocol, PROTOCOLS) == "small":
+        steps = _small_steps(int(name.removeprefix("table")))
     return [
         RunSpec(dataset, backbone, variant, step.protocol or protocol, seed)
         for step in steps
-        for seed, backbone, variant in product(step.seeds, step.backbones, step.variants)
+        for seed, backbone, variant, dataset in product(step.seeds, step.backbones, step.variants, datasets)
     ]
+
+
+def _small_steps(number):
+    """One seed of every cell of the table, then the controls, then two more seeds."""
+    cells = table(number)
+    backbones = tuple(dict.fromkeys(cells["backbone"]))
+    variants = tuple(VARIANTS) if "variant" in cells else (ORIGINAL,)
+    controls = (CONTROLS,) if "variant" in cells else ()
+    return Step(backbones, variants), *controls, Step(backbones, variants, (1, 2))
 
 
 def missing(specs):
@@ -101,8 +113,8 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     waiting = missing(plan(name, protocol))
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
-    if waiting:
-        ensure(waiting[0].dataset, data_dir)
+    for dataset in dict.fromkeys(spec.dataset for spec in waiting):
+        ensure(dataset, data_dir)
     if archive:
         pack([], archive)  # one that cannot be written is found out now
     if together is None:

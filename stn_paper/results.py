@@ -14,7 +14,6 @@ from .protocol import (
     BEST_VALIDATION,
     DEFAULTS,
     LAST_EPOCH,
-    SELECTIONS,
     Protocol,
     RunSpec,
     preset,

@@ -12,7 +12,7 @@ from . import results, tables
 from .backbones import title as network
 from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .protocol import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
 
 SETTINGS = {  # field of Protocol: its name in words, and what None means
     "name": ("Protocol", ""),
@@ -34,12 +34,24 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "precision": ("Precision of products", ""),
     "validation_images": ("Validation images", "the split's own number"),
     "probes": ("Pictures of the trained network are kept", ""),
+    "schedule": ("Schedule of the learning rate", ""),
+    "localization_rate": ("Learning rate of the localization net, as a share", ""),
+    "train_images": ("Training images at most", "all"),
+    "max_validation": ("Validation images at most", "all"),
+    "test_once": ("Test images are looked at once", ""),
 }
 RULES = {
+    LAST_EPOCH: "after the last epoch; nothing is selected",
     BEST_VALIDATION: "at the epoch of highest validation accuracy",
     BEST_OF_FIVE: "the highest among the five epochs of highest validation accuracy; biased upwards",
 }
-ENVIRONMENT = {"threads": "CPU threads", "compiled": "Through torch.compile", "commit": "Commit of the code"}
+ENVIRONMENT = {
+    "threads": "CPU threads",
+    "compiled": "Through torch.compile",
+    "commit": "Commit of the code",
+    "started": "Started (UTC)",
+    "ended": "Ended (UTC)",
+}
 MEASURED = {
     "seconds": "Duration of all epochs (seconds)",
     "train_images_per_second": "Training images a second",
@@ -150,11 +162,35 @@ def _accuracy(record):
         f'<tr><th scope="row">{rule}</th><td>{meaning}</td><td>{selected["epoch"]}</td>'
         f"<td>{selected['validation']:.2f}</td><td>{selected['test']:.2f}</td></tr>"
         for rule, meaning in RULES.items()
-        for selected in [record["selected"][rule]]
+        if (selected := record["selected"].get(rule))
     ]
-    names = ["Rule", "What it reports", "Epoch", "Highest validation (%)", "Test (%)"]
+    names = ["Rule", "What it reports", "Epoch", "Validation (%)", "Test (%)"]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return "\n".join(['<table class="dataframe">', f"<tr>{head}</tr>", *rows, "</table>"])
+    table = ['<table class="dataframe">', f"<tr>{head}</tr>", *rows, "</table>"]
+    return "\n".join([*table, *([_rows(facts)] if (facts := [*_test(record), *_theta(record)]) else [])])
+
+
+def _test(record):
+    """What the one look at the test images says beside the accuracy over all images."""
+    if test := record.get("test"):
+        yield "Test accuracy, mean over classes (%)", f"{test['class_accuracy']:.2f}"
+        for part, said in (("with_copy", "with"), ("without_copy", "without")):
+            if found := test.get(part):
+                accuracy = f"{found['accuracy']:.2f}" if "accuracy" in found else "–"
+                yield (
+                    f"Test accuracy on the {found['images']} images {said} an identical training image (%)",
+                    accuracy,
+                )
+
+
+def _theta(record):
+    """What the transformer does to the validation images after the last epoch."""
+    if "outside" in (theta := record["epochs"][-1].get("theta", {})):
+        median, high = theta["spread"]
+        yield "Corners move from image to image by (pixels, median)", f"{median:.2f}"
+        yield "and by (pixels, 90th percentile)", f"{high:.2f}"
+        yield "Mean corners from the image's own (pixels)", f"{theta['from_identity']:.2f}"
+        yield "Sampling grid outside the image (%)", f"{theta['outside']:.1f}"
 
 
 def _meaning(spec):
@@ -219,12 +255,12 @@ def curves(record):
     """Loss and accuracy after each epoch as SVG, in the text's own colour; what it shows is said in words."""
     epochs = record["epochs"]
     panels = [_panel(epochs, "loss", 0), _panel(epochs, "accuracy", WIDTH + GAP)]
-    best = record["selected"][BEST_VALIDATION]
+    best = results.chosen(record)
     said = (
         f"Learning curves over {len(epochs)} epochs. Training loss from {epochs[0]['train_loss']:.2f} to "
         f"{epochs[-1]['train_loss']:.2f}, validation loss from {epochs[0]['validation_loss']:.2f} to "
-        f"{epochs[-1]['validation_loss']:.2f}; validation accuracy is highest at epoch {best['epoch']} with "
-        f"{best['validation']:.2f} %, where test accuracy is {best['test']:.2f} %."
+        f"{epochs[-1]['validation_loss']:.2f}; at the selected epoch {best['epoch']} validation "
+        f"accuracy is {best['validation']:.2f} % and test accuracy {best['test']:.2f} %."
     )
     box = f"0 0 {2 * WIDTH + GAP + LEFT + 12} {TOP + HEIGHT + 42}"
     lines = {name: _line([(0, 4), (30, 4)], split) for split, (name, _) in SPLITS.items()}

@@ -14,7 +14,7 @@ from stn_paper.paper import table
 from stn_paper.protocol import RunSpec
 from stn_paper.training import checkpoint
 
-SMALL = "digits", (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
+SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def slot(monkeypatch):
         return waiting[0]
 
     steps = (campaign.Step(("mnist-cnn",), ("original", "stn", "lstn")),)
-    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", steps))
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), steps))
     monkeypatch.setattr(campaign, "time", SimpleNamespace(time=lambda: slot.now))
     monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
     monkeypatch.setattr(campaign, "wait", wait)
@@ -72,10 +72,18 @@ def test_the_most_valuable_runs_come_first():
     runs = campaign.plan("table6")
     assert {(r.backbone, r.seed) for r in runs[:14]} == {("resnet50", 0), ("effb0", 0)}
     assert {r.seed for r in runs[:42]} == {0, 1, 2} and len({r.variant for r in runs[:42]}) == 7
-    assert all(r.protocol.max_epochs == 60 and r.protocol.name == "equal" for r in runs[:-8])
+    assert all(r.protocol.max_epochs == 40 and r.protocol.name == "equal" for r in runs[:-8])
     assert {r.protocol.name for r in runs[-8:]} == {"paper"}
     assert campaign.plan("table8")[0].protocol.max_epochs == 15
-    assert {r.dataset for r in campaign.plan("table4")} == {"gtsrb"}
+    assert {r.dataset for r in campaign.plan("table4")} == {"tsrd", "tsrd-distinct"}
+
+
+@pytest.mark.parametrize("number, count", [(4, 28), (6, 28), (8, 32)])
+def test_a_small_plan_begins_with_one_seed_of_every_cell(number, count):
+    runs = campaign.plan(f"table{number}", "small")
+    assert {r.seed for r in runs[:count]} == {0} and {r.protocol.name for r in runs} == {"small"}
+    assert len({(r.dataset, r.backbone, r.variant) for r in runs[:count]}) == count
+    assert any(r.variant == "constant" for r in runs) == (number != 4)
 
 
 def test_another_protocol_takes_the_campaigns_place():
@@ -92,11 +100,11 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
         spec = campaign.choose_next(waiting, 60 * minutes, "H200")
         return spec and spec.backbone
 
-    found = [chosen(minutes) for minutes in (240, 150, 60, 30, 2.5, 0.5)]  # `equal` has 60 epochs
+    found = [chosen(minutes) for minutes in (240, 150, 60, 30, 3.5, 0.5)]  # `equal` has 40 epochs
     assert found == ["resnet50", "effb0", "effb1", "resnet50", "effb0", None]
     assert chosen(1, [runs[0], runs[3]]) == "effb2"
-    monkeypatch.setattr(campaign, "epochs_done", lambda spec: 50 if spec == runs[0] else 0)
-    assert chosen(29) == chosen(60) == "resnet50"  # of which ten epochs are left
+    monkeypatch.setattr(campaign, "epochs_done", lambda spec: 30 if spec == runs[0] else 0)
+    assert chosen(46) == chosen(60) == "resnet50"  # of which ten epochs are left
 
 
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
@@ -163,7 +171,7 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
 
 
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
-    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
     left = checkpoint(campaign.plan("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     torch.save({"state": {"fingerprint": "of other images", "epochs": []}}, left)
@@ -173,7 +181,7 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
 
 
 def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
-    monkeypatch.setitem(campaign.PLANS, "table6", ("digits", (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
     left = checkpoint(campaign.plan("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")

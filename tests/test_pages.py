@@ -53,6 +53,8 @@ def test_every_record_has_a_page_with_its_numbers(committed, companion, tmp_path
         Whole(body)
         for selected in record["selected"].values():
             assert f"<td>{selected['test']:.2f}</td>" in body
+        if "test" in record:
+            assert f"<td>{record['test']['class_accuracy']:.2f}</td>" in body
         for shown in (record["environment"]["commit"], record["environment"]["torch"]):
             assert f"<td>{shown}</td>" in body
         assert f"{record['parameters']:,} parameters" in body
@@ -111,6 +113,9 @@ def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
         asked = []
         monkeypatch.setattr(training, "run", lambda *given, asked=asked: asked.append(given))
         words = shlex.split(run_pages.command(record))
+        if not words:  # a pilot run of `small`
+            assert results.spec_of(record).changes.keys() & {"batch_size", "learning_rate"}
+            continue
         with pytest.raises(SystemExit):
             cli.main(words[words.index("run") :])
         assert asked[0][0].name == name
@@ -134,7 +139,7 @@ def test_curves_say_their_numbers_in_words_and_are_the_same_each_time():
     drawn = run_pages.curves(record)
     assert drawn == run_pages.curves(record)
     assert 'role="img"' in drawn
-    assert "highest at epoch 1 with 50.00 %, where test accuracy is 40.00 %" in drawn
+    assert "epoch 1" in drawn and "50.00 %" in drawn and "40.00 %" in drawn
     record["epochs"] = record["epochs"][:1]  # a single epoch is dots
     assert run_pages.curves(record).count("<circle") == 5  # no training accuracy in this record
 
