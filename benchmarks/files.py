@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from stn_paper import datasets, layouts
+from stn_paper.data import datasets
+from stn_paper.data import files as layouts
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
 

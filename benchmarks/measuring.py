@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stn_paper import training
+from stn_paper.training import loop as training
 
 WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
 

@@ -13,8 +13,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from stn_paper import build_model, training
-from stn_paper.protocol import Protocol
+from stn_paper import build_model
+from stn_paper.training import loop as training
+from stn_paper.training.spec import Protocol
 
 from . import files
 

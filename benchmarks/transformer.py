@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stn_paper import costs, training
-from stn_paper.localization import LOCALIZATION_NETS, localization_net
-from stn_paper.models import VARIANTS
-from stn_paper.transformer import sample, sampling_grid
+from stn_paper.models import VARIANTS, costs
+from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.models.transformer import sample, sampling_grid
+from stn_paper.training import loop as training
 
 from .measuring import fresh, measure, peak_memory
 from .programs import batches, network, ours

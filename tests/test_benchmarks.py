@@ -6,18 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import write_run
 from short_of_memory import short_of_memory_at_step
-from test_tables import write_run
 from torch import nn
 
 from benchmarks import __main__ as command
 from benchmarks import files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
-from stn_paper import results, speed, tables
 from stn_paper.errors import InputError
-from stn_paper.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
+from stn_paper.report import speed, tables
+from stn_paper.training import records as results
 
 CPU = torch.device("cpu")
 

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from stn_paper import results, training
-from stn_paper.__main__ import main
+from stn_paper.cli import main
 from stn_paper.models import VARIANTS
 from stn_paper.paths import ROOT
-from stn_paper.protocol import RunSpec
+from stn_paper.training import loop as training
+from stn_paper.training import records as results
+from stn_paper.training.spec import RunSpec
 
 RUN = {"dataset": "digits", "backbone": "resnet18", "variant": "original", "protocol": "smoke"}
 

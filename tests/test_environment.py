@@ -65,7 +65,7 @@ import importlib.machinery
 finder = importlib.machinery.PathFinder
 find = finder.find_spec
 finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {others} else find(name, *more)
-import stn_paper.campaign, benchmarks.__main__
+import stn_paper.analysis.campaign, benchmarks.__main__
 from stn_paper import build_model
 build_model("effb0", "lstn", 10)
 """

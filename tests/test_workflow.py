@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from stn_paper import grid, results
+from stn_paper.analysis import grid
 from stn_paper.paths import ROOT
+from stn_paper.training import records as results
 
 WRAPPER = [sys.executable, str(ROOT / "workflow/one_gpu.py"), sys.executable, "-c"]
 SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"

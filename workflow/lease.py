@@ -29,10 +29,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from stn_paper import datasets, layouts, training
+from stn_paper.data import datasets
+from stn_paper.data import files as layouts
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir
-from stn_paper.protocol import RunSpec
+from stn_paper.training import loop as training
+from stn_paper.training.spec import RunSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 

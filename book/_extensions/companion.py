@@ -9,7 +9,8 @@ from pathlib import Path
 
 import itables
 
-from stn_paper import results, run_pages
+from stn_paper.report import run_pages
+from stn_paper.training import records as results
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
 OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import slurm
 
-from stn_paper import grid, results
+from stn_paper.analysis import grid
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.protocol import RunSpec
+from stn_paper.training import records as results
+from stn_paper.training.spec import RunSpec
 
 pytest.importorskip("snakemake", reason="Snakemake is not installed: pip install -e '.[cluster]'")
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="Snakemake's SLURM plugin is not installed")

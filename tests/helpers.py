@@ -1,0 +1,31 @@
+"""What several test modules share: real datasets where they are, and made-up records."""
+
+import pytest
+
+from stn_paper.data import files as layouts
+from stn_paper.data.datasets import DATASETS
+from stn_paper.errors import InputError
+from stn_paper.paths import data_dir
+from stn_paper.training import records as results
+from stn_paper.training.spec import RunSpec
+
+
+def real(name):
+    """The Listing of a dataset's real files; skips the test where they are not."""
+    try:
+        return layouts.find(name, DATASETS[name], data_dir())
+    except InputError:
+        pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
+
+
+def write_run(
+    variant, seed, test, backbone="resnet18", dataset="caltech101", protocol="reduced", epochs=None, row=()
+):
+    """Store a made-up record of 20 epochs whose best validation epoch has the test accuracy `test`."""
+    spec = RunSpec(dataset, backbone, variant, protocol, seed)
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)
+    epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
+    filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
+    stopped = "budget" if len(epochs) == spec.protocol.max_epochs else "early"
+    record = filled | {"parameters": 1, "epochs": epochs, "stopped": stopped}
+    return results.write(spec, record | {"selected": results.select(epochs)})
