@@ -121,7 +121,7 @@ def _copies(options):
 
 
 def _costs(options):
-    from .models.costs import write_costs
+    from .analysis.cost_tables import write_costs
 
     print(write_costs())
 

@@ -14,10 +14,11 @@ from benchmarks import __main__ as command
 from benchmarks import files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
+from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
-from stn_paper.report import speed, tables
+from stn_paper.report import speed
 from stn_paper.training import records as results
 
 CPU = torch.device("cpu")
@@ -205,7 +206,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
     assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
     assert (row.Difference, row.Pairs, row.Verdict) == ("+0.00", 3, "no difference shown")
     assert speed.verdict().endswith("in 3 pairs: no difference shown.")
-    assert set(tables.runs("caltech101", "reduced")["test"]) == {61.0}
+    assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -5,14 +5,13 @@ The verdicts of Tables 6 and 8, of the claims, of the experiment and of the firs
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
-from ..report import tables
 from ..training.spec import OTHER_SEEDS, PROTOCOLS, preset
+from . import frame, statistics
 
 APPLIED = ("stn", "vstn", "lstn")
 ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
@@ -28,7 +27,7 @@ def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
     Arms are names of variants, and against the original "original" is the original with other seeds. Only
     pairs that were run.
     """
-    ours = tables.runs(dataset, protocol, backbone)
+    ours = frame.runs(dataset, protocol, backbone)
     cells = ours.pivot_table(index="seed", columns="variant", values=column)
     if against not in cells:
         return {}
@@ -41,17 +40,6 @@ def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
     return {arm: values for arm, values in found.items() if len(values)}
 
 
-def bootstrap(values):
-    """95 % percentile bootstrap interval (low, high) of the mean; NaN below two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return math.nan, math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
-    return tuple(map(float, drawn.confidence_interval))
-
-
 def judge(values):
     """What paired differences show, in plain words.
 
@@ -62,7 +50,7 @@ def judge(values):
         return FEW  # equal ones too: two unlike networks can have the same number of images right
     if (values == 0).all():
         return SAME
-    half, mean, (low, high) = tables.interval(values), values.mean(), bootstrap(values)
+    half, mean, (low, high) = statistics.interval(values), values.mean(), statistics.bootstrap(values)
     if min(low, mean - half) > 0:
         return BETTER
     return WORSE if max(high, mean + half) < 0 else NONE
@@ -82,12 +70,12 @@ def gains(dataset, protocol, against=ORIGINAL):
     that did not says nothing of either (see `hardly_learned`).
     """
     slow, rows = hardly_learned(dataset, protocol), []
-    for backbone in tables.ordered(tables.runs(dataset, protocol)["backbone"]):
+    for backbone in frame.ordered(frame.runs(dataset, protocol)["backbone"]):
         found = differences(dataset, backbone, protocol, against=against)
         for arm, values in found.items():
             if arm != ORIGINAL and not {(backbone, arm), (backbone, against)} & slow.keys():
                 shown = beside_noise(found, arm, judge(values))
-                rows.append([backbone, arm, values.mean(), tables.interval(values), len(values), shown])
+                rows.append([backbone, arm, values.mean(), statistics.interval(values), len(values), shown])
     return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds", "shown"])
 
 
@@ -97,7 +85,7 @@ def hardly_learned(dataset, protocol):
     Guessing gives a loss of the logarithm of the number of classes, in nats. Where the last training loss is
     above LEARNED of it, the network has not begun to learn, or has lost again what it had learned.
     """
-    ours, found = tables.runs(dataset, protocol), {}
+    ours, found = frame.runs(dataset, protocol), {}
     for key, mine in ours.groupby(["backbone", "variant"]):
         last = [record["epochs"][-1]["train_loss"] for record in mine["record"]]
         slow = [loss for loss in last if loss > LEARNED * guessing(dataset)]
@@ -115,7 +103,7 @@ def in_words(dataset, protocol, variant, against=ORIGINAL):
     """The `gains` of one variant over another, network by network, and which are not compared."""
     found, slow = gains(dataset, protocol, against), hardly_learned(dataset, protocol)
     left_out = []
-    for backbone in tables.ordered(backbone for backbone, _ in slow):
+    for backbone in frame.ordered(backbone for backbone, _ in slow):
         if arm := next((arm for arm in (against, variant) if (backbone, arm) in slow), None):
             runs, of, _ = slow[backbone, arm]
             where = "alone" if arm == ORIGINAL else f"with {HEADINGS[arm]}"
@@ -123,7 +111,7 @@ def in_words(dataset, protocol, variant, against=ORIGINAL):
     parts = [listed(found[found["variant"] == variant])]
     parts += [f"not compared: {' and '.join(left_out)}"] * bool(left_out)
     versus = "the network alone" if against == ORIGINAL else HEADINGS[against]
-    return f"{HEADINGS[variant]} against {versus}: {'; '.join(filter(None, parts)) or tables.MISSING}"
+    return f"{HEADINGS[variant]} against {versus}: {'; '.join(filter(None, parts)) or statistics.MISSING}"
 
 
 def listed(found):
@@ -140,9 +128,9 @@ def verdict(dataset, protocol):
     """What our runs say of the transformers, in plain sentences computed from the records."""
     if protocol == "smoke":
         return "Everything runs. Nothing follows from a smoke run's accuracies."
-    ours = tables.runs(dataset, protocol)
+    ours = frame.runs(dataset, protocol)
     if ours.empty:
-        return f"At the protocol `{protocol}`: {tables.MISSING}."
+        return f"At the protocol `{protocol}`: {statistics.MISSING}."
     if set(ours["variant"]) == {ORIGINAL}:
         return _plain_verdict(ours, protocol)
     slow = hardly_learned(dataset, protocol)
@@ -179,6 +167,6 @@ def _told(row):
 def _plain_verdict(ours, protocol):
     """Which of the networks without a transformer does best, in one sentence."""
     means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
-    texts = [f"{title(b)} {tables.mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
+    texts = [f"{title(b)} {statistics.mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
     heading = f"Test accuracy in percent of the networks alone, protocol `{protocol}`, best first"
     return f"{heading}: {', '.join(texts)}."

@@ -7,21 +7,18 @@ shows the noise. The notebooks `experiment` and `strength` show what is computed
 
 from collections import Counter
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..data.datasets import DATASETS
 from ..errors import whole
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
-from ..report import tables
-from ..report.figures import COLORS, MARKERS, closed
 from ..training import records as results
 from ..training.examples import STRENGTHS
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
 from . import authors_runs as released
+from . import frame, statistics
 from .effects import (
     APPLIED,
     ARMS,
@@ -32,7 +29,6 @@ from .effects import (
     SAME,
     WORSE,
     beside_noise,
-    bootstrap,
     differences,
     judge,
 )
@@ -74,17 +70,17 @@ def name(dataset, backbone, protocol):
 
 
 def runs(dataset, backbone, protocol):
-    """Those of `tables.runs` that are of one backbone."""
-    return tables.runs(dataset, protocol, backbone)
+    """Those of `frame.runs` that are of one backbone."""
+    return frame.runs(dataset, protocol, backbone)
 
 
-def _same_seeds(dataset, backbone, protocol):
+def same_seeds(dataset, backbone, protocol):
     """The runs of the seeds that all arms share, without the original's other ones."""
     found = runs(dataset, backbone, protocol)
     return found[found["seed"] < OTHER_SEEDS]
 
 
-def _drawn(found):
+def drawn_variants(found):
     """The original and the applied variants, those that there are in `found`."""
     return [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
 
@@ -95,7 +91,7 @@ def _drawn(found):
 def effects(dataset, backbone, protocol):
     """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
     found = differences(dataset, backbone, protocol)
-    view = compared({_arm(arm): values for arm, values in found.items()})
+    view = compared({arm_title(arm): values for arm, values in found.items()})
     if found:
         view["Verdict"] = [beside_noise(found, *row) for row in zip(found, view["Verdict"])]
     return view
@@ -105,7 +101,7 @@ def compared(pairs):
     """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
     rows = {}
     for what, values in pairs.items():
-        (low, high), mean, half = bootstrap(values), values.mean(), tables.interval(values)
+        (low, high), mean, half = statistics.bootstrap(values), values.mean(), statistics.interval(values)
         intervals = ["–"] * 2
         if half is not None:
             intervals = [_between(low, high), _between(mean - half, mean + half)]
@@ -119,7 +115,7 @@ def _between(low, high):
 
 def _table(rows, columns):
     """Rows {name: cells} as a table, or one row that says that there are none."""
-    rows = rows or {"": [tables.MISSING] + [""] * (len(columns) - 1)}
+    rows = rows or {"": [statistics.MISSING] + [""] * (len(columns) - 1)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
@@ -128,40 +124,8 @@ def stacked(view, chosen):
     return pd.concat({name(*study).replace("`", ""): view(*study) for study in chosen})
 
 
-def _arm(arm):
-    return tables.OTHERS if arm == ORIGINAL else HEADINGS[arm]
-
-
-def effects_plot(chosen):
-    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar the bootstrap interval."""
-    found = [differences(*study) for study in chosen]
-    arms = [arm for arm in ARMS if any(arm in one for one in found)]
-    figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
-    for axis, one in zip(axes, found):
-        for place, arm in enumerate(arms):
-            values = one.get(arm, pd.Series(dtype=float))
-            if len(values):
-                axis.plot(bootstrap(values), [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
-                axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
-                axis.plot(values.mean(), place, "|", color="black", markersize=14)
-        if len(one):
-            axis.axvline(0, color="black", linewidth=1)
-        axis.set_yticks(range(len(arms)), [_arm(arm) for arm in arms])
-        axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
-    return closed(figure)
-
-
-def _panels(chosen, found, height, **options):
-    """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
-    across = min(len(chosen), 2)
-    down = -(-len(chosen) // across)
-    figure, axes = plt.subplots(down, across, figsize=(9, height * down), squeeze=False, **options)
-    for axis, study, one in zip(axes.flat, chosen, found):
-        missing = "" if len(one) else f": {tables.MISSING}"
-        axis.set_title(name(*study).replace("`", "") + missing, fontsize=10)
-    for axis in axes.flat[len(chosen) :]:
-        axis.set_visible(False)
-    return figure, axes.flat[: len(chosen)]
+def arm_title(arm):
+    return frame.OTHERS if arm == ORIGINAL else HEADINGS[arm]
 
 
 def verdict(chosen):
@@ -170,17 +134,17 @@ def verdict(chosen):
     for study in chosen:
         found = differences(*study)
         parts = [
-            f"{_arm(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} (n={len(values)})"
+            f"{arm_title(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} (n={len(values)})"
             for arm, values in found.items()
         ]
-        told = f"{'; '.join(parts) or tables.MISSING.capitalize()}.{_unlike(*study)}"
+        told = f"{'; '.join(parts) or statistics.MISSING.capitalize()}.{_unlike(*study)}"
         lines.append(_told(study, told))
     return "\n".join(lines)
 
 
 def _told(study, text):
     """A study's line in a verdict, with what is known of its images where they are not the official files."""
-    return " ".join([f"- **{name(*study)}.**", text, *tables.copies(runs(*study)["record"])])
+    return " ".join([f"- **{name(*study)}.**", text, *frame.copies(runs(*study)["record"])])
 
 
 def _unlike(dataset, backbone, protocol):
@@ -213,7 +177,7 @@ def summary():
     small = sum(NO_MORE in beside_noise(*case) for case in judged)
     thrown = [(values == 0).all() for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
     if not applied:
-        return f"{tables.MISSING.capitalize()}."
+        return f"{statistics.MISSING.capitalize()}."
     return (
         f"In {applied.total()} pairs of a network and a variant, under one budget with the same seeds, the "
         f"applied transformer is better in {applied[BETTER]}, worse in {applied[WORSE]}, shows no difference "
@@ -223,7 +187,7 @@ def summary():
             f"Thrown away as released, it leaves the same accuracy in every digit in {sum(thrown)} of "
             f"{len(thrown)}."
             if thrown
-            else f"Thrown away as released: {tables.MISSING}."
+            else f"Thrown away as released: {statistics.MISSING}."
         )
     )
 
@@ -261,7 +225,7 @@ def shares(dataset, backbone, protocol):
             parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])
         if parts:
             each = np.sum(parts, axis=1), *np.transpose(parts)
-            cells = [tables.mean_text(values, "", "+") for values in each]
+            cells = [statistics.mean_text(values, "", "+") for values in each]
             rows[HEADINGS[variant]] = [*cells, f"{budget} against {shorter}", len(seeds)]
     columns = ["At worst for the original", "by selection", "by budget", "under one rule and budget"]
     return _table(rows, [*columns, "Epochs", "Pairs"])
@@ -270,24 +234,6 @@ def shares(dataset, backbone, protocol):
 def all_shares(chosen):
     """The `shares` of each study, one below the other."""
     return stacked(shares, chosen)
-
-
-def budget_curves(chosen):
-    """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found = [_same_seeds(*study) for study in chosen]
-    figure, axes = _panels(chosen, found, height=3.1)
-    for axis, ours in zip(axes, found):
-        for variant in _drawn(ours):
-            records = list(ours[ours["variant"] == variant]["record"])
-            budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
-            mean = [np.mean([at_budget(r, k) for r in records]) for k in budgets]
-            axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
-        axis.set(xlabel="budget (epochs)", ylabel="test accuracy (%)")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    drawn = {line.get_label(): line for axis in axes for line in axis.lines}
-    if drawn:
-        figure.legend(handles=[*drawn.values()], loc="outside right center")
-    return closed(figure)
 
 
 # --- where a transformer helps ------------------------------------------------------------------
@@ -304,36 +250,11 @@ def strengths(dataset, backbone, protocol):
     Columns: variant, seed, distortion, strength, accuracy. Only records of the arms' seeds that hold it.
     """
     rows = []
-    for run in _same_seeds(dataset, backbone, protocol).itertuples():
+    for run in same_seeds(dataset, backbone, protocol).itertuples():
         kept = run.record.get("probes", {}).get("strength", {})
         for distortion, values in kept.items():
             rows += [[run.variant, run.seed, distortion, s, v] for s, v in zip(STRENGTHS[distortion], values)]
     return pd.DataFrame(rows, columns=["variant", "seed", "distortion", "strength", "accuracy"])
-
-
-def strength_curves(dataset, backbone, protocol):
-    """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
-    found = strengths(dataset, backbone, protocol)
-    drawn = _drawn(found)
-    layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
-    figure, axes = plt.subplots(1, len(UNITS), figsize=(9.5, 3.4), sharey=True, layout=layout)
-    for axis, (distortion, label) in zip(axes, UNITS.items()):
-        for variant in drawn:
-            mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]
-            groups = mine.groupby("strength")["accuracy"]
-            mean, half = groups.mean(), groups.apply(tables.interval)
-            axis.plot(mean.index, mean, color=COLORS[variant], label=HEADINGS[variant])
-            if half.notna().all():
-                axis.fill_between(
-                    mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
-                )
-        axis.set(xlabel=label)
-    axes[0].set_ylabel("test accuracy (%)")
-    if drawn:
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
-    else:
-        axes[0].set_title(tables.MISSING)
-    return closed(figure)
 
 
 def strength_verdict(chosen=STRENGTH_STUDIES):
@@ -351,7 +272,7 @@ def strength_verdict(chosen=STRENGTH_STUDIES):
             cells = mine.pivot_table(index="seed", columns=["variant", "strength"], values="accuracy")
             gains = {v: (cells[v] - cells[ORIGINAL]).dropna() for v in APPLIED if v in cells}
             parts.append(f"{distortion}: {', '.join(_gain(v, gain) for v, gain in gains.items())}")
-        lines.append(_told(study, f"{'; '.join(parts) or tables.MISSING.capitalize()}."))
+        lines.append(_told(study, f"{'; '.join(parts) or statistics.MISSING.capitalize()}."))
     return "\n".join(lines)
 
 
@@ -372,41 +293,10 @@ def _listed(texts):
 # --- at a glance --------------------------------------------------------------------------------
 
 
-def at_a_glance():
-    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
-
-    Left the mean difference from the original network of the same seed, with Student's 95 % interval, of
-    every study with two pairs of seeds or more. Right the first of STRENGTH_STUDIES that has records.
-    """
-    found = {study: differences(*study) for study in (STRENGTH_STUDIES[-1], *STUDIES)}
-    found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
-    for place, one in enumerate(found.values()):
-        for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
-            values = one.get(variant, pd.Series(dtype=float))
-            if len(values) > 1:
-                look = {"color": COLORS[variant], "marker": MARKERS[variant], "capsize": 3}
-                left.errorbar(values.mean(), place + offset, xerr=tables.interval(values), **look)
-    left.axvline(0, color="black", linewidth=1)
-    left.set_yticks(range(len(found)), [name(*study).replace("`", "").replace(", ", "\n") for study in found])
-    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
-    study = next((s for s in STRENGTH_STUDIES if len(strengths(*s))), STRENGTH_STUDIES[-1])
-    turned = strengths(*study).query("distortion == 'rotation'")
-    for variant in _drawn(turned):
-        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
-        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
-        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
-    right.set_ylabel("test accuracy (%)")
-    if len(turned):
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
-    return closed(figure)
-
-
 def gain(study, variant="lstn"):
     """Test accuracy of a variant against the original in a study, in points, with its verdict, as text."""
     found = differences(*study)
     if variant not in found:
-        return tables.MISSING
+        return statistics.MISSING
     values = found[variant]
     return f"{values.mean():+.2f} points ({beside_noise(found, variant, judge(values))}, n={len(values)})"

@@ -15,10 +15,10 @@ from docutils import nodes
 from IPython.display import Markdown
 from matplotlib.colors import to_hex
 
+from ..analysis import frame, statistics
 from ..analysis.paper import COSTS_OF, table
 from ..models import HEADINGS, VARIANTS
 from ..models.backbones import title
-from . import tables
 from .figures import COLORS
 
 MIME = "application/vnd.vegalite.v6+json"
@@ -101,15 +101,15 @@ def _data(rows, columns):
 
 def learning_curves(dataset, protocol):
     """A panel a backbone: validation accuracy (percent) after each epoch, a line a run; or "not yet run"."""
-    ours = tables.runs(dataset, protocol)
+    ours = frame.runs(dataset, protocol)
     if ours.empty:
-        return Markdown(f"*{tables.MISSING.capitalize()}.*")
+        return Markdown(f"*{statistics.MISSING.capitalize()}.*")
     rows = [
         [title(run.backbone), HEADINGS[run.variant], run.seed, epoch, round(e["validation_accuracy"], 2)]
         for run in ours.itertuples()
         for epoch, e in enumerate(run.record["epochs"], 1)
     ]
-    names = tables.variants_of(ours)
+    names = frame.variants_of(ours)
     colors = {v: to_hex(COLORS[v]) for v in names}
     chosen = alt.selection_point(fields=["variant"], bind="legend", name="variant")
     under = alt.selection_point(on="pointerover", clear="pointerout", empty=False, name="under")
@@ -124,7 +124,7 @@ def learning_curves(dataset, protocol):
         opacity=alt.condition(under, alt.value(1), alt.value(0)),
         tooltip=["backbone:N", "variant:N", "seed:N", "epoch:Q", "accuracy:Q"],
     )
-    panels = [title(backbone) for backbone in tables.ordered(ours["backbone"])]
+    panels = [title(backbone) for backbone in frame.ordered(ours["backbone"])]
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
         alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))

@@ -9,9 +9,10 @@ from collections import Counter
 import pandas as pd
 from IPython.display import HTML
 
+from ..analysis import cost_tables, frame
 from ..paths import ROOT
 from ..training import records as results
-from . import run_pages, tables
+from . import run_pages
 from .overview import facts
 
 YES, PART, NO = "yes", "in part", "no"
@@ -26,7 +27,7 @@ def view():
     hours = sum(record["measured"]["seconds"] for record in records) / 3600
     devices = Counter(record["environment"]["device"] for record in records)
     clean = sum(_committed(record) for record in records)
-    notes = tables.copies(records)
+    notes = frame.copies(records)
     pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text().splitlines())
     rows = [
         (
@@ -40,7 +41,7 @@ def view():
             "Are parameters and operations stated, and do they agree with the paper?",
             _share(int(numbers["exact"]), int(numbers["cells"])),
             f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
-            f"{numbers['close']} GFLOPS figures within {tables.TOLERANCE}.",
+            f"{numbers['close']} GFLOPS figures within {cost_tables.TOLERANCE}.",
         ),
         (
             "Data",

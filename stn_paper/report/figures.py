@@ -9,10 +9,10 @@ import seaborn as sns
 import torch
 from matplotlib.patches import Patch
 
+from ..analysis import frame, statistics
 from ..models import HEADINGS, RELEASED, costs
 from ..models.backbones import title
 from ..models.localization import LOCALIZATION_NETS, localization_net
-from . import tables
 
 _palette = sns.color_palette("colorblind")
 COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
@@ -65,11 +65,11 @@ def accuracy_bars(dataset, protocol):
 
     Of two seeds far apart the interval is wider than all accuracies: its whisker ends at the axis.
     """
-    ours = tables.runs(dataset, protocol)
-    ours = ours[tables.arms(ours) != tables.OTHERS]
-    backbones = tables.ordered(ours["backbone"])
+    ours = frame.runs(dataset, protocol)
+    ours = ours[frame.arms(ours) != frame.OTHERS]
+    backbones = frame.ordered(ours["backbone"])
     figure, axis = plt.subplots(figsize=(8, 4))
-    drawn = tables.variants_of(ours)
+    drawn = frame.variants_of(ours)
     width = 0.8 / max(len(drawn), 1)
     for place, backbone in enumerate(backbones):
         group = ours[ours["backbone"] == backbone].groupby("variant")["test"]
@@ -77,7 +77,7 @@ def accuracy_bars(dataset, protocol):
         for offset, variant in enumerate(mine):
             values, x = group.get_group(variant), place + width * (offset - (len(mine) - 1) / 2)
             axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
-            axis.errorbar(x, values.mean(), tables.interval(values), color="black", capsize=3)
+            axis.errorbar(x, values.mean(), statistics.interval(values), color="black", capsize=3)
             axis.plot([x] * len(values), values, ".", color="black", markersize=5)
     slope = {"rotation": 30, "ha": "right"} if len(backbones) > 4 else {}
     axis.set_xticks(range(len(backbones)), [title(b) for b in backbones], **slope)
@@ -88,5 +88,5 @@ def accuracy_bars(dataset, protocol):
         handles = [Patch(color=COLORS[v], alpha=0.75, label=HEADINGS[v]) for v in drawn]
         axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
-        axis.set_title(tables.MISSING)
+        axis.set_title(statistics.MISSING)
     return closed(figure)

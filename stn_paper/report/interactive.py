@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis import effects, experiment
+from ..analysis import claims, effects, experiment, frame, statistics
 from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
@@ -45,7 +45,7 @@ def run_link(record, text):
 
 
 def seed_links(ours):
-    """The seeds of these `tables.runs`, each linked to its run."""
+    """The seeds of these `frame.runs`, each linked to its run."""
     return ", ".join(run_link(run.record, run.seed) for run in ours.itertuples())
 
 
@@ -101,7 +101,7 @@ def beside_paper(number, split="test"):
 
 def _links(number, view):
     """{(row, column): links} for the cells of `view` that have runs at the paper's protocol."""
-    printed, ours, found = networks(number), tables.runs(DATASET_OF[number], "paper"), {}
+    printed, ours, found = networks(number), frame.runs(DATASET_OF[number], "paper"), {}
     rows = dict(zip(printed["model"].unique(), view.index))
     for model, backbone, variant in zip(printed["model"], printed["backbone"], printed["variant"]):
         mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
@@ -113,7 +113,7 @@ def _links(number, view):
 def stand_in(number, dataset, protocols):
     """`tables.stand_in` with links to the runs."""
     view = tables.stand_in(number, dataset, protocols)
-    found = {protocol: tables.alone(dataset, protocol) for protocol in protocols}
+    found = {protocol: frame.alone(dataset, protocol) for protocol in protocols}
     cells, (printed, *_, last) = view.map(escape), view
     cells[printed] = [f'<span class="paper">{text}</span>' for text in cells[printed]]
     for row, backbone in zip(view.index, networks(number)["backbone"]):
@@ -140,9 +140,9 @@ def accuracies(dataset, protocols):
     """
     parts = []
     for protocol in protocols:
-        found, ours = tables.accuracy(dataset, protocol).reset_index(), tables.runs(dataset, protocol)
+        found, ours = tables.accuracy(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
         found.insert(2, "Protocol", protocol)
-        kinds = ours["backbone"].map(title), tables.arms(ours)
+        kinds = ours["backbone"].map(title), frame.arms(ours)
         cells = zip(found["Backbone"], found["Variant"])
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
         parts.append(found)
@@ -180,7 +180,7 @@ def arms(chosen):
 
 def _arms(*study):
     view, ours = experiment.effects(*study), experiment.runs(*study)
-    called = tables.arms(ours)
+    called = frame.arms(ours)
     return view.assign(Runs=[seed_links(ours[called == arm]) for arm in view.index])
 
 
@@ -206,7 +206,7 @@ def every_run():
             }
         )
     if not rows:
-        return pd.DataFrame({"Our runs": [tables.MISSING]}, index=[""])
+        return pd.DataFrame({"Our runs": [statistics.MISSING]}, index=[""])
     filters = ["Dataset", "Network", "Variant", "Protocol", "Device"]
     note = "Test accuracy in percent, by the protocol's own rule. Minutes of training and evaluation. "
     note += "An accuracy leads to the page of its run."
@@ -221,7 +221,7 @@ def every_run_verdict():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
     found = results.everything().values()
     if not found:
-        return f"{tables.MISSING.capitalize()}."
+        return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)
     of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
     hours = sum(map(_seconds, found)) / 3600
@@ -231,3 +231,11 @@ def every_run_verdict():
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
     return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. {code}"
+
+
+# --- the paper's claims -------------------------------------------------------------------------
+
+
+def claims_of(section):
+    """`claims.as_table` of a section as HTML; the class `claims` lets its long sentences wrap."""
+    return HTML(claims.as_table(section).to_html(classes="claims", border=0))

@@ -9,12 +9,14 @@ import pandas as pd
 
 from ..analysis import claims, effects, experiment
 from ..analysis.claims.verdicts import VERDICTS
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis.frame import networks_run, runs
 from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.paper import DATASET_OF, table
+from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL, RELEASED, VARIANTS
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
-from .tables import MISSING, TOLERANCE, compare_costs, lstn_against_stn, networks_run, runs
 
 # --- the protocols ------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from shlex import join
 
 from matplotlib.ticker import MaxNLocator
 
+from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network
 from ..training import records as results
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS
-from . import tables
 
 SETTINGS = {  # field of Protocol: its name in words, and what None means
     "name": ("Protocol", ""),
@@ -175,7 +175,7 @@ def _machine(record):
 
 
 def _copies(record):
-    return [f"<p>{escape(note)}</p>" for note in tables.copies([record])]
+    return [f"<p>{escape(note)}</p>" for note in frame.copies([record])]
 
 
 def _repeat(record):

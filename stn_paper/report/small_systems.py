@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
+from ..analysis import frame
+from ..analysis.statistics import MISSING, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
@@ -18,9 +20,7 @@ from ..paths import PRINTED
 from ..training.examples import from_png, motion_maps, moving
 from ..training.spec import SYSTEM
 from . import explorer as looking
-from . import tables
 from .figures import COLORS, closed
-from .tables import MISSING, mean_text
 
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
@@ -31,8 +31,8 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 
 
 def runs(dataset, system):
-    """Our runs of one smaller system at its own settings: columns as `tables.runs`."""
-    return tables.runs(dataset, SYSTEM, system)
+    """Our runs of one smaller system at its own settings: columns as `frame.runs`."""
+    return frame.runs(dataset, SYSTEM, system)
 
 
 def published(system):
@@ -73,7 +73,7 @@ def all_runs(dataset, system):
     """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
     ours = runs(dataset, system)
     rows = {}
-    for variant in tables.variants_of(ours):
+    for variant in frame.variants_of(ours):
         mine = ours[ours["variant"] == variant]
         seconds = np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in mine["record"]])
         rows[HEADINGS[variant]] = {
@@ -105,7 +105,7 @@ def small_cnn_curve():
     log = published_curve()
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = runs("cifar10", "cifar-cnn")
-    for variant in tables.variants_of(ours):
+    for variant in frame.variants_of(ours):
         for values in _test_curves(ours[ours["variant"] == variant]):
             label = f"ours, {HEADINGS[variant].lower()}"
             axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
@@ -177,7 +177,7 @@ def signs_verdict():
     ours = runs("gtsrb", "sign-cnn")
     if ours.empty:
         return f"At this system's settings: {MISSING}."
-    found = {v: ours[ours["variant"] == v] for v in tables.variants_of(ours)}
+    found = {v: ours[ours["variant"] == v] for v in frame.variants_of(ours)}
     parts = [
         f"{HEADINGS[v].lower()} {mean_text(mine['test'], ' % (n={})')} with "
         f"{mine['record'].iloc[0]['parameters']:,} parameters"

@@ -16,13 +16,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from ..analysis import experiment
+from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PLAIN, UNFINISHED
 from ..training import records as results
 from .figures import COLORS, MARKERS, closed
-from .tables import MISSING
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision

@@ -3,10 +3,10 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
-import math
-
 import pandas as pd
 
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
+from ..analysis.frame import OTHERS, RULES, RUN_COLUMNS, alone, arms, copies, ordered, runs
 from ..analysis.paper import (
     DATASET_OF,
     LOCALIZATION_TABLES,
@@ -16,21 +16,15 @@ from ..analysis.paper import (
     networks,
     table,
 )
+from ..analysis.statistics import MISSING, mean_text, rank_correlation
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
-from ..models.backbones import BACKBONES, title
-from ..models.costs import read_costs
-from ..paths import PRINTED
+from ..models.backbones import title
 from ..training import records as results
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
+from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
-MISSING = "not yet run"
-OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
-RULES = (BEST_VALIDATION, BEST_OF_FIVE)
 ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
 RANKED = 5  # networks; of fewer, an order says nothing
-ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
-TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
@@ -54,24 +48,6 @@ def layers(number):
             ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
         }
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
-
-
-def compare_costs(number):
-    """Every cost that Table 4, 5, 7 or 9 prints beside ours: one row a cell, numbers and verdicts.
-
-    Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
-    our_gflops (rounded to the printed decimals), exact (parameters), close (GFLOPS within TOLERANCE).
-    """
-    printed, ours = networks(number).copy(), read_costs(number)
-    printed["parameters"] = printed["parameters"].astype(int)
-    decimals = [len(g.split(".")[1]) for g in printed["gflops"]]
-    printed["gflops"] = printed["gflops"].astype(float)
-    printed["our_parameters"] = ours["parameters"]
-    printed["our_gflops"] = [round(g, d) for g, d in zip(ours["gflops"], decimals)]
-    printed["decimals"] = decimals
-    printed["exact"] = printed["parameters"] == printed["our_parameters"]
-    printed["close"] = (printed["gflops"] - printed["our_gflops"]).abs() <= TOLERANCE + 1e-9
-    return printed
 
 
 def costs(number, quantity):
@@ -132,81 +108,7 @@ def transformer_verdict():
     )
 
 
-def lstn_against_stn():
-    """L-STN's GFLOPS as a share of STN's, and its parameters less STN's; one value a backbone."""
-    cost = read_costs(9).pivot(index="row", columns="variant")
-    ratio = cost["gflops", "lstn"] / cost["gflops", "stn"]
-    return ratio, cost["parameters", "lstn"] - cost["parameters", "stn"]
-
-
 # --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
-
-
-RUN_COLUMNS = ["backbone", "variant", "seed", "validation", "test", *RULES, "record"]
-
-
-def runs(dataset, protocol, backbone=None):
-    """One row a recorded run, of one backbone or of all, accuracies in percent: columns RUN_COLUMNS.
-
-    `test` is the test accuracy by the protocol's own selection rule; the column of a rule's name is what that
-    rule reports of the same run.
-    """
-    rows = []
-    for record in results.records(dataset, protocol):
-        names = [record["spec"][field] for field in ("backbone", "variant", "seed")]
-        chosen, by_rule = results.chosen(record), [_by(record, rule) for rule in RULES]
-        rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
-    found = pd.DataFrame(rows, columns=RUN_COLUMNS)
-    return found if backbone is None else found[found["backbone"] == backbone]
-
-
-def _by(record, rule):
-    """The test accuracy that a rule reports of a run; NaN where the run looked at the test images by another one."""
-    return record["selected"].get(rule, {}).get("test", math.nan)
-
-
-def alone(dataset, protocol):
-    """Those of `runs` that are of networks without a transformer."""
-    ours = runs(dataset, protocol)
-    return ours[ours["variant"] == ORIGINAL]
-
-
-def networks_run(dataset, protocol):
-    """How many networks, each a backbone with a variant, have a run."""
-    return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
-
-
-def arms(ours):
-    """What each of these `runs` is called, the original with other seeds apart: a Series of texts."""
-    others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
-    return ours["variant"].map(HEADINGS).mask(others, OTHERS)
-
-
-def variants_of(ours):
-    """Names of the variants that these `runs` are of, in the order of HEADINGS."""
-    return [variant for variant in HEADINGS if variant in set(ours["variant"])]
-
-
-def interval(values):
-    """Half width of the 95 % confidence interval of the mean (Student's t); None below two values."""
-    if len(values) < 2:
-        return None
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-
-
-def mean_text(values, count=" (n={})", sign=""):
-    """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number.
-
-    Of differences in points, with "+" for `sign`, the mean keeps its sign.
-    """
-    values = list(values)
-    if not values:
-        return MISSING
-    half = interval(values)
-    spread = "" if half is None else f" ± {half:.2f}"
-    return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"
 
 
 def printed_accuracy(number, split="test"):
@@ -258,23 +160,13 @@ def ranking(number, dataset, protocol):
     told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
     if len(both) < RANKED:
         return f"{told}: too few to compare."
-    correlation, p, over = _rank_correlation(both["theirs"], both["test"])
+    correlation, p, over = rank_correlation(both["theirs"], both["test"])
     shown = "the same way" if correlation > 0 else "the other way round"
     verdict = shown if p < 0.05 else "no relation shown"
     text = f"{told}: rank correlation {correlation:+.2f} (Spearman, p = {p:.2g} over {over}), {verdict}."
     if single := (both["seeds"] == 1).sum():
         text += f" {single} of {len(both)} networks have one seed: the order may change with it."
     return text
-
-
-def _rank_correlation(a, b):
-    """Spearman's rank correlation, its two-sided p-value, and the orders of `a` that p counts, in words."""
-    from scipy import stats  # here, so that a machine without it can still train
-
-    a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
-    test = stats.permutation_test((a,), b.dot, permutation_type="pairings", n_resamples=ORDERS, rng=0)
-    over = f"all {orders:,} orders" if orders <= ORDERS else f"{ORDERS:,} random orders"
-    return a.corr(b), test.pvalue, over
 
 
 def accuracy(dataset, protocol):
@@ -296,21 +188,9 @@ def accuracy(dataset, protocol):
     return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
 
 
-def ordered(backbones):
-    """Each name once: the paper's in its order, then the others by name."""
-    known = list(BACKBONES)
-    return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
-
-
 def _cell(ours, backbone, variant, split, theirs):
     mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split]
     return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
-
-
-def best_protocol(dataset, protocols):
-    """The first of the protocols with records of at least half as many networks as any other has."""
-    counts = [networks_run(dataset, protocol) for protocol in protocols]
-    return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
 
 def protocol_heading(dataset, protocol):
@@ -328,9 +208,3 @@ def protocol_heading(dataset, protocol):
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
     return " ".join([heading, *copies(found)])
-
-
-def copies(records):
-    """What is known of the images of these records where they are not the official files: sentences."""
-    notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
-    return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

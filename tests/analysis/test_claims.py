@@ -7,12 +7,12 @@ import pytest
 from helpers import write_run
 
 from stn_paper.analysis import authors_runs as released
-from stn_paper.analysis import claims, paper
+from stn_paper.analysis import claims, cost_tables, paper
 from stn_paper.analysis.claims import accuracy as claims_accuracy
 from stn_paper.analysis.claims import networks as claims_networks
 from stn_paper.analysis.claims import verdicts
 from stn_paper.analysis.claims.verdicts import FAILS, HOLDS, PART, UNTESTED, VERDICTS
-from stn_paper.models import ORIGINAL, costs
+from stn_paper.models import ORIGINAL
 from stn_paper.paths import ROOT
 
 
@@ -170,9 +170,9 @@ def test_a_verdict_turns_with_the_printed_numbers(printed, quote, before, after,
 
 @pytest.mark.parametrize("column, more, third", [("parameters", 1, HOLDS), ("gflops", 0.01, FAILS)])
 def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, third):
-    wrong = costs.read_costs(9).copy()
+    wrong = cost_tables.read_costs(9).copy()
     wrong[column] += more
-    monkeypatch.setattr("stn_paper.report.tables.read_costs", lambda number: wrong)
+    monkeypatch.setattr("stn_paper.analysis.cost_tables.read_costs", lambda number: wrong)
     assert claims_networks.costs(9).verdict != HOLDS
     assert found("almost one third").verdict == third
 

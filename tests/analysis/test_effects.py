@@ -7,21 +7,21 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import effects
+from stn_paper.analysis import effects, statistics
 from stn_paper.training.spec import OTHER_SEEDS
 
 
 def test_a_bootstrap_interval_holds_the_mean_and_is_the_same_each_time():
     values = np.random.RandomState(1).normal(1, 2, 8)
-    low, high = effects.bootstrap(values)
+    low, high = statistics.bootstrap(values)
     assert min(values) < low < values.mean() < high < max(values)
-    assert effects.bootstrap(values) == (low, high)
-    assert all(map(math.isnan, effects.bootstrap([1.0])))
+    assert statistics.bootstrap(values) == (low, high)
+    assert all(map(math.isnan, statistics.bootstrap([1.0])))
 
 
 def test_a_bootstrap_interval_holds_95_percent():
     values = np.random.RandomState(1).normal(size=400)
-    low, high = effects.bootstrap(values)
+    low, high = statistics.bootstrap(values)
     assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(400), rel=0.05)
 
 
@@ -40,7 +40,7 @@ def test_a_bootstrap_interval_holds_95_percent():
 def test_a_verdict_needs_both_intervals(values, verdict):
     assert effects.judge(pd.Series(values)) == verdict
     if values == [0.1, 0.2, 3.0]:
-        assert effects.bootstrap(values)[0] > 0
+        assert statistics.bootstrap(values)[0] > 0
 
 
 def test_noise_alone_is_seldom_called_a_difference():

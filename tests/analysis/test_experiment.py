@@ -11,6 +11,7 @@ from stn_paper import notebook as request
 from stn_paper.analysis import authors_runs as released
 from stn_paper.analysis import effects, experiment
 from stn_paper.errors import InputError
+from stn_paper.report import experiment_figures
 from stn_paper.training import loop as training
 from stn_paper.training import records as results
 from stn_paper.training.examples import STRENGTHS
@@ -84,7 +85,7 @@ def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
         write_run("lstn", seed, 52.0 + seed)
     write_run("original", 0, 50.0, "mnist-cnn", "mnist-rts", "system")
     write_run("lstn", 0, 60.0, "mnist-cnn", "mnist-rts", "system")
-    left, right = experiment.at_a_glance().axes
+    left, right = experiment_figures.at_a_glance().axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["ResNet-18 on Caltech-101\nreduced"]
     assert left.lines[0].get_xdata().tolist() == [2.5]
     assert not right.has_data()
@@ -153,10 +154,10 @@ def test_without_records_everything_says_so():
     assert set(experiment.stacked(experiment.effects, studies)["Difference"]) == {"not yet run"}
     assert set(experiment.all_shares(studies)["At worst for the original"]) == {"not yet run"}
     assert experiment.verdict(studies).count("Not yet run") == len(studies)
-    for figure in (experiment.effects_plot(studies), experiment.budget_curves(studies)):
+    for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_curves(studies)):
         assert all(axis.get_title().endswith("not yet run") for axis in figure.axes)
     assert experiment.strength_verdict().count("Not yet run") == 3
-    curves = experiment.strength_curves(*studies[0])
+    curves = experiment_figures.strength_curves(*studies[0])
     assert curves.axes[0].get_title() == "not yet run" and curves.get_figheight() < 1
 
 
@@ -203,7 +204,7 @@ def test_strengths_come_from_the_records_probes():
     found = experiment.strengths(*study)
     assert len(found) == 4 * sum(map(len, STRENGTHS.values()))
     assert "rotation: STN +5.10 (better, n=2)" in experiment.strength_verdict([study])
-    panels = experiment.strength_curves(*study).axes
+    panels = experiment_figures.strength_curves(*study).axes
     assert [axis.get_xlabel() for axis in panels] == list(experiment.UNITS.values())
     assert all(len(axis.lines) == 2 for axis in panels)
     assert set(panels[0].lines[0].get_ydata()) == {50.5}
@@ -232,5 +233,5 @@ def test_budgets_are_compared_over_the_same_seeds():
         ("original", OTHER_SEEDS, 90),
     ]:
         write_run(variant, seed, test)
-    (panel,) = experiment.budget_curves([STUDY]).axes
+    (panel,) = experiment_figures.budget_curves([STUDY]).axes
     assert [set(line.get_ydata()) for line in panel.lines] == [{40}, {50}]

@@ -43,30 +43,6 @@ def test_an_image_size_that_is_no_whole_number_is_named():
             costs.measure(nn.Conv2d(3, 4, 3), size)
 
 
-def test_a_folder_that_cannot_be_written_is_named_before_anything_is_measured(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "file"))
-    monkeypatch.setattr(costs, "measure", lambda *_: pytest.fail("measured"))
-    with pytest.raises(InputError, match=f"{tmp_path / 'file'} cannot be written"):
-        costs.write_costs()
-
-
-def test_costs_are_never_half_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
-    (tmp_path / "costs.csv").write_text("older")
-    monkeypatch.setattr(costs, "_layer_costs", lambda: iter(()))
-    monkeypatch.setattr(costs, "_model_costs", lambda: iter(()))
-
-    def full_disk(table, path, **_):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(costs.pd.DataFrame, "to_csv", full_disk)
-    with pytest.raises(InputError, match=r"costs\.csv cannot be written: No space left on device"):
-        costs.write_costs()
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
-
-
 def test_subclasses_count_as_the_layers_they_extend():
     class MyConv(nn.Conv2d):
         pass
@@ -84,11 +60,6 @@ def test_a_linear_layer_counts_at_every_position_frozen_or_not():
     net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 5)).requires_grad_(False)
     cost = costs.measure(net, 8)
     assert (cost.parameters, round(cost.gflops * 1e9)) == (64 * 5 + 5, 3 * 64 * 5)
-
-
-def test_costs_that_nobody_has_measured_are_asked_for():
-    with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
-        costs.read_costs(5)
 
 
 def test_a_variant_costs_what_its_two_parts_cost():

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import effects
-from stn_paper.analysis.paper import TABLES, layers, table
+from stn_paper.analysis import cost_tables, effects, frame
+from stn_paper.analysis.paper import TABLES, table
 from stn_paper.data.datasets import DATASETS
-from stn_paper.models import costs
 from stn_paper.paths import ROOT
 from stn_paper.report import charts, overview, tables
 from stn_paper.report import figures as plots
@@ -18,42 +17,12 @@ from stn_paper.training import records as results
 from stn_paper.training.spec import RunSpec, preset
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_layer_costs_are_the_papers(committed, number):
-    ours = costs.read_costs(number)
-    expected = layers(number)
-    assert list(ours["parameters"]) == [r.parameters + r.norm_parameters for r in expected]
-    assert list(ours["output"]) == [f"{r.height} x {r.width} x {r.channels}" for r in expected]
-
-
-@pytest.mark.parametrize("number", [4, 5, 7, 9])
-def test_every_printed_cost_is_met(committed, number):
-    cells = tables.compare_costs(number)
-    assert len(cells) == len(table(number))
-    assert cells["exact"].all(), cells[~cells["exact"]]
-    assert cells["close"].all(), cells[~cells["close"]]
-
-
-def test_costs_file_is_what_the_command_writes(monkeypatch, tmp_path):
-    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
-    older = (ROOT / "results/costs.csv").read_text()
-    (tmp_path / "costs.csv").write_text(older.splitlines()[0])
-    assert costs.read_costs(5).empty
-    assert costs.write_costs().read_text() == older, "run: python -m stn_paper costs"
-    assert len(costs.read_costs(5))
-
-
-def test_costs_rows_are_in_the_papers_order(committed):
-    for number in (4, 5, 7, 9):
-        assert list(costs.read_costs(number)["row"]) == list(table(number)["backbone"])
-
-
 def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
-    wrong = costs.read_costs(5).copy()
+    wrong = cost_tables.read_costs(5).copy()
     wrong.loc[0, "parameters"] += 1
     wrong.loc[1, "gflops"] += 0.002
-    monkeypatch.setattr(tables, "read_costs", lambda number: wrong)
-    assert tables.compare_costs(5)["exact"].sum() == 27
+    monkeypatch.setattr(cost_tables, "read_costs", lambda number: wrong)
+    assert cost_tables.compare_costs(5)["exact"].sum() == 27
     assert tables.cost_verdict(5).startswith("27 of 28 parameter counts")
     assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
     first = tables.costs(5, "parameters").iloc[0]["Original"]  # and is shown as it is
@@ -96,7 +65,7 @@ def test_the_originals_other_seeds_have_a_row_of_their_own():
         write_run("original", seed, test)
     assert tables.accuracy("caltech101", "reduced")["Test, best-validation"].to_dict() == {
         ("ResNet-18", "Original"): "40.00",
-        ("ResNet-18", tables.OTHERS): "90.00",
+        ("ResNet-18", frame.OTHERS): "90.00",
     }
 
 
@@ -206,14 +175,14 @@ def test_an_order_of_single_seeds_is_said_to_be_one():
 
 def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
     protocols = ["paper", "full48", "full32"]
-    assert tables.best_protocol("gtsrb", protocols) == "paper"
+    assert frame.best_protocol("gtsrb", protocols) == "paper"
     for backbone in ("effb0", "resnet18", "resnet34"):
         write_run("original", 0, 50.0, backbone, "gtsrb", "full32")
     write_run("original", 0, 50.0, "resnet18", "gtsrb", "full48")
     write_run("original", 1, 50.0, "resnet18", "gtsrb", "full48")  # another seed is no other network
-    assert tables.best_protocol("gtsrb", protocols) == "full32"
+    assert frame.best_protocol("gtsrb", protocols) == "full32"
     write_run("original", 0, 50.0, "effb0", "gtsrb", "full48")
-    assert tables.best_protocol("gtsrb", protocols) == "full48"
+    assert frame.best_protocol("gtsrb", protocols) == "full48"
 
 
 def test_a_heading_says_how_many_images_there_are():

@@ -8,7 +8,6 @@ records and what the authors released. A new claim is a function under `@claim` 
 from collections import Counter
 
 import pandas as pd
-from IPython.display import HTML
 
 from .. import experiment
 from . import accuracy as claims_accuracy
@@ -26,11 +25,6 @@ def as_table(section=None):
     columns = ["The paper says", "Verdict", "The numbers", "From"]
     rows = [[quote, f.verdict, f.evidence, f.source] for quote, f in zip(quotes, found)]
     return pd.DataFrame(rows, columns=columns, index=list(chosen))
-
-
-def shown(section):
-    """`as_table` for the book, where the class `claims` lets its long sentences wrap."""
-    return HTML(as_table(section).to_html(classes="claims", border=0))
 
 
 def summary(found=None):

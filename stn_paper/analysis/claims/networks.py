@@ -9,13 +9,12 @@ from torch import nn
 from ...data.datasets import DATASETS
 from ...models import ORIGINAL
 from ...models.backbones import BACKBONES
-from ...models.costs import read_costs
 from ...models.localization import LOCALIZATION_NETS, localization_net
-from ...report import tables
 from ...training import records as results
 from ...training.spec import COMPARABLE, preset
 from .. import authors_runs as released
-from .. import paper
+from .. import cost_tables, paper
+from ..cost_tables import read_costs
 from .verdicts import (
     FAILS,
     HOLDS,
@@ -255,12 +254,12 @@ def concentration():
 
 
 def costs(number):
-    cells = tables.compare_costs(number)
+    cells = cost_tables.compare_costs(number)
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(
         judge([*cells["exact"], *cells["close"]]),
         f"{count(cells['exact'])} parameter counts are those of our networks to the unit; "
-        f"{count(cells['close'])} GFLOPS agree within {tables.TOLERANCE} (largest difference {worst:.4f}).",
+        f"{count(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
         f"Table {number}, {MEASURED}",
     )
 
@@ -380,7 +379,7 @@ def lstn_parameters():
 @claim("costs", "4.3.D", "the FLOPS it takes to compute is almost one third")
 def one_third():
     _, gflops = printed_costs(9)
-    ratio, (ours, _) = gflops["lstn"] / gflops["stn"], tables.lstn_against_stn()
+    ratio, (ours, _) = gflops["lstn"] / gflops["stn"], cost_tables.lstn_against_stn()
     return Finding(
         judge((ratio > 0.3) & (ratio < 0.35) & ((ours > 0.3) & (ours < 0.35)).all()),
         f"L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS as printed and {ours.min():.3f} "
