@@ -2,18 +2,18 @@
 
 import pytest
 
-from stn_paper.data import files as layouts
+from stn_paper.data import files
 from stn_paper.data.datasets import DATASETS
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
-from stn_paper.training import records as results
+from stn_paper.training import records
 from stn_paper.training.spec import RunSpec
 
 
 def real(name):
     """The Listing of a dataset's real files; skips the test where they are not."""
     try:
-        return layouts.find(name, DATASETS[name], data_dir())
+        return files.find(name, DATASETS[name], data_dir())
     except InputError:
         pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
 
@@ -28,4 +28,4 @@ def write_run(
     filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
     stopped = "budget" if len(epochs) == spec.protocol.max_epochs else "early"
     record = filled | {"parameters": 1, "epochs": epochs, "stopped": stopped}
-    return results.write(spec, record | {"selected": results.select(epochs)})
+    return records.write(spec, record | {"selected": records.select(epochs)})

@@ -19,7 +19,7 @@ from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
 from stn_paper.report import speed
-from stn_paper.training import records as results
+from stn_paper.training import records
 
 CPU = torch.device("cpu")
 
@@ -188,11 +188,11 @@ def test_bytes_are_those_of_inputs_and_outputs_but_not_of_views():
 
 def write_bfloat16(seed, test, **changes):
     """A made-up record of ResNet-18 alone on Caltech-101, `reduced`, in bfloat16."""
-    record = results.read(write_run("original", seed, test))
-    spec = results.spec_of(record)
-    results.record_path(spec).unlink()
+    record = records.read(write_run("original", seed, test))
+    spec = records.spec_of(record)
+    records.record_path(spec).unlink()
     spec = replace(spec, protocol=replace(spec.protocol, precision="bfloat16", **changes))
-    results.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
 
 
 def test_bfloat16_is_compared_with_the_same_run_in_float32():

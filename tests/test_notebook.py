@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import write_run
 
-from stn_paper import notebook as request
+from stn_paper import notebook
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
@@ -14,7 +14,7 @@ ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "pro
 
 
 def resolve(**changes):
-    return request.resolve(6, **{**ASKED, "device": "cpu", **changes})
+    return notebook.resolve(6, **{**ASKED, "device": "cpu", **changes})
 
 
 def test_published_trains_nothing():
@@ -36,29 +36,29 @@ def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
 
 
 def test_auto_on_cuda_with_the_dataset_is_the_papers_protocol(monkeypatch):
-    monkeypatch.setattr(request, "_why_not_here", lambda *_, **__: "")
+    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
     asked = resolve()
     assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("caltech101", "paper")}
 
 
 def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(LAYOUTS, "caltech101", LAYOUTS["caltech101"]._replace(archives=()))
-    monkeypatch.setattr(request, "check_device", lambda device: SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(notebook, "check_device", lambda device: SimpleNamespace(type="cuda"))
     asked = resolve(data_dir=tmp_path)
     assert asked.protocols == ["smoke"]
     assert f"has no folder {tmp_path / 'caltech101'}" in asked.banner
 
 
 def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
-    asked = request.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
+    asked = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
     assert [s.variant for s in asked.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]
     assert {(s.backbone, s.protocol.name, s.image_size) for s in asked.specs} == {("mnist-cnn", "system", 42)}
-    assert request.resolve("mnist-cnn", "published", "all", "digits", "auto").protocols == ["system"]
+    assert notebook.resolve("mnist-cnn", "published", "all", "digits", "auto").protocols == ["system"]
 
 
 def test_a_system_has_variants_of_its_own():
     with pytest.raises(InputError, match="Unknown variant 'lstn': choose one of all, original, affine"):
-        request.resolve("cifar-cnn", "all", "lstn", "cifar10", "auto")
+        notebook.resolve("cifar-cnn", "all", "lstn", "cifar10", "auto")
     with pytest.raises(InputError, match="Unknown variant 'two': choose one of all, original, stn"):
         resolve(variant="two")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..paths import results_dir
-from ..training import records as results
+from ..training import records
 from ..training.loop import commit
 
 
@@ -22,13 +22,13 @@ def check(folders=()):
     runs, faults = {}, []
     for path in _files(folders):
         try:
-            record = results.read(path)
-            spec = results.spec_of(record)
+            record = records.read(path)
+            spec = records.spec_of(record)
         except InputError as error:
             faults.append(str(error))
             continue
-        if path.stem != spec.name or path.parent.name != results.record_path(spec).parent.name:
-            place = f"{results.record_path(spec).parent.name}/{spec.name}.json"
+        if path.stem != spec.name or path.parent.name != records.record_path(spec).parent.name:
+            place = f"{records.record_path(spec).parent.name}/{spec.name}.json"
             faults.append(f"Record {path} is of the run {place}: name it so, or delete it if it is a copy.")
         runs.setdefault(spec.name, []).append((path, record))
     for (first, one), *others in runs.values():
@@ -53,7 +53,7 @@ def _outcome(record):
     return {
         "images": record["data"].get("fingerprint"),
         "parameters": record["parameters"],
-        "epochs": [[epoch[field] for field in results.EPOCH_FIELDS] for epoch in record["epochs"]],
+        "epochs": [[epoch[field] for field in records.EPOCH_FIELDS] for epoch in record["epochs"]],
         "stopped": record["stopped"],
     }
 

@@ -21,7 +21,7 @@ from ..data.download import ensure
 from ..errors import InputError, choose, whole
 from ..models import VARIANTS
 from ..paths import replacing, results_dir
-from ..training import records as results
+from ..training import records
 from ..training.loop import check_device, checkpoint, device_name, epochs_done
 from ..training.loop import run as train
 from ..training.spec import PROTOCOLS, RunSpec
@@ -80,7 +80,7 @@ def plan(name, protocol="equal"):
 
 def missing(specs):
     """Those of the runs that have no record."""
-    return [spec for spec in specs if results.find(spec) is None]
+    return [spec for spec in specs if records.find(spec) is None]
 
 
 def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
@@ -125,10 +125,10 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
             process, spec = running.pop(sentinel)
             process.kill()  # has ended, or is too late: it loses what came after its checkpoint
             process.join()
-            found = results.find(spec)
+            found = records.find(spec)
             print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
             if found:
-                new.append(results.record_path(spec))
+                new.append(records.record_path(spec))
                 if archive:
                     pack(new[-1:], archive)
     print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
@@ -165,7 +165,7 @@ def _train(spec, device, data_dir, until, threads):
 
 def _outcome(spec, record):
     if record:
-        return f"test accuracy {results.chosen(record)['test']:.2f} %"
+        return f"test accuracy {records.chosen(record)['test']:.2f} %"
     return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
 
 

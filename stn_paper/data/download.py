@@ -1,7 +1,7 @@
-"""Download a dataset's archives and unpack them where `layouts` looks; called by `training` and `data`.
+"""Download a dataset's archives and unpack them where `files` looks; called by `training.loop` and `cli`.
 
 An attempt that ends early, by whatever cause, leaves what the next one goes on from: downloads in the cache,
-and in the data folder nothing, or fewer images than `layouts` accepts.
+and in the data folder nothing, or fewer images than `files` accepts.
 """
 
 import gzip

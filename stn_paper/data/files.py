@@ -1,6 +1,6 @@
 """Where the files of each dataset lie, and what they say: labels, tracks, the official test set.
 
-`datasets` asks `find` for a Listing; `fetch` reads which archives the files come from. A new dataset is a
+`datasets` asks `find` for a Listing; `download` reads which archives the files come from. A new dataset is a
 row of `LAYOUTS` and, where neither class folders nor torchvision's classes fit, a function that lists it.
 """
 

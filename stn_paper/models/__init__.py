@@ -56,7 +56,7 @@ def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=T
     Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
     parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
     the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:
-    `stn_paper.transformer`. With `applied` off the transformer is there but changes nothing, as in most of
+    `transformer`. With `applied` off the transformer is there but changes nothing, as in most of
     the notebooks that the paper's authors released. Source: paper section 4.3.B.
     The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
     network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":

@@ -1,6 +1,6 @@
 """Names -> backbones and the square input size, in pixels, that the paper gives each.
 
-`models.build_model` is the caller; a new backbone is a new row of `BACKBONES`. timm and torchvision are
+`build_model` is the caller; a new backbone is a new row of `BACKBONES`. timm and torchvision are
 imported where they are needed, as they take seconds.
 """
 

@@ -101,7 +101,7 @@ def localization_net(variant, image_size, in_channels=3, kind="affine"):
     """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
 
     Takes (B, in_channels, image_size, image_size), returns the numbers of the `kind` of map: (B, 6) for
-    affine, the paper's, (B, 8) for projective, (B, 32) for tps (convention: `stn_paper.transformer`). The
+    affine, the paper's, (B, 8) for projective, (B, 32) for tps (convention: `transformer`). The
     last layer starts with zero weight and the identity as bias, so that an untrained net leaves the image
     as it is.
 

@@ -1,6 +1,6 @@
 """Smaller systems with a spatial transformer, from documents beside the paper: each network in a screen.
 
-`models.build_model` calls them by the names of `SYSTEMS`; the protocol `system` has their settings. All take
+`build_model` calls them by the names of `SYSTEMS`; the protocol `system` has their settings. All take
 (B, 3, S, S), grey images as three equal channels, and return logits (B, num_classes).
 """
 

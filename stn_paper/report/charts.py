@@ -1,7 +1,7 @@
 """The book's interactive figures, as Vega-Lite: hover for a value, click a name in a legend to single it out.
 
 A notebook keeps the chart and a PNG of it side by side, so that it shows without JavaScript, too; the book
-draws it with the scripts that vl-convert brings, without a network. Figures to look at only are in `plots`.
+draws it with the scripts that vl-convert brings, without a network. Figures to look at only are in `figures`.
 """
 
 import base64
@@ -34,7 +34,7 @@ def _bundle(spec):
 
 @alt.theme.register("stn_paper", enable=True)
 def _theme():
-    """The look of `plots.style`: white ground, light grid, dark text."""
+    """The look of `figures.style`: white ground, light grid, dark text."""
     axis = {"gridColor": "#dddddd", "domainColor": "#cccccc", "tickColor": "#cccccc"}
     text = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelColor": "#262626"}
     return {

@@ -11,7 +11,7 @@ from IPython.display import HTML
 
 from ..analysis import cost_tables, frame
 from ..paths import ROOT
-from ..training import records as results
+from ..training import records
 from . import run_pages
 from .overview import facts
 
@@ -21,13 +21,13 @@ SEEDS = 3  # of a network, for its interval to mean much
 
 def view():
     """The checklist: part, question, answer, and what it rests on; a row a question."""
-    records, numbers = list(results.everything().values()), facts()
-    seeds = _seeds(records)
+    found, numbers = list(records.everything().values()), facts()
+    seeds = _seeds(found)
     enough = sum(n >= SEEDS for n in seeds.values())
-    hours = sum(record["measured"]["seconds"] for record in records) / 3600
-    devices = Counter(record["environment"]["device"] for record in records)
-    clean = sum(_committed(record) for record in records)
-    notes = frame.copies(records)
+    hours = sum(record["measured"]["seconds"] for record in found) / 3600
+    devices = Counter(record["environment"]["device"] for record in found)
+    clean = sum(_committed(record) for record in found)
+    notes = frame.copies(found)
     pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text().splitlines())
     rows = [
         (
@@ -59,7 +59,7 @@ def view():
             "Data",
             "Is it said which images were left out?",
             YES,
-            f"{sum(bool(r['data'].get('skipped')) for r in records)} of {len(records)} records left out "
+            f"{sum(bool(r['data'].get('skipped')) for r in found)} of {len(found)} records left out "
             "an image that could not be decoded; a record names such images.",
         ),
         (
@@ -92,7 +92,7 @@ def view():
             "Results",
             f"Is every network trained with {SEEDS} seeds or more?",
             _share(enough, len(seeds)),
-            f"{enough} of {len(seeds)} networks, {len(records)} runs in all.",
+            f"{enough} of {len(seeds)} networks, {len(found)} runs in all.",
         ),
         (
             "Results",
@@ -117,8 +117,8 @@ def view():
         (
             "Results",
             "Does each record name the commit that made it, without uncommitted changes?",
-            _share(clean, len(records)),
-            f"{clean} of {len(records)} records.",
+            _share(clean, len(found)),
+            f"{clean} of {len(found)} records.",
         ),
         (
             "Results",
@@ -148,7 +148,7 @@ def _seeds(records):
 
 def _committed(record):
     commit = record["environment"].get("commit") or ""
-    return bool(commit) and not commit.endswith(results.CHANGED)
+    return bool(commit) and not commit.endswith(records.CHANGED)
 
 
 def _share(done, wanted):

@@ -15,7 +15,7 @@ from ..data.files import TSRD
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import PRINTED
-from ..training import records as results
+from ..training import records
 from .figures import closed
 
 KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
@@ -162,7 +162,7 @@ def networks():
     Only records that say which test images were right, and whose split has been searched for copies.
     """
     rows = []
-    for record in results.everything().values():
+    for record in records.everything().values():
         exact, either = (copies.accuracy_apart(record, near=near) for near in (False, True))
         if exact is None:
             continue

@@ -53,7 +53,7 @@ def explorer(image, size=340):
 def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):
     """The explorer's theta (2, 3): the output's square sheared, then scaled, turned and shifted.
 
-    Without a shear it is `affine_theta`'s; a shear alone is `figures.shear`'s.
+    Without a shear it is `affine_theta`'s; a shear alone is `paper_figures.shear`'s.
     """
     theta = affine_theta(rotation, scale, shift)
     return torch.cat([theta[:, :2] @ shear(shear_x)[:, :2], theta[:, 2:]], 1)

@@ -1,6 +1,6 @@
 """The figures of the tables' pages, each one function from numbers to a matplotlib Figure.
 
-Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `figures`.
+Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `paper_figures`.
 """
 
 import matplotlib.pyplot as plt

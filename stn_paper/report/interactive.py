@@ -15,9 +15,8 @@ from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training import records as results
-from . import run_pages, tables
-from . import small_systems as comparisons
+from ..training import records
+from . import run_pages, small_systems, tables
 
 MARK = "★"
 
@@ -39,9 +38,9 @@ def shown(view, name, filters=(), note=""):
 
 def run_link(record, text):
     """`text`, linked to the page of the record's run from a page under notebooks/; smoke runs have none."""
-    if record["spec"]["protocol"]["name"] == results.SMOKE:
+    if record["spec"]["protocol"]["name"] == records.SMOKE:
         return escape(str(text))
-    return f'<a href="../runs/{escape(results.spec_of(record).name)}.html">{escape(str(text))}</a>'
+    return f'<a href="../runs/{escape(records.spec_of(record).name)}.html">{escape(str(text))}</a>'
 
 
 def seed_links(ours):
@@ -164,8 +163,8 @@ def accuracies(dataset, protocols):
 
 
 def system_runs(dataset, system):
-    """`comparisons.all_runs` with links to the runs."""
-    view, ours = comparisons.all_runs(dataset, system), comparisons.runs(dataset, system)
+    """`small_systems.all_runs` with links to the runs."""
+    view, ours = small_systems.all_runs(dataset, system), small_systems.runs(dataset, system)
     if len(ours):
         view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS[dataset].title}")
@@ -190,7 +189,7 @@ def _arms(*study):
 def every_run():
     """All records, a row each, with links to their pages."""
     rows = []
-    for record in results.everything().values():
+    for record in records.everything().values():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
@@ -199,7 +198,7 @@ def every_run():
                 "Variant": HEADINGS[spec["variant"]],
                 "Protocol": escape(run_pages.protocol(spec)),
                 "Seed": spec["seed"],
-                "Test": run_link(record, f"{results.chosen(record)['test']:.2f}"),
+                "Test": run_link(record, f"{records.chosen(record)['test']:.2f}"),
                 "Minutes": f"{_seconds(record) / 60:.1f}" if _seconds(record) else "",
                 "Device": escape(environment.get("device", "")),
                 "Commit": escape(environment.get("commit", "")),
@@ -219,14 +218,14 @@ def _seconds(record):
 
 def every_run_verdict():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
-    found = results.everything().values()
+    found = records.everything().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)
     of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
-    unknown, changed = commits.count(""), sum(commit.endswith(results.CHANGED) for commit in commits)
+    unknown, changed = commits.count(""), sum(commit.endswith(records.CHANGED) for commit in commits)
     code = "Each names the commit of the code that made it, and none had changes that no commit holds."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."

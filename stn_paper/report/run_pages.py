@@ -12,7 +12,7 @@ from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network
-from ..training import records as results
+from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS
 
 SETTINGS = {  # field of Protocol: its name in words, and what None means
@@ -70,7 +70,7 @@ def title(spec):
 
 def protocol(spec):
     """A protocol's name, and what of it the run changed, in words."""
-    changes = results.spec_of({"spec": spec}).changes
+    changes = records.spec_of({"spec": spec}).changes
     words = (f"{SETTINGS[field][0].lower()}: {_text(value)}" for field, value in changes.items())
     return ", ".join([spec["protocol"]["name"], *words])
 
@@ -80,7 +80,7 @@ def command(record):
 
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
     """
-    spec, environment = results.spec_of(record), record["environment"]
+    spec, environment = records.spec_of(record), record["environment"]
     if spec.changes.keys() - {"skip_corrupt", "precision"}:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
@@ -138,7 +138,7 @@ def _labelled(found, labels):
 
 
 def _summary(record):
-    chosen = results.chosen(record)
+    chosen = records.chosen(record)
     ends = {"budget": "its budget was used up", "early": "early stopping ended it"}
     return (
         f"Test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']} of {len(record['epochs'])}, when "
@@ -183,18 +183,18 @@ def _repeat(record):
         return ["<p>No option of the command line gives these settings: use RunSpec in Python.</p>"]
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
-    code = code.replace(results.CHANGED, " with changes that no commit holds")
+    code = code.replace(records.CHANGED, " with changes that no commit holds")
     where = f"On the same kind of device; the code was at {code}. The new record goes to the folder “again”."
     return [f'<div class="highlight command"><pre>{escape(line)}</pre></div>', f"<p>{escape(where)}</p>"]
 
 
-def _relatives(name, records):
+def _relatives(name, runs):
     """The runs of the same dataset, network and protocol, a row a variant, each seed linked to its page."""
-    kin, rows = _kin(records[name]["spec"]), {}
-    for other, record in records.items():
+    kin, rows = _kin(runs[name]["spec"]), {}
+    for other, record in runs.items():
         spec = record["spec"]
         if _kin(spec) == kin:
-            text = f"seed {spec['seed']}: {results.chosen(record)['test']:.2f}"
+            text = f"seed {spec['seed']}: {records.chosen(record)['test']:.2f}"
             leads = f'<a href="{escape(other)}.html">{text}</a>'
             link = f"<strong>{text}</strong>" if other == name else leads
             rows.setdefault(spec["variant"], []).append(link)

@@ -19,7 +19,7 @@ from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..paths import PRINTED
 from ..training.examples import from_png, motion_maps, moving
 from ..training.spec import SYSTEM
-from . import explorer as looking
+from . import explorer
 from .figures import COLORS, closed
 
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
@@ -222,7 +222,7 @@ def recovered_verdict(dataset):
 
 
 def _left(dataset):
-    """{variant: what each of its runs has left}, see `probes.recovered`; only variants that were run."""
+    """{variant: what each of its runs has left}, see `examples.recovered`; only variants that were run."""
     ours = runs(dataset, "mnist-cnn")
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"]["recovered"] for r in found] for v, found in records.items() if len(found)}
@@ -243,7 +243,7 @@ def _share(left, quantity):
 
 
 def probes(dataset, system, variant):
-    """The probes of the first of our runs of this variant, or None: see `probes.collect`."""
+    """The probes of the first of our runs of this variant, or None: see `examples.collect`."""
     ours = runs(dataset, system)
     found = ours[ours["variant"] == variant]["record"]
     return found.iloc[0]["probes"] if len(found) else None
@@ -285,7 +285,7 @@ def watched(dataset, system, variant, still=False):
     kept = probes(dataset, system, variant)
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
-    draw = looking.training_strip if still else looking.training_animation
+    draw = explorer.training_strip if still else explorer.training_animation
     return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
 
 
@@ -294,7 +294,7 @@ def in_motion(dataset, system, variant, still=False):
     kept = probes(dataset, system, variant)
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
-    draw = looking.motion_strip if still else looking.motion_animation
+    draw = explorer.motion_strip if still else explorer.motion_animation
     return draw(moving(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
 
 
@@ -305,7 +305,7 @@ def stillness(dataset, system):
         both = []
         for record in ours[ours["variant"] == variant]["record"]:
             image, theta = moving(example_images(record["probes"])), record["probes"]["motion"]
-            both.append(looking.output_variance(image, motion_maps(), torch.tensor(theta)))
+            both.append(explorer.output_variance(image, motion_maps(), torch.tensor(theta)))
         if both:
             with_it, without = np.mean(both, axis=0)
             cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}

@@ -21,7 +21,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PLAIN, UNFINISHED
-from ..training import records as results
+from ..training import records
 from .figures import COLORS, MARKERS, closed
 
 STEP = "step"
@@ -115,13 +115,13 @@ def spread(quartiles, form="{:.2f}"):
 def precision():
     """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
     found = {}
-    for record in results.everything().values():
-        spec = results.spec_of(record)
+    for record in records.everything().values():
+        spec = records.spec_of(record)
         if spec.changes == {"precision": "bfloat16"}:
-            twin = results.find(replace(spec, protocol=spec.protocol.name))
+            twin = records.find(replace(spec, protocol=spec.protocol.name))
             if twin:
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
-                tests = (results.chosen(r)["test"] for r in (record, twin))
+                tests = (records.chosen(r)["test"] for r in (record, twin))
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
     if len(found) > 1:
         found["all pairs"] = np.concatenate(list(found.values()))

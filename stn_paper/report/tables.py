@@ -20,7 +20,7 @@ from ..analysis.statistics import MISSING, mean_text, rank_correlation
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training import records as results
+from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
@@ -204,7 +204,7 @@ def protocol_heading(dataset, protocol):
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
     heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
-    found = results.records(dataset, protocol)
+    found = records.records(dataset, protocol)
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
     return " ".join([heading, *copies(found)])

@@ -1,6 +1,6 @@
 """A training step as a CUDA graph: the GPU repeats its kernels without waiting for Python.
 
-`training` uses it for the small batches of the protocols, where starting the kernels one by one takes longer
+`loop` uses it for the small batches of the protocols, where starting the kernels one by one takes longer
 than the kernels themselves. The arithmetic is that of the eager step.
 """
 

@@ -1,6 +1,6 @@
 """What a transformer does to images: how far theta moves them, and whether the sampling grid left the image.
 
-`training` keeps these numbers for each epoch. They are of the validation images.
+`loop` keeps these numbers for each epoch. They are of the validation images.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """What a trained network shows that accuracies do not: kept in its record, as weights are not kept.
 
-`training` calls these where the protocol has `probes`; `looking` draws them. All use the weights after the
-last epoch, but what is watched during the training.
+`loop` calls these where the protocol has `probes`; `report.explorer` draws them. All use the weights after
+the last epoch, but what is watched during the training.
 """
 
 import base64

@@ -31,9 +31,7 @@ from ..errors import InputError
 from ..models import ORIGINAL, build_model
 from ..models.transformer import SpatialTransformer
 from ..paths import ROOT, cache_dir, check_writable, locked, replacing
-from . import diagnostics
-from . import examples as probes
-from . import records as results
+from . import diagnostics, examples, records
 from .cuda_graphs import recorded
 from .spec import BEST_VALIDATION, CONSTANT_RATE, ONE_CYCLE
 
@@ -95,17 +93,17 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
     wrong device, a dataset that is neither whole nor to be downloaded, a results folder that cannot be written or
     a checkpoint that cannot be read, and during it when a loss or theta is no longer a number or the disk is full.
     """
-    if (found := results.find(spec)) is not None:
+    if (found := records.find(spec)) is not None:
         return found
     device = check_device(device)
-    for folder in (results.record_path(spec).parent, checkpoint(spec).parent):
+    for folder in (records.record_path(spec).parent, checkpoint(spec).parent):
         check_writable(folder)
     threads = torch.get_num_threads()
     # a CUDA graph cannot be recorded on the default stream
     stream = torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
     try:
         with locked(checkpoint(spec)), stream:
-            found = results.find(spec)
+            found = records.find(spec)
             return found or _train(spec, device, data_dir, compiled, until, data, save_every)
     finally:
         torch.set_num_threads(threads)
@@ -144,11 +142,11 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     record["environment"] |= {"commit": code, "compiled": compiled, "started": started, "ended": _now()}
     if chosen.probes:
         normalized = partial(_input, device=device, normalization=chosen.normalization)
-        kept = probes.collect(model, spec.dataset, data, split, normalized)
+        kept = examples.collect(model, spec.dataset, data, split, normalized)
         record["probes"] = kept | {"training": state["watched"]}
-    results.write(spec, record)
+    records.write(spec, record)
     checkpoint(spec).unlink(missing_ok=True)
-    return results.find(spec)
+    return records.find(spec)
 
 
 def optimizer_of(model, protocol):
@@ -304,7 +302,7 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
         _check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     state["epochs"].append(row)
     if chosen.test_once and chosen.selection == BEST_VALIDATION:
-        if results.selected_epoch(state["epochs"], BEST_VALIDATION) == number:
+        if records.selected_epoch(state["epochs"], BEST_VALIDATION) == number:
             state["best"] = {name: value.clone() for name, value in model.state_dict().items()}
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
@@ -353,17 +351,17 @@ def _watched(spec, model, data, split, device, state):
     """What the loop calls after each step of an epoch: it keeps theta of a few images now and then."""
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
-    images = _input(data.images[probes.examples(data, split)], device, spec.protocol.normalization)
+    images = _input(data.images[examples.examples(data, split)], device, spec.protocol.normalization)
     batches = -(-len(split.train) // spec.protocol.batch_size)
-    steps = probes.steps_to_watch(spec.protocol.max_epochs * batches)
+    steps = examples.steps_to_watch(spec.protocol.max_epochs * batches)
     if not state["epochs"]:
-        state["watched"] = {"steps": [0], "theta": [probes.thetas(model, images)]}
+        state["watched"] = {"steps": [0], "theta": [examples.thetas(model, images)]}
 
     def watch(step):
         number = len(state["epochs"]) * batches + step
         if number in steps:
             state["watched"]["steps"].append(number)
-            state["watched"]["theta"].append(probes.thetas(model, images))
+            state["watched"]["theta"].append(examples.thetas(model, images))
 
     return watch
 
@@ -512,7 +510,7 @@ def _record(spec, model, data, split, device, state, stopped):
     }
     if spec.protocol.test_once:
         found["test"] = test(spec, model, data, split, device, state.get("best"))
-    found["selected"] = results.selected(found | {"spec": {"protocol": asdict(spec.protocol)}})
+    found["selected"] = records.selected(found | {"spec": {"protocol": asdict(spec.protocol)}})
     return found
 
 
@@ -548,4 +546,4 @@ def commit():
         status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
     except OSError:
         return ""
-    return head.stdout.strip() + (results.CHANGED if status.stdout.strip() else "")
+    return head.stdout.strip() + (records.CHANGED if status.stdout.strip() else "")

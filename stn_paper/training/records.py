@@ -1,6 +1,6 @@
 """Run records: one JSON file a training run, written once, found again by the content of its spec.
 
-`training.run` writes them, `tables` reads them; results/README.md explains each field.
+`loop.run` writes them, `analysis.frame` reads them; results/README.md explains each field.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Protocol: every setting of a training run; `preset` gives the named ones, `RunSpec` names one run.
 
-`training.run` obeys it, `results` hashes it: a changed setting is another run.
+`loop.run` obeys it, `records` finds its record by its hash: a changed setting is another run.
 """
 
 import hashlib
@@ -44,12 +44,12 @@ class Protocol:
     max_images: int | None = None  #: of each split; None is all of them
     max_evaluation: int | None = None  #: images of validation and of test; None is all of them
     skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
-    normalization: str = "half"  #: of the images: a key of training.NORMALIZATIONS
-    optimizer: str = "adam"  #: a key of training.OPTIMIZERS
-    precision: str = "tf32"  #: of products: a key of training.PRECISIONS; plain float32 on a CPU
+    normalization: str = "half"  #: of the images: a key of loop.NORMALIZATIONS
+    optimizer: str = "adam"  #: a key of loop.OPTIMIZERS
+    precision: str = "tf32"  #: of products: a key of loop.PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
-    probes: bool = False  #: keep what pictures of the trained network need: see `probes`
-    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of training.SCHEDULES
+    probes: bool = False  #: keep what pictures of the trained network need: see `examples`
+    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of loop.SCHEDULES
     localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
     train_images: int | None = None  #: so many of the training split; None is all of them
     max_validation: int | None = None  #: so many validation images an epoch; None is all of them

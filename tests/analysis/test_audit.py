@@ -8,7 +8,7 @@ from helpers import write_run
 from stn_paper.analysis import audit
 from stn_paper.cli import main
 from stn_paper.errors import InputError
-from stn_paper.training import records as results
+from stn_paper.training import records
 
 
 def edited(path, target=None, **fields):
@@ -23,7 +23,7 @@ def other_accuracy(path):
     """The record's epochs with another test accuracy in the last one, and what is selected of them."""
     epochs = json.loads(path.read_text())["epochs"]
     epochs[-1]["test_accuracy"] += 1
-    return {"epochs": epochs, "selected": results.select(epochs)}
+    return {"epochs": epochs, "selected": records.select(epochs)}
 
 
 def test_good_records_have_no_fault():
@@ -41,7 +41,7 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
     expected = []
     for path in sorted(paths[:2]):
         with pytest.raises(InputError) as error:
-            results.read(path)
+            records.read(path)
         expected.append(str(error.value))
     faults, notes = audit.check()
     assert faults == expected

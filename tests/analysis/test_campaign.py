@@ -11,7 +11,7 @@ from helpers import write_run
 from stn_paper.analysis import campaign
 from stn_paper.analysis.paper import table
 from stn_paper.errors import InputError
-from stn_paper.training import records as results
+from stn_paper.training import records
 from stn_paper.training.loop import checkpoint
 from stn_paper.training.spec import RunSpec
 
@@ -146,15 +146,15 @@ def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
 def test_a_new_record_is_told_by_its_test_accuracy():
     write_run("original", 0, 40.0)  # of validation accuracy 50
     spec = RunSpec("caltech101", "resnet18", "original", "reduced")
-    assert campaign._outcome(spec, results.find(spec)) == "test accuracy 40.00 %"
+    assert campaign._outcome(spec, records.find(spec)) == "test accuracy 40.00 %"
 
 
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
     specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
-    assert set(new) == {results.record_path(spec) for spec in specs}
-    assert all(results.find(spec) for spec in specs)
+    assert set(new) == {records.record_path(spec) for spec in specs}
+    assert all(records.find(spec) for spec in specs)
     with tarfile.open(tmp_path / "new.tar.gz") as tar:
         assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
     assert campaign.run("table6", 9, "smoke", "cpu") == []
@@ -196,12 +196,12 @@ def test_an_archive_is_never_half_written(tmp_path):
     campaign.pack([], archive)
     older = archive.read_bytes()
     with pytest.raises(InputError, match=r"new\.tar\.gz cannot be written: No such file.*intact"):
-        campaign.pack([results.results_dir() / "gone.json"], archive)
+        campaign.pack([records.results_dir() / "gone.json"], archive)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [older]
 
 
 def test_an_archive_keeps_the_records_of_earlier_slots(tmp_path):
-    archive, folder = tmp_path / "new.tar.gz", results.results_dir()
+    archive, folder = tmp_path / "new.tar.gz", records.results_dir()
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("one", "1"), ("two", "2"), ("one", "3")):
         (folder / name).write_text(text)
@@ -213,7 +213,7 @@ def test_an_archive_keeps_the_records_of_earlier_slots(tmp_path):
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
-    archive, folder = tmp_path / "new.tar.gz", results.results_dir()
+    archive, folder = tmp_path / "new.tar.gz", records.results_dir()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "one").write_bytes(os.urandom(5000))
     campaign.pack([folder / "one"], archive)

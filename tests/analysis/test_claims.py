@@ -6,11 +6,8 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import authors_runs as released
-from stn_paper.analysis import claims, cost_tables, paper
-from stn_paper.analysis.claims import accuracy as claims_accuracy
-from stn_paper.analysis.claims import networks as claims_networks
-from stn_paper.analysis.claims import verdicts
+from stn_paper.analysis import authors_runs, claims, cost_tables, paper
+from stn_paper.analysis.claims import accuracy, networks, verdicts
 from stn_paper.analysis.claims.verdicts import FAILS, HOLDS, PART, UNTESTED, VERDICTS
 from stn_paper.models import ORIGINAL
 from stn_paper.paths import ROOT
@@ -38,7 +35,7 @@ def printed(monkeypatch):
         return changed[number] if number in changed else as_printed(number)
 
     monkeypatch.setattr(paper, "table", table)
-    monkeypatch.setattr(released, "table", table)
+    monkeypatch.setattr(authors_runs, "table", table)
     return change
 
 
@@ -173,14 +170,14 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, third):
     wrong = cost_tables.read_costs(9).copy()
     wrong[column] += more
     monkeypatch.setattr("stn_paper.analysis.cost_tables.read_costs", lambda number: wrong)
-    assert claims_networks.costs(9).verdict != HOLDS
+    assert networks.costs(9).verdict != HOLDS
     assert found("almost one third").verdict == third
 
 
 def test_copies_that_a_run_has_counted_decide(monkeypatch):
     for copies, verdict in ((166, HOLDS), (165, FAILS)):
         counted = {"tsrd": [{"data": {"duplicates": copies}}]}
-        monkeypatch.setattr(claims_networks.results, "records", lambda name, _, of=counted: of.get(name, []))
+        monkeypatch.setattr(networks.records, "records", lambda name, _, of=counted: of.get(name, []))
         finding = found("4000 data were kept")
         assert finding.verdict == verdict and f"we find {copies} copies" in finding.evidence
 
@@ -265,45 +262,45 @@ def test_lstn_is_compared_with_stn():
     for seed in range(3):
         write_run("stn", seed, 70.0 + seed, "effb0", protocol="paper")
         write_run("lstn", seed, 73.0 + seed + 0.01 * seed, "effb0", protocol="paper")
-    finding = claims_accuracy.boost()
+    finding = accuracy.boost()
     assert finding.verdict == PART and "EfficientNet-b0 +3.01" in finding.evidence
 
 
 def test_every_cell_of_tables_4_6_and_8_has_its_notebook():
     for number in (4, 6, 8):
-        cells = released.runs(number)
+        cells = authors_runs.runs(number)
         assert len(cells) == len(paper.table(number)) and cells["notebook"].is_unique
 
 
 def test_rules_of_selection_are_counted_over_all_cells():
-    view = released.selection()
+    view = authors_runs.selection()
     assert list(view["both"]) == [23, 25, 4, 6, 2, 60]
     assert (view.iloc[:-1].sum() == view.iloc[-1]).all()
 
 
 def test_a_rule_is_the_first_that_fits(printed):
     where = {"model": "EfficientNet-b0", "variant": ORIGINAL}
-    assert released.rules(6).iloc[0] == released.OF_FIVE
+    assert authors_runs.rules(6).iloc[0] == authors_runs.OF_FIVE
     printed(6, "test", "69.92", **where)
-    assert released.rules(6).iloc[0] == released.BEST
+    assert authors_runs.rules(6).iloc[0] == authors_runs.BEST
     printed(6, "test", "12.34", **where)
-    assert released.rules(6).iloc[0] == "other"
+    assert authors_runs.rules(6).iloc[0] == "other"
 
 
 def test_budgets_and_unused_transformers():
-    view = released.budgets().reset_index().query("Table.str.startswith('6')").set_index("Variant")
+    view = authors_runs.budgets().reset_index().query("Table.str.startswith('6')").set_index("Variant")
     assert view["Epochs run"].to_dict() == {
         "Original": "150 to 200",
         "STN": "250 to 350",
         "V-STN": "350 to 450",
         "L-STN": "400 to 500",
     }
-    assert [released.unused(released.runs(n)) for n in (6, 8)] == [(21, 21), (18, 24)]
+    assert [authors_runs.unused(authors_runs.runs(n)) for n in (6, 8)] == [(21, 21), (18, 24)]
 
 
 def test_logs_of_another_network_are_named():
-    assert "Table 6, EfficientNet-b5, V-STN" in released.unlike().index
-    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", released.verdict())
+    assert "Table 6, EfficientNet-b5, V-STN" in authors_runs.unlike().index
+    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", authors_runs.verdict())
 
 
 def test_the_source_of_what_was_released_is_stated():

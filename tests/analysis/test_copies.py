@@ -9,11 +9,10 @@ from PIL import Image
 
 from stn_paper import cli
 from stn_paper.analysis import copies
-from stn_paper.data import datasets
-from stn_paper.data import files as layouts
+from stn_paper.data import datasets, files
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
-from stn_paper.report import copies_page as copies_views
+from stn_paper.report import copies_page
 
 SIZE = copies.COLOR_SIDE
 
@@ -86,7 +85,7 @@ def tiny(tmp_path, monkeypatch):
     """A folder of Caltech-101 with 40 images in 4 classes; image 1 has the bytes of image 0."""
     row = Dataset("Tiny", 4, {"train": 24, "validation": 8, "test": 8})
     monkeypatch.setitem(DATASETS, "caltech101", row)
-    root = tmp_path / "data" / layouts.LAYOUTS["caltech101"].folders[0]
+    root = tmp_path / "data" / files.LAYOUTS["caltech101"].folders[0]
     names = ("Faces", "Faces_easy", "ant", "bee")
     images = photographs(40)
     images[4] = images[0]
@@ -104,7 +103,7 @@ def test_the_command_writes_what_the_page_reads(tiny, capsys):
     row = copies.read("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
     listing, compared = copies.compare("caltech101", tiny)
-    content = layouts.contents(listing.items)
+    content = files.contents(listing.items)
     expected = [content[i] in content[compared.split.train] for i in compared.split.test]
     assert compared.exact.tolist() == expected and row["exact"] == sum(expected)
     assert not (compared.exact & compared.near).any()
@@ -207,7 +206,7 @@ def test_the_committed_results_agree_with_each_other(committed):
     counted = copies.read("counts").query("images == 'test'").set_index("dataset")
     known = copies.read("test_images").set_index("dataset")
     assert tuple(counted.index) == tuple(known.index) == copies.STUDIED
-    eye = copies_views.by_eye()
+    eye = copies_page.by_eye()
     for name, row in known.iterrows():
         exact, near = (copies.unpacked(row[kind], row["test"]) for kind in ("exact", "near"))
         assert (exact.sum(), near.sum()) == tuple(counted.loc[name, ["exact", "near"]])
@@ -228,12 +227,12 @@ def test_the_committed_results_agree_with_each_other(committed):
 
 
 def test_the_page_shows_the_committed_results(committed):
-    assert len(copies_views.summary()) == len(copies.STUDIED)
-    assert len(copies_views.splits()) == len(copies.STUDIED) + 1
-    assert copies_views.baselines().shape == (4, 3)
-    for text in (copies_views.verdict(), copies_views.merged(), copies_views.faces()):
+    assert len(copies_page.summary()) == len(copies.STUDIED)
+    assert len(copies_page.splits()) == len(copies.STUDIED) + 1
+    assert copies_page.baselines().shape == (4, 3)
+    for text in (copies_page.verdict(), copies_page.merged(), copies_page.faces()):
         assert "nan" not in text and "{" not in text
-    for figure in (copies_views.seeds_plot(), copies_views.thresholds_plot()):
+    for figure in (copies_page.seeds_plot(), copies_page.thresholds_plot()):
         assert figure.axes[0].has_data()
 
 

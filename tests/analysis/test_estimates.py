@@ -7,7 +7,7 @@ import pytest
 from helpers import write_run
 
 from stn_paper.analysis import estimates, grid
-from stn_paper.training import records as results
+from stn_paper.training import records
 from stn_paper.training.spec import RunSpec
 
 CPU, GPU = "Some CPU, 2 cores", "Some GPU"
@@ -47,9 +47,9 @@ def test_smoke_runs_and_other_precisions_are_no_witnesses():
     kept |= {"data": {"image_size": 64}, "measured": measured, "environment": {"device": CPU}}
     usual = RunSpec("caltech101", "resnet18", "original", "reduced", 2)
     rounded = replace(usual, protocol=replace(usual.protocol, precision="bfloat16"))
-    results.write(rounded, kept)
+    records.write(rounded, kept)
     smoke = RunSpec("caltech101", "resnet18", "original", "smoke")
-    results.write(smoke, kept | {"stopped": "early"})
+    records.write(smoke, kept | {"stopped": "early"})
     assert [m.speed for m in estimates.measurements()] == [100]
 
 

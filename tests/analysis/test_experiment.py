@@ -7,13 +7,11 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper import notebook as request
-from stn_paper.analysis import authors_runs as released
-from stn_paper.analysis import effects, experiment
+from stn_paper import notebook
+from stn_paper.analysis import authors_runs, effects, experiment
 from stn_paper.errors import InputError
 from stn_paper.report import experiment_figures
-from stn_paper.training import loop as training
-from stn_paper.training import records as results
+from stn_paper.training import loop, records
 from stn_paper.training.examples import STRENGTHS
 from stn_paper.training.spec import OTHER_SEEDS, RunSpec
 
@@ -94,7 +92,7 @@ def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
 
 
 def test_a_gain_is_the_sum_of_selection_budget_and_what_is_left():
-    shorter = round(20 * released.budget_share("caltech101", "lstn"))
+    shorter = round(20 * authors_runs.budget_share("caltech101", "lstn"))
     alone, with_it = np.full(20, 40.0), np.full(20, 50.0)
     alone[shorter:] = 46.0  # six points by the epochs that the originals did not have
     with_it[17] = 53.0  # one of the five last epochs, which validate best
@@ -106,13 +104,13 @@ def test_a_gain_is_the_sum_of_selection_budget_and_what_is_left():
 
 def test_the_originals_budget_is_the_smallest_as_released():
     for dataset in ("caltech101", "cifar10"):
-        shares = [released.budget_share(dataset, v) for v in ("original", "stn", "vstn", "lstn")]
+        shares = [authors_runs.budget_share(dataset, v) for v in ("original", "stn", "vstn", "lstn")]
         assert shares[0] == 1 and shares == sorted(shares, reverse=True) and shares[-1] < 0.5
 
 
 def test_a_smaller_budget_is_the_beginning_of_a_larger_one():
     write_run("original", 0, 0, epochs=curve(np.arange(20.0)))
-    record = results.find(RunSpec(*STUDY[:2], "original", STUDY[2], 0))
+    record = records.find(RunSpec(*STUDY[:2], "original", STUDY[2], 0))
     assert [experiment.at_budget(record, k) for k in (1, 7, 20)] == [0, 6, 19]
 
 
@@ -167,23 +165,23 @@ def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
 
 
 def test_all_arms_are_asked_for():
-    asked = request.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
+    asked = notebook.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
     names = [(s.variant, s.seed) for s in asked.specs]
     assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1)
     assert ("original", OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
     assert experiment.studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
-    assert request.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
+    assert notebook.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
 
 
 @pytest.mark.parametrize("seeds", [0, 6, "3", 2.5])
 def test_a_wrong_number_of_seeds_is_named(seeds):
     with pytest.raises(InputError, match=f"Number of seeds {seeds!r} is not allowed: .* from 1 to 5"):
-        request.resolve_experiment("resnet18", "caltech101", "reduced", seeds, "cpu")
+        notebook.resolve_experiment("resnet18", "caltech101", "reduced", seeds, "cpu")
 
 
 def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
     alone, thrown_away = (
-        training.run(RunSpec("digits", "resnet18", v, "smoke"), "cpu") for v in ("original", "lstn-released")
+        loop.run(RunSpec("digits", "resnet18", v, "smoke"), "cpu") for v in ("original", "lstn-released")
     )
     assert thrown_away["parameters"] > alone["parameters"]
     same = [{k: v for k, v in epoch.items() if k != "theta"} for epoch in thrown_away["epochs"]]
@@ -196,11 +194,11 @@ def test_strengths_come_from_the_records_probes():
     other = ("original", OTHER_SEEDS, 40)  # is no one's pair, and not part of a mean
     for variant, seed, add in [*runs, other]:
         path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
-        record = results.read(path)
+        record = records.read(path)
         strength = {name: [50.0 + add] * len(at) for name, at in STRENGTHS.items()}
         record["probes"] = {"strength": strength}
         spec = RunSpec(study[0], study[1], variant, study[2], seed)
-        results.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+        records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
     found = experiment.strengths(*study)
     assert len(found) == 4 * sum(map(len, STRENGTHS.values()))
     assert "rotation: STN +5.10 (better, n=2)" in experiment.strength_verdict([study])

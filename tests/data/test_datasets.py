@@ -10,8 +10,7 @@ from helpers import real
 from PIL import Image
 
 from stn_paper.analysis import paper
-from stn_paper.data import datasets, distortions
-from stn_paper.data import files as layouts
+from stn_paper.data import datasets, distortions, files
 from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load, split
 from stn_paper.data.distortions import DISTORTIONS, distort, known_theta
 from stn_paper.data.files import LAYOUTS
@@ -210,7 +209,7 @@ COLOURS = np.random.RandomState(0).randint(0, 256, (8, 3)).tolist()
 @pytest.fixture
 def no_download(monkeypatch):
     rows = {name: layout._replace(archives=()) for name, layout in LAYOUTS.items()}
-    monkeypatch.setattr(layouts, "LAYOUTS", rows)
+    monkeypatch.setattr(files, "LAYOUTS", rows)
 
 
 @pytest.fixture
@@ -374,7 +373,7 @@ def test_a_renamed_class_is_another_dataset(data):
 
 def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
     pixels = [np.zeros((2, 2), np.uint8)] * 2
-    listings = (layouts.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
+    listings = (files.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
     one, other = map(datasets._fingerprint, listings)
     assert one != other
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 
-from stn_paper.data import download as module
+from stn_paper.data import download
 from stn_paper.data.datasets import DATASETS
 from stn_paper.data.download import fetch
 from stn_paper.data.files import LAYOUTS, Archive, find
@@ -243,7 +243,7 @@ def test_a_distorted_dataset_is_fetched_as_the_one_it_is_made_of(publish, site, 
     publish("mnist")
     monkeypatch.setitem(LAYOUTS, "mnist-rts", LAYOUTS["mnist"])
     tiny_row(monkeypatch, "mnist-rts", *TINY["mnist"][1:])
-    module.ensure("mnist-rts", folder)
+    download.ensure("mnist-rts", folder)
     assert downloads() <= {"mnist.lock"}  # so that two processes do not download the same files
     assert fetch("mnist", folder) == folder / "MNIST/raw" and len(site.log) == 4
 
@@ -311,7 +311,7 @@ def test_a_broken_download_goes_on_where_it_stopped(publish, site, folder):
 
 
 def test_a_download_larger_than_a_chunk_goes_on_twice(publish, site, folder, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 64)
+    monkeypatch.setattr(download, "CHUNK", 64)
     broken_off(publish, site, folder, after=333)
     site.cut["caltech-101.zip"] = 222
     refusal("caltech101", folder)
@@ -388,7 +388,7 @@ def test_a_part_outlasts_a_server_that_is_gone(publish, site, folder):
 def test_a_server_that_does_not_answer(publish, site, folder, monkeypatch):
     publish("caltech101")
     site.gate.clear()
-    monkeypatch.setattr(module, "TIMEOUT", 0.05)
+    monkeypatch.setattr(download, "TIMEOUT", 0.05)
     assert "timed out" in refusal("caltech101", folder)
 
 
@@ -419,11 +419,11 @@ def test_a_folder_that_cannot_be_written(publish, site, folder):
 def test_two_processes_download_once(publish, site, folder, monkeypatch):
     publish("gtsrb")
     site.gate.clear()
-    waiting, lock = FORK.Event(), module.FileLock
+    waiting, lock = FORK.Event(), download.FileLock
     first = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     first.start()
     assert site.asked.wait(60)
-    monkeypatch.setattr(module, "FileLock", lambda path: waiting.set() or lock(path))
+    monkeypatch.setattr(download, "FileLock", lambda path: waiting.set() or lock(path))
     second = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     second.start()
     assert waiting.wait(60)

@@ -9,8 +9,7 @@ from helpers import real
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from stn_paper.data import datasets
-from stn_paper.data import files as layouts
+from stn_paper.data import datasets, files
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
 
@@ -21,16 +20,16 @@ def picture(path, number):
 
 
 def find(name, dataset, folder):
-    found = layouts.find(name, dataset, folder)
+    found = files.find(name, dataset, folder)
     assert len(found.items) == len(found.labels)
     return found
 
 
 def sentence(name, dataset, folder):
     with pytest.raises(InputError) as error:
-        layouts.find(name, dataset, folder)
+        files.find(name, dataset, folder)
     message = str(error.value)
-    assert "\n" not in message and message.endswith(".") and layouts.LAYOUTS[name].address in message
+    assert "\n" not in message and message.endswith(".") and files.LAYOUTS[name].address in message
     return message
 
 
@@ -43,11 +42,11 @@ DISTINCT = Dataset("Tiny", 58, {"train": 2, "validation": 1, "test": 1}, stratif
 @pytest.fixture
 def tsrd(tmp_path, monkeypatch):
     """Four training and two test images: one name is in both archives, one test image is a copy."""
-    monkeypatch.setitem(layouts.TSRD, "train", ("TsignRecgTrain4170Annotation.txt", 4))
-    monkeypatch.setitem(layouts.TSRD, "test", ("TsignRecgTest1994Annotation.txt", 2))
+    monkeypatch.setitem(files.TSRD, "train", ("TsignRecgTrain4170Annotation.txt", 4))
+    monkeypatch.setitem(files.TSRD, "test", ("TsignRecgTest1994Annotation.txt", 2))
     images = {"train": {"000_2.png": 0, "000_1.png": 0, "057_1.png": 57, "031_1.png": 31}}
     images["test"] = {"000_1.png": 0, "000_1_1.png": 31}
-    for part, (file, _) in layouts.TSRD.items():
+    for part, (file, _) in files.TSRD.items():
         lines = [f"{name};6;6;1;1;5;5;{label};" for name, label in images[part].items()]
         (tmp_path / "tsrd").mkdir(exist_ok=True)
         (tmp_path / "tsrd" / file).write_text("\n".join(lines) + "\n")
@@ -98,12 +97,12 @@ def test_another_number_of_images_than_stated_is_named(tsrd):
 
 
 def test_contents_are_numbered_in_order(tmp_path):
-    files = [tmp_path / name for name in "abc"]
-    for file, content in zip(files, (b"x", b"y", b"x")):
+    paths = [tmp_path / name for name in "abc"]
+    for file, content in zip(paths, (b"x", b"y", b"x")):
         file.write_bytes(content)
-    assert layouts.contents(files).tolist() == [0, 1, 0]
+    assert files.contents(paths).tolist() == [0, 1, 0]
     arrays = [np.full((2, 2), value, np.uint8) for value in (7, 7, 8)]
-    assert layouts.contents(arrays).tolist() == [0, 0, 1]
+    assert files.contents(arrays).tolist() == [0, 0, 1]
 
 
 def shared_with_training(copies, parts):
@@ -129,7 +128,7 @@ def test_the_real_tsrd_has_the_counted_copies():
 def test_the_real_distinct_tsrd_shares_no_picture_between_splits():
     found = real("tsrd-distinct")
     assert len(found.items) == 2425 and len(found.duplicates) == 5998 - 2425
-    assert np.array_equal(layouts.contents(found.items), np.arange(2425))
+    assert np.array_equal(files.contents(found.items), np.arange(2425))
     labels = np.array(found.labels)
     data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
     for seed in range(3):
@@ -186,7 +185,7 @@ def test_gtsrb_knows_its_tracks_and_its_test_set(gtsrb):
 
 def test_gtsrb_refuses_the_smaller_training_set(gtsrb, monkeypatch):
     next(gtsrb.rglob("00000/00000_00000.ppm")).unlink()
-    monkeypatch.setattr(layouts, "GTSRB_IJCNN", 5)
+    monkeypatch.setattr(files, "GTSRB_IJCNN", 5)
     message = sentence("gtsrb", GTSRB, gtsrb)
     assert "has 5 training images" in message and "the set that torchvision downloads" in message
 
@@ -258,7 +257,7 @@ def test_mnist_is_read_by_torchvision():
 
 
 def test_every_dataset_of_files_has_a_layout_and_says_what_it_needs():
-    assert {*layouts.LAYOUTS, datasets.EMBEDDED} == set(DATASETS)
-    for name in layouts.LAYOUTS:
-        words = layouts.needs(name, DATASETS[name])
+    assert {*files.LAYOUTS, datasets.EMBEDDED} == set(DATASETS)
+    for name in files.LAYOUTS:
+        words = files.needs(name, DATASETS[name])
         assert "{" not in words and words == words.strip()

@@ -15,8 +15,7 @@ from PIL import Image
 
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
 from stn_paper.paths import PACKAGE
-from stn_paper.report import explorer as looking
-from stn_paper.report import paper_figures as figures
+from stn_paper.report import explorer, paper_figures
 from stn_paper.training.loop import normalize
 
 SETTING = {"rotation": -37.0, "scale": 0.83, "x": 0.21, "y": -0.4, "shear": 0.55}
@@ -25,7 +24,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 def python_theta(rotation, scale, x, y, shear):
-    return looking.slider_theta(rotation, scale, (x, y), shear)
+    return explorer.slider_theta(rotation, scale, (x, y), shear)
 
 
 def grey_levels(image, theta):
@@ -57,18 +56,18 @@ def frames(picture):
 
 @pytest.fixture(scope="module")
 def image():
-    return figures.photograph(32)
+    return paper_figures.photograph(32)
 
 
 def test_sliders_without_a_shear_are_affine_theta():
     torch.testing.assert_close(
-        looking.slider_theta(25, 0.7, (0.1, -0.3)), affine_theta(25, 0.7, (0.1, -0.3)), rtol=0, atol=0
+        explorer.slider_theta(25, 0.7, (0.1, -0.3)), affine_theta(25, 0.7, (0.1, -0.3)), rtol=0, atol=0
     )
-    torch.testing.assert_close(looking.slider_theta(shear_x=0.4), figures.shear(0.4), rtol=0, atol=0)
+    torch.testing.assert_close(explorer.slider_theta(shear_x=0.4), paper_figures.shear(0.4), rtol=0, atol=0)
 
 
 def test_the_square_is_sheared_before_it_is_turned():
-    theta = looking.slider_theta(90, 2, (0.5, 0), 0.25)
+    theta = explorer.slider_theta(90, 2, (0.5, 0), 0.25)
     top_left = torch.tensor([-1.0, -1.0])
     sheared = torch.tensor([-1.25, -1.0])
     turned = 2 * torch.tensor([-sheared[1], sheared[0]])  # clockwise: the right goes to the bottom
@@ -95,15 +94,15 @@ def test_the_browsers_output_is_ours(seed, image, tmp_path):
 
 
 def test_the_html_needs_nothing_else_and_is_the_same_every_time():
-    html = looking.explorer(figures.photograph(160)).data
-    assert html == looking.explorer(figures.photograph(160)).data
+    html = explorer.explorer(paper_figures.photograph(160)).data
+    assert html == explorer.explorer(paper_figures.photograph(160)).data
     assert len(html.encode()) < 200_000
     assert not re.search(r"https?:|//\w+\.|\bsrc=|\bhref=|@import|require\(|\bid=", html)
     assert html.count("data:image/png;base64,") == 1
 
 
 def test_every_slider_has_a_label_and_a_unit():
-    html = looking.explorer(figures.photograph(16)).data
+    html = explorer.explorer(paper_figures.photograph(16)).data
     labels = re.findall(r"<label>(.*?)</label>", html, re.DOTALL)
     assert [re.search(r'name="(\w+)"', label)[1] for label in labels] == [
         "rotation",
@@ -124,7 +123,7 @@ def test_every_slider_has_a_label_and_a_unit():
 @pytest.mark.skipif(not CHROMIUM, reason="needs chromium, which moves the sliders of a page")
 def test_two_explorers_on_a_page_move_alone_and_show_our_output(image, tmp_path):
     page = tmp_path / "page.html"
-    html = looking.explorer(image).data
+    html = explorer.explorer(image).data
     page.write_text(
         f"""<!doctype html><meta charset="utf-8">{html}{html}<pre></pre><script>
         onload = () => setTimeout(() => {{
@@ -162,8 +161,8 @@ def test_two_explorers_on_a_page_move_alone_and_show_our_output(image, tmp_path)
 
 
 def test_the_verdict_counts():
-    assert "reads 25% of the input's area" in looking.explorer_verdict()
-    assert "takes 17% of the output's pixels" in looking.explorer_verdict()  # 3 - 2 * sqrt(2)
+    assert "reads 25% of the input's area" in explorer.explorer_verdict()
+    assert "takes 17% of the output's pixels" in explorer.explorer_verdict()  # 3 - 2 * sqrt(2)
 
 
 # --- animations ---------------------------------------------------------------------------------
@@ -180,24 +179,24 @@ def training():
 
 
 def test_a_training_has_a_frame_a_step_and_the_last_stays(training):
-    shown = list(frames(looking.training_animation(*training)))
-    assert [duration for _, duration in shown] == [looking.FRAME, looking.FRAME, looking.LAST]
-    assert Image.open(io.BytesIO(looking.training_animation(*training).data)).info["loop"] == 0
+    shown = list(frames(explorer.training_animation(*training)))
+    assert [duration for _, duration in shown] == [explorer.FRAME, explorer.FRAME, explorer.LAST]
+    assert Image.open(io.BytesIO(explorer.training_animation(*training).data)).info["loop"] == 0
     bars = [(np.abs(frame.astype(int) - (1, 115, 178)).sum(-1) < 60).sum() for frame, _ in shown]
-    assert bars == [looking.BAR * across for across in (1, 10, 88)]  # 2 * 40 + GAP is the whole
+    assert bars == [explorer.BAR * across for across in (1, 10, 88)]  # 2 * 40 + GAP is the whole
 
 
 def test_a_frame_shows_inputs_corners_and_outputs(training):
     images, _, theta = training
-    picture = np.array(looking._pairs(looking._normalized(images), theta[2], 2)).astype(int)
-    side, gap = 40, looking.GAP
+    picture = np.array(explorer._pairs(explorer._normalized(images), theta[2], 2)).astype(int)
+    side, gap = 40, explorer.GAP
     left, right = (
         picture[gap : gap + side, gap : gap + side],
         picture[gap : gap + side, 2 * gap + side :][:, :side],
     )
     expected = grey_levels(images[:1].expand(-1, 3, -1, -1), theta[2, 0])
     assert_allclose(right[::2, ::2], expected, atol=1)
-    for x, y in (figures.outline(theta[2, 0]) + 1) / 2 * (side - 1):
+    for x, y in (paper_figures.outline(theta[2, 0]) + 1) / 2 * (side - 1):
         assert (left[round(y.item()), round(x.item())] == 255).all()
     below = picture[2 * gap + side :]
     assert (below[side - 1, gap + side - 1] == 255).all()  # all four corners lie beyond the lower right one
@@ -205,12 +204,12 @@ def test_a_frame_shows_inputs_corners_and_outputs(training):
 
 
 def test_animations_are_the_same_every_time_and_small():
-    image = figures.photograph(42)
+    image = paper_figures.photograph(42)
     theta = torch.stack([affine_theta(90 * k / 39, 1 - k / 80) for k in range(40)])
     images, maps = image.expand(4, -1, -1, -1), theta[:, None].expand(-1, 4, -1, -1)
     for draw, arguments in (
-        (looking.training_animation, (images, list(range(40)), maps)),
-        (looking.motion_animation, (image, theta, theta)),
+        (explorer.training_animation, (images, list(range(40)), maps)),
+        (explorer.motion_animation, (image, theta, theta)),
     ):
         data = draw(*arguments).data
         assert data == draw(*arguments).data and len(data) < 700_000
@@ -219,13 +218,13 @@ def test_animations_are_the_same_every_time_and_small():
 def test_a_strip_has_the_first_and_the_last_frame(training):
     images, _, theta = training
     for figure, titles in (
-        (looking.training_strip(*training), ["step 0", "step 100", "step 1,000"]),
-        (looking.motion_strip(images[:1], theta[:, 0], theta[:, 1], count=2), ["position 1", "position 3"]),
+        (explorer.training_strip(*training), ["step 0", "step 100", "step 1,000"]),
+        (explorer.motion_strip(images[:1], theta[:, 0], theta[:, 1], count=2), ["position 1", "position 3"]),
     ):
         assert [axis.get_title() for axis in figure.axes] == titles
         assert not plt.fignum_exists(figure.number)
-    pairs = looking._pairs(looking._normalized(images), theta[2], 2)
-    assert_allclose(looking.training_strip(*training).axes[-1].images[0].get_array(), pairs)
+    pairs = explorer._pairs(explorer._normalized(images), theta[2], 2)
+    assert_allclose(explorer.training_strip(*training).axes[-1].images[0].get_array(), pairs)
 
 
 def test_the_right_theta_undoes_the_motion():
@@ -233,9 +232,9 @@ def test_the_right_theta_undoes_the_motion():
     image[..., 12:28, 16:24] = 255
     maps = torch.stack([affine_theta(10 * k, 1.1, (0.02 * k, 0.01 * k)) for k in range(12)])
     whole = torch.cat([maps, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(12, 1, 3)], 1)
-    with_it, without = looking.output_variance(image, maps, torch.linalg.inv(whole)[:, :2])
+    with_it, without = explorer.output_variance(image, maps, torch.linalg.inv(whole)[:, :2])
     same, still = (
-        looking.output_variance(image, m, IDENTITY.expand(12, 2, 3))
+        explorer.output_variance(image, m, IDENTITY.expand(12, 2, 3))
         for m in (maps, maps[:1].expand(12, 2, 3))
     )
     assert with_it < 0.2 * without
@@ -246,8 +245,8 @@ def test_the_right_theta_undoes_the_motion():
 def test_variance_is_a_share_that_contrast_does_not_change():
     white = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     maps = torch.stack([IDENTITY, affine_theta(shift=(5.0, 0.0))])  # white, then black
-    assert looking.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1, 1))
+    assert explorer.output_variance(white, maps, IDENTITY.expand(2, 2, 3)) == pytest.approx((1, 1))
     half = torch.cat([white[..., :4], 0 * white[..., 4:]], -1)  # a quarter of all pixels is white
-    both = looking.output_variance(half, maps, IDENTITY.expand(2, 2, 3))
-    assert both == pytest.approx(looking.output_variance(half // 5, maps, IDENTITY.expand(2, 2, 3)))
+    both = explorer.output_variance(half, maps, IDENTITY.expand(2, 2, 3))
+    assert both == pytest.approx(explorer.output_variance(half // 5, maps, IDENTITY.expand(2, 2, 3)))
     assert both == pytest.approx((2 / 3, 2 / 3))

@@ -13,8 +13,7 @@ from helpers import write_run
 from stn_paper import cli
 from stn_paper.paths import ROOT
 from stn_paper.report import interactive, run_pages, tables
-from stn_paper.training import loop as training
-from stn_paper.training import records as results
+from stn_paper.training import loop, records
 from stn_paper.training.spec import Protocol, RunSpec
 
 
@@ -72,7 +71,7 @@ def test_a_run_page_lists_its_other_seeds_and_variants():
     for variant, seed in (("original", 0), ("original", 1), ("lstn", 0)):
         write_run(variant, seed, 40.0 + seed)
     write_run("lstn", 0, 99.0, dataset="cifar10")
-    found = results.everything()
+    found = records.everything()
     name = next(name for name in found if "caltech101_reduced_resnet18_original_seed0" in name)
     body = run_pages.page(name, found)
     assert re.findall(r">(seed \d: [\d.]+)<", body) == ["seed 0: 40.00", "seed 1: 41.00", "seed 0: 40.00"]
@@ -84,7 +83,7 @@ def test_what_a_record_says_is_text_and_not_html():
     record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
     record["data"]["fingerprint"] = '"><img src=x>'
     path.write_text(json.dumps(record))
-    body = run_pages.page(path.stem, results.everything())
+    body = run_pages.page(path.stem, records.everything())
     views = body + interactive.every_run().data
     assert "&lt;script&gt;alert(1)" in body
     assert not re.search("<script|<b>|<img", views)
@@ -101,7 +100,7 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
     assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
     assert settings == ["OMP_NUM_THREADS=1"] * bool(extra) + ["STN_PAPER_RESULTS=again"]
     asked = []
-    monkeypatch.setattr(training, "run", lambda *given: asked.append(given))
+    monkeypatch.setattr(loop, "run", lambda *given: asked.append(given))
     with pytest.raises(SystemExit):  # as no record comes back
         cli.main(shlex.split(line)[len(settings) + 3 :])
     assert asked[0][0] == spec
@@ -109,9 +108,9 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
 
 
 def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
-    for name, record in results.everything().items():
+    for name, record in records.everything().items():
         asked = []
-        monkeypatch.setattr(training, "run", lambda *given, asked=asked: asked.append(given))
+        monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
         words = shlex.split(run_pages.command(record))
         with pytest.raises(SystemExit):
             cli.main(words[words.index("run") :])
@@ -120,7 +119,7 @@ def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
 
 def test_settings_that_no_option_gives_have_no_command():
     path = write_run("original", 0, 40.0)
-    record = results.read(path)
+    record = records.read(path)
     record["spec"]["protocol"]["max_epochs"] = 21
     assert run_pages.command(record) == ""
     assert "No option of the command line" in run_pages.page("x", {"x": record})
@@ -132,7 +131,7 @@ def test_every_setting_has_a_name_in_words():
 
 def test_curves_say_their_numbers_in_words_and_are_the_same_each_time():
     path = write_run("original", 0, 40.0)
-    record = results.read(path)
+    record = records.read(path)
     drawn = run_pages.curves(record)
     assert drawn == run_pages.curves(record)
     assert 'role="img"' in drawn
@@ -146,7 +145,7 @@ def links(html):
 
 
 def test_tables_lead_to_pages_that_exist(committed):
-    names = set(results.everything())
+    names = set(records.everything())
     assert sorted(links(interactive.every_run().data)) == sorted(names)
     for dataset in ("caltech101", "cifar10", "gtsrb"):
         found = links(interactive.accuracies(dataset, ("paper", "equal", "reduced")).data)
@@ -156,7 +155,7 @@ def test_tables_lead_to_pages_that_exist(committed):
 
 def test_smoke_runs_have_no_page():
     write_run("original", 0, 40.0, dataset="digits", protocol="smoke")
-    assert results.everything() == {}
+    assert records.everything() == {}
     view = interactive.accuracies("digits", ["smoke"]).data
     assert "40.00" in view and "href" not in view
 

@@ -11,9 +11,8 @@ from stn_paper.analysis import cost_tables, effects, frame
 from stn_paper.analysis.paper import TABLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, overview, tables
-from stn_paper.report import figures as plots
-from stn_paper.training import records as results
+from stn_paper.report import charts, figures, overview, tables
+from stn_paper.training import records
 from stn_paper.training.spec import RunSpec, preset
 
 
@@ -204,13 +203,13 @@ def test_committed_records_are_named_by_their_settings(committed):
     paths = sorted((ROOT / "results").glob("*/*_seed*.json"))
     assert paths
     for path in paths:
-        spec = results.read(path)["spec"]
+        spec = records.read(path)["spec"]
         if spec["protocol"]["name"] != "smoke":
             named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"])
             named = replace(named, precision=spec["protocol"]["precision"])  # what --precision may change
             assert asdict(named) == spec["protocol"]
             again = RunSpec(spec["dataset"], spec["backbone"], spec["variant"], named, spec["seed"])
-            assert results.record_path(again) == path
+            assert records.record_path(again) == path
 
 
 def test_protocols_table_shows_the_settings():
@@ -233,7 +232,7 @@ def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
     assert view.loc[["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10"].tolist() == (
         ["sgd", "50", 1000]
     )
-    trained = {r["spec"]["dataset"] for r in results.everything().values() if r["spec"]["protocol"]["probes"]}
+    trained = {r["spec"]["dataset"] for r in records.everything().values() if r["spec"]["protocol"]["probes"]}
     assert {DATASETS[name].title for name in trained} <= set(view)
 
 
@@ -255,13 +254,13 @@ def test_every_table_of_the_paper_has_its_csv():
 
 
 def test_a_small_localization_net_costs_less():
-    small = plots.cost_against_size([32, 64]).axes[0]
+    small = figures.cost_against_size([32, 64]).axes[0]
     stn, _, lstn = (line.get_ydata()[-1] for line in small.lines)
     assert lstn < stn
 
 
 def test_bars_without_records_say_so():
-    assert plots.accuracy_bars("caltech101", "reduced").axes[0].get_title() == "not yet run"
+    assert figures.accuracy_bars("caltech101", "reduced").axes[0].get_title() == "not yet run"
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -269,7 +268,7 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
         write_run("original", 0, 40.0, backbone)
     write_run("lstn", 0, 40.0, "resnet18")
     order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
-    axis = plots.accuracy_bars("caltech101", "reduced").axes[0]
+    axis = figures.accuracy_bars("caltech101", "reduced").axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == order
     middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in axis.patches)
     assert middles == pytest.approx([0, 0.8, 1.2, 2])  # each group above its name

@@ -21,15 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stn_paper.data import datasets
-from stn_paper.data import download as fetch
+from stn_paper.data import datasets, download
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import build_model, with_stn
 from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.training import loop as training
-from stn_paper.training import records as results
+from stn_paper.training import loop, records
 from stn_paper.training.loop import stop_reason
 from stn_paper.training.spec import Protocol, RunSpec, preset
 
@@ -133,21 +131,21 @@ def test_a_floor_at_the_budget_never_stops_early():
 def test_images_are_normalized_to_plus_and_minus_one():
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 3, 1, 3)
     expected = torch.tensor([-1.0, -0.6, 1.0]).expand(2, 3, 1, 3)
-    torch.testing.assert_close(training.normalize(images), expected)
+    torch.testing.assert_close(loop.normalize(images), expected)
     assert images[0, 0, 0].tolist() == [0, 51, 255]
 
 
 def test_traffic_signs_are_normalized_as_imagenet():
     white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    torch.testing.assert_close(training.normalize(white, "imagenet").flatten(), expected)
+    torch.testing.assert_close(loop.normalize(white, "imagenet").flatten(), expected)
 
 
 def test_evaluation_is_a_mean_over_images_not_batches():
     logits, labels = torch.randn(10, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     model = nn.Dropout(0.5)  # which evaluation must switch off
     batches = [(logits[:7], labels[:7]), (logits[7:], labels[7:])]
-    loss, accuracy = training.evaluate(model, batches)
+    loss, accuracy = loop.evaluate(model, batches)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item())
     assert accuracy == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
 
@@ -155,7 +153,7 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 def test_thetas_spread_is_that_of_a_sample():
     transformer = SimpleNamespace(eval=lambda: None, theta=lambda images: images)
     batches = [(torch.tensor([[1.0, 5.0]]), None), (torch.tensor([[3.0, 5.0]]), None)]
-    found = training.theta_statistics(transformer, batches)
+    found = loop.theta_statistics(transformer, batches)
     assert found == {"mean": [2.0, 5.0], "std": [1.4142, 0.0]}
 
 
@@ -167,10 +165,10 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
     settings = {"optimizer": optimizer, "normalization": normalization, "learning_rate": 0.003}
     settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
     spec = replace(tiny_spec(variant, **settings), seed=3)
-    record = training.run(spec, "cpu")
+    record = loop.run(spec, "cpu")
     data = load_once("digits", 24)
     split = datasets.split("digits", data, 4, max_images=48)
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in training.NORMALIZATIONS[normalization])
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in loop.NORMALIZATIONS[normalization])
     images = (data.images / 255 - mean) / std
     torch.manual_seed(3)
     model = build_model("tiny", variant, 10, 24)
@@ -202,15 +200,15 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
     for skip in (False, True):
         once = tiny_spec("original", max_epochs=1, min_epochs=1, skip_corrupt=skip, **limits)
-        data = training.run(once, "cpu")["data"]
+        data = loop.run(once, "cpu")["data"]
         assert [data[part] for part in ("train", "validation", "test")] == [35, 20, 30]
         assert data["skipped"] == ["ant/1.png"] * skip
 
 
 def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
-    arithmetic, used = training.arithmetic, []
-    monkeypatch.setattr(training, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
-    training.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
+    arithmetic, used = loop.arithmetic, []
+    monkeypatch.setattr(loop, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
+    loop.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
     assert used == [("bfloat16", "cpu")] * (3 + 1 + 1)  # batches of training, validation and test
 
 
@@ -219,11 +217,11 @@ def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
 
 def test_the_record_has_every_field(tiny):
     spec = tiny_spec()
-    record = training.run(spec, "cpu")
-    assert set(record) == set(results.FIELDS)
+    record = loop.run(spec, "cpu")
+    assert set(record) == set(records.FIELDS)
     assert record["spec"] == asdict(spec)
     assert record["stopped"] == "budget" and len(record["epochs"]) == 3
-    assert all(set(epoch) == {*results.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
+    assert all(set(epoch) == {*records.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
     assert record["data"] == {
         "fingerprint": "2913c6b6527114b7",
         "classes": 10,
@@ -242,56 +240,56 @@ def test_the_record_has_every_field(tiny):
 def test_times_are_of_all_epochs_and_throughput_is_of_training_alone(tiny, monkeypatch):
     clock = iter([0, 2, 5, 10, 12, 15, 20, 22, 25])  # seconds: an epoch trains for 2 and evaluates for 3
     patched = SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 0)
-    monkeypatch.setattr(training, "time", patched)
-    measured = training.run(tiny_spec("original"), "cpu")["measured"]
+    monkeypatch.setattr(loop, "time", patched)
+    measured = loop.run(tiny_spec("original"), "cpu")["measured"]
     assert (measured["seconds"], measured["train_images_per_second"]) == (15, 3 * 48 / 6)
 
 
 @pytest.mark.parametrize("variant", ["original", "stn"])
 def test_only_a_transformer_has_theta(tiny, variant):
-    record = training.run(tiny_spec(variant, max_epochs=1, min_epochs=1), "cpu")
+    record = loop.run(tiny_spec(variant, max_epochs=1, min_epochs=1), "cpu")
     assert ("theta" in record["epochs"][0]) == (variant == "stn")
 
 
 def test_theta_is_of_the_validation_images(tiny, monkeypatch):
-    statistics, labels = training.theta_statistics, []
+    statistics, labels = loop.theta_statistics, []
 
     def noted(transformer, batches):
         batches = list(batches)
         labels.extend(label for _, batch in batches for label in batch.tolist())
         return statistics(transformer, batches)
 
-    monkeypatch.setattr(training, "theta_statistics", noted)
-    training.run(tiny_spec("stn", max_epochs=1, min_epochs=1), "cpu")
+    monkeypatch.setattr(loop, "theta_statistics", noted)
+    loop.run(tiny_spec("stn", max_epochs=1, min_epochs=1), "cpu")
     data = load_once("digits", 24)
     assert labels == data.labels[datasets.split("digits", data, 0, max_images=48).validation].tolist()
 
 
 def test_theta_starts_near_the_identity(tiny):
     slow = tiny_spec(learning_rate=1e-6, max_epochs=1, min_epochs=1)
-    theta = training.run(slow, "cpu")["epochs"][0]["theta"]
+    theta = loop.run(slow, "cpu")["epochs"][0]["theta"]
     assert theta["mean"] == pytest.approx([1, 0, 0, 0, 1, 0], abs=0.01)
     assert theta["std"] == pytest.approx([0] * 6, abs=0.01)
 
 
 def test_a_recorded_run_is_not_trained_again(tiny, monkeypatch):
-    first = training.run(tiny_spec(), "cpu")
-    for module, name in [(training, "build_model"), (training, "_one_epoch"), (datasets, "load")]:
+    first = loop.run(tiny_spec(), "cpu")
+    for module, name in [(loop, "build_model"), (loop, "_one_epoch"), (datasets, "load")]:
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("trained again"))
-    assert training.run(tiny_spec(), "cpu") == first
+    assert loop.run(tiny_spec(), "cpu") == first
 
 
 def test_a_finished_run_leaves_its_record_only(tiny):
-    training.run(tiny_spec(), "cpu")
+    loop.run(tiny_spec(), "cpu")
     assert {path.suffix for path in (cache_dir() / "checkpoints").iterdir()} <= {".lock"}
     assert len(list(results_dir().rglob("*.*"))) == 1
 
 
 def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
-    first = training.run(tiny_spec(), "cpu")
+    first = loop.run(tiny_spec(), "cpu")
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "again"))
-    assert training.run(tiny_spec(), "cpu")["epochs"] == first["epochs"]
-    other_seed = training.run(replace(tiny_spec(), seed=1), "cpu")
+    assert loop.run(tiny_spec(), "cpu")["epochs"] == first["epochs"]
+    other_seed = loop.run(replace(tiny_spec(), seed=1), "cpu")
     assert other_seed["epochs"] != first["epochs"]
 
 
@@ -300,7 +298,7 @@ def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
 
 def killed(spec, images, in_checkpoint=False):
     """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
-    normalize, save, seen = training.normalize, torch.save, []
+    normalize, save, seen = loop.normalize, torch.save, []
 
     def counted(batch, *more):
         seen.append(len(batch))
@@ -313,8 +311,8 @@ def killed(spec, images, in_checkpoint=False):
         if sum(seen) > images:
             os.kill(os.getpid(), signal.SIGKILL)  # the partial file is whole, but not in place yet
 
-    training.normalize, torch.save = counted, half_saved
-    training.run(spec, "cpu")
+    loop.normalize, torch.save = counted, half_saved
+    loop.run(spec, "cpu")
 
 
 A_EPOCH = 4 * 48  # images read: training, validation, test, and validation again for theta
@@ -322,15 +320,15 @@ A_EPOCH = 4 * 48  # images read: training, validation, test, and validation agai
 
 @pytest.mark.parametrize("images", [A_EPOCH + 20, 2 * A_EPOCH + 100])  # in training, in evaluation
 def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, images):
-    undisturbed = training.run(tiny_spec(), "cpu")
+    undisturbed = loop.run(tiny_spec(), "cpu")
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
     process = multiprocessing.get_context("fork").Process(target=killed, args=(tiny_spec(), images))
     process.start()
     process.join()
-    assert process.exitcode == -signal.SIGKILL and results.find(tiny_spec()) is None
+    assert process.exitcode == -signal.SIGKILL and records.find(tiny_spec()) is None
     torch.set_num_threads(2)  # as of another day; the run keeps its own number
     try:
-        record = training.run(tiny_spec(), "cpu")
+        record = loop.run(tiny_spec(), "cpu")
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -341,21 +339,21 @@ def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, imag
 
 def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch):
     spec, clock = tiny_spec(), iter([0, 1, 2])  # seconds, at the start of each epoch
-    whole = training.run(spec, "cpu")
+    whole = loop.run(spec, "cpu")
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / "again" / name))
     with monkeypatch.context() as patch:
-        patch.setattr(training, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
-        assert training.run(spec, "cpu", until=2) is None  # a third epoch would end after that
-    assert results.find(spec) is None and training.checkpoint(spec).exists()
-    again = training.run(spec, "cpu")
+        patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
+        assert loop.run(spec, "cpu", until=2) is None  # a third epoch would end after that
+    assert records.find(spec) is None and loop.checkpoint(spec).exists()
+    again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
 
 
 def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
     spec = tiny_spec(max_epochs=14, min_epochs=14)
-    undisturbed = training.run(spec, "cpu")
+    undisturbed = loop.run(spec, "cpu")
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "killed"))
     draw = random.Random(0)
     for kill in range(20):
@@ -364,7 +362,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatc
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    record = training.run(spec, "cpu")
+    record = loop.run(spec, "cpu")
     assert 0 < record["measured"]["resumed"] <= 20
     for field in ("spec", "data", "parameters", "epochs", "stopped", "selected"):
         assert record[field] == undisturbed[field]
@@ -372,21 +370,21 @@ def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatc
 
 def test_two_processes_asked_for_one_run_make_it_once(tiny, monkeypatch):
     spec, trained = tiny_spec(), multiprocessing.get_context("fork").Value("i", 0)
-    one_run = training._train
+    one_run = loop._train
 
     def counted(*call):
         trained.value += 1
         return one_run(*call)
 
-    monkeypatch.setattr(training, "_train", counted)
+    monkeypatch.setattr(loop, "_train", counted)
     fork = multiprocessing.get_context("fork").Process
-    processes = [fork(target=training.run, args=(spec, "cpu")) for _ in range(2)]
+    processes = [fork(target=loop.run, args=(spec, "cpu")) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    assert trained.value == 1 and results.find(spec) is not None
+    assert trained.value == 1 and records.find(spec) is not None
 
 
 def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
@@ -400,7 +398,7 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
     def on_a_full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes of any file written from now on
         with pytest.raises(InputError, match=r"\.pt cannot be written: .*intact"):
-            training.run(spec, "cpu")
+            loop.run(spec, "cpu")
 
     process = multiprocessing.get_context("fork").Process(target=on_a_full_disk)
     process.start()
@@ -410,19 +408,19 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
 
 
 def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
-    one_epoch, load = training._one_epoch, datasets.load
+    one_epoch, load = loop._one_epoch, datasets.load
 
     def stops(*arguments):
         if arguments[7]["epochs"]:
             raise KeyboardInterrupt
         one_epoch(*arguments)
 
-    monkeypatch.setattr(training, "_one_epoch", stops)
+    monkeypatch.setattr(loop, "_one_epoch", stops)
     with pytest.raises(KeyboardInterrupt):
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
     monkeypatch.setattr(datasets, "load", lambda *call: load(*call)._replace(fingerprint="0" * 16))
     with pytest.raises(InputError, match=r"images have changed since .*\.pt"):
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -434,44 +432,44 @@ def kept_checkpoint(tmp_path_factory):
         patch.setattr(datasets, "load", load_once)
         patch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
         clock = iter([0, 1])
-        patch.setattr(training, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
-        assert training.run(tiny_spec(), "cpu", until=1) is None
-        assert training.epochs_done(tiny_spec()) == 1
-        return training.checkpoint(tiny_spec()).read_bytes()
+        patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
+        assert loop.run(tiny_spec(), "cpu", until=1) is None
+        assert loop.epochs_done(tiny_spec()) == 1
+        return loop.checkpoint(tiny_spec()).read_bytes()
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
 def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
-    path = training.checkpoint(tiny_spec())
+    path = loop.checkpoint(tiny_spec())
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint[: int(share * len(kept_checkpoint))])
-    assert training.epochs_done(tiny_spec()) == 0
+    assert loop.epochs_done(tiny_spec()) == 0
     with pytest.raises(InputError) as error:
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
     assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "rng", "state"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tiny, kept_checkpoint, part):
-    path = training.checkpoint(tiny_spec())
+    path = loop.checkpoint(tiny_spec())
     path.parent.mkdir(parents=True)
     saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
     torch.save(saved | {part: {}}, path)
     with pytest.raises(InputError, match=r"Checkpoint .*\.pt cannot be read"):
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
 
 
 # --- progress ---
 
 
 def shown(capsys):
-    training.run(tiny_spec(), "cpu")
+    loop.run(tiny_spec(), "cpu")
     return capsys.readouterr().err
 
 
 def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(training, "tqdm", partial(training.tqdm, mininterval=0))
+    monkeypatch.setattr(loop, "tqdm", partial(loop.tqdm, mininterval=0))
     bar = [line for line in shown(capsys).split("\r") if "144/144" in line][-1]  # 3 epochs of 48 images
     assert "tiny lstn seed 0" in bar and "images/s" in bar
     assert re.search(r"epoch 3, loss \d\.\d{3}, validation \d+\.\d{2} %", bar)
@@ -480,10 +478,10 @@ def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
 def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    with training._progress(tiny_spec(), 0, 48) as bar:
+    with loop._progress(tiny_spec(), 0, 48) as bar:
         assert bar.disable
     monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
-    with training._progress(tiny_spec(), 48, 48) as bar:
+    with loop._progress(tiny_spec(), 48, 48) as bar:
         assert not bar.disable and (bar.n, bar.total) == (48, 144)
 
 
@@ -497,7 +495,7 @@ def test_a_log_shows_nothing(tiny, capsys):
 @pytest.mark.parametrize("variant", ["original", "lstn"])
 def test_three_epochs_of_digits_beat_chance(variant):
     protocol = short(image_size=32, batch_size=20, max_images=600)
-    record = training.run(RunSpec("digits", "timm/test_resnet", variant, protocol), "cpu")
+    record = loop.run(RunSpec("digits", "timm/test_resnet", variant, protocol), "cpu")
     assert record["selected"]["best-validation"]["test"] > 20  # chance is 10 %; seeds give 24 to 43
     assert record["epochs"][-1]["train_loss"] < record["epochs"][0]["train_loss"]
 
@@ -511,8 +509,8 @@ def one_step(precision="tf32", compiled=False):
     model = with_stn(tiny_backbone("tiny", 10), "stn", 32)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
     model.backbone[5].p = 0.0  # a compiled network draws other random numbers for dropout
-    optimizer = training.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
-    step = training.step_of(model, precision, compiled)
+    optimizer = loop.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
+    step = loop.step_of(model, precision, compiled)
     loss, logits = step(optimizer, torch.rand(8, 3, 32, 32), torch.arange(8))
     return loss, logits, torch.cat([p.detach().flatten() for p in model.parameters()]), model
 
@@ -524,7 +522,7 @@ def test_bfloat16_is_near_float32_and_does_not_reach_the_transformer():
     assert exact[0].item() == pytest.approx(rounded[0].item(), abs=0.01)
     images = torch.rand(4, 3, 32, 32)
     model = exact[3].eval()
-    with training.arithmetic("bfloat16", "cpu"):
+    with loop.arithmetic("bfloat16", "cpu"):
         theta, output = model.transformer.theta(images), model.transformer(images)
     assert torch.equal(theta, model.transformer.theta(images))
     assert torch.equal(output, model.transformer(images))
@@ -538,7 +536,7 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
         out = F.conv2d(images.bfloat16(), leaf, None, 2, 2, 1, groups)
         return out, *torch.autograd.grad(out.square().mean(), leaf)
 
-    with training.arithmetic("bfloat16", "cpu"):
+    with loop.arithmetic("bfloat16", "cpu"):
         (out, gradient), (dense_out, _) = convolved(weight, groups=6), convolved(dense)
         tiles = F.conv2d(images, torch.rand(6, 2, 3, 3), groups=3)  # groups of two channels: not depthwise
     full = F.conv2d(images.bfloat16().float(), weight, None, 2, 2, 1, 6)
@@ -549,8 +547,8 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
 
 def test_a_gpu_is_called_by_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
-    assert training.device_name(torch.device("cuda", 1)) == "GPU 1"
-    assert "core" in training.device_name(torch.device("cpu"))
+    assert loop.device_name(torch.device("cuda", 1)) == "GPU 1"
+    assert "core" in loop.device_name(torch.device("cpu"))
 
 
 def test_on_a_cpu_tf32_is_float32():
@@ -565,10 +563,10 @@ def test_compiled_steps_agree_with_plain_ones():
 
 def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, monkeypatch):
     spec = tiny_spec("original", max_images=40, max_epochs=1, min_epochs=1)
-    compiled = training.run(spec, "cpu", compiled=True)
+    compiled = loop.run(spec, "cpu", compiled=True)
     assert compiled["environment"]["compiled"] is True
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "plain"))
-    plain = training.run(spec, "cpu")
+    plain = loop.run(spec, "cpu")
     assert plain["environment"]["compiled"] is False
     assert compiled["epochs"][0]["train_loss"] == pytest.approx(plain["epochs"][0]["train_loss"], rel=0.2)
 
@@ -580,51 +578,51 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
     with pytest.raises(
         InputError, match=r"loss became (nan|inf) in epoch 1 of digits_smoke_tiny.*1e\+30"
     ) as error:
-        training.run(tiny_spec("original", learning_rate=1e30), "cpu")
+        loop.run(tiny_spec("original", learning_rate=1e30), "cpu")
     assert "\n" not in str(error.value)
-    assert results.find(tiny_spec("original", learning_rate=1e30)) is None
+    assert records.find(tiny_spec("original", learning_rate=1e30)) is None
 
 
 @pytest.mark.parametrize("what", ["validation loss", "theta"])
 def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
     if what == "theta":
         lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
-        monkeypatch.setattr(training, "theta_statistics", lambda *_: lost)
+        monkeypatch.setattr(loop, "theta_statistics", lambda *_: lost)
     else:
-        monkeypatch.setattr(training, "evaluate", lambda *_: (float("inf"), 10.0))
+        monkeypatch.setattr(loop, "evaluate", lambda *_: (float("inf"), 10.0))
     with pytest.raises(InputError, match=rf"The {what} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
 
 
 def test_theta_of_one_image_has_no_spread(tiny):
-    record = training.run(tiny_spec(max_images=1, max_epochs=1, min_epochs=1, batch_size=1), "cpu")
+    record = loop.run(tiny_spec(max_images=1, max_epochs=1, min_epochs=1, batch_size=1), "cpu")
     assert record["epochs"][0]["theta"]["std"] == [0.0] * 6
 
 
 def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "ROOT", tmp_path)
+    monkeypatch.setattr(loop, "ROOT", tmp_path)
     (tmp_path / "stn_paper").mkdir()
     (tmp_path / "stn_paper/code.py").write_text("committed")
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "notes.txt").write_text("beside the package")
-    head = training.commit()
+    head = loop.commit()
     assert re.fullmatch("[0-9a-f]{12}", head)
     (tmp_path / "stn_paper/code.py").write_text("changed")
-    assert training.commit() == f"{head}+changes"
+    assert loop.commit() == f"{head}+changes"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert training.commit() == ""
+    assert loop.commit() == ""
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None])
 def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
     monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError) as error:
-        training.run(tiny_spec(), device)
+        loop.run(tiny_spec(), device)
     assert repr(device) in str(error.value) and "auto, cpu" in str(error.value)
 
 
@@ -634,30 +632,30 @@ def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tm
     monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / "file"))
     monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
-        training.run(tiny_spec(), "cpu")
+        loop.run(tiny_spec(), "cpu")
 
 
 def test_devices():
-    assert training.check_device("cpu") == torch.device("cpu")
-    assert training.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert loop.check_device("cpu") == torch.device("cpu")
+    assert loop.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_missing_data_is_named(tmp_path, monkeypatch):
     row = LAYOUTS["caltech101"]
     monkeypatch.setitem(LAYOUTS, "caltech101", row._replace(archives=()))
     with pytest.raises(InputError, match=str(tmp_path)):
-        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+        loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
 
 
 def test_missing_data_is_downloaded_first(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(fetch, "fetch", lambda *call: asked.append(call))
+    monkeypatch.setattr(download, "fetch", lambda *call: asked.append(call))
     for name in ("caltech101", "tsrd"):  # tsrd has no address
         with pytest.raises(InputError, match="no folder"):
-            training.run(RunSpec(name, "resnet18", "stn", "reduced"), "cpu", tmp_path)
+            loop.run(RunSpec(name, "resnet18", "stn", "reduced"), "cpu", tmp_path)
     (tmp_path / "caltech101/101_ObjectCategories").mkdir(parents=True)  # there, but not whole: the user's
     with pytest.raises(InputError, match="0 class folders"):
-        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+        loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
     assert asked == [("caltech101", tmp_path)]
 
 
@@ -665,6 +663,6 @@ def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):
     def fails(*_):
         raise InputError("https://address cannot be downloaded: no route.")
 
-    monkeypatch.setattr(fetch, "fetch", fails)
+    monkeypatch.setattr(download, "fetch", fails)
     with pytest.raises(InputError, match=r"no folder .*; https://address cannot be downloaded: no route\.$"):
-        training.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+        loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from stn_paper.errors import InputError
 from stn_paper.paths import results_dir
-from stn_paper.training import records as results
+from stn_paper.training import records
 from stn_paper.training.spec import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced")
@@ -26,50 +26,50 @@ def record(made=None):
         "parameters": 5,
         "epochs": made,
         "stopped": "early",
-        "selected": results.select(made) if made else {},
+        "selected": records.select(made) if made else {},
     }
 
 
 def test_a_written_record_is_found():
-    assert results.find(SPEC) is None
-    path = results.write(SPEC, record())
-    assert path == results.record_path(SPEC) == results_dir() / f"caltech101/{SPEC.name}.json"
-    assert results.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
+    assert records.find(SPEC) is None
+    path = records.write(SPEC, record())
+    assert path == records.record_path(SPEC) == results_dir() / f"caltech101/{SPEC.name}.json"
+    assert records.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
     assert list(path.parent.iterdir()) == [path]  # no half file beside it
 
 
 def test_another_seed_is_not_found():
-    results.write(SPEC, record())
-    assert results.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
+    records.write(SPEC, record())
+    assert records.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
 
 
 def test_a_record_under_another_runs_name_is_not_that_run():
     other = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
-    results.write(SPEC, record()).rename(results.record_path(other))
+    records.write(SPEC, record()).rename(records.record_path(other))
     with pytest.raises(InputError, match=r"is damaged \(spec\)"):
-        results.find(other)
+        records.find(other)
 
 
 def test_smoke_records_lie_apart():
     smoke = RunSpec("digits", "resnet18", "stn", "smoke")
-    assert results.write(smoke, record()).parent == results_dir() / "smoke"
-    assert len(results.records("digits", "smoke")) == 1
-    assert results.records("digits", "reduced") == []
-    results.write(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
-    assert results.records("mnist", "smoke") == []
+    assert records.write(smoke, record()).parent == results_dir() / "smoke"
+    assert len(records.records("digits", "smoke")) == 1
+    assert records.records("digits", "reduced") == []
+    records.write(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
+    assert records.records("mnist", "smoke") == []
 
 
 def damage(change):
     """Write a record, change its text, and return the error of reading it."""
-    path = results.write(SPEC, record())
+    path = records.write(SPEC, record())
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError) as error:
-        results.find(SPEC)
+        records.find(SPEC)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     return str(error.value)
 
 
-@pytest.mark.parametrize("field", results.FIELDS)
+@pytest.mark.parametrize("field", records.FIELDS)
 def test_a_missing_field_is_named(field):
     def drop(text):
         return json.dumps({k: v for k, v in json.loads(text).items() if k != field})
@@ -77,12 +77,12 @@ def test_a_missing_field_is_named(field):
     assert f"({field})" in damage(drop)
 
 
-@pytest.mark.parametrize("field", results.FIELDS)
+@pytest.mark.parametrize("field", records.FIELDS)
 def test_a_field_of_the_wrong_type_is_noticed(field):
     assert "is damaged" in damage(lambda text: json.dumps(json.loads(text) | {field: None}))
 
 
-@pytest.mark.parametrize("field", results.EPOCH_FIELDS)
+@pytest.mark.parametrize("field", records.EPOCH_FIELDS)
 def test_a_missing_epoch_field_is_named(field):
     assert f"({field})" in damage(lambda text: text.replace(f'"{field}"', '"other"'))
 
@@ -145,8 +145,8 @@ def test_a_number_too_large_to_be_one_is_named():
 
 def test_a_used_up_budget_is_no_fault():
     made = record(epochs(*[(50, 40)] * SPEC.protocol.max_epochs)) | {"stopped": "budget"}
-    results.write(SPEC, made)
-    assert results.find(SPEC)["stopped"] == "budget"
+    records.write(SPEC, made)
+    assert records.find(SPEC)["stopped"] == "budget"
 
 
 @pytest.mark.parametrize(
@@ -160,19 +160,19 @@ def test_a_used_up_budget_is_no_fault():
     ],
 )
 def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
-    path = results.write(SPEC, record())
+    path = records.write(SPEC, record())
     path.write_text(changed(*place, value=value)(path.read_text()))
-    for reading in (results.everything, lambda: results.records("caltech101", "reduced")):
+    for reading in (records.everything, lambda: records.records("caltech101", "reduced")):
         with pytest.raises(InputError) as error:
             reading()
         assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
         assert "delete" not in str(error.value)
     with pytest.raises(InputError, match=said):
-        results.spec_of(json.loads(path.read_text()))
+        records.spec_of(json.loads(path.read_text()))
 
 
 def test_the_committed_records_pass(committed):
-    assert len(results.everything()) >= 203
+    assert len(records.everything()) >= 203
 
 
 def test_a_changed_selection_is_noticed():
@@ -185,29 +185,29 @@ def test_a_changed_selection_is_noticed():
 
 
 def test_bytes_that_are_no_text_are_named():
-    path = results.write(SPEC, record())
+    path = records.write(SPEC, record())
     path.write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match="is damaged"):
-        results.find(SPEC)
+        records.find(SPEC)
 
 
 def test_best_validation_takes_the_first_of_equals():
-    chosen = results.select(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
+    chosen = records.select(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
     assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 2}
 
 
 def test_best_of_five_looks_at_five_epochs_only():
     validation_and_test = [(60, 99), (70, 1), (69, 2), (68, 8), (67, 3), (66, 8), (10, 98)]
-    chosen = results.select(epochs(*validation_and_test))
+    chosen = records.select(epochs(*validation_and_test))
     assert chosen[BEST_OF_FIVE] == {"epoch": 4, "validation": 70, "test": 8}
     assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 1}
 
 
 def test_the_fifth_best_epoch_still_counts():
-    chosen = results.select(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
+    chosen = records.select(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
     assert chosen[BEST_OF_FIVE]["epoch"] == 5
 
 
 def test_selection_of_one_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
-    assert results.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
+    assert records.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}

@@ -1,8 +1,8 @@
 """The paper's claims, one by one: its sentence, a verdict, the numbers behind it and where they stand.
 
 Every verdict is computed when a page asks for it, from the printed tables, our measured costs, the run
-records and what the authors released. A new claim is a function under `@claim` in `claims_networks` or
-`claims_accuracy`; they stand here in the order of SECTIONS.
+records and what the authors released. A new claim is a function under `@claim` in `networks` or
+`accuracy`; they stand here in the order of SECTIONS.
 """
 
 from collections import Counter
@@ -10,8 +10,7 @@ from collections import Counter
 import pandas as pd
 
 from .. import experiment
-from . import accuracy as claims_accuracy
-from . import networks as claims_networks
+from . import accuracy, networks
 from .verdicts import CHECKED, FAILS, SECTIONS, VERDICTS
 
 CLAIMS = tuple(sorted(CHECKED, key=lambda c: list(SECTIONS).index(c.section)))
@@ -46,16 +45,15 @@ def verdict():
     costs, reached = (
         counts.loc[[_short(s) for s in of]].sum() for of in (["costs"], ["caltech101", "cifar10"])
     )
-    cause = claims_accuracy.benefit()
+    cause = accuracy.benefit()
     failing = found[found["Verdict"] == FAILS]
     return "\n".join(
         [
             f"Of {len(CLAIMS)} claims: {_counted(counts.loc['All'])}.",
             "",
-            f"- **Costs** ({costs['claims']} claims: {_counted(costs)}). "
-            f"{claims_networks.one_third().evidence}",
+            f"- **Costs** ({costs['claims']} claims: {_counted(costs)}). {networks.one_third().evidence}",
             f"- **Accuracies as printed** ({reached['claims']} claims on Tables 6 and 8: "
-            f"{_counted(reached)}). {claims_accuracy.leads().evidence}",
+            f"{_counted(reached)}). {accuracy.leads().evidence}",
             f"- **Does the transformer raise the accuracy?** Verdict on the claim at the paper's scale: "
             f"{cause.verdict}. {cause.evidence}",
             f"- **The experiment, at the scale of two processor cores.** {experiment.summary()}",

@@ -5,10 +5,9 @@ from functools import partial
 import pandas as pd
 
 from ...models import HEADINGS, ORIGINAL
-from ...training import records as results
+from ...training import records
 from ...training.spec import preset
-from .. import authors_runs as released
-from .. import effects, paper
+from .. import authors_runs, effects, paper
 from .verdicts import (
     FAILS,
     HOLDS,
@@ -45,10 +44,13 @@ def above_98():
 
 @claim("tsrd", "Table 4", "Training Error … Validation Error")
 def errors():
-    logs = released.runs(4)
+    logs = authors_runs.runs(4)
     known = logs[logs["best_validation"].notna()]
-    columns = {paper.column_of(4, "validation"): "best_validation", paper.column_of(4, "test"): released.BEST}
-    same = pd.concat([released.same(known[a], known[b]) for a, b in columns.items()], axis=1).all(axis=1)
+    columns = {
+        paper.column_of(4, "validation"): "best_validation",
+        paper.column_of(4, "test"): authors_runs.BEST,
+    }
+    same = pd.concat([authors_runs.same(known[a], known[b]) for a, b in columns.items()], axis=1).all(axis=1)
     low, high = (getattr(logs[[*columns]], pick)(axis=None) for pick in ("min", "max"))
     return Finding(
         FAILS if low > 50 else HOLDS,
@@ -100,9 +102,9 @@ def alexnet():
 
 
 def heading(number):
-    cells = released.runs(number)
+    cells = authors_runs.runs(number)
     known = cells[cells["best_validation"].notna()]
-    top1 = released.same(known["validation"], known["best_validation"])
+    top1 = authors_runs.same(known["validation"], known["best_validation"])
     noted = paper.corrections(number)["why"].iloc[0]
     return Finding(
         FAILS if 2 * top1.sum() > len(top1) else UNTESTED,
@@ -188,11 +190,11 @@ def over_eight():
 @claim("caltech101", "4.3.B", "from 60.83% to 69.25%")
 def b3():
     cells = accuracies(6).loc["EfficientNet-b3"]
-    log = released.runs(6).set_index(["model", "variant"]).loc[("EfficientNet-b3", "stn")]
+    log = authors_runs.runs(6).set_index(["model", "variant"]).loc[("EfficientNet-b3", "stn")]
     return Finding(
         parts(cells[ORIGINAL] == 60.83, cells["stn"] == 69.25),
         f"Table 6 has {cells[ORIGINAL]:.2f} and {cells['stn']:.2f}; the text's 69.25 is "
-        f"{'also' if log[released.OF_FIVE] == 69.25 else 'not'} in the released log, whose validation "
+        f"{'also' if log[authors_runs.OF_FIVE] == 69.25 else 'not'} in the released log, whose validation "
         f"accuracy is {log['best_validation']:.2f}.",
         f"Table 6, EfficientNet-b3; {RELEASED}",
     )
@@ -200,7 +202,7 @@ def b3():
 
 @claim("caltech101", "4.3.B", "models do benefit from rotating and resizing the input image in advance")
 def benefit():
-    thrown, cells = released.unused(released.runs(6))
+    thrown, cells = authors_runs.unused(authors_runs.runs(6))
     found = trained(6, "stn", ORIGINAL)
     return found._replace(
         evidence=f"{found.evidence} As released, {thrown} of {cells} transformer cells of Table 6 go on with "
@@ -231,7 +233,7 @@ def trained(number, variant, against):
     note = (
         f" Reduced runs ({used.image_size} pixels, {used.max_epochs} epochs), which decide nothing: "
         f"{effects.in_words(dataset, 'reduced', variant, against)}."
-        if results.records(dataset, "reduced")
+        if records.records(dataset, "reduced")
         else ""
     )
     return Finding(
@@ -311,7 +313,7 @@ def b5_best():
 def b5_row():
     cells = paper.table(6).query("variant == 'vstn'").set_index("model")[["validation", "test"]]
     row, other = (" and ".join(cells.loc[f"EfficientNet-{b}"]) for b in ("b5", "b4"))
-    log = released.runs(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
+    log = authors_runs.runs(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
     return Finding(
         HOLDS if log["parameters"] == log["printed_parameters"] and row != other else FAILS,
         f"EfficientNet-b5 has {row}, -b4 has {other}. As released, the log of -b5's cell is of a network "
@@ -438,11 +440,11 @@ def tops():
 
 @claim("cifar10", "Table 8, DenseNet-121, L-STN", "86.17 90.28")
 def densenet_row():
-    cells = released.runs(8).set_index(["model", "variant"])
+    cells = authors_runs.runs(8).set_index(["model", "variant"])
     row = cells.loc[("DenseNet-121", "lstn")]
     gap = (cells["validation"] - cells["test"]).drop(("DenseNet-121", "lstn"))
     return Finding(
-        HOLDS if abs(row["validation"] - row["best_validation"]) < released.ROUNDING else FAILS,
+        HOLDS if abs(row["validation"] - row["best_validation"]) < authors_runs.ROUNDING else FAILS,
         f"Validation {row['validation']:.2f} beside test {row['test']:.2f}; in the other {len(gap)} cells "
         f"validation less test is {gap.min():+.2f} to {gap.max():+.2f}. As released, the log's highest "
         f"validation accuracy is {row['best_validation']:.2f}.",

@@ -10,10 +10,9 @@ from ...data.datasets import DATASETS
 from ...models import ORIGINAL
 from ...models.backbones import BACKBONES
 from ...models.localization import LOCALIZATION_NETS, localization_net
-from ...training import records as results
+from ...training import records
 from ...training.spec import COMPARABLE, preset
-from .. import authors_runs as released
-from .. import cost_tables, paper
+from .. import authors_runs, cost_tables, paper
 from ..cost_tables import read_costs
 from .verdicts import (
     FAILS,
@@ -259,7 +258,8 @@ def costs(number):
     return Finding(
         judge([*cells["exact"], *cells["close"]]),
         f"{count(cells['exact'])} parameter counts are those of our networks to the unit; "
-        f"{count(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
+        f"{count(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} "
+        f"(largest difference {worst:.4f}).",
         f"Table {number}, {MEASURED}",
     )
 
@@ -273,7 +273,7 @@ claim("costs", "Table 9", "Parameters of GFLOPS of Different Spatial Transformer
 
 @claim("costs", "Table 4; 4.1.A", "TSRD Classification Cost and Results … 58 categories")
 def tsrd_costs():
-    found, logs = costs(4), released.runs(4)
+    found, logs = costs(4), authors_runs.runs(4)
     larger = logs["parameters"] > logs["printed_parameters"]
     outputs, classes = paper.CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
     return Finding(
@@ -514,7 +514,7 @@ def tsrd_archives():
 @claim("data", "4.1.A", TSRD_SPLIT)
 def tsrd_split():
     used, whole = numbers(TSRD_SPLIT), numbers(TSRD)[0]
-    known = [r["data"] for protocol in COMPARABLE for r in results.records("tsrd", protocol)]
+    known = [r["data"] for protocol in COMPARABLE for r in records.records("tsrd", protocol)]
     found = {data["duplicates"] for data in known if "duplicates" in data}
     ours = (
         f"we find {' or '.join(map(str, sorted(found)))} copies"
@@ -572,7 +572,7 @@ def cifar_split():
 
 def trained_cells():
     """What was released for the cells of Tables 6 and 8."""
-    return pd.concat([released.runs(n) for n in (6, 8)])
+    return pd.concat([authors_runs.runs(n) for n in (6, 8)])
 
 
 @claim("data", "4.2", "The batch size is set to 20 for smaller models and 10 or smaller for larger models.")
@@ -597,7 +597,7 @@ def _sized(cell):
 
 @claim("data", "4.2", "batch size does affect the model training process but not much to the final result")
 def batch_effect():
-    sizes = sorted(released.runs(6)["batch_size"].unique())
+    sizes = sorted(authors_runs.runs(6)["batch_size"].unique())
     return Finding(
         UNTESTED,
         f"No two trainings differ in batch size alone: as released, Table 6 has batches of "

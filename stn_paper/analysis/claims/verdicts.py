@@ -1,6 +1,6 @@
 """What the checks of the paper's claims share: `@claim`, the verdicts, and the printed numbers as numbers.
 
-`claims_networks` and `claims_accuracy` hold the checks, `claims` shows them.
+`networks` and `accuracy` hold the checks, `claims` lists them.
 """
 
 import re
