@@ -1,9 +1,9 @@
 """Trains runs on a GPU that is lent for minutes, on a machine without network, git or the datasets.
 
-On the machine at home, `pack` writes a dataset into parts that fit what a command may carry, and `jobs` a list of
-runs. On the lent machine, `measure` times the engine and `work` trains the listed runs, several at once; each record
-lies under the results folder as soon as its run ends. A run starts only where it is expected to end in time.
-The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
+On the machine at home, `pack` writes a dataset into parts that fit what a command may carry. On the lent
+machine, `measure` times the engine and `work` trains a list of runs, several at once. A record lies under the
+results folder as soon as its run ends; a run that time cuts off is lost. With NVIDIA's MPS running, processes
+share the GPU well. The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
 
     python workflow/lease.py pack caltech101 lease --mib 45
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
@@ -15,12 +15,12 @@ import json
 import lzma
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +125,9 @@ def work(folder, jobs, workers, until, contiguous=False):
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
             unpacked(dataset, size, folder)
-    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, contiguous)) for _ in range(workers)]
+    processes = [
+        SPAWN.Process(target=_worker, args=(folder, lines, until, contiguous)) for _ in range(workers)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -151,7 +153,9 @@ def _worker(folder, lines, until, contiguous):
             key = spec.dataset, spec.image_size
             if key not in held:
                 images = unpacked(*key, folder)
-                held[key] = images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
+                held[key] = (
+                    images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
+                )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
             record = loop.run(spec, data=held[key], until=until, save_every=1e9)
             told = record["selected"] if record else "out of time"
@@ -175,23 +179,25 @@ MODES = {  # name: precision, channels last, CUDA graph
     "graph bfloat16": ("bfloat16", True, True),
     "graph bfloat16, contiguous": ("bfloat16", False, True),
 }
-SIZES = (("resnet50", 224, 20), ("effb0", 224, 20), ("resnet50", 64, 32), ("effb0", 64, 32), ("densenet121", 64, 32))
+SIZES = (
+    ("resnet50", 224, 20),
+    ("effb0", 224, 20),
+    ("resnet50", 64, 32),
+    ("effb0", 64, 32),
+    ("densenet121", 64, 32),
+)
 
 
 def measure(path, seconds=1.0, device="cuda"):
-    """Images a second of a training step, L-STN before each network, by each of MODES; written as JSON to `path`."""
+    """Images a second of a training step behind L-STN, by each of MODES; `path` holds them as JSON so far."""
     found, device = [], torch.device(device)
-    for backbone, size, batch in SIZES:
-        for mode, (precision, last, graph) in MODES.items():
-            row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
-            try:
-                row["images_per_second"] = round(_speed(backbone, size, batch, precision, last, graph, seconds, device), 1)
-            except Exception as error:
-                row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
-            found.append(row)
-            print(*row.values(), flush=True)
     head = {"device": loop.device_name(device), "torch": torch.__version__, "commit": loop.commit()}
-    Path(path).write_text(json.dumps(head | {"rows": found}, indent=1) + "\n")
+    for (backbone, size, batch), (mode, settings) in product(SIZES, MODES.items()):
+        speed = _speed(backbone, size, batch, *settings, seconds, device)
+        row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
+        found.append(row | {"images_per_second": round(speed, 1)})
+        print(*found[-1].values(), flush=True)
+        Path(path).write_text(json.dumps(head | {"rows": found}, indent=1) + "\n")
 
 
 def _speed(backbone, size, batch, precision, last, graph, seconds, device):
@@ -217,7 +223,9 @@ def _speed(backbone, size, batch, precision, last, graph, seconds, device):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("pack", help="write a dataset into parts that can travel")
     one.add_argument("dataset")

@@ -31,7 +31,7 @@ def runs(dataset, protocol, backbone=None):
 
 
 def _by(record, rule):
-    """The test accuracy that a rule reports of a run; NaN where the run looked at the test images by another one."""
+    """The test accuracy that a rule reports of a run; NaN where the record does not hold it."""
     return record["selected"].get(rule, {}).get("test", math.nan)
 
 

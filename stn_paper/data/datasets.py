@@ -102,9 +102,9 @@ def split(
     `stratify` is divided class by class, see `_stratified`.
     `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
     `train_per_class` keeps so many training images of each class, `train_images` so many in all,
-    `max_validation` so many validation images, `max_evaluation` so many of validation and of test, `max_images`
-    so many of each split. NumPy's RandomState is used because its stream never changes
-    between versions.
+    `max_validation` so many validation images, `max_evaluation` so many of validation and of test,
+    `max_images` so many of each split. NumPy's RandomState is used because its stream never changes between
+    versions.
     """
     draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]

@@ -51,8 +51,9 @@ def check_variant(variant, backbone):
 
 
 def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=True):
-    """Put the transformer `variant` (stn, vstn, lstn, or constant: one learned map) before `model`, any torchvision or timm network.
+    """Put the transformer `variant` before `model`, any torchvision or timm network.
 
+    `variant` is stn, vstn or lstn, or constant: one learned map for all images.
     Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
     parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
     the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:

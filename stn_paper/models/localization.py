@@ -72,8 +72,8 @@ CONSTANT = "constant"  # no localization net: one learned map for all images, as
 class ConstantMap(nn.Module):
     """Stand-in for a localization net: learned numbers of one map, the same for every image.
 
-    Returns (B, n) from any (B, C, H, W): n is 6 for affine maps. It starts at the identity. What a network gains
-    behind it needs no look at the image.
+    Returns (B, n) from any (B, C, H, W): n is 6 for affine maps. It starts at the identity. What a network
+    gains behind it needs no look at the image.
     """
 
     def __init__(self, kind="affine"):

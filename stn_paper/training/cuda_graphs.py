@@ -12,9 +12,9 @@ WARM_UP = 3  # steps that run as they are: they create the optimizer's state and
 def recorded(step):
     """The step (optimizer, images, labels) -> (loss, logits), recorded once and then replayed.
 
-    Its first WARM_UP batches and batches of another size than the recorded one run as they are. Loss and logits
-    are overwritten by the next call. The optimizer must be `capturable`, its learning rate a CUDA tensor, and
-    the current stream must not be the default one.
+    Its first WARM_UP batches and batches of another size than the recorded one run as they are. The next call
+    overwrites loss and logits. The optimizer must be `capturable`, its learning rate a CUDA tensor, and the
+    current stream must not be the default one.
     """
     graph = static = None
     calls = largest = 0

@@ -85,13 +85,14 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
-    worth its minutes of compiling where steps are many and small; the record says so. Without it, a step on CUDA
-    is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop: where
-    another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the dataset's
-    Images where they are at hand already, `save_every` the least seconds between two checkpoints. A second process
-    that asks for the same run waits and gets the first one's record. Raises InputError before any training for a
-    wrong device, a dataset that is neither whole nor to be downloaded, a results folder that cannot be written or
-    a checkpoint that cannot be read, and during it when a loss or theta is no longer a number or the disk is full.
+    worth its minutes of compiling where steps are many and small; the record says so. Without it, a step on
+    CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
+    where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
+    dataset's Images where they are at hand already, `save_every` the least seconds of training between two
+    checkpoints. A second process that asks for the same run waits and gets the first one's record.
+    Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
+    downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
+    when a loss or theta is no longer a number or the disk is full.
     """
     if (found := records.find(spec)) is not None:
         return found
@@ -129,12 +130,12 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = _resume(spec, model, optimizer, device, data.fingerprint)
     data = data._replace(images=_held(data.images, device))
-    saved = time.time()
+    saved = state["seconds"]
     with _progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], chosen)):
-            if state["epochs"] and time.time() - saved >= save_every:
+            if state["epochs"] and state["seconds"] - saved >= save_every:
                 _save_checkpoint(spec, model, optimizer, state)
-                saved = time.time()
+                saved = state["seconds"]
             if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
                 return None
             _one_epoch(spec, model, train_step, optimizer, data, split, device, state, bar)
@@ -155,7 +156,9 @@ def optimizer_of(model, protocol):
     Fused: one pass over all weights. On CUDA a CUDA graph can record it.
     """
     nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
-    slow = {id(weight) for net in nets for weight in net.parameters()} if protocol.localization_rate != 1 else {}
+    slow = (
+        {id(weight) for net in nets for weight in net.parameters()} if protocol.localization_rate != 1 else {}
+    )
     groups = [{"params": [w for w in model.parameters() if id(w) not in slow], "share": 1.0}]
     if slow:
         weights = [w for w in model.parameters() if id(w) in slow]
@@ -293,7 +296,9 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
     train_seconds = time.perf_counter() - start
     row = {"train_loss": round(train_loss, 6), "train_accuracy": round(100 * float(correct) / seen, 4)}
     for name in ("validation",) if chosen.test_once else ("validation", "test"):
-        loss, right = evaluate(model, batches(getattr(split, name), EVALUATION_BATCH[device.type]), chosen.precision)
+        loss, right = evaluate(
+            model, batches(getattr(split, name), EVALUATION_BATCH[device.type]), chosen.precision
+        )
         _check_finite(f"{name} loss", [loss], spec, number)
         row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": _percent(right)}
     if spec.variant != ORIGINAL:
@@ -301,9 +306,9 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
         row["theta"] = diagnostics.of_theta(model.transformer, part)
         _check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     state["epochs"].append(row)
-    if chosen.test_once and chosen.selection == BEST_VALIDATION:
-        if records.selected_epoch(state["epochs"], BEST_VALIDATION) == number:
-            state["best"] = {name: value.clone() for name, value in model.state_dict().items()}
+    keeps_best = chosen.test_once and chosen.selection == BEST_VALIDATION
+    if keeps_best and records.selected_epoch(state["epochs"], BEST_VALIDATION) == number:
+        state["best"] = {name: value.clone() for name, value in model.state_dict().items()}
     state["train_seconds"] += train_seconds
     state["seconds"] += time.perf_counter() - start
     state["train_images"] += seen
@@ -312,8 +317,9 @@ def _one_epoch(spec, model, train_step, optimizer, data, split, device, state, b
 def test(spec, model, data, split, device, best=None):
     """The one look at the test images: `test` of a record, with the weights `best` or those of the model.
 
-    Accuracies in percent: over images, mean over classes, and apart for images of which the training split holds
-    an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's order.
+    Accuracies in percent: over images, mean over classes, and apart for images of which the training split
+    holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
+    order.
     """
     if best is not None:
         model.load_state_dict(best)
@@ -321,10 +327,11 @@ def test(spec, model, data, split, device, best=None):
     loss, right = evaluate(model, batches, spec.protocol.precision)
     _check_finite("test loss", [loss], spec, spec.protocol.max_epochs)
     labels = data.labels.numpy()[split.test]
+    by_class = [right[labels == c].mean() for c in np.unique(labels)]
     found = {
         "loss": round(loss, 6),
         "accuracy": _percent(right),
-        "class_accuracy": round(100 * float(np.mean([right[labels == c].mean() for c in np.unique(labels)])), 4),
+        "class_accuracy": _percent(np.array(by_class)),
         "correct": base64.b64encode(np.packbits(right)).decode(),
     }
     if getattr(data, "copies", None) is not None:
@@ -368,7 +375,7 @@ def _watched(spec, model, data, split, device, state):
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """Mean cross-entropy of `model` over (images, labels) batches, and which images it gets right: bool (N,)."""
+    """Mean cross-entropy of `model` over (images, labels) batches, and whether it is right: bool (N,)."""
     model.eval()
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
@@ -534,9 +541,9 @@ def device_name(device):
 
 
 def commit():
-    """The repository's commit, with results.CHANGED if the package differs from it; "" where neither is known.
+    """The repository's commit, with records.CHANGED if the package differs from it.
 
-    A copy of the code without its repository is told by $STN_PAPER_COMMIT.
+    Where there is no repository, $STN_PAPER_COMMIT or "".
     """
     if not (ROOT / ".git").exists():
         return os.environ.get("STN_PAPER_COMMIT", "")

@@ -9,7 +9,15 @@ from dataclasses import asdict
 
 from ..errors import InputError, choose
 from ..paths import replacing, results_dir
-from .spec import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, LAST_EPOCH, SELECTIONS, Protocol, RunSpec, preset
+from .spec import (
+    BEST_OF_FIVE,
+    BEST_VALIDATION,
+    DEFAULTS,
+    LAST_EPOCH,
+    Protocol,
+    RunSpec,
+    preset,
+)
 
 SCHEMA = 1
 CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
@@ -26,12 +34,16 @@ FIELDS = {  # field -> type; the schema that every record is checked against whe
 }
 SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
-TEST_FIELDS = ("loss", "accuracy", "class_accuracy", "correct")  # of `test`, where test images are looked at once
+TEST_FIELDS = (
+    "loss",
+    "accuracy",
+    "class_accuracy",
+    "correct",
+)  # of `test`, where test images are looked at once
 CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
     "parameters": lambda r: r["parameters"] > 0,
     "loss": lambda r: all(math.isfinite(value) for value in _of_epochs(r, "loss")),
     "accuracy": lambda r: all(0 <= value <= 100 for value in _of_epochs(r, "accuracy")),
-    "selection": lambda r: r["spec"]["protocol"]["selection"] in SELECTIONS,
     "selected": lambda r: r["selected"] == selected(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
     "measured": lambda r: all(0 <= value < math.inf for value in r["measured"].values()),
@@ -166,18 +178,19 @@ def write(spec, record):
 
 
 def selected(record):
-    """What the record's `selected` must hold: `select` of its epochs, or its one test by its own rule."""
-    protocol = record["spec"]["protocol"]
-    if not protocol["test_once"]:
-        return select(record["epochs"])
-    epoch = selected_epoch(record["epochs"], protocol["selection"])
-    validation = record["epochs"][epoch - 1]["validation_accuracy"]
-    found = {"epoch": epoch, "validation": validation, "test": record["test"]["accuracy"]}
-    return {protocol["selection"]: found}
+    """What the record's `selected` must hold: by both of the paper's rules, or only by its own."""
+    protocol, epochs = record["spec"]["protocol"], record["epochs"]
+    rule = protocol["selection"]
+    if not protocol["test_once"] and rule != LAST_EPOCH:
+        return select(epochs)
+    epoch = selected_epoch(epochs, rule)
+    row = epochs[epoch - 1]
+    test = record["test"]["accuracy"] if protocol["test_once"] else row["test_accuracy"]
+    return {rule: {"epoch": epoch, "validation": row["validation_accuracy"], "test": test}}
 
 
 def selected_epoch(epochs, rule):
-    """The number (from 1) of the epoch whose weights meet the test images, by a rule that looks at no test image.
+    """The number (from 1) of the selected epoch, by a rule that looks at no test image.
 
     `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
     """

@@ -26,8 +26,8 @@ LARGEST_SEED = 2**32 - 1  # that NumPy takes
 class Protocol:
     """Settings of one training. No weight decay, no augmentation; loss: cross-entropy.
 
-    The defaults are the paper's section 4.2. Raises InputError for a selection or schedule that does not exist,
-    and for `best-of-five` with `test_once`, as that rule looks at the test images after each epoch.
+    The defaults are the paper's section 4.2. Raises InputError for a selection or schedule that does not
+    exist, and for `best-of-five` with `test_once`, as that rule looks at the test images after each epoch.
     """
 
     name: str
@@ -59,7 +59,9 @@ class Protocol:
         choose("selection", self.selection, SELECTIONS)
         choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
         if self.test_once and self.selection == BEST_OF_FIVE:
-            raise InputError(f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off.")
+            raise InputError(
+                f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
+            )
 
 
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
@@ -69,7 +71,7 @@ DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.def
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
 _EQUAL_EPOCHS = {"cifar10": 15}  # the others: 40
-# Two CPU cores can train every cell of Tables 4, 6 and 8 with these: notebooks/protocol.ipynb has the pilot runs.
+# Two CPU cores can train every cell of Tables 4, 6 and 8 with these settings.
 _SMALL = {
     "caltech101": {"epochs": 10},
     "cifar10": {"epochs": 4, "train_images": 20_000},

@@ -68,7 +68,7 @@ def test_another_image_size_is_scaled_by_the_area():
     measure(100)
     at_64, at_224 = (estimates.gflops("resnet18", "original", size) for size in (64, 224))
     assert at_224 / at_64 == pytest.approx((224 / 64) ** 2, rel=0.02)
-    epochs, images = 60, 6277 + 2400 / 3
+    epochs, images = 40, 6277 + (1200 + 1200 / 40) / 3
     assert expected(protocol="equal") == pytest.approx(epochs * images * at_224 / at_64 / 100 / 3600)
 
 
@@ -114,7 +114,7 @@ def test_images_are_those_of_the_protocol():
     def images(dataset, backbone, protocol):
         return estimates.images(RunSpec(dataset, backbone, "original", protocol))
 
-    assert images("caltech101", "resnet18", "equal") == (6277, 2400)
+    assert images("caltech101", "resnet18", "equal") == (6277, 1200 + 1200 / 40)
     assert images("cifar10", "resnet18", "reduced") == (2000, 4000)
     assert images("digits", "resnet18", "smoke") == (40, 80)
     assert images("cifar10", "cifar-cnn", "system") == (49_000, 11_000)

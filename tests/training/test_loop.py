@@ -1,5 +1,6 @@
 """Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
 
+import base64
 import io
 import multiprocessing
 import os
@@ -145,16 +146,17 @@ def test_evaluation_is_a_mean_over_images_not_batches():
     logits, labels = torch.randn(10, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     model = nn.Dropout(0.5)  # which evaluation must switch off
     batches = [(logits[:7], labels[:7]), (logits[7:], labels[7:])]
-    loss, accuracy = loop.evaluate(model, batches)
+    loss, right = loop.evaluate(model, batches)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item())
-    assert accuracy == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
+    assert right.tolist() == (logits.argmax(1) == labels).tolist()
 
 
-def test_thetas_spread_is_that_of_a_sample():
-    transformer = SimpleNamespace(eval=lambda: None, theta=lambda images: images)
-    batches = [(torch.tensor([[1.0, 5.0]]), None), (torch.tensor([[3.0, 5.0]]), None)]
-    found = loop.theta_statistics(transformer, batches)
-    assert found == {"mean": [2.0, 5.0], "std": [1.4142, 0.0]}
+def test_the_last_batch_is_never_one_image():
+    data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
+    for count, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
+        batches = list(loop._batches(data, torch.device("cpu"), "half", np.arange(count), 4))
+        assert [len(labels) for _, labels in batches] == sizes
+        assert torch.cat([labels for _, labels in batches]).tolist() == list(range(count))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,105 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
             assert row[f"{name}_accuracy"] == pytest.approx(100 * hits.mean().item(), abs=100 / 48 + 1e-3)
 
 
+def test_one_cycle_is_torchs():
+    """Theirs reaches its peak one step early, which many steps make negligible."""
+    protocol = Protocol("mine", learning_rate=0.003, schedule="one-cycle")
+    theirs, ours = (torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.003) for _ in range(2))
+    ours.param_groups[0]["share"] = 1.0
+    cycle = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.003, 5001, cycle_momentum=False)
+    for step in range(5001):
+        loop.set_rate(ours, protocol, step / 5000)
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=3e-6)
+        if step < 5000:
+            theirs.step()
+            cycle.step()
+    assert ours.param_groups[0]["lr"] == pytest.approx(0.003 * 4e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_the_localization_net_has_its_own_rate(share):
+    model = with_stn(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2)), "lstn", 24)
+    optimizer = loop.optimizer_of(model, Protocol("mine", localization_rate=share))
+    rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    assert all(rates[id(w)] == pytest.approx(0.001 * share) for w in model.transformer.parameters())
+    assert all(rates[id(w)] == 0.001 for w in model.backbone.parameters())
+    loop.set_rate(optimizer, Protocol("mine", schedule="one-cycle", localization_rate=share), 0.0)
+    net, backbone = optimizer.param_groups[-1], optimizer.param_groups[0]
+    assert (net["lr"], backbone["lr"]) == (pytest.approx(0.001 * share / 25), pytest.approx(0.001 / 25))
+
+
+def test_test_images_are_looked_at_once(tiny, monkeypatch):
+    """After the last epoch, in the split's order; accuracy over images, over classes and for each image."""
+    evaluate, seen = loop.evaluate, []
+
+    def noted(model, batches, *rest):
+        batches = list(batches)
+        seen.append(torch.cat([labels for _, labels in batches]).tolist())
+        return evaluate(model, batches, *rest)
+
+    monkeypatch.setattr(loop, "evaluate", noted)
+    record = loop.run(tiny_spec(test_once=True, selection="last-epoch"), "cpu")
+    data = load_once("digits", 24)
+    split = datasets.split("digits", data, 0, max_images=48)
+    validation, labels = (data.labels[part].tolist() for part in (split.validation, split.test))
+    assert seen == [validation] * 3 + [labels]
+    assert not any(field.startswith("test") for epoch in record["epochs"] for field in epoch)
+    found = record["test"]
+    right = np.unpackbits(np.frombuffer(base64.b64decode(found["correct"]), np.uint8))[:48]
+    assert found["accuracy"] == pytest.approx(100 * right.mean(), abs=1e-3)
+    by_class = [right[np.array(labels) == c].mean() for c in set(labels)]
+    assert found["class_accuracy"] == pytest.approx(100 * np.mean(by_class), abs=1e-3)
+    last = record["epochs"][-1]["validation_accuracy"]
+    assert record["selected"] == {"last-epoch": {"epoch": 3, "validation": last, "test": found["accuracy"]}}
+
+
+def test_the_best_validation_epochs_weights_meet_the_test_images(tiny):
+    """The same training with a test after each epoch: that of the selected epoch is the one test."""
+    each = loop.run(tiny_spec(max_epochs=6, min_epochs=6), "cpu")
+    once = loop.run(tiny_spec(max_epochs=6, min_epochs=6, test_once=True), "cpu")
+    assert once["selected"] == {"best-validation": each["selected"]["best-validation"]}
+    chosen = each["epochs"][once["selected"]["best-validation"]["epoch"] - 1]
+    assert once["test"]["loss"] == chosen["test_loss"] and once["test"]["accuracy"] == chosen["test_accuracy"]
+
+
+def test_a_resumed_run_keeps_its_best_weights(tiny, monkeypatch):
+    """A first epoch that stays the best, and a stop after it."""
+    spec = tiny_spec(test_once=True, max_epochs=3, min_epochs=3)
+    monkeypatch.setattr(records, "selected_epoch", lambda epochs, rule: 1)
+    undisturbed = loop.run(spec, "cpu")
+    records.record_path(spec).unlink()
+    clock = iter([0, 1])
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
+        assert loop.run(spec, "cpu", until=1) is None
+    again = loop.run(spec, "cpu")
+    assert again["measured"]["resumed"] == 1 and again["test"] == undisturbed["test"]
+
+
+def test_accuracy_is_told_apart_for_copies(tiny):
+    data = load_once("digits", 24)
+    spec = tiny_spec("original", test_once=True, selection="last-epoch", max_epochs=1, min_epochs=1)
+    split = datasets.split("digits", data, 0, max_images=48)
+    copies = np.arange(len(data.labels))
+    copies[split.test[:10]] = copies[split.train[:10]]
+    copies[split.test[10]] = copies[split.validation[0]]  # a copy in validation is none in training
+    found = loop.run(spec, "cpu", data=data._replace(copies=copies))["test"]
+    right = np.unpackbits(np.frombuffer(base64.b64decode(found["correct"]), np.uint8))[:48]
+    assert found["with_copy"] == {"images": 10, "accuracy": pytest.approx(100 * right[:10].mean(), abs=1e-3)}
+    assert found["without_copy"]["images"] == 38
+    assert found["without_copy"]["accuracy"] == pytest.approx(100 * right[10:].mean(), abs=1e-3)
+
+
+def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "_save_checkpoint", lambda *_: saved.append(1))
+    rare = loop.run(tiny_spec(), "cpu", save_every=1e9)
+    assert not saved
+    records.record_path(tiny_spec()).unlink()
+    assert loop.run(tiny_spec(), "cpu")["epochs"] == rare["epochs"] and len(saved) == 2
+
+
 def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     whole = load_once("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
@@ -218,7 +319,7 @@ def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
 def test_the_record_has_every_field(tiny):
     spec = tiny_spec()
     record = loop.run(spec, "cpu")
-    assert set(record) == set(records.FIELDS)
+    assert set(record) == {*records.FIELDS}
     assert record["spec"] == asdict(spec)
     assert record["stopped"] == "budget" and len(record["epochs"]) == 3
     assert all(set(epoch) == {*records.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
@@ -252,14 +353,14 @@ def test_only_a_transformer_has_theta(tiny, variant):
 
 
 def test_theta_is_of_the_validation_images(tiny, monkeypatch):
-    statistics, labels = loop.theta_statistics, []
+    statistics, labels = loop.diagnostics.of_theta, []
 
     def noted(transformer, batches):
         batches = list(batches)
         labels.extend(label for _, batch in batches for label in batch.tolist())
         return statistics(transformer, batches)
 
-    monkeypatch.setattr(loop, "theta_statistics", noted)
+    monkeypatch.setattr(loop.diagnostics, "of_theta", noted)
     loop.run(tiny_spec("stn", max_epochs=1, min_epochs=1), "cpu")
     data = load_once("digits", 24)
     assert labels == data.labels[datasets.split("digits", data, 0, max_images=48).validation].tolist()
@@ -587,9 +688,9 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
 def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
     if what == "theta":
         lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
-        monkeypatch.setattr(loop, "theta_statistics", lambda *_: lost)
+        monkeypatch.setattr(loop.diagnostics, "of_theta", lambda *_: lost)
     else:
-        monkeypatch.setattr(loop, "evaluate", lambda *_: (float("inf"), 10.0))
+        monkeypatch.setattr(loop, "evaluate", lambda *_: (float("inf"), np.zeros(1, bool)))
     with pytest.raises(InputError, match=rf"The {what} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
         loop.run(tiny_spec(), "cpu")
 

@@ -124,7 +124,6 @@ def changed(*place, value):
         ("loss", ("epochs", 0, "test_loss"), ["1", None]),
         ("accuracy", ("epochs", 0, "test_accuracy"), [-1, 100.1, "50"]),
         ("accuracy", ("epochs", 0, "train_accuracy"), [101]),
-        ("selection", ("spec", "protocol", "selection"), ["best", 3, None]),
         ("stopped", ("stopped",), ["budget", "killed", ""]),  # the protocol's 20 epochs are not used up
         ("measured", ("measured", "seconds"), ["9", None, -1]),
         ("environment", ("environment", "commit"), [3, None]),
@@ -157,6 +156,8 @@ def test_a_used_up_budget_is_no_fault():
         (("schema",), 2, "Schema 2 is of other code than this"),
         (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
         (("spec", "seed"), -1, "Seed -1 is not allowed"),
+        (("spec", "protocol", "selection"), "best", "Unknown selection 'best': choose one of last-epoch"),
+        (("spec", "protocol", "schedule"), None, "Unknown schedule None: choose one of constant, one-cycle"),
     ],
 )
 def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
@@ -182,6 +183,37 @@ def test_a_changed_selection_is_noticed():
         return json.dumps(changed)
 
     assert "(selected)" in damage(raise_test_accuracy)
+
+
+def once(**changes):
+    """A record of a protocol whose test images are looked at once."""
+    spec = RunSpec("caltech101", "resnet18", "original", "small")
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0}
+    test = {"loss": 1.0, "accuracy": 40.0, "class_accuracy": 30.0, "correct": ""}
+    made = record(epochs(*[(50, 40)] * 10)) | {"epochs": [row] * 10, "stopped": "budget", "test": test}
+    made["selected"] = {"last-epoch": {"epoch": 10, "validation": 50.0, "test": 40.0}}
+    return records.write(spec, made | changes)
+
+
+def test_a_record_of_one_look_at_the_test_images_is_whole_without_their_curve():
+    read = records.read(once())
+    assert records.chosen(read) == {"epoch": 10, "validation": 50.0, "test": 40.0}
+
+
+@pytest.mark.parametrize("field", records.TEST_FIELDS)
+def test_each_field_of_the_one_test_is_needed(field):
+    whole = json.loads(once().read_text())["test"]
+    path = once(test={name: value for name, value in whole.items() if name != field})
+    with pytest.raises(InputError, match=rf"\(test {field}\)"):
+        records.read(path)
+
+
+def test_a_changed_one_test_is_noticed():
+    test = json.loads(once().read_text())["test"]
+    with pytest.raises(InputError, match=r"\(selected\)"):
+        records.read(once(test=test | {"accuracy": 41.0}))
+    with pytest.raises(InputError, match=r"\(accuracy\)"):
+        records.read(once(test=test | {"class_accuracy": 101.0}))
 
 
 def test_bytes_that_are_no_text_are_named():

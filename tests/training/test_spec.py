@@ -1,5 +1,6 @@
 """Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
 
+import re
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -40,6 +41,11 @@ OTHER_PROTOCOL = {
     "validation_images": 1000,
     "probes": True,
     "precision": "bfloat16",
+    "schedule": "one-cycle",
+    "localization_rate": 0.1,
+    "train_images": 1000,
+    "max_validation": 600,
+    "test_once": True,
 }
 
 
@@ -87,8 +93,31 @@ def test_the_other_protocols_treat_variants_alike(name):
 
 def test_the_equal_protocol():
     protocol = preset("equal", "caltech101", "stn")
-    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (None, 20, 60)
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (None, 20, 40)
+    assert (protocol.precision, protocol.test_once) == ("bfloat16", True)
     assert preset("equal", "cifar10", "stn").max_epochs == 15
+
+
+def test_the_small_protocol():
+    protocol = preset("small", "caltech101", "stn")
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (64, 16, 10)
+    assert (protocol.train_per_class, protocol.train_images, protocol.max_validation) == (None, None, 600)
+    assert (protocol.schedule, protocol.localization_rate) == ("one-cycle", 0.1)
+    assert (protocol.selection, protocol.test_once) == ("last-epoch", True)  # nothing is selected
+    assert preset("small", "cifar10", "stn").train_images == 20_000
+
+
+@pytest.mark.parametrize(
+    "field, value", [("selection", "best"), ("schedule", "cosine"), ("schedule", None), ("selection", 3)]
+)
+def test_an_impossible_setting_is_named(field, value):
+    with pytest.raises(InputError, match=re.escape(repr(value))):
+        Protocol("mine", **{field: value})
+
+
+def test_the_papers_rule_needs_the_test_images_of_each_epoch():
+    with pytest.raises(InputError, match="best-of-five"):
+        Protocol("mine", selection=BEST_OF_FIVE, test_once=True)
 
 
 def test_the_reduced_protocol():
@@ -100,9 +129,9 @@ def test_the_reduced_protocol():
 
 @pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
 def test_all_images_at_a_small_size(name, pixels):
-    full, equal = (preset(protocol, "gtsrb", "original") for protocol in (name, "equal"))
+    full = preset(name, "gtsrb", "original")
     settings = {"image_size": pixels, "batch_size": 64, "min_epochs": 5, "max_epochs": 5}
-    assert full == replace(equal, name=name, **settings)
+    assert full == Protocol(name, normalization="imagenet", **settings)
 
 
 def test_every_protocol_knows_its_name():
@@ -171,8 +200,8 @@ def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
         ("backbone", "resnet19", "resnet18"),
         ("backbone", "timm/resnet19", "timm.list_models"),
         ("variant", "tstn", "original, stn, vstn, lstn"),
-        ("protocol", "quick", "paper, equal, full48, full32, reduced, smoke"),
-        ("protocol", None, "paper, equal, full48, full32, reduced, smoke"),
+        ("protocol", "quick", "paper, equal, small, full48, full32, reduced, smoke"),
+        ("protocol", None, "paper, equal, small, full48, full32, reduced, smoke"),
         ("seed", -1, "whole number from 0"),
         ("seed", 0.5, "whole number from 0"),
         ("seed", "1", "whole number from 0"),
