@@ -16,6 +16,7 @@ test: .venv/installed lint  ## every test, and every notebook against its stored
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 notebooks: .venv/installed  ## execute the notebooks in place, as they are committed, and write the README's table
 	$(BIN)/python -m stn_paper costs

@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from stn_paper.datasets import DATASETS
+from stn_paper.data.datasets import DATASETS
 
 from . import files
 from .measuring import measure, significant

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from stn_paper import datasets, layouts
+from stn_paper.data import datasets, files
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
 
@@ -24,7 +24,7 @@ GENERATED = 202  # JPEGs, two a class
 def source(folder):
     """Paths of image files with their classes' numbers, in random order, and where they are from."""
     try:
-        listing = layouts.find(DATASET, datasets.DATASETS[DATASET], data_dir())
+        listing = files.find(DATASET, datasets.DATASETS[DATASET], data_dir())
         paths, labels, name = listing.items, listing.labels, datasets.DATASETS[DATASET].title
     except InputError:
         paths, labels, name = _generate(folder / "generated"), None, "generated JPEGs of 300 x 200 pixels"
@@ -63,7 +63,7 @@ def cached(setting, image_size):
     """The package's Images of `sizes.cached` of the files: uint8, memory-mapped, as its cache holds them."""
     samples = source(setting.folder)[0][: setting.sizes.cached]
     paths, labels = zip(*samples)
-    listing = layouts.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
+    listing = files.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
     path = setting.folder / f"cached_{image_size}.npy"
     if not path.exists():
         datasets._decode_all(listing, None, image_size, path, path.with_suffix(".json"), False)

@@ -13,8 +13,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from stn_paper import build_model, training
-from stn_paper.protocol import Protocol
+from stn_paper import build_model
+from stn_paper.training import loop
+from stn_paper.training.spec import Protocol
 
 from . import files
 
@@ -31,7 +32,7 @@ def network(setting, backbone, variant):
     return build_model(backbone, variant, files.CLASSES, setting.image_size(backbone)).train()
 
 
-def batches(setting, image_size, batch, held=training._held):
+def batches(setting, image_size, batch, held=loop._held):
     """(images, labels) without end by the package's own data path, in a new order every epoch.
 
     `held` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
@@ -43,16 +44,16 @@ def batches(setting, image_size, batch, held=training._held):
     whole = len(data.labels) // batch * batch
     while True:
         order = np.resize(draw.permutation(len(data.labels)), max(whole, batch))
-        yield from training._batches(data, setting.device, NORMALIZATION, order, batch)
+        yield from loop._batches(data, setting.device, NORMALIZATION, order, batch)
 
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
     """The package's step on its cached uint8 images, with the sums that its epochs keep."""
-    training.keep_freed_memory()
+    loop.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
-    step = training.step_of(model, precision, compiled)
-    optimizer = training.OPTIMIZERS["adam"](model.parameters(), lr=LEARNING_RATE)
+    step = loop.step_of(model, precision, compiled)
+    optimizer = loop.OPTIMIZERS["adam"](model.parameters(), lr=LEARNING_RATE)
     given = batches(setting, setting.image_size(backbone), batch)
     total, correct = (torch.zeros((), device=setting.device) for _ in range(2))
 
@@ -132,7 +133,7 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
     model.to(setting.device, memory_format=torch.channels_last)
     task = ClassificationTask(model, device=setting.device, verbose=False)
     optimizer = create_optimizer_v2(model, "adam", lr=LEARNING_RATE, fused=True)
-    tf32, autocast = training.PRECISIONS[precision]
+    tf32, autocast = loop.PRECISIONS[precision]
     if compiled:
         task.compile(mode="reduce-overhead" if setting.cuda else None, dynamic=False)
     task.train()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from stn_paper.backbones import input_size
+from stn_paper.models.backbones import input_size
 
 
 class Sizes(NamedTuple):

@@ -2,8 +2,8 @@
 
 import torch
 
-from stn_paper.datasets import DATASETS
-from stn_paper.protocol import preset
+from stn_paper.data.datasets import DATASETS
+from stn_paper.training.spec import preset
 
 from . import files
 from .measuring import fresh, measure, synchronize

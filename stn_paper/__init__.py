@@ -1,10 +1,38 @@
-"""Executable companion of "An Improved Spatial Transformer Network based on Lightweight Localization Net"."""
+"""Executable companion of "An Improved Spatial Transformer Network based on Lightweight Localization Net".
 
-from . import costs
+The networks are imported with the package; what trains and measures, when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .models import build_model, with_stn
-from .protocol import RunSpec
-from .results import find
-from .training import run
-from .transformer import SpatialTransformer
+from .models.transformer import SpatialTransformer
+
+if TYPE_CHECKING:
+    from .models import costs
+    from .training import find, run
+    from .training.spec import RunSpec
 
 __all__ = ["RunSpec", "SpatialTransformer", "build_model", "costs", "find", "run", "with_stn"]
+
+_LATER = {  # name -> the module that holds it
+    "RunSpec": "training.spec",
+    "costs": "models.costs",
+    "find": "training",
+    "run": "training",
+}
+
+
+def __getattr__(name):
+    """Import the name's module at its first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{_LATER[name]}", __name__)
+    value = module if name == "costs" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,7 @@ from .errors import InputError
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
-PRINTED = PACKAGE / "printed"  # the paper's tables as CSV
+PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
 PLAIN = "plain"  # what its files call the loop of the paper's authors
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it

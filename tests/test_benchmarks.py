@@ -6,18 +6,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import write_run
 from short_of_memory import short_of_memory_at_step
-from test_tables import write_run
 from torch import nn
 
 from benchmarks import __main__ as command
 from benchmarks import files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
-from stn_paper import results, speed, tables
+from stn_paper.analysis import frame
 from stn_paper.errors import InputError
-from stn_paper.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
+from stn_paper.report import speed
+from stn_paper.training import records
 
 CPU = torch.device("cpu")
 
@@ -186,11 +188,11 @@ def test_bytes_are_those_of_inputs_and_outputs_but_not_of_views():
 
 def write_bfloat16(seed, test, **changes):
     """A made-up record of ResNet-18 alone on Caltech-101, `reduced`, in bfloat16."""
-    record = results.read(write_run("original", seed, test))
-    spec = results.spec_of(record)
-    results.record_path(spec).unlink()
+    record = records.read(write_run("original", seed, test))
+    spec = records.spec_of(record)
+    records.record_path(spec).unlink()
     spec = replace(spec, protocol=replace(spec.protocol, precision="bfloat16", **changes))
-    results.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
 
 
 def test_bfloat16_is_compared_with_the_same_run_in_float32():
@@ -204,7 +206,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
     assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
     assert (row.Difference, row.Pairs, row.Verdict) == ("+0.00", 3, "no difference shown")
     assert speed.verdict().endswith("in 3 pairs: no difference shown.")
-    assert set(tables.runs("caltech101", "reduced")["test"]) == {61.0}
+    assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from stn_paper import results, training
-from stn_paper.__main__ import main
+from stn_paper.cli import main
 from stn_paper.models import VARIANTS
 from stn_paper.paths import ROOT
-from stn_paper.protocol import RunSpec
+from stn_paper.training import loop, records
+from stn_paper.training.spec import RunSpec
 
 RUN = {"dataset": "digits", "backbone": "resnet18", "variant": "original", "protocol": "smoke"}
 
@@ -19,10 +19,10 @@ RUN = {"dataset": "digits", "backbone": "resnet18", "variant": "original", "prot
 def test_a_run_prints_its_record(capsys):
     spec = RunSpec(*RUN.values())
     main(["run", *RUN.values(), "--device", "cpu"])
-    record = results.find(spec)
+    record = records.find(spec)
     printed = capsys.readouterr().out
     assert record["stopped"] == "budget"
-    assert printed.startswith(f"{results.record_path(spec)}: test accuracy ")
+    assert printed.startswith(f"{records.record_path(spec)}: test accuracy ")
     assert f"{record['epochs'][0]['test_accuracy']:.2f} % at epoch 1" in printed
 
 
@@ -30,7 +30,7 @@ def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys):
     calls = []
     rule = "best-validation"
     record = {"spec": {"protocol": {"selection": rule}}, "selected": {rule: {"test": 50.0, "epoch": 1}}}
-    monkeypatch.setattr(training, "run", lambda *call: calls.append(call) or record)
+    monkeypatch.setattr(loop, "run", lambda *call: calls.append(call) or record)
     main(
         ["run", "digits", "resnet18", "all", "smoke", "--seed", "3", "--device", "cpu", "--data-dir", "here"]
     )
@@ -41,7 +41,7 @@ def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys):
 
 def test_a_run_whose_time_is_up_says_how_to_go_on(monkeypatch):
     given = []
-    monkeypatch.setattr(training, "run", lambda *call: given.extend(call))  # returns None
+    monkeypatch.setattr(loop, "run", lambda *call: given.extend(call))  # returns None
     with pytest.raises(SystemExit, match="not finished: its time was up"):
         main(["run", *RUN.values(), "--minutes", "2", "--compile"])
     assert given[3] is True and 100 < given[4] - time.time() <= 120

@@ -9,6 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import stn_paper
 from stn_paper.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -51,10 +52,17 @@ def test_the_readmes_make_targets_exist(target):
 
 
 def test_importing_the_package_leaves_slow_packages_for_when_they_are_needed():
-    slow = {"torchvision", "timm", "thop", "captum", "matplotlib", "seaborn", "scipy", "mlxtend"}
+    slow = {"torchvision", "timm", "thop", "captum", "pandas", "matplotlib", "seaborn", "scipy", "mlxtend"}
     code = f"import sys, stn_paper; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def test_the_package_offers_its_names_when_they_are_asked_for():
+    code = f"from stn_paper import {', '.join(stn_paper.__all__)}; costs.measure"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        stn_paper.no_such_name  # noqa: B018
 
 
 def test_a_machine_with_few_packages_can_train_and_measure():
@@ -65,7 +73,7 @@ import importlib.machinery
 finder = importlib.machinery.PathFinder
 find = finder.find_spec
 finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {others} else find(name, *more)
-import stn_paper.campaign, benchmarks.__main__
+import stn_paper.analysis.campaign, benchmarks.__main__
 from stn_paper import build_model
 build_model("effb0", "lstn", 10)
 """

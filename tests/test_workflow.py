@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from stn_paper import grid, results
+from stn_paper.analysis import grid
 from stn_paper.paths import ROOT
+from stn_paper.training import records
 
 WRAPPER = [sys.executable, str(ROOT / "workflow/one_gpu.py"), sys.executable, "-c"]
 SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
@@ -25,12 +26,12 @@ def plan(folder, *targets):
 
 def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
     for spec in grid.runs("smoke", 1)[1:]:  # whoever made them
-        path = results.record_path(spec)
+        path = records.record_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     printed = plan(tmp_path, "smoke")
     assert "smoke: 1 of 4 runs have no record" in printed
-    assert f"output: {results.record_path(grid.runs('smoke', 1)[0])}" in printed
+    assert f"output: {records.record_path(grid.runs('smoke', 1)[0])}" in printed
     assert "smoke_page" in printed and "html" in printed
 
 

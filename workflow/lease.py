@@ -29,10 +29,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from stn_paper import datasets, layouts, training
+from stn_paper.data import datasets, files
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir
-from stn_paper.protocol import RunSpec
+from stn_paper.training import loop
+from stn_paper.training.spec import RunSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 
@@ -45,7 +46,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
 
     The files hold each image as it is encoded; with `size` as it is at so many pixels a side, without loss.
     """
-    listing = layouts.find(name, datasets.DATASETS[name], data_dir(given))
+    listing = files.find(name, datasets.DATASETS[name], data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
         "fingerprint": datasets._fingerprint(listing),
@@ -136,7 +137,7 @@ def work(folder, jobs, workers, until, contiguous=False):
 def _worker(folder, lines, until, contiguous):
     torch.set_num_threads(2)
     if contiguous:
-        training.MEMORY_FORMAT = torch.contiguous_format
+        loop.MEMORY_FORMAT = torch.contiguous_format
     claims, held = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
@@ -156,7 +157,7 @@ def _worker(folder, lines, until, contiguous):
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
-            record = training.run(spec, data=held[key], until=until, save_every=1e9)
+            record = loop.run(spec, data=held[key], until=until, save_every=1e9)
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""
         except Exception as error:  # the other runs go on
@@ -190,7 +191,7 @@ SIZES = (
 def measure(path, seconds=1.0, device="cuda"):
     """Images a second of a training step behind L-STN, by each of MODES; `path` holds them as JSON so far."""
     found, device = [], torch.device(device)
-    head = {"device": training.device_name(device), "torch": torch.__version__, "commit": training.commit()}
+    head = {"device": loop.device_name(device), "torch": torch.__version__, "commit": loop.commit()}
     for (backbone, size, batch), (mode, settings) in product(SIZES, MODES.items()):
         speed = _speed(backbone, size, batch, *settings, seconds, device)
         row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
@@ -205,8 +206,8 @@ def _speed(backbone, size, batch, precision, last, graph, seconds, device):
     form = torch.channels_last if last else torch.contiguous_format
     with torch.cuda.stream(torch.cuda.Stream(device)):
         model = build_model(backbone, "lstn", 101, size).to(device, memory_format=form)
-        step, optimizer = training.step_of(model, precision), training.optimizer_of(model, chosen)
-        step = training.recorded(step) if graph else step
+        step, optimizer = loop.step_of(model, precision), loop.optimizer_of(model, chosen)
+        step = loop.recorded(step) if graph else step
         images = torch.randn(batch, 3, size, size, device=device).to(memory_format=form)
         labels = torch.randint(101, (batch,), device=device)
         for _ in range(6):

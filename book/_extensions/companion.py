@@ -9,7 +9,8 @@ from pathlib import Path
 
 import itables
 
-from stn_paper import results, run_pages
+from stn_paper.report import run_pages
+from stn_paper.training import records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
 OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there
@@ -39,11 +40,11 @@ def write_scripts(app):
 
 def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
-    records, folder = results.everything(), Path(app.outdir, "runs")
+    runs, folder = records.everything(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
-    for name, record in records.items():
-        shutil.copyfile(results.record_path(results.spec_of(record)), folder / f"{name}.json")
-        context = {"title": run_pages.title(record["spec"]), "body": run_pages.page(name, records)}
+    for name, record in runs.items():
+        shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")
+        context = {"title": run_pages.title(record["spec"]), "body": run_pages.page(name, runs)}
         yield f"runs/{name}", context, "page.html"
 
 

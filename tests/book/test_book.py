@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from stn_paper.paper import TABLES
+from stn_paper.analysis.paper import TABLES
 from stn_paper.paths import ROOT
 
 

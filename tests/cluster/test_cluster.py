@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import slurm
 
-from stn_paper import grid, results
+from stn_paper.analysis import grid
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.protocol import RunSpec
+from stn_paper.training import records
+from stn_paper.training.spec import RunSpec
 
 pytest.importorskip("snakemake", reason="Snakemake is not installed: pip install -e '.[cluster]'")
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="Snakemake's SLURM plugin is not installed")
@@ -93,14 +94,14 @@ def epoch_since(moment):
 
 
 def check_records(expected, specs):
-    assert {spec.name: made(results.record_path(spec)) for spec in specs} == {
+    assert {spec.name: made(records.record_path(spec)) for spec in specs} == {
         spec.name: expected[spec.name] for spec in specs
     }
     assert not [*results_dir().rglob("*.part"), *cache_dir().rglob("*.part")]
 
 
 def test_a_killed_job_and_a_lost_node_end_in_the_same_records(folder, expected, tmp_path):
-    with coordinator(folder, tmp_path / "here", results.record_path(LONG)) as process:
+    with coordinator(folder, tmp_path / "here", records.record_path(LONG)) as process:
 
         def running(since):
             assert process.poll() is None, "the coordinator ended too early"
@@ -117,7 +118,7 @@ def test_a_killed_job_and_a_lost_node_end_in_the_same_records(folder, expected, 
     slurm.start_node(folder, node)
     slurm.wait_for("the node's return", lambda: slurm.states(folder)[node] == "idle")
     check_records(expected, [LONG])
-    assert json.loads(results.record_path(LONG).read_text())["measured"]["resumed"] >= 2
+    assert json.loads(records.record_path(LONG).read_text())["measured"]["resumed"] >= 2
 
 
 def test_two_coordinators_started_together_damage_nothing(folder, expected, tmp_path):

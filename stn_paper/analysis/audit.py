@@ -1,0 +1,73 @@
+"""`python -m stn_paper results check`: what is wrong with a folder of records, all of it at once.
+
+Results of several machines are merged by copying files; this says whether they may stand side by side.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from ..errors import InputError
+from ..paths import results_dir
+from ..training import records
+from ..training.loop import commit
+
+
+def check(folders=()):
+    """(faults, notes) of all records in the results folder and in others, in sentences.
+
+    Faults: a damaged record, one of other code, one whose file is not named after its settings, two of the
+    same run that disagree. Notes: how many there are, of which commits of the code, and which runs are there
+    twice. Raises InputError for a folder that is not there.
+    """
+    runs, faults = {}, []
+    for path in _files(folders):
+        try:
+            record = records.read(path)
+            spec = records.spec_of(record)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if path.stem != spec.name or path.parent.name != records.record_path(spec).parent.name:
+            place = f"{records.record_path(spec).parent.name}/{spec.name}.json"
+            faults.append(f"Record {path} is of the run {place}: name it so, or delete it if it is a copy.")
+        runs.setdefault(spec.name, []).append((path, record))
+    for (first, one), *others in runs.values():
+        for path, other in others:
+            here, there = _outcome(one), _outcome(other)
+            if what := ", ".join(key for key in here if here[key] != there[key]):
+                faults.append(f"Records {first} and {path} are of one run and disagree ({what}): keep one.")
+    return faults, _notes(runs)
+
+
+def _files(folders):
+    """Every JSON file in these folders and the results folder, once, sorted."""
+    places = [results_dir(), *map(Path, folders)]
+    for place in places:
+        if not place.is_dir():
+            raise InputError(f"Folder {place} is not there: give one that holds records.")
+    return sorted({path.resolve() for place in places for path in place.rglob("*.json")})
+
+
+def _outcome(record):
+    """What two records of one run must share; times, memory and the machine may differ."""
+    return {
+        "images": record["data"].get("fingerprint"),
+        "parameters": record["parameters"],
+        "epochs": [[epoch.get(field) for field in records.EPOCH_FIELDS] for epoch in record["epochs"]],
+        "test": record.get("test"),
+        "stopped": record["stopped"],
+    }
+
+
+def _notes(runs):
+    """Sentences on the records that can be read, by run."""
+    records = [record for group in runs.values() for _, record in group]
+    notes = [f"{len(records)} records of {len(runs)} runs were read."]
+    now = commit()
+    others = Counter(record["environment"].get("commit") for record in records)
+    others.pop(now, None)
+    if others:
+        counts = ", ".join(f"{count} of {name or 'unknown'}" for name, count in others.most_common())
+        notes.append(f"{others.total()} are of another commit than {now or 'the code here'}: {counts}.")
+    twice = [group for group in runs.values() if len(group) > 1]
+    return notes + [f"There more than once: {', '.join(str(path) for path, _ in group)}." for group in twice]

@@ -1,0 +1,168 @@
+"""How the paper's accuracies were made, from what its authors released: `printed/author_runs.csv`.
+
+Its rows are the cells of Tables 4, 6 and 8; where the facts come from stands at its top. What was
+released may differ from what was run, so every view says "as released".
+"""
+
+from functools import cache
+
+import pandas as pd
+
+from ..data.datasets import DATASETS
+from ..models import HEADINGS, ORIGINAL
+from ..paths import PRINTED
+from .paper import COSTS_OF, DATASET_OF, networks, table
+
+BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
+RULES = {
+    BEST: "test accuracy at the best validation epoch",
+    OF_FIVE: "a higher one: the best test accuracy of the 5 best validation epochs",
+    OF_FIFTEEN: "a higher one still: the best test accuracy of the 15 best validation epochs",
+    "other": "none of these",
+    "lost": "the log is not in the release",
+}
+ROUNDING = 0.0051  # points; two accuracies of two decimals are the same
+
+
+@cache
+def _csv():
+    return pd.read_csv(PRINTED / "author_runs.csv", comment="#")
+
+
+def runs(number):
+    """The released notebook of each cell of Table 4, 6 or 8, beside what the paper prints there.
+
+    Columns: those of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
+    """
+    printed = networks(number).drop(columns="backbone")
+    cost = table(COSTS_OF[number]).rename(columns={"parameters": "printed_parameters"})
+    keys = ["model"] if number == 4 else ["model", "variant"]
+    cells = printed.drop(columns=["parameters", "gflops"], errors="ignore")
+    cells = cells.merge(cost[[*keys, "printed_parameters"]], on=keys)
+    numbers = [c for c in cells if c not in ("model", "variant")]
+    cells[numbers] = cells[numbers].astype(float)
+    released = _csv()
+    return cells.merge(released[released["table"] == number], on=["model", "variant"], validate="1:1")
+
+
+def same(a, b):
+    """Whether two accuracies are the same to two decimals; False where one is not known."""
+    return (a - b).abs() < ROUNDING
+
+
+def rules(number):
+    """For each cell of Table 6 or 8 which of RULES its test accuracy matches, the first that does."""
+    cells = runs(number)
+    found = pd.Series("other", index=cells.index)
+    found[cells["best_validation"].isna()] = "lost"
+    for rule in (OF_FIFTEEN, OF_FIVE, BEST):
+        found[same(cells["test"], cells[rule])] = rule
+    return found
+
+
+def selection():
+    """How many printed test accuracies of Tables 6 and 8 match which rule of selection."""
+    counts = {f"Table {n}": rules(n).value_counts().reindex(RULES, fill_value=0) for n in (6, 8)}
+    view = pd.DataFrame(counts)
+    view["both"] = view.sum(axis=1)
+    view.loc["all"] = view.sum()
+    return view.rename(index=RULES).rename_axis(None)
+
+
+def budgets():
+    """Epochs, floor of early stopping, batch sizes, unused transformers: a row a column of Tables 6 and 8."""
+    rows = []
+    for number in (6, 8):
+        for variant, cells in runs(number).groupby("variant", sort=False):
+            early = (cells["epochs_run"] < cells["max_epochs"]).sum()
+            batches = ", ".join(map(str, sorted(cells["batch_size"].unique())))
+            thrown = unused(cells)
+            rows.append(
+                {
+                    "Table": f"{number}, {DATASETS[DATASET_OF[number]].title}",
+                    "Variant": HEADINGS[variant],
+                    "Epochs run": _span(cells["epochs_run"]),
+                    "Ended early": f"{early} of {cells['epochs_run'].count()}",
+                    "Floor": _span(cells["min_epochs"]),
+                    "Batches of": batches,
+                    "Image unused": "{} of {}".format(*thrown) if thrown[1] else "–",
+                }
+            )
+    return pd.DataFrame(rows).set_index(["Table", "Variant"])
+
+
+def _span(values):
+    low, high = int(values.min()), int(values.max())
+    return f"{low} to {high}" if low < high else str(low)
+
+
+def budget_share(dataset, variant):
+    """The original networks' mean number of epochs as a share of the variant's, as released.
+
+    Of Table 8 for CIFAR-10 and of Table 6 for any other dataset.
+    """
+    mean = runs(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
+    return mean[ORIGINAL] / mean[variant]
+
+
+def unused(cells):
+    """In how many of these `runs` with a transformer its image is thrown away, and how many there are."""
+    known = cells["transform_applied"].dropna()
+    return int((known == "no").sum()), len(known)
+
+
+def unlike():
+    """Cells of Tables 6 and 8 whose log is of a network with another number of parameters than is printed."""
+    rows = []
+    for number in (6, 8):
+        cells = runs(number).dropna(subset="parameters")
+        for cell in cells[cells["parameters"] != cells["printed_parameters"]].itertuples():
+            printed = int(cell.printed_parameters)
+            rows.append(
+                {
+                    "Cell": f"Table {number}, {cell.model}, {HEADINGS[cell.variant]}",
+                    f"Printed in Table {COSTS_OF[6]} or {COSTS_OF[8]}": f"{printed:,}",
+                    "In the log": f"{int(cell.parameters):,}",
+                    "Difference": f"{int(cell.parameters) - printed:+,}",
+                }
+            )
+    return pd.DataFrame(rows).set_index("Cell").rename_axis(None)
+
+
+def verdict():
+    """What follows from these counts, and what does not, as Markdown."""
+    found = pd.concat([rules(n) for n in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
+    logs = int(found.sum() - found["lost"])
+    by_test = int(found[OF_FIVE] + found[OF_FIFTEEN])
+    six, eight = (unused(runs(n)) for n in (6, 8))
+    cells = runs(6)
+    first, last = (_span(cells[cells["variant"] == v]["epochs_run"]) for v in (ORIGINAL, "lstn"))
+    return "\n".join(
+        [
+            f"- **Selection.** Of {logs} cells with a log, {found[BEST]} report the test accuracy at the "
+            f"best validation epoch and {by_test} a higher one that the test images helped to choose; "
+            f"{found['other']} match no rule.",
+            f"- **Budget.** In Table 6 as released, the original networks ran for {first} epochs and those "
+            f"with L-STN for {last}. A difference between columns is therefore not of the transformer alone.",
+            f"- **Which network.** {len(unlike())} of {logs} logs are of a network with another number of "
+            f"parameters than is printed for the cell.{_densenet()}",
+            f"- **Transformer.** In {six[0]} of {six[1]} transformer cells of Table 6 and {eight[0]} of "
+            f"{eight[1]} of Table 8, the network goes on with the untouched image, as released: the "
+            "localization net then gets no gradient, and what it predicts changes nothing.",
+            "- **Not known.** Whether the notebooks are as they were when the numbers were made: what was "
+            "released may differ from what was run. No seed is stated and one log a cell is released, so "
+            "that no interval can be given.",
+        ]
+    )
+
+
+def _densenet():
+    """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would."""
+    cells = runs(8).set_index(["model", "variant"]).loc["DenseNet-121"]
+    more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
+    if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
+        return ""
+    return (
+        f" The log of DenseNet-121 without a transformer on CIFAR-10 counts {more:.0f} parameters more than "
+        "its V-STN log, as many as Table 7 gives STN beyond V-STN."
+    )

@@ -1,0 +1,208 @@
+"""A campaign trains the most valuable missing runs of a table in a slot of time, several at once on a device.
+
+`python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
+`PLANS`, and packs the new records into one archive. What time cuts off stays at its checkpoint and goes on in
+the next slot on the same machine.
+"""
+
+import io
+import multiprocessing
+import os
+import tarfile
+import time
+from itertools import product
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ..data.download import ensure
+from ..errors import InputError, choose, whole
+from ..models import ORIGINAL, VARIANTS
+from ..models.localization import CONSTANT
+from ..paths import replacing, results_dir
+from ..training import records
+from ..training.loop import check_device, checkpoint, device_name, epochs_done
+from ..training.loop import run as train
+from ..training.spec import PROTOCOLS, RunSpec
+from .effects import ARMS
+from .estimates import devices, estimate, measurements
+from .paper import table
+
+TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
+GRACE = 30  # seconds after the slot's end in which an epoch may still end
+SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+
+
+class Step(NamedTuple):
+    """Runs of equal worth: every variant of every backbone, seed by seed."""
+
+    backbones: tuple
+    variants: tuple = tuple(VARIANTS)
+    seeds: tuple = (0,)
+    protocol: str = ""  # "" is the campaign's
+
+
+PLANS = {  # table: datasets and steps, the most valuable first
+    "table6": (
+        ("caltech101",),
+        (
+            Step(("resnet50", "effb0"), ARMS, (0, 1, 2)),
+            Step(("effb1", "effb2", "effb3")),
+            Step(("effb4", "effb5")),
+            Step(("effb1", "effb2", "effb3", "effb4", "effb5"), seeds=(1, 2)),
+            Step(("resnet50", "effb0"), protocol="paper"),
+        ),
+    ),
+    "table8": (
+        ("cifar10",),
+        (
+            Step(("resnet18", "effb0"), ARMS, (0, 1, 2)),
+            Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121")),
+            Step(("effb1", "effb2", "effb3", "resnet50", "resnet152", "densenet121"), seeds=(1, 2)),
+            Step(("resnet18", "effb0"), protocol="paper"),
+        ),
+    ),
+    "table4": (("tsrd", "tsrd-distinct"), (Step(tuple(table(4)["backbone"]), ("original",), (0, 1, 2)),)),
+}
+CONTROLS = Step(("resnet18", "effb0"), (CONSTANT, *ARMS[4:]))  # the same map for all images, and bypassed
+
+
+def plan(name, protocol="equal"):
+    """The runs of a campaign, the most valuable first; InputError for an unknown table or protocol."""
+    datasets, steps = PLANS[choose("campaign", name, PLANS)]
+    if choose("protocol", protocol, PROTOCOLS) == "small":
+        steps = _small_steps(int(name.removeprefix("table")))
+    return [
+        RunSpec(dataset, backbone, variant, step.protocol or protocol, seed)
+        for step in steps
+        for seed, backbone, variant, dataset in product(step.seeds, step.backbones, step.variants, datasets)
+    ]
+
+
+def _small_steps(number):
+    """One seed of every cell of the table, then the controls, then two more seeds."""
+    cells = table(number)
+    backbones = tuple(dict.fromkeys(cells["backbone"]))
+    variants = tuple(VARIANTS) if "variant" in cells else (ORIGINAL,)
+    controls = (CONTROLS,) if "variant" in cells else ()
+    return Step(backbones, variants), *controls, Step(backbones, variants, (1, 2))
+
+
+def missing(specs):
+    """Those of the runs that have no record."""
+    return [spec for spec in specs if records.find(spec) is None]
+
+
+def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
+    """Train missing runs of a table until the slot ends; return the paths of the new records.
+
+    `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
+    how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
+    the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
+    that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz that each new record is put
+    into, as it lies under the results folder, beside those of earlier slots. Raises InputError, before any
+    training, for a wrong value, a dataset that is not to be had or an archive that cannot be written; a run
+    that fails is named with its reason, and the others go on.
+    """
+    if not minutes > 0:
+        raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
+    if together is not None:
+        whole("Number of runs together", together)
+    end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
+    waiting = missing(plan(name, protocol))
+    print(f"{name}: {len(waiting)} runs have no record.", flush=True)
+    for dataset in dict.fromkeys(spec.dataset for spec in waiting):
+        ensure(dataset, data_dir)
+    if archive:
+        pack([], archive)  # one that cannot be written is found out now
+    if together is None:
+        together = TOGETHER if device.type == "cuda" else cores
+    settings = str(device), data_dir, end, max(1, cores // together)
+    os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
+    running, new = {}, []
+    while running or (waiting and time.time() < end):
+        while waiting and len(running) < room(device, together) and time.time() < end:
+            spec = choose_next(waiting, end - time.time(), device_name(device))
+            if spec is None:
+                waiting.clear()  # what does not fit now never will
+                break
+            waiting.remove(spec)
+            process = SPAWN.Process(target=_train, args=(spec, *settings), daemon=True)
+            process.start()
+            running[process.sentinel] = process, spec
+        late = end + GRACE - time.time()
+        for sentinel in wait(running, max(0, late)) or list(running):
+            process, spec = running.pop(sentinel)
+            process.kill()  # has ended, or is too late: it loses what came after its checkpoint
+            process.join()
+            found = records.find(spec)
+            print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
+            if found:
+                new.append(records.record_path(spec))
+                if archive:
+                    pack(new[-1:], archive)
+    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
+    return new
+
+
+def room(device, together):
+    """How many runs may share the device: one on a GPU that no record is of, else `together`."""
+    alone = device.type == "cuda" and device_name(device) not in devices(measurements())
+    return 1 if alone else together
+
+
+def choose_next(waiting, seconds, device):
+    """The first of the waiting runs that ends within so many seconds, else the first that can do an epoch.
+
+    None if none can. By what was measured on the device of this name and what a run's checkpoint has done
+    already; a run that cannot be estimated is taken to fit.
+    """
+    measured = measurements()
+    expected = {spec: estimate(spec, measured, device) for spec in waiting}
+    epoch = {s: 3600 * (hours or 0) / s.protocol.max_epochs for s, hours in expected.items()}
+    ending = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
+    begun = [s for s in waiting if epoch[s] <= seconds]
+    return next(iter(ending + begun), None)
+
+
+def _train(spec, device, data_dir, until, threads):
+    torch.set_num_threads(threads)
+    try:
+        train(spec, device, data_dir, until=until)
+    except InputError as error:
+        print(f"{spec.name}: {error}", flush=True)
+
+
+def _outcome(spec, record):
+    if record:
+        return f"test accuracy {records.chosen(record)['test']:.2f} %"
+    return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
+
+
+def pack(paths, archive):
+    """Put the records, as they lie under the results folder, into a .tar.gz beside those that it holds.
+
+    InputError if it cannot be written, or is a file of another kind.
+    """
+    new = {str(path.relative_to(results_dir())): path for path in paths}
+    archive = Path(archive)
+    with replacing(archive) as partial, tarfile.open(partial, "w:gz") as tar:
+        for member, content in _held(archive):
+            if member.name not in new:
+                tar.addfile(member, io.BytesIO(content))
+        for name, path in new.items():
+            tar.add(path, name)
+
+
+def _held(archive):
+    """Each file in an archive with its content, none if there is no archive yet."""
+    if not archive.exists():
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            for member in filter(tarfile.TarInfo.isfile, tar):
+                yield member, tar.extractfile(member).read()
+    except (tarfile.ReadError, EOFError):
+        raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None

@@ -1,0 +1,121 @@
+"""Our costs beside the paper's: `python -m stn_paper costs` writes results/costs.csv, which the notebooks of
+Tables 1 to 5, 7 and 9 read.
+"""
+
+from functools import cache
+
+import pandas as pd
+import torch
+
+from ..errors import InputError
+from ..models import ORIGINAL, build_model
+from ..models.backbones import input_size
+from ..models.costs import Cost, measure
+from ..models.localization import localization_net
+from ..models.transformer import SpatialTransformer
+from ..paths import check_writable, replacing, results_dir
+from .paper import CLASSES, LOCALIZATION_TABLES, networks, table
+
+TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
+
+
+def costs_path():
+    """The file that holds every cost of Tables 1 to 5, 7 and 9."""
+    return results_dir() / "costs.csv"
+
+
+def write_costs():
+    """Measure all that the paper's cost tables print and write it as CSV; returns the path.
+
+    Raises InputError where it cannot be written.
+    """
+    check_writable(costs_path().parent)
+    rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
+    columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops"]
+    measured = pd.DataFrame(rows, columns=columns)
+    with replacing(costs_path()) as partial:
+        measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
+    return costs_path()
+
+
+def read_costs(number):
+    """Our rows of the paper's cost table `number`; InputError if they have not been measured."""
+    if not costs_path().exists():
+        raise InputError(f"File {costs_path()} is missing: write it by `python -m stn_paper costs`.")
+    known = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
+    return known[known["table"] == number].reset_index(drop=True)
+
+
+def compare_costs(number):
+    """Every cost that Table 4, 5, 7 or 9 prints beside ours: one row a cell, numbers and verdicts.
+
+    Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
+    our_gflops (rounded to the printed decimals), exact (parameters), close (GFLOPS within TOLERANCE).
+    """
+    printed, ours = networks(number).copy(), read_costs(number)
+    printed["parameters"] = printed["parameters"].astype(int)
+    decimals = [len(g.split(".")[1]) for g in printed["gflops"]]
+    printed["gflops"] = printed["gflops"].astype(float)
+    printed["our_parameters"] = ours["parameters"]
+    printed["our_gflops"] = [round(g, d) for g, d in zip(ours["gflops"], decimals)]
+    printed["decimals"] = decimals
+    printed["exact"] = printed["parameters"] == printed["our_parameters"]
+    printed["close"] = (printed["gflops"] - printed["our_gflops"]).abs() <= TOLERANCE + 1e-9
+    return printed
+
+
+def lstn_against_stn():
+    """L-STN's GFLOPS as a share of STN's, and its parameters less STN's; one value a backbone."""
+    cost = read_costs(9).pivot(index="row", columns="variant")
+    ratio = cost["gflops", "lstn"] / cost["gflops", "stn"]
+    return ratio, cost["parameters", "lstn"] - cost["parameters", "stn"]
+
+
+def _layer_costs():
+    """Tables 1 to 3: every layer of the three localization nets at 224 pixels."""
+    for number, variant in LOCALIZATION_TABLES.items():
+        with torch.device("meta"):
+            x = torch.zeros(1, 3, 224, 224)
+            layers = localization_net(variant, 224).features
+        for i, layer in enumerate(layers, 1):
+            cost = _layer_cost(layer, x.shape)
+            x = layer(x)
+            _, channels, height, width = x.shape
+            yield number, i, variant, 224, f"{height} x {width} x {channels}", *cost
+
+
+def _layer_cost(layer, shape):
+    has_parameters = any(True for _ in layer.parameters())
+    return measure(layer, shape[-1], shape[1]) if has_parameters else Cost(0, 0.0)
+
+
+def _model_costs():
+    """Tables 4, 5 and 7: whole networks at the paper's input sizes, as the sum of their two parts."""
+    for number, classes in CLASSES.items():
+        for row in table(number).itertuples():
+            variant, size = getattr(row, "variant", ORIGINAL), input_size(row.backbone)
+            parts = [_backbone_cost(row.backbone, classes)]
+            if variant != ORIGINAL:
+                parts.append(_transformer_cost(variant, size))
+            yield number, row.backbone, variant, size, "", *map(sum, zip(*parts))
+
+
+def _transformer_costs():
+    """Table 9: the transformers alone."""
+    for row in table(9).itertuples():
+        size = input_size(row.backbone)
+        yield 9, row.backbone, row.variant, size, "", *_transformer_cost(row.variant, size)
+
+
+@cache
+def _backbone_cost(backbone, classes):
+    with torch.device("meta"):
+        model = build_model(backbone, ORIGINAL, classes)
+    return measure(model, input_size(backbone))
+
+
+@cache
+def _transformer_cost(variant, size):
+    with torch.device("meta"):
+        model = SpatialTransformer(localization_net(variant, size))
+    return measure(model, size)

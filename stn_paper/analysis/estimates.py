@@ -1,0 +1,281 @@
+"""What runs cost before they are run: hours, from the throughput that records of earlier runs hold.
+
+A network of the same backbone and image size is the best witness; where there is none, throughput is scaled
+by the operations in results/costs.csv. `workflow/Snakefile` asks for `resources`, and the page on the cost
+of the grid shows `cost` and `growth`.
+"""
+
+import math
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from statistics import median
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from ..data.datasets import DATASETS
+from ..errors import InputError
+from ..models import RELEASED, build_model, costs
+from ..models.backbones import title
+from ..paths import ROOT, results_dir
+from ..training import records
+from ..training.spec import DEFAULTS, RunSpec
+from .grid import GRID, TABLES, cells, runs, unique
+
+EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
+ROOM = 1.5  # what a job asks for, in what it is estimated to take
+STARTING = 10  # minutes that every job gets on top: imports, decoding images
+MEMORY = 8000  # MiB of main memory that every job gets at least
+COST_TABLES = (5, 7, 4)  # rows of results/costs.csv that are whole networks
+UNMEASURED = "not yet measured"
+
+
+class Measurement(NamedTuple):
+    device: str
+    backbone: str
+    variant: str
+    image_size: int  # pixels of a side
+    batch_size: int
+    speed: float  # images a second in training
+    memory: float  # MiB at most: see results/README.md
+
+
+WITNESSES = {  # how near the measured runs are to the run that is estimated, best first
+    "the same network and image size": ("backbone", "variant", "image_size"),
+    "the same backbone and image size": ("backbone", "image_size"),
+    "the same backbone": ("backbone",),
+    "other networks": (),
+}
+
+
+def measurements():
+    """A Measurement of each record that has one. Damaged records are left out: `results check` names them."""
+    found = []
+    for path in sorted(results_dir().glob("*/*.json")):
+        with suppress(InputError):
+            record = records.read(path)
+            spec, measured = record["spec"], record["measured"]
+            usual = spec["protocol"]["precision"] == DEFAULTS["precision"]
+            if path.parent.name != records.SMOKE and usual and "train_images_per_second" in measured:
+                found.append(
+                    Measurement(
+                        record["environment"]["device"],
+                        spec["backbone"],
+                        spec["variant"],
+                        record["data"]["image_size"],
+                        spec["protocol"]["batch_size"],
+                        measured["train_images_per_second"],
+                        measured.get("peak_memory_mib", 0),
+                    )
+                )
+    return found
+
+
+def is_gpu(device):
+    """Whether a record's device is a GPU: `training.loop` ends a CPU's name in its number of cores."""
+    return not re.search(r", \d+ cores$", device)
+
+
+def devices(measured):
+    """Names of the measured devices: GPUs first, then those with most records."""
+    counts = Counter(m.device for m in measured)
+    return sorted(counts, key=lambda d: (not is_gpu(d), -counts[d], d))
+
+
+@cache
+def _known_costs():
+    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine."""
+    known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
+    return known[known["table"].isin(COST_TABLES)]
+
+
+@cache
+def gflops(backbone, variant, image_size):
+    """Billions of operations of one forward pass, counted as the paper counts.
+
+    From results/costs.csv, times the ratio of the images' areas where it holds another size: exact for
+    convolutions, too much for a localization net's linear layers. What it does not hold is measured.
+    """
+    variant = variant.removesuffix(RELEASED)
+    known = _known_costs()
+    row = known[(known["row"] == backbone) & (known["variant"] == variant)]
+    if len(row):
+        return float(row["gflops"].iloc[0]) * (image_size / int(row["image_size"].iloc[0])) ** 2
+    with torch.device("meta"):
+        model = build_model(backbone, variant, 10, image_size)
+    return costs.measure(model, image_size).gflops
+
+
+def images(spec):
+    """Numbers of images that one epoch of a run trains on and evaluates, by the dataset's own splits."""
+    chosen, sizes = spec.protocol, dict(DATASETS[spec.dataset].splits)
+    if chosen.validation_images:
+        sizes["train"] += sizes["validation"] - chosen.validation_images
+        sizes["validation"] = chosen.validation_images
+    if chosen.train_per_class:
+        sizes["train"] = min(sizes["train"], chosen.train_per_class * DATASETS[spec.dataset].num_classes)
+    sizes["train"] = min(sizes["train"], chosen.train_images or sizes["train"])
+    sizes["validation"] = min(sizes["validation"], chosen.max_validation or sizes["validation"])
+    for name in ("validation", "test"):
+        sizes[name] = min(sizes[name], chosen.max_evaluation or sizes[name])
+    sizes = {name: min(size, chosen.max_images or size) for name, size in sizes.items()}
+    if chosen.test_once:
+        return sizes["train"], sizes["validation"] + sizes["test"] / chosen.max_epochs
+    return sizes["train"], sizes["validation"] + sizes["test"]
+
+
+def witnesses(spec, measured, device):
+    """The best witnesses of a run among those measured on the device: (key of WITNESSES, measurements)."""
+    wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
+    here = [m for m in measured if m.device == device]
+    for name, fields in WITNESSES.items():
+        if found := [m for m in here if all(getattr(m, f) == wanted[f] for f in fields)]:
+            return name, found
+    return None, []
+
+
+def estimate(spec, measured, device=None):
+    """Hours of a run on a measured device, by default the first of `devices`; None without a witness.
+
+    They are of all epochs of the protocol; early stopping can make them fewer.
+    """
+    _, found = witnesses(spec, measured, device or next(iter(devices(measured)), None))
+    if not found:
+        return None
+    rate = median(m.speed * gflops(m.backbone, m.variant, m.image_size) for m in found)
+    trained, evaluated = images(spec)
+    work = spec.protocol.max_epochs * (trained + EVALUATED * evaluated)
+    return work * gflops(spec.backbone, spec.variant, spec.image_size) / rate / 3600
+
+
+def total_hours(specs, measured, device=None):
+    """Hours of all the runs, one after the other on one device; None if it has not been measured."""
+    found = [estimate(spec, measured, device) for spec in specs]
+    return None if None in found else sum(found)
+
+
+def resources(spec, measured, attempt=1, longest=1440, gpus=1):
+    """What a job asks for: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
+
+    Never more than `longest` minutes: a job that meets its limit goes on from its checkpoint when it is tried
+    again, with more time at each attempt. A run that nothing can estimate asks for the `longest`.
+    """
+    hours = estimate(spec, measured)
+    minutes = longest if hours is None else STARTING + 60 * ROOM * attempt * hours
+    memory = [MEMORY]
+    if not gpus:  # a CPU's main memory holds what a GPU's own would: it grows with the batch's pixels
+        pixels = spec.protocol.batch_size * spec.image_size**2
+        same = [m for m in measured if m.backbone == spec.backbone and not is_gpu(m.device)]
+        memory += [ROOM * m.memory * max(1, pixels / (m.batch_size * m.image_size**2)) for m in same]
+    return {"runtime": min(longest, math.ceil(minutes)), "mem_mb": math.ceil(max(memory)), "gpu": gpus}
+
+
+def missing(targets, measured, seeds=3, protocol="equal"):
+    """What the targets still lack, in a line each, with hours and the device that they were measured on."""
+    lines = []
+    for target in targets:
+        wanted = runs(target, seeds, protocol)
+        lacking = [spec for spec in wanted if not records.record_path(spec).exists()]
+        line = f"{target}: {len(lacking)} of {len(wanted)} runs have no record"
+        lines.append(
+            f"{line}, {_price(lacking, measured)}" if lacking else f"{target}: all runs are recorded"
+        )
+    return "\n".join(lines)
+
+
+def _price(specs, measured):
+    hours = total_hours(specs, measured)
+    if hours is None:
+        return "hours unknown, as no run has been measured"
+    device = devices(measured)[0]
+    unit = "GPU hours" if is_gpu(device) else "hours"
+    note = "" if is_gpu(device) else f"; GPU hours are {UNMEASURED}"
+    return f"about {_number(hours)} {unit} on {device}{note}"
+
+
+def _number(hours):
+    """Hours with the digits that an estimate deserves; below a tenth it is a tenth."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{max(hours, 0.1):.1f}"
+
+
+# --- the page on what the grid costs --------------------------------------------------------------
+
+
+def throughput():
+    """Images a second in training, of all variants of a backbone: a row a device, backbone and image size."""
+    rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
+    if not rows:
+        return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
+    groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size"])["speed"]
+    view = groups.agg(["median", "min", "max", "count"]).reset_index("image_size")
+    names = {"image_size": "Image size", "median": "Images a second, median", "count": "Records"}
+    return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
+
+
+def verdict(seeds=3, protocol="equal"):
+    """What the whole grid costs, in one sentence."""
+    measured = measurements()
+    specs = list(unique(GRID, seeds, protocol).values())
+    lacking = [spec for spec in specs if not records.record_path(spec).exists()]
+    return (
+        f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
+        f"{len(lacking)} have no record yet: {_price(lacking, measured)}."
+    )
+
+
+def _by_device(specs, measured):
+    """{device: hours as text}, a GPU first even where none is measured."""
+    known = devices(measured)
+    hours = {d: _number(total_hours(specs, measured, d)) for d in known}
+    return hours if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **hours}
+
+
+def cost(seeds=1, protocol="equal"):
+    """Hours of each target on each measured device, and how many runs it has; a row a target."""
+    measured = measurements()
+    wanted = {target: runs(target, seeds, protocol) for target in GRID}
+    rows = {target: {"Runs": len(specs), **_by_device(specs, measured)} for target, specs in wanted.items()}
+    every = list(unique(GRID, seeds, protocol).values())
+    rows["all, shared runs once"] = {"Runs": len(every), **_by_device(every, measured)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
+    """Runs and hours of the 74 cells of the paper's tables against the number of seeds."""
+    measured, rows = measurements(), {}
+    for seeds in numbers:
+        specs = [spec for target in TABLES for spec in runs(target, seeds, protocol)]
+        rows[seeds] = {"Runs": len(specs), **_by_device(specs, measured)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Seeds")
+
+
+def growth_with_backbones(target="table6", protocol="equal"):
+    """What one seed of each backbone of a table costs, all its variants: a row a backbone.
+
+    Beside the hours on a device stands which of WITNESSES they rest on there.
+    """
+    measured, rows = measurements(), {}
+    for backbone in dict.fromkeys(b for _, b, _ in cells(target)):
+        specs = [s for s in runs(target, 1, protocol) if s.backbone == backbone]
+        row = {("", "Image size"): specs[0].image_size, ("", "Runs"): len(specs)}
+        for device, hours in _by_device(specs, measured).items():
+            row[device, "Hours"] = hours
+            if used := {witnesses(spec, measured, device)[0] for spec in specs} - {None}:
+                row[device, "Estimated from"] = ", ".join(name for name in WITNESSES if name in used)
+        rows[title(backbone)] = row
+    return pd.DataFrame(rows).T
+
+
+def growth_with_size(backbone="resnet18", dataset="caltech101", sizes=(64, 128, 224, 320, 456)):
+    """Hours of a run of the original network at several image sizes, in pixels of a side; a row a size."""
+    measured, rows = measurements(), {}
+    settings = RunSpec(dataset, backbone, "original", "equal").protocol
+    for size in sizes:
+        spec = RunSpec(dataset, backbone, "original", replace(settings, image_size=size))
+        each = gflops(backbone, "original", size)
+        rows[size] = {"GFLOPS": f"{each:.2f}", **_by_device([spec], measured)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Image size")

@@ -1,0 +1,62 @@
+"""Which runs each target of the workflow is made of: lists, nothing is trained or read here.
+
+`workflow/Snakefile` turns them into jobs, `estimates` says what they cost.
+"""
+
+from ..data.distortions import DISTORTIONS
+from ..errors import choose, whole
+from ..models import variants
+from ..training.spec import OTHER_SEEDS, SYSTEM, RunSpec
+from . import experiment
+from .paper import DATASET_OF, networks
+
+TABLES = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
+TARGETS = ("smoke", *TABLES, "systems", "claims")
+GRID = TARGETS[1:]  # what the book is made of
+SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
+SYSTEM_DATASETS = {  # smaller system -> what it is trained on
+    "cifar-cnn": ("cifar10",),
+    "mnist-cnn": ("digits", *(f"mnist-{name}" for name in DISTORTIONS)),
+    "sign-cnn": ("gtsrb",),
+}
+PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
+    **{name: (name,) for name in TABLES},
+    "gtsrb": ("systems", "claims"),
+    **dict.fromkeys(
+        ("small_cnn", "distorted_mnist", "traffic_signs", "watching", "known_truth"), ("systems",)
+    ),
+    "experiment": ("claims",),
+    "strength": ("systems", "claims"),
+    **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid"), GRID),
+}
+
+
+def cells(target):
+    """The (dataset, backbone, variant) of a table's accuracies, of the systems or of the smoke runs."""
+    choose("target with cells", target, [t for t in TARGETS if t != "claims"])
+    if target == "smoke":
+        return list(SMOKE_CELLS)
+    if target == "systems":
+        return [(d, s, v) for s, datasets in SYSTEM_DATASETS.items() for d in datasets for v in variants(s)]
+    printed = networks(TABLES[target])
+    return [(DATASET_OF[TABLES[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])]
+
+
+def runs(target, seeds=3, protocol="equal"):
+    """The RunSpecs of a target, with the seeds 0 to `seeds` - 1, seed by seed.
+
+    `protocol` is that of the paper's tables; smoke runs, systems and the studies of the experiment have their
+    own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
+    """
+    choose("target", target, TARGETS)
+    whole("Number of seeds", seeds)
+    if target == "claims":
+        studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
+        return [spec for study in studies for spec in experiment.specs(*study, few)]
+    own = {"smoke": "smoke", "systems": SYSTEM}
+    return [RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in cells(target)]
+
+
+def unique(targets, seeds=3, protocol="equal"):
+    """The runs of several targets, each once: {name: RunSpec}, as two targets may share a run."""
+    return {spec.name: spec for target in targets for spec in runs(target, seeds, protocol)}

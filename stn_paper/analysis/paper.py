@@ -1,0 +1,98 @@
+"""The paper's printed numbers, from the CSV files in `printed/`, exactly as they stand in the paper.
+
+`report.tables` and the tests put ours beside them. Where the paper misprints, `printed/corrections.csv` says
+what is right and why; nothing is corrected in silence.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import pandas as pd
+
+from ..models import ORIGINAL
+from ..models.backbones import BACKBONES
+from ..paths import PRINTED
+
+TABLES = {
+    1: "Regular STN localization architecture",
+    2: "VGG-like localization architecture (V-STN)",
+    3: "The proposed localization architecture (L-STN)",
+    4: "Cost and accuracy on TSRD",
+    5: "Parameters and GFLOPS on Caltech-101",
+    6: "Validation and test accuracy on Caltech-101",
+    7: "Parameters and GFLOPS on CIFAR-10",
+    8: "Validation and test accuracy on CIFAR-10",
+    9: "Parameters and GFLOPS of the spatial transformers",
+}
+LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # the architecture that each prints, at 224 pixels
+CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
+DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
+COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
+HELD = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
+
+
+class Layer(NamedTuple):
+    """A row of Tables 1 to 3: shape of its output and parameters of convolution and batch norm."""
+
+    height: int
+    width: int
+    channels: int
+    parameters: int
+    norm_parameters: int = 0
+
+
+@cache
+def table(number):
+    """Table `number` as printed, every cell a string; Tables 4 to 9 have the column `backbone` added."""
+    printed = pd.read_csv(PRINTED / f"table{number}.csv", dtype=str, keep_default_na=False)
+    if "model" in printed:
+        printed.insert(0, "backbone", [_BACKBONE_OF[corrected(number, m)] for m in printed["model"]])
+    return printed
+
+
+def networks(number):
+    """Table 4 to 9 with the column `variant`, "original" where the table has none: a row a network."""
+    printed = table(number)
+    return printed if "variant" in printed else printed.assign(variant=ORIGINAL)
+
+
+@cache
+def corrections(number):
+    """The misprints of Table `number`: row, column, printed and right value, and why."""
+    everything = pd.read_csv(PRINTED / "corrections.csv", dtype=str)
+    mine = everything[everything["table"] == str(number)]
+    return mine.drop(columns="table").reset_index(drop=True)
+
+
+def corrected(number, printed, row=None):
+    """The right value of a printed one, which it mostly is itself; `row` as corrections.csv names it."""
+    known = corrections(number)
+    match = known[(known["printed"] == printed) & (known["row"] == str(row if row else printed))]
+    return match["right"].iloc[0] if len(match) else printed
+
+
+def column_of(number, split):
+    """The column of Table 4, 6 or 8 that holds a split's accuracies.
+
+    Table 4's are headed for other splits than the released logs show in them; see corrections.csv.
+    """
+    return HELD.get(number, {}).get(split, split)
+
+
+def layers(number):
+    """Tables 1 to 3 as a list of `Layer`, misprints corrected, without the row of totals."""
+    rows = []
+    for i, row in enumerate(table(number).itertuples(), 1):
+        if row.type != "Total":
+            shape = [int(n) for n in row.output.split(" x ")]
+            rows.append(Layer(*shape, *map(int, corrected(number, row.parameters, i).split("+"))))
+    return rows
+
+
+@cache
+def caltech101_classes():
+    """How many images each class of Caltech-101 has: a Series by name. Counted, as the paper has no table."""
+    return pd.read_csv(PRINTED / "caltech101_classes.csv", comment="#", index_col="class")["images"]
+
+
+_BACKBONE_OF = {backbone.title: name for name, backbone in BACKBONES.items()}

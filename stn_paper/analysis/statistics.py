@@ -1,0 +1,51 @@
+"""Means, intervals and correlations of accuracies."""
+
+import math
+
+import numpy as np
+
+MISSING = "not yet run"
+ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
+
+
+def interval(values):
+    """Half width of the 95 % confidence interval of the mean (Student's t); None below two values."""
+    if len(values) < 2:
+        return None
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def bootstrap(values):
+    """95 % percentile bootstrap interval (low, high) of the mean; NaN below two values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
+    return tuple(map(float, drawn.confidence_interval))
+
+
+def rank_correlation(a, b):
+    """Spearman's rank correlation, its two-sided p-value, and the orders of `a` that p counts, in words."""
+    from scipy import stats  # here, so that a machine without it can still train
+
+    a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
+    test = stats.permutation_test((a,), b.dot, permutation_type="pairings", n_resamples=ORDERS, rng=0)
+    over = f"all {orders:,} orders" if orders <= ORDERS else f"{ORDERS:,} random orders"
+    return a.corr(b), test.pvalue, over
+
+
+def mean_text(values, count=" (n={})", sign=""):
+    """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number.
+
+    Of differences in points, with "+" for `sign`, the mean keeps its sign.
+    """
+    values = list(values)
+    if not values:
+        return MISSING
+    half = interval(values)
+    spread = "" if half is None else f" ± {half:.2f}"
+    return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"

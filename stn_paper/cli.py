@@ -1,0 +1,144 @@
+"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import replace
+
+from .errors import InputError, choose
+
+README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
+
+
+def main(arguments=None):
+    """Parse the command line and call the command; a wrong value ends in one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("run", help="train runs that have no record yet")
+    train.add_argument("dataset")
+    train.add_argument("backbone")
+    train.add_argument("variant", help="original, stn, vstn, lstn or all; a smaller system has its own")
+    train.add_argument("protocol", help="paper, equal, full48, full32, reduced, smoke or system")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto")
+    train.add_argument("--data-dir")
+    train.add_argument(
+        "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
+    )
+    train.add_argument("--precision", help="of products, instead of the protocol's: float32, tf32, bfloat16")
+    train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
+    train.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
+    )
+    train.set_defaults(call=_run)
+
+    slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
+    slot.add_argument("table", help="table4, table6 or table8")
+    slot.add_argument("--minutes", type=float, required=True, help="the slot; what it cuts off goes on later")
+    slot.add_argument("--protocol", default="equal")
+    slot.add_argument("--device", default="auto")
+    slot.add_argument("--together", type=int, help="runs that share the device")
+    slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to put the new records into")
+    slot.add_argument("--data-dir")
+    slot.set_defaults(call=_campaign)
+
+    data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
+    data.add_argument("--download", metavar="dataset", help="get this one first")
+    data.add_argument("--data-dir")
+    data.set_defaults(call=_data)
+
+    copies = commands.add_parser("copies", help="look for test images in training; write results/copies/")
+    copies.add_argument("--data-dir")
+    copies.set_defaults(call=_copies)
+
+    write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
+    write.set_defaults(call=_costs)
+
+    readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
+    readme.set_defaults(call=_readme)
+
+    records = commands.add_parser(
+        "results", help="check the run records: damage, disagreement, other commits"
+    )
+    records.add_argument("action", choices=["check"])
+    records.add_argument(
+        "folders", nargs="*", help="of records from other machines, besides the results folder"
+    )
+    records.set_defaults(call=_check)
+
+    options = parser.parse_args(arguments)
+    try:
+        options.call(options)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def _run(options):
+    from .models import variants
+    from .training.loop import PRECISIONS, run
+    from .training.records import chosen, record_path
+    from .training.spec import RunSpec
+
+    names = variants(options.backbone) if options.variant == "all" else [options.variant]
+    specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
+    changed = {"skip_corrupt": True} if options.skip_corrupt else {}
+    if options.precision:
+        changed["precision"] = choose("precision", options.precision, PRECISIONS)
+    specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
+    until = time.time() + 60 * options.minutes
+    for spec in specs:
+        record = run(spec, options.device, options.data_dir, options.compile, until)
+        if record is None:
+            sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
+        found = chosen(record)
+        print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
+
+
+def _campaign(options):
+    from .analysis.campaign import run
+
+    slot = options.table, options.minutes, options.protocol, options.device
+    run(*slot, options.data_dir, options.together, options.archive)
+
+
+def _data(options):
+    from .data.datasets import status
+    from .data.download import fetch
+
+    if options.download:
+        fetch(options.download, options.data_dir)
+    for name, images, size, place, state in status(options.data_dir):
+        print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
+
+
+def _copies(options):
+    from .analysis.copies import write_all
+
+    for line in write_all(options.data_dir):
+        print(line, flush=True)
+
+
+def _costs(options):
+    from .analysis.cost_tables import write_costs
+
+    print(write_costs())
+
+
+def _readme(options):
+    from .paths import ROOT
+    from .report.overview import as_markdown, findings
+
+    path = ROOT / "README.md"
+    before, _, after = path.read_text().split(README_MARK)
+    path.write_text(README_MARK.join([before, f"\n{as_markdown(findings())}\n", after]))
+
+
+def _check(options):
+    from .analysis.audit import check
+
+    faults, notes = check(options.folders)
+    print(*faults, *notes, sep="\n")
+    if faults:
+        sys.exit(1)

@@ -1,0 +1,227 @@
+"""Download a dataset's archives and unpack them where `files` looks; called by `training.loop` and `cli`.
+
+An attempt that ends early, by whatever cause, leaves what the next one goes on from: downloads in the cache,
+and in the data folder nothing, or fewer images than `files` accepts.
+"""
+
+import gzip
+import hashlib
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path, PureWindowsPath
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from ..errors import InputError, choose
+from ..paths import cache_dir, check_writable, data_dir
+from .datasets import DATASETS
+from .files import LAYOUTS, find, needs, present
+
+TIMEOUT = 30  # seconds without a byte
+CHUNK = 2**16  # bytes
+DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def fetch(name, folder=None):
+    """Return the folder of the dataset `name`, downloaded to below the data folder if it is not there whole.
+
+    `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once. Raises InputError
+    for a dataset that cannot be downloaded, and for whatever stops a download or its unpacking.
+    """
+    folder, downloads = data_dir(folder), cache_dir() / "downloads"
+    if choose("dataset", name, DATASETS) not in LAYOUTS:
+        raise InputError(f"Dataset {name!r} has no files to download: it comes with the installed packages.")
+    if root := _found(name, folder):
+        return root
+    layout = LAYOUTS[name]
+    if not layout.archives:
+        place, wanted = folder / layout.folders[0], needs(name, DATASETS[name])
+        raise InputError(
+            f"Dataset {name!r} must be got by hand: put {wanted} from {layout.address} in {place}."
+        )
+    for place in (folder, downloads):
+        check_writable(place)
+    first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)  # of the same files
+    with FileLock(downloads / f"{first}.lock"):  # freed however the process ends
+        return _found(name, folder) or _fetch(name, folder, downloads)
+
+
+def ensure(name, folder=None):
+    """Raise InputError unless the dataset is there whole; before, fetch it where nothing of it is there."""
+    if name not in LAYOUTS:
+        return
+    folder, failed = data_dir(folder), ""
+    if LAYOUTS[name].archives and not present(name, folder):
+        try:
+            fetch(name, folder)
+        except InputError as error:
+            failed = f"; {error}"
+    try:
+        find(name, DATASETS[name], folder)
+    except InputError as missing:
+        raise InputError(f"{str(missing).rstrip('.')}{failed or '.'}") from None
+
+
+def _found(name, folder):
+    try:
+        return find(name, DATASETS[name], folder).root
+    except InputError:
+        return None
+
+
+def _fetch(name, folder, downloads):
+    archives = LAYOUTS[name].archives
+    paths = [downloads / Path(urlsplit(archive.url).path).name for archive in archives]
+    for archive, path in zip(archives, paths):
+        with _stopped(f"{archive.url} cannot be downloaded to {path}"):
+            _download(archive, path)
+    for archive, path in zip(archives, paths):
+        into = folder / archive.into
+        with _stopped(f"{path.name} cannot be unpacked into {into}"):
+            _unpack(path, into, archive.inner)
+    root = find(name, DATASETS[name], folder).root
+    for path in paths:  # the dataset is whole now: its archives would only fill the disk
+        path.unlink(missing_ok=True)
+    return root
+
+
+@contextmanager
+def _stopped(what):
+    """Turn an error of the network or the disk into one sentence, which says `what` it stopped."""
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        reason = f"{what}: {_reason(error)}"
+        raise InputError(f"{reason}; the next attempt goes on where this one stopped.") from None
+
+
+def _reason(error):
+    """The error in a few words on one line, without a full stop."""
+    if isinstance(error, URLError) and not isinstance(error, HTTPError):
+        error = error.reason  # the socket's own error
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+# --- downloads ----------------------------------------------------------------------------------
+
+
+def _download(archive, path):
+    """Store the archive as `path`, a name that only a file with the right checksum gets."""
+    part = path.with_name(f"{path.name}.part")
+    if _md5(path) == archive.md5:
+        return
+    if _md5(part) != archive.md5:  # the same where a process ended just before the renaming
+        _receive(archive.url, part)
+    if (digest := _md5(part)) != archive.md5:
+        part.unlink()
+        wrong = f"{archive.url} has the MD5 checksum {digest} and not {archive.md5}"
+        raise InputError(f"{wrong}: the download is deleted, so that the next attempt starts anew.")
+    part.replace(path)
+
+
+def _md5(path):
+    """The file's checksum in hexadecimal digits, None for no file."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _receive(url, part):
+    """Append to `part` what it lacks, or write it anew where the server cannot go on in the middle."""
+    start = part.stat().st_size if part.exists() else 0
+    with _response(url, start) or _response(url, 0) as response:
+        start = start if response.status == 206 else 0
+        length = response.headers["Content-Length"]
+        total = None if length is None else start + int(length)
+        bar = tqdm(
+            desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, leave=False, disable=None
+        )
+        with bar, part.open("ab" if start else "wb") as file:
+            while chunk := response.read1(CHUNK):  # what has come so far: it is kept if the connection breaks
+                file.write(chunk)
+                bar.update(len(chunk))
+            size = file.tell()
+    if total is not None and size < total:
+        raise ConnectionError(f"the connection ended after {size} of {total} bytes")
+
+
+def _response(url, start):
+    """The response with the bytes from `start`, None if the server has none there."""
+    headers = {"User-Agent": "stn-paper"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and start:
+            return None
+        raise
+
+
+# --- unpacking ----------------------------------------------------------------------------------
+
+
+def _unpack(path, into, inner):
+    """Unpack below `into` and move into place; `inner` is the archive inside that is wanted instead."""
+    temporary = into / f".{path.name}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process
+    try:
+        unpacked = _extract(path, temporary / "outer")
+        if inner:
+            unpacked = _extract(unpacked / inner, temporary / "inner")
+        _move(unpacked, into)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(source, target):
+    """Move all in `source` to `target`: a folder that is new there comes at once, others are merged.
+
+    Files that only `target` has stay; one of the same name is replaced, as it may be the damaged one.
+    """
+    for entry in list(source.iterdir()):
+        place = target / entry.name
+        if entry.is_dir() and place.is_dir():
+            _move(entry, place)
+        else:
+            entry.replace(place)
+
+
+def _extract(path, into):
+    """Unpack one archive into the new folder `into` and return that; no member may leave it."""
+    into.mkdir(parents=True)
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.infolist():
+                    _check(member.filename, stat.S_ISLNK(member.external_attr >> 16))
+                archive.extractall(into)
+        elif ".tar" in path.suffixes:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    _check(member.name, not (member.isfile() or member.isdir()))
+                archive.extractall(into, **DATA_FILTER)
+        else:
+            with gzip.open(path) as source, (into / path.stem).open("wb") as target:
+                shutil.copyfileobj(source, target)
+    except DAMAGED as error:
+        raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
+    return into
+
+
+def _check(name, is_special):
+    """Raise InputError for a link or device and for a name that leads out, be it on Windows only."""
+    path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
+    if is_special or path.anchor or ".." in path.parts:
+        raise InputError(f"Archive member {name!r} could lead out of its folder: nothing of it was unpacked.")

@@ -1,0 +1,109 @@
+"""Names -> backbones and the square input size, in pixels, that the paper gives each.
+
+`build_model` is the caller; a new backbone is a new row of `BACKBONES`. timm and torchvision are
+imported where they are needed, as they take seconds.
+"""
+
+from typing import NamedTuple
+
+from ..errors import InputError, choose, whole
+from .efficientnet import efficientnet
+from .small_nets import SYSTEMS
+
+
+class Backbone(NamedTuple):
+    title: str  # as the paper writes it, with its misprints corrected
+    image_size: int
+    build: callable  # (name, num_classes) -> nn.Module
+    smallest: int = 1  # pixels of a side that it can take
+
+
+def _torchvision(name, num_classes):
+    from torchvision import models
+
+    return getattr(models, name)(weights=None, num_classes=num_classes)
+
+
+def _densenet264(_, num_classes):
+    """DenseNet-264 of Huang et al., which torchvision lacks: Table 4's last row."""
+    from torchvision import models
+
+    return models.DenseNet(32, (6, 12, 64, 48), num_classes=num_classes)
+
+
+BACKBONES = {
+    "alexnet": Backbone("AlexNet", 224, _torchvision, smallest=63),
+    "effb0": Backbone("EfficientNet-b0", 224, efficientnet),
+    "effb1": Backbone("EfficientNet-b1", 240, efficientnet),
+    "effb2": Backbone("EfficientNet-b2", 260, efficientnet),
+    "effb3": Backbone("EfficientNet-b3", 300, efficientnet),
+    "effb4": Backbone("EfficientNet-b4", 380, efficientnet),
+    "effb5": Backbone("EfficientNet-b5", 456, efficientnet),
+    "resnet18": Backbone("ResNet-18", 224, _torchvision),
+    "resnet34": Backbone("ResNet-34", 224, _torchvision),
+    "resnet50": Backbone("ResNet-50", 224, _torchvision),
+    "resnet101": Backbone("ResNet-101", 224, _torchvision),
+    "resnet152": Backbone("ResNet-152", 224, _torchvision),
+    "densenet121": Backbone("DenseNet-121", 224, _torchvision, smallest=29),
+    "densenet169": Backbone("DenseNet-169", 224, _torchvision, smallest=29),
+    "densenet201": Backbone("DenseNet-201", 224, _torchvision, smallest=29),
+    "densenet264": Backbone("DenseNet-264", 224, _densenet264, smallest=29),
+}
+TIMM = "timm/"  # any other backbone is timm/<any timm name>
+
+
+def check_backbone(name):
+    """Return `name` if it is a backbone of the paper, a system or timm/<name>, else raise InputError."""
+    if not str(name).startswith(TIMM):
+        return choose("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
+    try:
+        known = _timm_config(name) is not None
+    except RuntimeError:  # timm's word for a known network with an unknown tag of weights
+        known = False
+    if not known:
+        raise InputError(f"Unknown backbone {name!r}: timm.list_models() lists the allowed names.")
+    return name
+
+
+def _timm_config(name):
+    import timm
+
+    return timm.get_pretrained_cfg(name.removeprefix(TIMM))
+
+
+def title(name):
+    """How the paper writes the backbone `name`; a timm name stays as it is."""
+    row = BACKBONES.get(name) or SYSTEMS.get(name)
+    return row.title if row else name
+
+
+def input_size(name):
+    """Pixels of a side of the backbone's own input: the paper's, the system's, or timm's for timm/<name>."""
+    if row := BACKBONES.get(name) or SYSTEMS.get(name):
+        return row.image_size
+    return _timm_config(check_backbone(name)).input_size[-1]
+
+
+def check_image_size(name, image_size):
+    """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
+    row = BACKBONES.get(name) or SYSTEMS.get(name)
+    if whole("Image size", image_size) < (row.smallest if row else 1):
+        raise InputError(
+            f"Image size {image_size} is too small for {row.title}: "
+            f"at least {row.smallest} pixels a side are needed."
+        )
+    return image_size
+
+
+def build_backbone(name, num_classes, image_size):
+    """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
+
+    Raises InputError for an unknown name; `check_image_size` says what sizes it can take.
+    """
+    if row := BACKBONES.get(check_backbone(name)):
+        return row.build(name, num_classes)
+    import timm
+
+    fixed = _timm_config(name).fixed_input_size  # vision transformers and their kin
+    size = {"img_size": image_size} if fixed else {}
+    return timm.create_model(name.removeprefix(TIMM), num_classes=num_classes, **size)

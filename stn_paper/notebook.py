@@ -1,0 +1,115 @@
+"""What a notebook's papermill parameters ask for: which runs to train and what to say about them.
+
+The notebooks that train call `resolve`, train its specs and show what the records then say.
+"""
+
+from typing import NamedTuple
+
+from .analysis import experiment
+from .analysis.experiment import PUBLISHED
+from .analysis.paper import table
+from .data import datasets
+from .data.download import ensure
+from .errors import InputError, choose, whole
+from .models import RELEASED, variants
+from .models.backbones import check_backbone
+from .models.small_nets import SYSTEMS
+from .training.loop import check_device
+from .training.records import find, records
+from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
+
+
+class Request(NamedTuple):
+    specs: list  # runs to make sure of
+    dataset: str
+    protocols: list  # whose records the page shows
+    banner: str  # what the reader must know first, as Markdown
+
+
+def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", data_dir=None):
+    """Turn the parameters of a notebook into a Request.
+
+    `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
+    "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
+    name or "auto": the best protocol that has all records asked for, else "paper" on a CUDA machine that has
+    the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
+    digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
+    """
+    backbones, shown = [page], [SYSTEM]
+    if page not in SYSTEMS:
+        backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
+    if backbone not in (PUBLISHED, "all"):
+        backbones = [check_backbone(backbone)]
+    choose("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
+    choose("protocol", protocol, ["auto", *PROTOCOLS])
+    choose("dataset", dataset, datasets.DATASETS)
+    device = check_device(device)
+    whole("Seed", seed, 0, LARGEST_SEED)
+    if backbone == PUBLISHED:
+        if protocol != "auto":
+            shown = [protocol]
+        else:
+            shown = [p for p in shown if p not in SMALLER or records(dataset, p)]
+        return Request([], dataset, shown, _note("stored run records are shown; nothing was trained"))
+
+    def specs(dataset, protocol):
+        names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
+        return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
+
+    return _request(specs, shown, dataset, protocol, device, data_dir)
+
+
+def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_dir=None):
+    """Turn the parameters of the notebook `experiment` into a Request: as `resolve`, for all arms.
+
+    `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
+    """
+    device = check_device(device)
+    choose("protocol", protocol, ["auto", *PROTOCOLS])
+    choose("dataset", dataset, datasets.DATASETS)
+    if backbone == PUBLISHED:
+        return Request([], dataset, [], _note("stored run records are shown; nothing was trained"))
+    shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
+
+    def specs(dataset, protocol):
+        return experiment.specs(dataset, backbone, protocol, seeds)
+
+    return _request(specs, shown, dataset, protocol, device, data_dir)
+
+
+def _request(specs, shown, dataset, protocol, device, data_dir):
+    """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
+    if protocol == "auto":
+        for recorded in shown:
+            if all(find(spec) for spec in specs(dataset, recorded)):
+                return Request(
+                    [], dataset, [recorded], _note(f"all runs asked for are recorded ({recorded})")
+                )
+        protocol = shown[0]
+        missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        if missing:
+            return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing))
+    banner = _note(f"trained on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}")
+    return Request(specs(dataset, protocol), dataset, [protocol], banner)
+
+
+def _why_not_here(dataset, device, data_dir, needs_cuda):
+    """Why this machine cannot train at the full scale, or "" if it can."""
+    if needs_cuda and device.type != "cuda":
+        return f"the device is `{device.type}`, and the paper's scale needs CUDA"
+    try:
+        ensure(dataset, data_dir)
+    except InputError as error:
+        return f"the dataset `{dataset}` is not here ({str(error).rstrip('.')})"
+    return ""
+
+
+def _note(sentence):
+    return f"> {sentence[0].upper()}{sentence[1:]}."
+
+
+def _smoke_banner(why):
+    return (
+        f"> **This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
+        "It shows that everything runs. Its accuracies mean nothing and are not the paper's."
+    )

@@ -1,0 +1,1 @@
+"""What the book's pages show: tables, figures and sentences."""

@@ -1,0 +1,187 @@
+"""Tables, figures and sentences of the page "Are test images in the training set?".
+
+All read the files of results/copies/ that `python -m stn_paper copies` writes; none needs the images.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Image
+
+from ..analysis import copies
+from ..analysis.copies import NEIGHBOUR, THRESHOLD
+from ..data.datasets import DATASETS
+from ..data.files import TSRD
+from ..models import HEADINGS
+from ..models.backbones import title
+from ..paths import PRINTED
+from ..training import records
+from .figures import closed
+
+KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
+WHICH = {"all": "All", "with copy": "With an exact copy", "without copy": "Without"}
+
+
+def name_of(dataset):
+    """The dataset's title."""
+    return DATASETS[dataset].title
+
+
+def share(part, whole):
+    """Number and percentage of a part, as text."""
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "–"
+
+
+def by_eye():
+    """What the near copies on the contact sheets show: dataset -> pairs, pairs of the same thing, note."""
+    return pd.read_csv(PRINTED / "near_copies.csv", index_col="dataset")
+
+
+def summary():
+    """Test images with a copy in training, a row a dataset."""
+    seen, rows = by_eye(), {}
+    for row in copies.read("counts").query("images == 'test'").itertuples():
+        checked = seen.loc[row.dataset]
+        rows[name_of(row.dataset)] = {
+            "Test images": f"{row.number:,}",
+            "Training images": f"{row.training:,}",
+            "Exact copy in training": share(row.exact, row.number),
+            "Near copy in training": share(row.near, row.number),
+            "Near copies of the same class": share(row.near_same_class, row.near),
+            "Same thing, by eye": f"{checked.same} of {checked.pairs} pairs",
+        }
+    return pd.DataFrame(rows).T
+
+
+def verdict():
+    """Two sentences: copies in TSRD, and copies in the other datasets."""
+    tests = copies.read("counts").query("images == 'test'").set_index("dataset")
+    tsrd, shares = tests.loc["tsrd"], seed_shares()
+    others = tests.drop(["tsrd", "tsrd-distinct"])
+    exact = [name_of(dataset) for dataset in others.index[others["exact"] > 0]]
+    also = f"{', '.join(exact)} has exact copies too" if exact else "The other datasets have no exact copies"
+    near = ", ".join(f"{100 * row.near / row.number:.1f} % ({name_of(d)})" for d, row in others.iterrows())
+    return (
+        f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
+        f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
+        f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
+        f"{also}; their shares of test images with a near copy are {near}."
+    )
+
+
+def merged():
+    """What merging TSRD's two archives by file name leaves, as Markdown."""
+    row = copies.read("files").set_index("dataset").loc["tsrd"]
+    *archives, sizes = *(number for _, number in TSRD.values()), DATASETS["tsrd"].splits.values()
+    fits = "exactly as many as" if row.images == sum(sizes) else "not as many as"
+    return (
+        f"The official archives hold {' and '.join(f'{number:,}' for number in archives)} images. "
+        f"{row.same_name} file names are in both, each with two different pictures; we keep the training "
+        f"archive's. Merged by file name, {row.images:,} images remain, {fits} the paper's "
+        f"{' + '.join(f'{size:,}' for size in sizes)}. They show {row.contents:,} distinct pictures: "
+        f"**{row.images - row.alone:,} of the {row.images:,} files have an exact copy under another name.**"
+    )
+
+
+def seed_shares():
+    """Percent of TSRD's test images with an exact copy in training, for each split seed."""
+    found = copies.read("seeds").query("dataset == 'tsrd'").set_index("seed")
+    return 100 * found["exact"] / found["test"]
+
+
+def seeds_plot():
+    """Histogram of `seed_shares`; a line marks the split of all our runs."""
+    shares = seed_shares()
+    figure, axis = plt.subplots(figsize=(7, 3))
+    axis.hist(shares, np.arange(np.floor(shares.min()), shares.max() + 1, 0.5), color="C0", alpha=0.75)
+    axis.axvline(shares[copies.SPLIT_SEED], color="black", linestyle="--", label="split of our runs")
+    axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits")
+    axis.legend()
+    return closed(figure)
+
+
+def thresholds_plot():
+    """Share of test images whose ratio is below a threshold, against the threshold, a line a dataset."""
+    figure, axis = plt.subplots(figsize=(7, 3.6))
+    tests = copies.read("counts").query("images == 'test'").set_index("dataset")["number"]
+    styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+    for style, (dataset, found) in zip(styles, copies.read("ratios").groupby("dataset", sort=False)):
+        shown = 100 * found["images"].cumsum() / tests[dataset]
+        axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=name_of(dataset))
+    axis.axvline(THRESHOLD, color="black", linewidth=1)
+    axis.set(
+        yscale="log", xlim=(0, 0.6), xlabel=f"threshold (distance of the nearest / of the {NEIGHBOUR}th)"
+    )
+    axis.set(ylabel="test images with a near copy (%)")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return closed(figure)
+
+
+def sheet(dataset):
+    """The contact sheet of a dataset, as an image of the page."""
+    return Image(filename=str(copies.png(dataset)))
+
+
+def splits():
+    """Copies of validation images in training, a row a dataset, and one more for GTSRB without its tracks."""
+    rows = {}
+    for row in copies.read("counts").query("images != 'test'").itertuples():
+        rows[name_of(row.dataset), KINDS[row.images]] = {
+            "Images": f"{row.number:,}",
+            "Exact copy in training": share(row.exact, row.number),
+            "Near copy in training": share(row.near, row.number),
+        }
+    return pd.DataFrame(rows).T
+
+
+def faces():
+    """Two sentences on the photographs that Caltech-101 holds whole and cropped, as Markdown."""
+    row = copies.read("crops").iloc[0]
+    return (
+        f"Each of the {row.pairs} pictures in `Faces_easy` is a part of the photograph of the same file name "
+        f"in `Faces`: at the best place, their correlation is at least {row['lowest']:.2f} (median "
+        f"{row['median']:.2f}; with the photograph of the next file name {row['others']:.2f}). "
+        f"**{row.in_training} of the {row.test} test images of the two classes have their photograph in "
+        "training, under the other class.** The near copies do not count these, as whole pictures are "
+        "compared there."
+    )
+
+
+def baselines():
+    """Test accuracy in percent of the look-up and the nearest neighbour, with and without an exact copy."""
+    rows = {}
+    for row in copies.read("baselines").itertuples():
+        text = f"{100 * row.correct / row.number:.1f} (n={row.number:,})" if row.number else "no image"
+        rows.setdefault((name_of(row.dataset), row.baseline.capitalize()), {})[WHICH[row.images]] = text
+    return pd.DataFrame(rows).T
+
+
+def networks():
+    """Mean test accuracy of our runs in percent, apart for images with an exact copy, a near copy and none.
+
+    Only records that say which test images were right, and whose split has been searched for copies.
+    """
+    rows = []
+    for record in records.everything().values():
+        exact, either = (copies.accuracy_apart(record, near=near) for near in (False, True))
+        if exact is None:
+            continue
+        spec = record["spec"]
+        rows.append(
+            {
+                "Dataset": name_of(spec["dataset"]),
+                "Protocol": spec["protocol"]["name"],
+                "Network": title(spec["backbone"]),
+                "Variant": HEADINGS.get(spec["variant"], spec["variant"]),
+                "All": exact["all"],
+                "With an exact copy": exact["with copy"],
+                "With an exact or near copy": either["with copy"],
+                "With neither": either["without copy"],
+            }
+        )
+    if not rows:
+        return "*No record says yet which test images were right.*"
+    by = ["Dataset", "Protocol", "Network", "Variant"]
+    groups = pd.DataFrame(rows).groupby(by, sort=False)
+    view = groups.mean().map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
+    return view.assign(Runs=groups.size())

@@ -1,0 +1,124 @@
+"""The figures of the pages "Is it the transformer?" and "Where a transformer helps", and the front page's."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from ..analysis import experiment
+from ..analysis.effects import APPLIED, ARMS, differences
+from ..analysis.statistics import MISSING, bootstrap, interval
+from ..data.datasets import DATASETS
+from ..models import HEADINGS
+from .figures import COLORS, MARKERS, closed
+
+
+def effects_plot(chosen):
+    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar the bootstrap interval."""
+    found = [differences(*study) for study in chosen]
+    arms = [arm for arm in ARMS if any(arm in one for one in found)]
+    figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
+    for axis, one in zip(axes, found):
+        for place, arm in enumerate(arms):
+            values = one.get(arm, pd.Series(dtype=float))
+            if len(values):
+                axis.plot(bootstrap(values), [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
+                axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
+                axis.plot(values.mean(), place, "|", color="black", markersize=14)
+        if len(one):
+            axis.axvline(0, color="black", linewidth=1)
+        axis.set_yticks(range(len(arms)), [experiment.arm_title(arm) for arm in arms])
+        axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+    return closed(figure)
+
+
+def budget_curves(chosen):
+    """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
+    found = [experiment.same_seeds(*study) for study in chosen]
+    figure, axes = _panels(chosen, found, height=3.1)
+    for axis, ours in zip(axes, found):
+        for variant in experiment.drawn_variants(ours):
+            records = list(ours[ours["variant"] == variant]["record"])
+            budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
+            mean = [np.mean([experiment.at_budget(r, k) for r in records]) for k in budgets]
+            axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
+        axis.set(xlabel="budget (epochs)", ylabel="test accuracy (%)")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    drawn = {line.get_label(): line for axis in axes for line in axis.lines}
+    if drawn:
+        figure.legend(handles=[*drawn.values()], loc="outside right center")
+    return closed(figure)
+
+
+def strength_curves(dataset, backbone, protocol):
+    """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
+    found = experiment.strengths(dataset, backbone, protocol)
+    drawn = experiment.drawn_variants(found)
+    layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
+    figure, axes = plt.subplots(1, len(experiment.UNITS), figsize=(9.5, 3.4), sharey=True, layout=layout)
+    for axis, (distortion, label) in zip(axes, experiment.UNITS.items()):
+        for variant in drawn:
+            mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]
+            groups = mine.groupby("strength")["accuracy"]
+            mean, half = groups.mean(), groups.apply(interval)
+            axis.plot(mean.index, mean, color=COLORS[variant], label=HEADINGS[variant])
+            if half.notna().all():
+                axis.fill_between(
+                    mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
+                )
+        axis.set(xlabel=label)
+    axes[0].set_ylabel("test accuracy (%)")
+    if drawn:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    else:
+        axes[0].set_title(MISSING)
+    return closed(figure)
+
+
+def at_a_glance():
+    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
+
+    Left the mean difference from the original network of the same seed, with Student's 95 % interval, of
+    every study with two pairs of seeds or more. Right the first of STRENGTH_STUDIES that has records.
+    """
+    found = {study: differences(*study) for study in (experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES)}
+    found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
+    for place, one in enumerate(found.values()):
+        for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
+            values = one.get(variant, pd.Series(dtype=float))
+            if len(values) > 1:
+                look = {"color": COLORS[variant], "marker": MARKERS[variant], "capsize": 3}
+                left.errorbar(values.mean(), place + offset, xerr=interval(values), **look)
+    left.axvline(0, color="black", linewidth=1)
+    left.set_yticks(
+        range(len(found)), [experiment.name(*study).replace("`", "").replace(", ", "\n") for study in found]
+    )
+    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+    study = next(
+        (s for s in experiment.STRENGTH_STUDIES if len(experiment.strengths(*s))),
+        experiment.STRENGTH_STUDIES[-1],
+    )
+    turned = experiment.strengths(*study).query("distortion == 'rotation'")
+    for variant in experiment.drawn_variants(turned):
+        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
+        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
+        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
+    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
+    right.set_ylabel("test accuracy (%)")
+    if len(turned):
+        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
+    return closed(figure)
+
+
+def _panels(chosen, found, height, **options):
+    """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
+    across = min(len(chosen), 2)
+    down = -(-len(chosen) // across)
+    figure, axes = plt.subplots(down, across, figsize=(9, height * down), squeeze=False, **options)
+    for axis, study, one in zip(axes.flat, chosen, found):
+        missing = "" if len(one) else f": {MISSING}"
+        axis.set_title(experiment.name(*study).replace("`", "") + missing, fontsize=10)
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_visible(False)
+    return figure, axes.flat[: len(chosen)]

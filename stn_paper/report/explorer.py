@@ -1,0 +1,220 @@
+"""Pictures that move: theta under the reader's hand, during a training, and against a moving input.
+
+Maps theta are (2, 3) in `transformer`'s convention. The page's part of `explorer` is explorer.html (form and
+style) and explorer.js (the sampler in the browser). Animations are GIFs, each with a still strip for print.
+"""
+
+import base64
+import io
+import json
+from string import Template
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import HTML
+from IPython.display import Image as Picture
+from matplotlib import get_data_path
+from matplotlib.colors import to_hex
+from PIL import Image, ImageDraw, ImageFont
+
+from ..models.transformer import affine_theta, sample, sampling_grid
+from ..paths import PACKAGE
+from ..training.examples import moved
+from ..training.loop import normalize
+from .figures import closed
+from .paper_figures import CORNER_STYLES, outline, shear
+
+FRAME, LAST = 150, 2500  # milliseconds that a frame stays, and the last one
+GAP, DOT, TITLE, BAR = 8, 3, 18, 8  # pixels: between pictures, a dot's radius, heights of title and bar
+COLOURS = 128  # of a whole GIF
+DARK, GREY, BLUE = "#262626", "#d9d9d9", "#0173b2"
+
+
+# --- the explorer -------------------------------------------------------------------------------
+
+
+def explorer(image, size=340):
+    """Sliders that set theta, where it reads `image`, uint8 (1, 3, S, S), and what comes out: HTML.
+
+    Each of the two pictures is at most `size` pixels wide on the page; S up to 200 keeps it below 200 kB. All
+    is computed in the reader's browser, from this one piece of HTML.
+    """
+    corners = [(mark, to_hex(color)) for mark, color in CORNER_STYLES]
+    parts = {
+        "photo": base64.b64encode(_png(image)).decode(),
+        "size": size,
+        "script": (PACKAGE / "report/explorer.js").read_text(encoding="utf-8").strip(),
+        "corners": json.dumps(corners),
+        "every": max(1, round(image.shape[-1] / 16)),
+    }
+    return HTML(Template((PACKAGE / "report/explorer.html").read_text(encoding="utf-8")).substitute(parts))
+
+
+def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):
+    """The explorer's theta (2, 3): the output's square sheared, then scaled, turned and shifted.
+
+    Without a shear it is `affine_theta`'s; a shear alone is `paper_figures.shear`'s.
+    """
+    theta = affine_theta(rotation, scale, shift)
+    return torch.cat([theta[:, :2] @ shear(shear_x)[:, :2], theta[:, 2:]], 1)
+
+
+def explorer_verdict(size=160):
+    """What the sliders do, computed on a grid of size x size points, in words."""
+    half, turned = slider_theta(scale=0.5), slider_theta(rotation=45)
+    areas = [f"{torch.det(theta[:, :2]):.0%}" for theta in (half, slider_theta(shear_x=0.4), turned)]
+    outside = (sampling_grid(turned[None], size, size).abs() > 1).any(-1).float().mean()
+    theta = slider_theta(rotation=90, shear_x=0.4)
+    other = shear(0.4)[:, :2] @ affine_theta(rotation=90)
+    apart = (outline(theta) - outline(other)).norm(dim=1).max()
+    return (
+        f"A scale of 0.5 reads {areas[0]} of the input's area, which comes out enlarged; a shear of 0.4 "
+        f"reads {areas[1]} and a rotation by 45 degrees {areas[2]}, so that neither enlarges anything. That "
+        f"rotation takes {outside:.0%} of the output's pixels from outside the input, where the sampler "
+        f"reads mid-grey. Order counts: with a rotation by 90 degrees, shearing after turning instead of "
+        f"before would put corners up to {apart:.2f} half widths elsewhere."
+    )
+
+
+# --- animations ---------------------------------------------------------------------------------
+
+
+def training_animation(images, steps, theta, zoom=2):
+    """A GIF of what a transformer learns: a frame for each of K training steps, a row for each image.
+
+    `images` are uint8 (N, C, S, S), `steps` K numbers of training steps, 0 being before the training,
+    `theta` (K, N, 2, 3). Left is the input with the corners of the sampled region as white dots, at its edge
+    if they lie outside; right is the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
+    """
+    inputs, total = _normalized(images), steps[-1]
+    frames = [_pairs(inputs, maps, zoom) for maps in theta]
+    bars = [(step / max(total, 1), f"step {step:,} of {total:,}") for step in steps]
+    return _gif(frames, bars, f"What the transformer makes of {len(images)} images during {total:,} steps")
+
+
+def training_strip(images, steps, theta, count=5):
+    """Figure with `count` frames of `training_animation`, evenly chosen, the first and the last included."""
+    inputs, chosen = _normalized(images), _evenly(len(steps), count)
+    return _strip([_pairs(inputs, theta[k], 2) for k in chosen], [f"step {steps[k]:,}" for k in chosen])
+
+
+def motion_animation(image, maps, theta, zoom=4):
+    """A GIF of a moving input, and of what a transformer makes of it: one frame for each of K maps.
+
+    `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) is what was predicted for each
+    moved image. Left is the moved input with the sampled corners, right the output.
+    """
+    inputs = _moved(image, maps)
+    frames = [_pairs(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)]
+    bars = [(k / len(maps), f"position {k} of {len(maps)}") for k in range(1, len(maps) + 1)]
+    return _gif(frames, bars, "A moving input and the transformer's output", last=FRAME)
+
+
+def motion_strip(image, maps, theta, count=5):
+    """Figure with `count` frames of `motion_animation`, evenly chosen, the first and the last included."""
+    inputs, chosen = _moved(image, maps), _evenly(len(maps), count)
+    frames = [_pairs(inputs[k : k + 1], theta[k : k + 1], 2) for k in chosen]
+    return _strip(frames, [f"position {k + 1}" for k in chosen])
+
+
+def output_variance(image, maps, theta):
+    """How much the picture of a moving input changes: (with, without) the transformer, from 0 to 1.
+
+    Arguments are those of `motion_animation`. The variance of each pixel over the K frames, averaged over
+    pixels, as a share of the variance over pixels and frames together: 0 for a picture that stands still,
+    whatever its contrast and the size of what it shows.
+    """
+    inputs = _moved(image, maps)
+    outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
+    shares = [v.var(0, correction=0).mean() / v.var(correction=0) for v in (outputs, inputs)]
+    return shares[0].item(), shares[1].item()
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def _normalized(images):
+    """uint8 (B, C, S, S), C 1 or 3, as the networks see them: float (B, 3, S, S)."""
+    return normalize(images.expand(-1, 3, -1, -1))
+
+
+def _moved(image, maps):
+    return _normalized(moved(image, maps))
+
+
+def _evenly(length, count):
+    return torch.linspace(0, length - 1, min(count, length)).round().int().tolist()
+
+
+def _pixels(image):
+    """A normalized image (3, S, S) as a picture."""
+    levels = (127.5 * (image + 1)).round().clamp(0, 255).byte()
+    return Image.fromarray(levels.permute(1, 2, 0).numpy())
+
+
+@torch.no_grad()
+def _pairs(inputs, theta, zoom):
+    """A picture with a row for each of `inputs` (N, 3, S, S): itself with theta's corners, and the output."""
+    outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
+    side = zoom * inputs.shape[-1]
+    pitch = side + GAP
+    picture = Image.new("RGB", (GAP + 2 * pitch, GAP + len(inputs) * pitch), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (before, after, one) in enumerate(zip(inputs, outputs, theta)):
+        top = GAP + row * pitch
+        for left, image in ((GAP, before), (GAP + pitch, after)):
+            picture.paste(_pixels(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
+        for x, y in ((outline(one).clamp(-1, 1) + 1) / 2 * (side - 1)).round().tolist():
+            box = GAP + x - DOT, top + y - DOT, GAP + x + DOT, top + y + DOT
+            draw.ellipse(box, fill="white", outline=DARK)
+    return picture
+
+
+def _barred(picture, share, text):
+    """The picture under its columns' titles, over a bar filled to `share` and `text`."""
+    width, height = picture.width, picture.height + 2 * TITLE + BAR
+    frame = Image.new("RGB", (width, height), "white")
+    frame.paste(picture, (0, TITLE))
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
+    draw = ImageDraw.Draw(frame)
+    for place, title in ((0.25, "input"), (0.75, "output")):
+        draw.text((GAP / 2 + place * (width - GAP), TITLE / 2 + 3), title, DARK, font, "mm")
+    top, right = TITLE + picture.height, width - GAP - 1
+    draw.rectangle((GAP, top, right, top + BAR - 1), GREY)
+    draw.rectangle((GAP, top, GAP + round(share * (right - GAP)), top + BAR - 1), BLUE)
+    draw.text((width / 2, top + BAR + TITLE / 2), text, DARK, font, "mm")
+    return frame
+
+
+def _gif(pictures, bars, text, last=LAST):
+    """Pictures of one size as a GIF that loops, in colours common to all; each of `bars`: (share, text)."""
+    frames = [_barred(picture, *bar) for picture, bar in zip(pictures, bars)]
+    width, height = frames[0].size
+    tower = Image.new("RGB", (width, height * len(frames)))
+    for k, frame in enumerate(frames):
+        tower.paste(frame, (0, k * height))
+    tower = tower.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    first, *others = (tower.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames)))
+    times = [FRAME] * len(others) + [last]
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
+    return Picture(file.getvalue(), format="gif", alt=text)
+
+
+def _strip(pictures, titles):
+    width = 9 / len(pictures)
+    height = width * pictures[0].height / pictures[0].width + 0.6
+    figure, axes = plt.subplots(1, len(pictures), figsize=(9, height), squeeze=False)
+    for axis, picture, title in zip(axes.flat, pictures, titles):
+        axis.imshow(picture)
+        axis.set_title(title, size=11)
+        axis.axis("off")
+    figure.supxlabel("left the input and the corners of what is read, right the output", size=11)
+    return closed(figure)
+
+
+def _png(image):
+    """PNG of uint8 (1, 3, S, S). It is not compressed, as compressors differ between machines."""
+    file = io.BytesIO()
+    Image.fromarray(image[0].permute(1, 2, 0).numpy()).save(file, "PNG", compress_level=0)
+    return file.getvalue()

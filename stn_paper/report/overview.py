@@ -1,0 +1,184 @@
+"""Views across tables: the protocols, the selection rules, and what the front page says.
+
+The notebooks `index` and `protocol` and the README show them.
+"""
+
+from itertools import chain, product
+
+import pandas as pd
+
+from ..analysis import claims, effects, experiment
+from ..analysis.claims.verdicts import VERDICTS
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis.frame import networks_run, runs
+from ..analysis.grid import SYSTEM_DATASETS
+from ..analysis.paper import DATASET_OF, table
+from ..analysis.statistics import MISSING
+from ..data.datasets import DATASETS
+from ..models import ORIGINAL, RELEASED, VARIANTS
+from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
+
+# --- the protocols ------------------------------------------------------------------------------
+
+
+def protocols(dataset):
+    """The settings on a dataset of the protocols that any network can train by, a column each."""
+    names = (*COMPARABLE, "smoke")
+    presets = {name: [preset(name, dataset, variant) for variant in VARIANTS] for name in names}
+    return pd.DataFrame(
+        {name: {"What it is": PROTOCOLS[name]} | _settings(each) for name, each in presets.items()}
+    )
+
+
+def protocols_unlike(dataset, other):
+    """Those rows of `protocols` in which a dataset differs from the other."""
+    view = protocols(dataset)
+    return view[(view != protocols(other)).any(axis=1)]
+
+
+def systems():
+    """The settings of the protocol `system`, a column a dataset: its smaller systems share them."""
+    presets = {d: [preset(SYSTEM, d, ORIGINAL)] for d in chain(*SYSTEM_DATASETS.values())}
+    return pd.DataFrame({DATASETS[d].title: _settings(each) for d, each in presets.items()})
+
+
+def _settings(presets):
+    """Settings of one protocol by name; epochs are those of its variants, original / STN / V-STN / L-STN."""
+    first = presets[0]
+    return {
+        "Image size": first.image_size or "own",
+        "Batch": first.batch_size,
+        "Optimizer": first.optimizer,
+        "Learning rate": first.learning_rate,
+        "Epochs at most": _joined(p.max_epochs for p in presets),
+        "Early stop not before": _joined(p.min_epochs for p in presets),
+        "Training images a class": first.train_per_class or "all",
+        "Validation images held out": first.validation_images or "own",
+        "Validation and test images": first.max_evaluation or "all",
+        "Images a split": first.max_images or "all",
+        "Normalization": first.normalization,
+        "Selection": first.selection,
+    }
+
+
+def _joined(values):
+    """Each value once if they are all the same, else all of them with strokes between."""
+    values = list(values)
+    return " / ".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+
+def splits():
+    """Number of images of each dataset's splits."""
+    rows = {d.title: d.splits for d in DATASETS.values()}
+    return pd.DataFrame(rows).T.map("{:,}".format)
+
+
+def selection_verdict():
+    """How much the paper's selection rule adds in our runs, a sentence a dataset and protocol.
+
+    Without the variants as released, whose runs are the original's again.
+    """
+    sentences = []
+    for dataset, protocol in product(DATASETS, COMPARABLE):
+        found = runs(dataset, protocol)
+        found = found[~found["variant"].str.endswith(RELEASED)]
+        bias = found[BEST_OF_FIVE] - found[BEST_VALIDATION]
+        if len(found):
+            adds = (
+                f"adds {bias.mean():.2f} points on average and {bias.max():.2f} at most to the same training"
+            )
+            name = f"{DATASETS[dataset].title}, `{protocol}`"
+            sentences.append(f"- {name}: in {len(bias)} runs, choosing by the test set {adds}.")
+    return "\n".join(sentences) or f"{MISSING.capitalize()}."
+
+
+# --- the front page -----------------------------------------------------------------------------
+
+
+def facts():
+    """What the front page's sentences are filled with, by name: every number in them, as text."""
+    cells, (ratio, _) = _all_costs(), lstn_against_stn()
+    counts = claims.summary().loc["All"]
+    digits, caltech101, cifar10 = experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES[2:]
+    found = {
+        "cells": len(cells),
+        "exact": cells["exact"].sum(),
+        "close": cells["close"].sum(),
+        "within": TOLERANCE,
+        "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
+        "trained": sum(networks_run(dataset, "paper") for dataset in DATASET_OF.values()),
+        "networks": sum(len(table(number)) for number in DATASET_OF),
+        "caltech101": experiment.gain(caltech101),
+        "cifar10": experiment.gain(cifar10),
+        "digits": experiment.gain(digits),
+        "claims": counts["claims"],
+    }
+    named = dict(zip(("holds", "part", "fails", "untested"), VERDICTS))
+    return {k: str(v) for k, v in (found | {k: counts[v] for k, v in named.items()}).items()}
+
+
+def _all_costs():
+    return pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
+
+
+def findings():
+    """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
+    cells, (ratio, extra) = _all_costs(), lstn_against_stn()
+    rows = [
+        (
+            "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
+            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
+            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
+            "Tables 4, 5, 7, 9",
+        ),
+        (
+            "L-STN costs “almost one third” of STN's FLOPS with “slightly more parameters”",
+            f"{ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS; {extra.max()} parameters more",
+            "Table 9",
+        ),
+        (
+            "“No single model performs worse after adding the spatial transformer network”",
+            _reduced_gain("caltech101", "stn"),
+            "Table 6",
+        ),
+        (
+            "“L-STN leads in both validation and test accuracy”",
+            _reduced_gain("caltech101", "lstn", effects.APPLIED[:2]),
+            "Table 6",
+        ),
+        (
+            "On CIFAR-10 “all of the models has higher accuracy when spatial transform layers were added”",
+            _reduced_gain("cifar10", "stn"),
+            "Table 8",
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["The paper", "Found here", "Page"], index=range(1, len(rows) + 1))
+
+
+def _reduced_gain(dataset, variant, others=(ORIGINAL,)):
+    """What the reduced runs of a dataset say of one variant against others, as the cell of a table."""
+    if runs(dataset, "reduced").empty:
+        return MISSING
+    parts = [effects.in_words(dataset, "reduced", variant, against) for against in others]
+    images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"
+    return f"{'. '.join(parts)}. In points of test accuracy at {images}; at the paper's own scale {MISSING}"
+
+
+def missing_verdict():
+    """Which cells of Tables 4, 6 and 8 have no run at the paper's protocol yet, and what there is instead."""
+    sentences = []
+    for number, dataset in DATASET_OF.items():
+        total = len(table(number))
+        done = {protocol: networks_run(dataset, protocol) for protocol in COMPARABLE}
+        others = ", ".join(f"{n} networks at `{p}`" for p, n in done.items() if n and p != "paper")
+        sentences.append(
+            f"- Table {number}: {done['paper']} of {total} networks trained at the paper's protocol"
+            + (f"; {others}." if others else ".")
+        )
+    return "\n".join(sentences)
+
+
+def as_markdown(view):
+    """A table of strings as a Markdown table, without its index."""
+    rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

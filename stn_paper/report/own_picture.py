@@ -1,0 +1,133 @@
+"""Any picture and a transformer: it learns from the picture alone to undo random maps of it.
+
+The notebook `your_picture` shows it. No label and no map tells the localization net what to do: the loss is
+how far its output is from the untouched picture.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ..errors import InputError, whole
+from ..models import HEADINGS
+from ..models.localization import localization_net
+from ..models.transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
+from ..training.examples import recovered
+from ..training.loop import normalize
+from ..training.spec import LARGEST_SEED
+from .figures import closed
+from .paper_figures import central_square, outline, photograph
+
+SIZE = 64  # pixels of a side
+BATCH = 32  # maps a step
+RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
+LEARNING_RATE = 0.002
+UNSEEN = [1, 10**6]  # seed of the maps that are shown: of a step that no training comes to
+PARTS = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
+
+
+def read(path=""):
+    """The central square of any image file, uint8 (1, 3, 64, 64); "" is the book's photograph."""
+    if not path:
+        return photograph(SIZE)
+    try:
+        with Image.open(path) as image:
+            return central_square(image.convert("RGB"), SIZE)
+    except OSError as error:  # one that is no picture is one, too
+        raise InputError(
+            f"Picture {path!r} cannot be read: give the path of an image file ({error})."
+        ) from None
+
+
+def random_maps(count, seed):
+    """Maps (count, 2, 3) from what a camera would show to the picture, uniform within RANGES."""
+    draws = np.random.RandomState(seed).uniform(-1, 1, (count, 4)) * np.array(
+        [*RANGES.values(), RANGES["shift"]]
+    )
+    return torch.stack([affine_theta(turn, 1 + scale, (x, y)) for turn, scale, x, y in draws.tolist()])
+
+
+def distorted(picture, maps):
+    """The picture, uint8 (1, 3, S, S), as each map shows it, normalized: (N, 3, S, S), mid-grey outside."""
+    return sample(normalize(picture).expand(len(maps), -1, -1, -1), sampling_grid(maps, SIZE, SIZE))
+
+
+def learn(picture, variant="lstn", steps=300, seed=0):
+    """Train a transformer of the variant (stn, vstn, lstn) to restore the picture; (transformer, losses).
+
+    A loss is the mean squared difference of output and picture, grey levels from -1 to 1. Raises InputError
+    for an unknown variant, or steps or a seed that are no whole number or too small or large.
+    """
+    whole("Number of steps", steps)
+    torch.manual_seed(whole("Seed", seed, 0, LARGEST_SEED))
+    transformer = SpatialTransformer(localization_net(variant, SIZE)).train()
+    optimizer = torch.optim.Adam(transformer.parameters(), lr=LEARNING_RATE)
+    wanted, losses = normalize(picture).expand(BATCH, -1, -1, -1), []
+    for step in range(steps):
+        output = transformer(distorted(picture, random_maps(BATCH, [seed, step])))
+        loss = F.mse_loss(output, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return transformer.eval(), losses
+
+
+@torch.no_grad()
+def restored(picture, transformer, count=5):
+    """Inputs above with the places that the grid reads, every eighth of them; outputs below.
+
+    The maps were not seen in training.
+    """
+    inputs = distorted(picture, random_maps(count, UNSEEN))
+    theta = transformer.theta(inputs)
+    grid = sampling_grid(theta, SIZE, SIZE)
+    figure, axes = plt.subplots(2, count, figsize=(1.9 * count, 4))
+    for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.5, 1)):
+        for axis, image in zip(row, images):
+            axis.imshow(image.permute(1, 2, 0).add(1).div(2).clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
+            axis.set(xticks=[], yticks=[], xlim=(-reach, reach), ylim=(reach, -reach))
+            axis.grid(visible=False)
+            sns.despine(ax=axis, left=True, bottom=True)
+    for axis, map_, points in zip(axes[0], theta, grid):
+        corners = outline(map_)[[0, 1, 2, 3, 0]].T.numpy()
+        axis.plot(*corners, color="black", linewidth=3)
+        axis.plot(*corners, color="white", linewidth=1.5)
+        places = points[4::8, 4::8].flatten(0, 1).T.numpy()
+        axis.scatter(*places, s=4, color="white", edgecolors="black", linewidths=0.4)
+    axes[0, 0].set_ylabel("input")
+    axes[1, 0].set_ylabel("output")
+    return closed(figure)
+
+
+@torch.no_grad()
+def theta_beside_truth(picture, transformer):
+    """Theta of the first picture of `restored`, and the inverse of the map that distorted it, row by row."""
+    maps = random_maps(1, UNSEEN)
+    both = {"predicted": transformer.theta(distorted(picture, maps)), "exact inverse": invert(maps)}
+    return {
+        name: [[round(x, 2) + 0.0 for x in row] for row in theta[0].tolist()] for name, theta in both.items()
+    }
+
+
+@torch.no_grad()
+def verdict(picture, transformer, variant, count=500):
+    """How much of unseen maps of the picture is undone, in words."""
+    maps = random_maps(count, 10**6)
+    left = recovered(maps, transformer.theta(distorted(picture, maps)))
+    turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
+    shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
+    return (
+        f"{HEADINGS[variant]} takes away {_part(shares[0])} of the median rotation and {_part(shares[1])} "
+        f"of the median shift of {count} maps that it has not seen, having seen nothing but this picture."
+    )
+
+
+def _part(share):
+    """A share in words, so coarse that another processor's rounding does not change it."""
+    return next(
+        (f"more than {name}" for name, least in PARTS.items() if share > least), "less than a quarter"
+    )

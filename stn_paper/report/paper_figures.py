@@ -1,0 +1,437 @@
+"""The paper's Figures 1 and 2, drawn with real tensors: a photograph goes through both.
+
+Functions return a matplotlib Figure, or a verdict in words. Networks are untrained, from a fixed seed and
+in training mode, as in the first step of a training: batch norm uses the photograph's own statistics.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+import torch.nn.functional as F
+from matplotlib import patheffects
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from PIL import Image
+from torch import nn
+
+from ..models import build_model
+from ..models.localization import localization_net
+from ..models.transformer import SpatialTransformer, sample, sampling_grid
+from ..training.loop import normalize
+from .figures import closed
+
+SEED = 0
+CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
+BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
+DARK, GREY = "0.15", "0.45"
+CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour say the same
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+EVERY = 16  # pixels between the points that are drawn of a sampling grid
+
+
+def photograph(size=224):
+    """scikit-learn's photograph of a pagoda, its central square, as uint8 (1, 3, size, size)."""
+    from sklearn.datasets import load_sample_image  # half a second that other pages do not need
+
+    return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
+
+
+def central_square(image, size):
+    """The largest square in the middle of a coloured picture, resized: uint8 (1, 3, size, size)."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+
+
+# --- Figure 1 -----------------------------------------------------------------------------------
+
+
+def untrained_transformer(theta=None, size=224):
+    """L-STN for (B, 3, size, size), untrained; the last layer's bias is `theta` (2, 3), if given."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        localization = localization_net("lstn", size)
+    if theta is not None:
+        with torch.no_grad():
+            localization.head[-1].bias.copy_(theta.flatten())
+    return SpatialTransformer(localization)
+
+
+def shear(amount):
+    """Theta (2, 3) that reads x further right by `amount` times y."""
+    return torch.tensor([[1.0, amount, 0.0], [0.0, 1.0, 0.0]])
+
+
+def outline(theta):
+    """Corners (4, 2) of the square that theta (2, 3) reads from the input, normalized (x, y)."""
+    return CORNERS @ theta[:, :2].T + theta[:, 2]
+
+
+@torch.no_grad()
+def spatial_transformer(transformer, image):
+    """Paper Figure 1 with the tensors that `transformer` makes of `image`, uint8 (1, 3, S, S)."""
+    u = normalize(image)
+    theta = transformer.theta(u)
+    grid = sampling_grid(theta, *u.shape[-2:])
+    v = sample(u, grid)
+
+    figure, canvas = _canvas(6.6, 6.95)
+    panels = [_photo(figure, (0.1, y, 2.4, 2.4), images) for y, images in ((3.95, u), (0.5, v))]
+    _sampled_region(panels[0], theta[0], grid[0])
+    _corners(panels[1], CORNERS)
+    _label(canvas, (1.3, 6.87), r"input feature map $\mathbfit{U}$", u)
+    _label(canvas, (1.3, 0.4), r"output feature map $\mathbfit{V}$", v)
+
+    _part(canvas, (0.475, 3.2, 1.65, 0.47), "sampler", GREEN)
+    _part(canvas, (3.2, 4.85, 3.35, 2.05), "localization net (L-STN)", BLUE)
+    _part(canvas, (3.2, 0.05, 3.35, 3.62), "grid generator", ORANGE)
+    _feature_maps(canvas, transformer.localization.features, u)
+    canvas.text(3.8, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
+    _matrix(canvas, (4.875, 4.25), theta[0], 11.5)
+    canvas.text(6.18, 4.25, _shape(theta), size=10, color=GREY, va="center", ha="center")
+    _grid_panel(figure, (3.46, 0.43, 2.83, 2.83), theta[0], grid[0])
+    text = f"{_shape(grid)}, every {EVERY}th point drawn"
+    canvas.text(4.875, 0.16, text, size=10, color=GREY, ha="center")
+
+    canvas.text(2.69, 3.51, r"$\mathcal{T}_\theta(G)$", size=12, ha="center")
+    for start, end in (
+        ((2.55, 5.9), (3.2, 5.9)),  # U to the localization net
+        ((4.875, 4.85), (4.875, 4.54)),  # to theta
+        ((4.875, 3.97), (4.875, 3.67)),  # to the grid generator
+        ((3.2, 3.435), (2.125, 3.435)),  # to the sampler
+        ((1.3, 3.93), (1.3, 3.67)),  # U to the sampler
+        ((1.3, 3.2), (1.3, 2.93)),  # to V
+    ):
+        _arrow(canvas, start, end)
+    return closed(figure)
+
+
+def directions(image, maps):
+    """A column a map: what theta reads from `image` above, what it shows below; maps: name -> (2, 3)."""
+    u = normalize(image)
+    width, gap = 1.27, 0.12
+    figure, canvas = _canvas(len(maps) * (width + gap) + 0.3, 3.85)
+    for i, (name, theta) in enumerate(maps.items()):
+        left = 0.35 + i * (width + gap)
+        grid = sampling_grid(theta[None], *u.shape[-2:])
+        above = _photo(figure, (left, 2.18, width, width), u, reach=1.5)
+        below = _photo(figure, (left, 0.75, width, width), sample(u, grid))
+        _sampled_region(above, theta, size=6)
+        _corners(below, CORNERS, size=6)
+        canvas.text(left + width / 2, 3.55, name, size=12, ha="center", weight="bold")
+        _matrix(canvas, (left + width / 2, 0.33), theta, 9)
+    for y, label in ((2.815, "input $U$"), (1.385, "output $V$")):
+        canvas.text(0.17, y, label, size=12, rotation=90, ha="center", va="center")
+    canvas.text(0.17, 0.33, r"$\theta$", size=14, ha="center", va="center")
+    return closed(figure)
+
+
+@torch.no_grad()
+def transformer_verdict(transformer, image):
+    """What Figure 1 claims, computed: the outline is theta's, and the identity is left alone."""
+    u = normalize(image)
+    theta = transformer.theta(u)
+    grid = sampling_grid(theta, *u.shape[-2:])[0]
+    apart = (outline(theta[0]) - _corners_of(grid)).abs().max()
+    inside = (grid.abs() <= 1).all(-1).float().mean()
+    untouched = untrained_transformer(size=u.shape[-1])(u)
+    places = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in outline(theta[0]).tolist())
+    change = 127.5 * (untouched - u).abs().max()
+    return (
+        f"Theta takes the output's corners to {places}. The grid, continued by half a pixel to its edges, "
+        f"ends at the same four points within {_bound(apart, 1e-6)}. "
+        f"{inside:.0%} of the output's pixels are read from inside the input. With the bias that "
+        f"`localization_net` gives it, the identity, the untrained transformer changes no pixel by more than "
+        f"{_bound(change, 1e-3)} of 255 grey levels."
+    )
+
+
+def _corners_of(grid):
+    """Corners (4, 2) of the region whose pixel centres are grid (H, W, 2): half a step beyond the last."""
+    down, right = (grid[1, 0] - grid[0, 0]) / 2, (grid[0, 1] - grid[0, 0]) / 2
+    ends = (grid[0, 0], -1, -1), (grid[0, -1], -1, 1), (grid[-1, -1], 1, 1), (grid[-1, 0], 1, -1)
+    return torch.stack([end + y * down + x * right for end, y, x in ends])
+
+
+def _sampled_region(axis, theta, grid=None, size=9):
+    """Outline and, if a grid is given, its points over a photograph's panel."""
+    corners = outline(theta)
+    axis.plot(*corners[[0, 1, 2, 3, 0]].T, color="white", linewidth=1.8, path_effects=_casing(3.4))
+    if grid is not None:
+        axis.scatter(*_drawn(grid).T, s=7, color="white", edgecolors=DARK, linewidths=0.5, zorder=3)
+    _corners(axis, corners, size)
+
+
+def _corners(axis, points, size=9):
+    for (marker, color), (x, y) in zip(CORNER_STYLES, points.tolist()):
+        edge = {"markeredgecolor": "white", "markeredgewidth": 1.2}
+        axis.plot(x, y, marker, color=color, markersize=size, **edge, clip_on=False, zorder=5)
+
+
+def _drawn(grid):
+    return grid[EVERY // 2 :: EVERY, EVERY // 2 :: EVERY].reshape(-1, 2)
+
+
+def _grid_panel(figure, box, theta, grid):
+    axis = _axes(figure, box)
+    axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), aspect="equal", facecolor="none")
+    axis.add_patch(Rectangle((-1, -1), 2, 2, facecolor="white", edgecolor=GREY))
+    axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, color=DARK, linewidth=1.4)
+    axis.scatter(*_drawn(grid).T, s=5, color=DARK)
+    _corners(axis, outline(theta))
+    for value in (-1, 0, 1):
+        axis.text(value, 1.06, f"{value:g}".replace("-", "−"), size=10, color=GREY, ha="center", va="top")
+        axis.text(-1.06, value, f"{value:g}".replace("-", "−"), size=10, color=GREY, ha="right", va="center")
+    axis.text(0.5, 1.06, "$x$", size=11, color=GREY, ha="center", va="top")
+    axis.text(-1.06, 0.5, "$y$", size=11, color=GREY, ha="right", va="center")
+    axis.axis("off")
+
+
+def _feature_maps(canvas, features, u):
+    """The four most active channels of the first and of the last feature layer."""
+    limits = canvas.axis()  # imshow moves them
+    for maps, left, number in ((features[:1](u), 3.42, 1), (features(u), 5.21, len(features))):
+        active = maps[0].mean((1, 2)).argsort(descending=True, stable=True)[:4]
+        for i, channel in enumerate(maps[0, active]):
+            x, y = left + 0.57 * (i % 2), 5.86 - 0.57 * (i // 2)
+            box = (x, x + 0.54, y, y + 0.54)
+            canvas.imshow(
+                channel.numpy(), "cividis", vmin=0, vmax=channel.quantile(0.99), extent=box, aspect="auto"
+            )
+        text = f"layer {number}\n{_shape(maps)}"
+        canvas.text(left + 0.555, 4.91, text, size=10, color=GREY, ha="center", linespacing=1.2)
+    canvas.text(4.87, 5.95, "…", size=16, color=GREY, ha="center")
+    _arrow(canvas, (4.61, 5.83), (5.13, 5.83), GREY)
+    canvas.axis(limits)
+
+
+# --- Figure 2 -----------------------------------------------------------------------------------
+
+
+class Trace(NamedTuple):
+    """The tensors of a residual block, (B, C, H, W) each, as hooks saw them."""
+
+    x: torch.Tensor
+    weight1: torch.Tensor  # the first weight layer's output
+    relu1: torch.Tensor
+    f: torch.Tensor  # the second weight layer's output
+    sum: torch.Tensor  # f + x
+    output: torch.Tensor  # relu(f + x)
+
+
+def untrained_resnet():
+    """Our ResNet-18 for 101 classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return build_model("resnet18", "original", 101)
+
+
+@torch.no_grad()
+def trace(model, image, last_weight=1.0):
+    """What goes through `model`'s first residual block for `image`, uint8 (B, 3, S, S).
+
+    `last_weight` replaces the weight of the last batch norm inside F for this one pass.
+    """
+    block, seen = model.layer1[0], []
+    keep = lambda _, inputs, output: seen.append(output.clone())  # noqa: E731  relu works in place
+    hooks = [
+        block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())),
+        *(layer.register_forward_hook(keep) for layer in (block.bn1, block.relu, block.bn2)),
+        block.relu.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())),
+    ]
+    before = block.bn2.weight.clone()
+    block.bn2.weight.fill_(last_weight)
+    model(normalize(image))
+    block.bn2.weight.copy_(before)
+    for hook in hooks:
+        hook.remove()
+    x, weight1, _, relu1, f, total, output = seen  # the first relu's input is weight1 once more
+    return Trace(x, weight1, relu1, f, total, output)
+
+
+def residual_block(tensors):
+    """Paper Figure 2 beside the tensors of a Trace: the four channels in which x varies most."""
+    pitch, left, side = 1.27, 3.02, 0.93
+    figure, canvas = _canvas(7, 7.1)
+    channels = tensors.x[0].var((1, 2)).argsort(descending=True, stable=True)[:4]
+    top = tensors.sum[0, channels].abs().quantile(0.99).item()
+    rows = {
+        r"$\mathbfit{x}$": tensors.x,
+        "after the first relu": tensors.relu1,
+        r"$\mathbfit{F(x)}$": tensors.f,
+        r"$\mathbfit{F(x)+x}$": tensors.sum,
+        r"relu($\mathbfit{F(x)+x}$)": tensors.output,
+    }
+    heights = [6.28 - pitch * i for i in range(len(rows))]
+    starts = 1.88, 2.13, 2.05, 1.94, 2.13  # where the diagram's part ends
+    for y, start, (name, tensor) in zip(heights, starts, rows.items()):
+        canvas.text(left, y + 0.52, name, size=12.5, weight="bold", color=DARK, va="bottom")
+        canvas.text(6.87, y + 0.53, _shape(tensor), size=10, color=GREY, ha="right", va="bottom")
+        canvas.plot([start, left - 0.06], [y, y], ":", color=GREY, linewidth=1.2, zorder=0)
+        for i, channel in enumerate(tensor[0, channels]):
+            axis = _axes(figure, (left + i * (side + 0.043), y - side / 2, side, side))
+            image = axis.imshow(channel.numpy(), "RdBu_r", vmin=-top, vmax=top)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+    _block_diagram(canvas, heights)
+    bar = figure.colorbar(image, cax=_axes(figure, (left + 0.7, 0.4, 2.45, 0.11)), orientation="horizontal")
+    bar.set_ticks([-top, 0, top], labels=["negative", "0", "positive"])
+    bar.ax.tick_params(labelsize=10, length=0)
+    return closed(figure)
+
+
+def _block_diagram(canvas, heights):
+    """The paper's diagram down the left side, its parts at the heights of the tensors they make."""
+    x, (top, relu, f, plus, end) = 1.75, heights
+    middle = [(a + b) / 2 for a, b in pairwise(heights)]
+    for y in middle[:2]:
+        _part(canvas, (0.75, y - 0.29, 2.0, 0.58), "weight layer", BLUE)
+        canvas.text(x, y - 0.15, "3 × 3 conv, batch norm", size=9.5, color=DARK, ha="center", va="center")
+    for y in (relu, end):
+        _part(canvas, (x - 0.36, y - 0.23, 0.72, 0.46), "relu", ORANGE)
+    canvas.text(x, top, "$x$", size=16, ha="center", va="center", bbox=WHITE)
+    canvas.text(x, f, "$F(x)$", size=16, ha="center", va="center", bbox=WHITE)
+    canvas.plot(
+        x, plus, "o", markersize=24, markerfacecolor="white", markeredgecolor=GREEN, markeredgewidth=1.8
+    )
+    canvas.text(x, plus, "+", size=18, ha="center", va="center")
+    layers = [(y, 0.29) for y in middle[:2]]  # a part's height in the middle, and half of it
+    places = (top, 0.17), layers[0], (relu, 0.23), layers[1], (f, 0.2), (plus, 0.17), (end, 0.23), (0.35, 0)
+    for (start, below), (stop, above) in pairwise(places):
+        _arrow(canvas, (x, start - below), (x, stop + above))
+    canvas.plot([x - 0.2, 0.4, 0.4], [top, top, plus], color=GREEN, linewidth=1.8)
+    _arrow(canvas, (0.39, plus), (x - 0.17, plus), GREEN)
+    text = {"size": 12, "rotation": 90, "ha": "center", "va": "center"}
+    canvas.text(0.22, (top + plus) / 2, "identity shortcut: $x$ as it is", **text)
+
+
+def distances(model, image, weights):
+    """Mean distance of the block's output from x in percent of mean |x|: rows (with, without shortcut)."""
+    rows = []
+    for weight in weights:
+        x, _, _, f, _, output = trace(model, image, weight)
+        rows.append([100 * ((y - x).abs().mean() / x.abs().mean()).item() for y in (output, F.relu(f))])
+    return rows
+
+
+def shortcut(model, image):
+    """How far the block's output is from its input while F's last weight goes to zero."""
+    weights = np.linspace(0, 1, 11)
+    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    styles = ("with the shortcut", "o-", GREEN), ("without the shortcut", "s--", ORANGE)
+    for values, (label, line, color) in zip(zip(*distances(model, image, weights)), styles):
+        axis.plot(weights, values, line, color=color, label=label)
+    axis.set(xlabel="weight of the last batch norm in F", ylabel="distance from x (% of mean |x|)")
+    axis.set_ylim(bottom=-2)
+    axis.legend()
+    return closed(figure)
+
+
+def residual_verdict(model, image):
+    """What Figure 2 claims, computed: a block whose F is zero hands x on, untouched."""
+    start, end = (trace(model, image, last_weight=weight) for weight in (1, 0))
+    changed = ((start.output - start.x).abs().mean() / start.x.abs().mean()).item()
+    apart = _bound((end.output - end.x).abs().max())
+    alone = _bound(F.relu(end.f).abs().max())
+    block = model.layer1[0]
+    layers = nn.ModuleList([block.conv1, block.bn1, block.conv2, block.bn2])
+    own, in_layers = (sum(p.numel() for p in part.parameters()) for part in (block, layers))
+    return (
+        f"As built, the untrained block changes its input by {changed:.0%} on average. With the last batch "
+        f"norm's weight at zero, the largest difference between output and input, over all "
+        f"{end.x.numel():,} numbers, is {apart}; without the shortcut, the largest number that comes out is "
+        f"{alone}. x comes out of a relu (its smallest value is {end.x.min():g}), so that the block's own "
+        f"last relu leaves it alone. The shortcut has {own - in_layers} of the block's {own:,} parameters."
+    )
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def _canvas(width, height):
+    """A figure and an axes over all of it that measures in inches; panels come above it."""
+    figure = plt.figure(figsize=(width, height), layout="none")
+    canvas = _axes(figure, (0, 0, width, height))
+    canvas.set(xlim=(0, width), ylim=(0, height))
+    canvas.axis("off")
+    return figure, canvas
+
+
+def _axes(figure, box):
+    """Axes at (left, bottom, width, height) in inches."""
+    width, height = figure.get_size_inches()
+    left, bottom, across, up = box
+    return figure.add_axes((left / width, bottom / height, across / width, up / height))
+
+
+def _photo(figure, box, images, reach=1):
+    """Show the first of the normalized images (B, 3, S, S), coordinates from -reach to reach.
+
+    Beyond the image is mid-grey, as which the sampler reads it.
+    """
+    axis = _axes(figure, box)
+    pixels = (images[0].permute(1, 2, 0) + 1) / 2
+    axis.imshow(pixels.clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
+    axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[], facecolor="0.5")
+    axis.grid(False)
+    return axis
+
+
+def _part(canvas, box, name, color):
+    """A tinted box with its name at the top."""
+    left, bottom, width, height = box
+    rounded = "round,pad=0,rounding_size=0.1"
+    style = {"facecolor": (*color, 0.13), "edgecolor": color, "linewidth": 1.6}
+    canvas.add_patch(FancyBboxPatch((left, bottom), width, height, rounded, **style))
+    y = bottom + height - 0.235
+    canvas.text(left + width / 2, y, name, size=12.5, weight="bold", color=DARK, ha="center", va="center")
+
+
+def _label(canvas, place, name, tensor):
+    canvas.text(*place, name, size=12.5, weight="bold", color=DARK, ha="center", va="top")
+    canvas.text(place[0], place[1] - 0.22, _shape(tensor), size=10, color=GREY, ha="center", va="top")
+
+
+def _arrow(canvas, start, end, color=DARK):
+    style = {"arrowstyle": "-|>", "mutation_scale": 15, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    canvas.add_patch(FancyArrowPatch(start, end, color=color, **style))
+
+
+def _matrix(canvas, place, theta, size):
+    """Theta's six numbers in two rows between brackets, centred at `place`."""
+    x, y = place
+    em = size / 72
+    for row, up in zip(theta.tolist(), (0.75, -0.75)):
+        for number, across in zip(row, (-1.95, 1.4, 4.65)):
+            place = (x + across * em, y + up * em)
+            canvas.text(*place, _digits(number), size=size, ha="right", va="center_baseline")
+    for side in (-1, 1):
+        edge, lip = x + side * 5.1 * em, x + side * 4.8 * em
+        ends = y + 1.5 * em, y - 1.5 * em
+        canvas.plot([lip, edge, edge, lip], [ends[0], *ends, ends[1]], color=DARK, linewidth=1.2)
+
+
+def _digits(number):
+    """Two decimals, a true minus and no negative zero."""
+    return f"{number:z.2f}".replace("-", "−")
+
+
+def _shape(tensor):
+    return str(tuple(tensor.shape))
+
+
+def _casing(width):
+    return [patheffects.Stroke(linewidth=width, foreground=DARK), patheffects.Normal()]
+
+
+def _bound(value, least=0.0):
+    """The power of ten, not below `least`, that `value` does not exceed: the same on every machine."""
+    value = max(float(value), least)
+    if value == 0:
+        return "0"
+    exponent = int(np.ceil(np.log10(value)))
+    return f"{10.0**exponent:.{max(-exponent, 0)}f}"

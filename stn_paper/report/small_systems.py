@@ -1,0 +1,360 @@
+"""Reading views of the smaller systems: what their documents publish beside our records.
+
+The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs`, `watching` and `known_truth` show these. The
+published numbers are in `printed/`, each with its source.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown
+
+from ..analysis import frame
+from ..analysis.statistics import MISSING, mean_text
+from ..data.distortions import DISTORTIONS
+from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models.transformer import SpatialTransformer, sample, sampling_grid
+from ..paths import PRINTED
+from ..training.examples import from_png, motion_maps, moving
+from ..training.spec import SYSTEM
+from . import explorer
+from .figures import COLORS, closed
+
+AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
+LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
+    "test accuracy at epoch 50": lambda epochs: epochs[49:50],
+    "highest test accuracy": lambda epochs: [max(epochs)],
+}
+QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (pixels)"}
+
+
+def runs(dataset, system):
+    """Our runs of one smaller system at its own settings: columns as `frame.runs`."""
+    return frame.runs(dataset, SYSTEM, system)
+
+
+def published(system):
+    """What the system's documents publish: dataset, variant, quantity, value (percent) and source."""
+    rows = pd.read_csv(PRINTED / "systems.csv")
+    return rows[rows["system"] == system].drop(columns="system").reset_index(drop=True)
+
+
+def beside(system):
+    """Each published number (percent) beside the same quantity of ours.
+
+    Where the document says only "test accuracy", ours is that at the best validation epoch.
+    """
+    view = published(system)
+    view["ours"] = [
+        _like_theirs(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])
+    ]
+    view["value"] = view["value"].map("{:.2f}".format)
+    view = view.set_index(view["variant"].map(HEADINGS).rename(None))
+    names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours", "source": "Source"}
+    return view[list(names)].rename(columns=names)
+
+
+def _like_theirs(system, dataset, variant, quantity):
+    ours = runs(dataset, system)
+    mine = ours[ours["variant"] == variant]
+    if quantity not in LIKE_THEIRS:
+        return mean_text(mine["test"])
+    return mean_text([value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)])
+
+
+def _test_curves(ours):
+    """The test accuracies after each epoch: a list a run."""
+    return [[epoch["test_accuracy"] for epoch in record["epochs"]] for record in ours["record"]]
+
+
+def all_runs(dataset, system):
+    """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
+    ours = runs(dataset, system)
+    rows = {}
+    for variant in frame.variants_of(ours):
+        mine = ours[ours["variant"] == variant]
+        seconds = np.mean([r["measured"]["seconds"] / len(r["epochs"]) for r in mine["record"]])
+        rows[HEADINGS[variant]] = {
+            "Parameters": f"{mine['record'].iloc[0]['parameters']:,}",
+            "Training images": f"{mine['record'].iloc[0]['data']['train']:,}",
+            "Validation": mean_text(mine["validation"]),
+            "Test": mean_text(mine["test"]),
+            "Seconds an epoch": f"{seconds:.0f}",
+        }
+    return _table(rows)
+
+
+def _table(rows):
+    """Rows {name: {column: cell}} as a table, which says so where there are none."""
+    return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
+
+
+# --- the small CNN on CIFAR-10 ------------------------------------------------------------------
+
+
+def published_curve():
+    """The log of the small CNN's document: test accuracy in percent after each of 50 epochs."""
+    return pd.read_csv(PRINTED / "cifar_cnn.csv")["test_correct"] / 100
+
+
+def small_cnn_curve():
+    """Test accuracy after each epoch: the document's log and our runs."""
+    figure, axis = plt.subplots(figsize=(8, 4.2))
+    log = published_curve()
+    axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
+    ours = runs("cifar10", "cifar-cnn")
+    for variant in frame.variants_of(ours):
+        for values in _test_curves(ours[ours["variant"] == variant]):
+            label = f"ours, {HEADINGS[variant].lower()}"
+            axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
+    axis.set(xlabel="epoch", ylabel="test accuracy (%)")
+    axis.legend(loc="lower right")
+    if ours.empty:
+        axis.set_title(f"ours: {MISSING}")
+    return closed(figure)
+
+
+def small_cnn_verdict():
+    """Ours against the published numbers of the small CNN, and with against without, in words."""
+    ours, log = runs("cifar10", "cifar-cnn"), published_curve()
+    text = f"Published: {log.iloc[-1]:.2f} % after epoch {len(log)}, {log.max():.2f} % at best."
+    if ours.empty:
+        return f"{text} Ours: {MISSING}."
+    for variant, mine in ours.groupby("variant"):
+        epochs = _test_curves(mine)
+        last, best = np.mean([e[-1] for e in epochs]), np.mean([max(e) for e in epochs])
+        number = mine["record"].iloc[0]["parameters"]
+        text += (
+            f" Ours, {HEADINGS[variant].lower()}, {number:,} parameters: {last:.2f} % after epoch "
+            f"{len(epochs[0])}, {best:.2f} % at best (n={len(mine)})."
+        )
+    return text
+
+
+# --- distorted MNIST ----------------------------------------------------------------------------
+
+
+def distorted_errors():
+    """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
+    printed = pd.read_csv(PRINTED / "distorted_mnist.csv")
+    view = {}
+    for name in DISTORTIONS:
+        ours = runs(f"mnist-{name}", "mnist-cnn").assign(error=lambda r: 100 - r["test"])
+        view[name.upper(), "paper"] = printed[name].map("{:.1f}".format)
+        view[name.upper(), "ours"] = [
+            mean_text(ours[ours["variant"] == variant]["error"]) for variant in printed["variant"]
+        ]
+    return pd.DataFrame(view).set_index(printed["network"].str.removeprefix("ST-CNN ").rename(None))
+
+
+def distorted_verdict():
+    """How much each transformer takes from the error of the network alone, a sentence a distortion."""
+    sentences = []
+    for name, distortion in DISTORTIONS.items():
+        ours = runs(f"mnist-{name}", "mnist-cnn")
+        ours = ours[~ours["variant"].str.endswith(RELEASED)]
+        error = 100 - ours.groupby("variant")["test"].mean()
+        if ORIGINAL not in error or len(error) < 2:
+            sentences.append(f"- {distortion.title}: {MISSING}.")
+            continue
+        changes = [f"{HEADINGS[v]} {error[v]:.2f} %" for v in HEADINGS if v in error and v != ORIGINAL]
+        alone = f"{error[ORIGINAL]:.2f} % of the test images"
+        count = ours.groupby("variant").size().min()
+        sentences.append(
+            f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
+            f"{', '.join(changes)} (n={count} each)."
+        )
+    return "\n".join(sentences)
+
+
+# --- traffic signs ------------------------------------------------------------------------------
+
+
+def signs_verdict():
+    """Ours against the published accuracies on GTSRB and against the network alone, in words."""
+    ours = runs("gtsrb", "sign-cnn")
+    if ours.empty:
+        return f"At this system's settings: {MISSING}."
+    found = {v: ours[ours["variant"] == v] for v in frame.variants_of(ours)}
+    parts = [
+        f"{HEADINGS[v].lower()} {mean_text(mine['test'], ' % (n={})')} with "
+        f"{mine['record'].iloc[0]['parameters']:,} parameters"
+        for v, mine in found.items()
+    ]
+    best = published("sign-cnn")["value"].max()
+    text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
+    if len(found) > 1 and ORIGINAL in found:
+        alone = found.pop(ORIGINAL)["test"].mean()
+        changes = [f"{HEADINGS[v].lower()} {mine['test'].mean() - alone:+.2f}" for v, mine in found.items()]
+        text += f" In points against the network alone: {', '.join(changes)}."
+    return text
+
+
+# --- known truth --------------------------------------------------------------------------------
+
+
+def recovered(dataset):
+    """What is left of the known distortions behind each transformer: median (90th percentile).
+
+    On the test images, means over the seeds; the first row is what there is without a transformer.
+    """
+    rows = {}
+    for variant, left in _left(dataset).items():
+        if not rows:
+            rows["Without"] = {QUANTITIES[q]: _spread(left, q, "before") for q in QUANTITIES} | {"Seeds": ""}
+        cells = {QUANTITIES[q]: _spread(left, q, "after") for q in QUANTITIES}
+        rows[HEADINGS[variant]] = cells | {"Seeds": len(left)}
+    return _table(rows)
+
+
+def recovered_verdict(dataset):
+    """How much of each distortion the transformers take away, means over the seeds, in words."""
+    sentences = []
+    for variant, left in _left(dataset).items():
+        shares = {q: [_share(one[q], q) for one in left] for q in QUANTITIES}
+        parts = [f"{np.mean(s):.0%} of {q}" for q, s in shares.items() if None not in s]
+        sentences.append(f"- {HEADINGS[variant]} takes away {', '.join(parts)} (n={len(left)}).")
+    if not sentences:
+        return f"{MISSING.capitalize()}."
+    return "\n".join(["Of the median distance from the typical pose:", "", *sentences])
+
+
+def _left(dataset):
+    """{variant: what each of its runs has left}, see `examples.recovered`; only variants that were run."""
+    ours = runs(dataset, "mnist-cnn")
+    records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
+    return {v: [r["probes"]["recovered"] for r in found] for v, found in records.items() if len(found)}
+
+
+def _spread(left, quantity, moment):
+    median, high = np.mean([one[quantity][moment] for one in left], axis=0)
+    return f"{median:.2f} ({high:.2f})"
+
+
+def _share(left, quantity):
+    """The share of the median distance that is gone, of a ratio in its logarithm; None if there was none."""
+    before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
+    return None if before < 1e-3 else 1 - after / before
+
+
+# --- pictures of trained networks ---------------------------------------------------------------
+
+
+def probes(dataset, system, variant):
+    """The probes of the first of our runs of this variant, or None: see `examples.collect`."""
+    ours = runs(dataset, system)
+    found = ours[ours["variant"] == variant]["record"]
+    return found.iloc[0]["probes"] if len(found) else None
+
+
+def example_images(kept):
+    """The examples that a record keeps, uint8 (N, 3, S, S)."""
+    return torch.stack([from_png(text) for text in kept["images"]])
+
+
+def gradcam(dataset, system, variants):
+    """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
+
+    Behind a transformer, the picture is the transformer's output, as the network sees nothing else.
+    """
+    kept = {v: found for v in variants if (found := probes(dataset, system, v))}
+    count = max((len(k["images"]) for k in kept.values()), default=1)
+    figure, axes = plt.subplots(
+        max(len(kept), 1), count, figsize=(1.9 * count + 1, 1.9 * len(kept) + 0.6), squeeze=False
+    )
+    for row, (variant, found) in zip(axes, kept.items()):
+        images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
+        if "theta" in found:
+            images = sample(images, sampling_grid(torch.tensor(found["theta"]), *images.shape[-2:]))
+        for axis, image, one, label in zip(row, images, heat, found["label"]):
+            extent = (0, image.shape[-1], image.shape[-2], 0)
+            axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
+            axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
+            axis.set(xticks=[], yticks=[], title=f"class {label}")
+        row[0].set_ylabel(HEADINGS[variant])
+    if not kept:
+        axes[0, 0].set_title(MISSING)
+        axes[0, 0].axis("off")
+    return closed(figure)
+
+
+def watched(dataset, system, variant, still=False):
+    """The animation of our first run's training, or a strip of five of its pictures."""
+    kept = probes(dataset, system, variant)
+    if kept is None:
+        return Markdown(f"*{MISSING.capitalize()}.*")
+    draw = explorer.training_strip if still else explorer.training_animation
+    return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
+
+
+def in_motion(dataset, system, variant, still=False):
+    """The animation of a moving example behind our first run, or a strip of five of its pictures."""
+    kept = probes(dataset, system, variant)
+    if kept is None:
+        return Markdown(f"*{MISSING.capitalize()}.*")
+    draw = explorer.motion_strip if still else explorer.motion_animation
+    return draw(moving(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
+
+
+def stillness(dataset, system):
+    """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
+    ours, rows = runs(dataset, system), {}
+    for variant in AFFINE:
+        both = []
+        for record in ours[ours["variant"] == variant]["record"]:
+            image, theta = moving(example_images(record["probes"])), record["probes"]["motion"]
+            both.append(explorer.output_variance(image, motion_maps(), torch.tensor(theta)))
+        if both:
+            with_it, without = np.mean(both, axis=0)
+            cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}
+            rows[HEADINGS[variant]] = cells
+    return _table(rows)
+
+
+def stillness_verdict(dataset, system):
+    """How still the output stays, in words."""
+    rows = stillness(dataset, system)
+    if "At the output" not in rows:
+        return f"{MISSING.capitalize()}."
+    parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
+    before = rows["At the input"].iloc[0]
+    return f"The motion makes {before} of the picture's variance at the input, and {', '.join(parts)}."
+
+
+# --- three properties of a transformer ----------------------------------------------------------
+
+
+def gradients(model, image_size=32):
+    """How many of the weight tensors of each part of `model` the loss reaches in one backward pass."""
+    torch.manual_seed(0)
+    images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
+    _perturb(model)
+    F.cross_entropy(model.train()(images), labels).backward()
+    rows = {}
+    for name, part in model.named_children():
+        reached = [bool(p.grad is not None and p.grad.abs().max() > 0) for p in part.parameters()]
+        rows[name] = {"Weight tensors": len(reached), "with a gradient": sum(reached)}
+    return pd.DataFrame(rows).T
+
+
+def dynamic(model, image_size=32):
+    """Whether two images get the same theta, from each transformer of `model`: at the start and later."""
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, image_size, image_size)
+    rows = {}
+    for moment in ("at the identity", "after a step away from it"):
+        with torch.no_grad():
+            first, second = model.eval().transformer.theta(images)
+        rows[moment] = {"same theta for both images": torch.equal(first, second)}
+        _perturb(model)
+    return pd.DataFrame(rows).T
+
+
+@torch.no_grad()
+def _perturb(model):
+    """Move the last layers of the localization nets a little from zero, as a first step would."""
+    for part in model.modules():
+        if isinstance(part, SpatialTransformer):
+            part.localization.head[-1].weight.add_(1e-3 * torch.randn_like(part.localization.head[-1].weight))

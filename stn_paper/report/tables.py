@@ -1,0 +1,210 @@
+"""Reading views: our numbers beside the paper's, as tables of strings ready to be shown.
+
+The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
+"""
+
+import pandas as pd
+
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
+from ..analysis.frame import OTHERS, RULES, RUN_COLUMNS, alone, arms, copies, ordered, runs
+from ..analysis.paper import (
+    DATASET_OF,
+    LOCALIZATION_TABLES,
+    column_of,
+    corrected,
+    corrections,
+    networks,
+    table,
+)
+from ..analysis.statistics import MISSING, mean_text, rank_correlation
+from ..data.datasets import DATASETS
+from ..models import HEADINGS, ORIGINAL
+from ..models.backbones import title
+from ..training import records
+from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
+
+ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
+RANKED = 5  # networks; of fewer, an order says nothing
+
+
+# --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
+
+
+def layers(number):
+    """Tables 1 to 3, row by row: the paper's type, filter, output and parameters, and ours."""
+    printed, ours = table(number), read_costs(number)
+    return pd.DataFrame(
+        {
+            ("", "Type"): printed["type"],
+            ("", "Filter"): printed["filter"],
+            ("Output", "paper"): printed["output"],
+            ("Output", "ours"): [*ours["output"], ""],
+            ("Parameters", "paper"): printed["parameters"],
+            ("Parameters", "corrected"): [
+                right if (right := corrected(number, p, i)) != p else ""
+                for i, p in enumerate(printed["parameters"], 1)
+            ],
+            ("Parameters", "ours"): [str(n) for n in (*ours["parameters"], ours["parameters"].sum())],
+            ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
+        }
+    ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
+
+
+def costs(number, quantity):
+    """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours."""
+    cells = compare_costs(number)
+    view = {}
+    for variant in cells["variant"].unique():
+        mine = cells[cells["variant"] == variant].set_index("model")
+        form = "{:,}" if quantity == "parameters" else f"{{:.{mine['decimals'].iloc[0]}f}}"
+        view[HEADINGS[variant], "paper"] = mine[quantity].map(form.format)
+        view[HEADINGS[variant], "ours"] = mine[f"our_{quantity}"].map(form.format)
+    return _named(pd.DataFrame(view), number)
+
+
+def _named(view, number):
+    """Name each row as printed, with the right name behind where the paper misprints it."""
+    names = {m: corrected(number, m) for m in view.index}
+    view.index = [m if m == right else f"{m} (is {right})" for m, right in names.items()]
+    return view
+
+
+def cost_verdict(number):
+    """How well our costs agree with the paper's, in one sentence."""
+    if number in LOCALIZATION_TABLES:
+        printed, ours = table(number), read_costs(number)
+        rows = printed.iloc[:-1]
+        shapes = sum(rows["output"].to_numpy() == ours["output"].to_numpy())
+        right = [
+            sum(map(int, corrected(number, p, i).split("+"))) for i, p in enumerate(rows["parameters"], 1)
+        ]
+        counts = sum(a == b for a, b in zip(right, ours["parameters"]))
+        total, mine = printed["parameters"].iloc[-1], ours["parameters"].sum()
+        return (
+            f"{shapes} of {len(rows)} output shapes and {counts} of {len(rows)} parameter counts agree"
+            f"{' (after the corrections below)' if len(corrections(number)) else ''}; "
+            f"the paper's total is {total}, ours {mine}."
+        )
+    cells = compare_costs(number)
+    worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
+    return (
+        f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, and "
+        f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}: "
+        f"rounded to the paper's decimals, the largest difference is {worst:.4f}."
+    )
+
+
+def misprints(number):
+    """The corrections of Table `number` as a table to show."""
+    return corrections(number).rename(columns=str.capitalize).set_index("Row").rename_axis(None)
+
+
+def transformer_verdict():
+    """Table 9's two claims about L-STN, in one sentence computed from our costs."""
+    ratio, extra = lstn_against_stn()
+    return (
+        f"L-STN costs {ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS (the paper: “almost one third”) "
+        f"and has {extra.min():,} to {extra.max():,} parameters more (“slightly more”)."
+    )
+
+
+# --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
+
+
+def printed_accuracy(number, split="test"):
+    """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
+
+    `split` is test or validation; Table 4's columns are read as `paper.column_of` says. Ours are means over n
+    seeds, in parentheses their difference to the paper's in points.
+    """
+    printed, held = networks(number), column_of(number, split)
+    ours = runs(DATASET_OF[number], "paper")
+    view = {}
+    for variant in printed["variant"].unique():
+        rows = printed[printed["variant"] == variant]
+        view[HEADINGS[variant], "paper"] = list(rows[held])
+        view[HEADINGS[variant], "ours"] = [
+            _cell(ours, backbone, variant, split, float(theirs))
+            for backbone, theirs in zip(rows["backbone"], rows[held])
+        ]
+    return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
+
+
+def stand_in(number, dataset, protocols):
+    """The paper's test accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
+
+    Theirs is the column that holds it as released. Each network of ours is at the first of the protocols
+    that it has runs of, named in the last column. There is no difference between the two, as images and
+    classes are others.
+    """
+    found = {protocol: alone(dataset, protocol) for protocol in protocols}
+    rows = []
+    for backbone, theirs in zip(table(number)["backbone"], table(number)[column_of(number, "test")]):
+        at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
+        protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
+        mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
+        rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
+    theirs, mine = (DATASETS[name].title for name in (DATASET_OF[number], dataset))
+    columns = [(f"{theirs}, paper", "test, as released")]
+    columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
+    index = pd.MultiIndex.from_tuples(columns)
+    return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
+
+
+def ranking(number, dataset, protocol):
+    """Whether networks rank on this dataset as the paper's do on Table 4's, in one sentence."""
+    ours = alone(dataset, protocol).groupby("backbone").agg(test=("test", "mean"), seeds=("seed", "size"))
+    theirs = table(number).set_index("backbone")[column_of(number, "test")].astype(float).rename("theirs")
+    both = ours.join(theirs, how="inner")
+    where = DATASETS[DATASET_OF[number]].title
+    told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
+    if len(both) < RANKED:
+        return f"{told}: too few to compare."
+    correlation, p, over = rank_correlation(both["theirs"], both["test"])
+    shown = "the same way" if correlation > 0 else "the other way round"
+    verdict = shown if p < 0.05 else "no relation shown"
+    text = f"{told}: rank correlation {correlation:+.2f} (Spearman, p = {p:.2g} over {over}), {verdict}."
+    if single := (both["seeds"] == 1).sum():
+        text += f" {single} of {len(both)} networks have one seed: the order may change with it."
+    return text
+
+
+def accuracy(dataset, protocol):
+    """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
+
+    Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
+    difference, in points. The original's other seeds have a row of their own, as no variant has them.
+    """
+    ours = runs(dataset, protocol)
+    rows, called = [], arms(ours)
+    for backbone in ordered(ours["backbone"]):
+        for heading in (*HEADINGS.values(), OTHERS):
+            mine = ours[(ours["backbone"] == backbone) & (called == heading)]
+            if len(mine):
+                accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
+                bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
+                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
+    columns = ["Backbone", "Variant", *ACCURACIES, "Selection bias", "n"]
+    return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
+
+
+def _cell(ours, backbone, variant, split, theirs):
+    mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split]
+    return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
+
+
+def protocol_heading(dataset, protocol):
+    """What stands above a table of runs, as Markdown: the protocol and how many images it takes."""
+    used = preset(protocol, dataset, ORIGINAL)
+    limits = {
+        "training images a class": used.train_per_class,
+        "images each of validation and test": used.max_evaluation,
+        "images a split": used.max_images,
+    }
+    few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
+    meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
+    heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
+    found = records.records(dataset, protocol)
+    if not found:
+        return f"{heading} *{MISSING.capitalize()}.*"
+    return " ".join([heading, *copies(found)])

@@ -1,0 +1,41 @@
+"""A training step as a CUDA graph: the GPU repeats its kernels without waiting for Python.
+
+`loop` uses it for the small batches of the protocols, where starting the kernels one by one takes longer
+than the kernels themselves. The arithmetic is that of the eager step.
+"""
+
+import torch
+
+WARM_UP = 3  # steps that run as they are: they create the optimizer's state and choose cuDNN's algorithms
+
+
+def recorded(step):
+    """The step (optimizer, images, labels) -> (loss, logits), recorded once and then replayed.
+
+    Its first WARM_UP batches and batches of another size than the recorded one run as they are. The next call
+    overwrites loss and logits. The optimizer must be `capturable`, its learning rate a CUDA tensor, and the
+    current stream must not be the default one.
+    """
+    graph = static = None
+    calls = largest = 0
+
+    def replayed(optimizer, images, labels):
+        nonlocal graph, static, calls, largest
+        calls, largest = calls + 1, max(largest, len(images))
+        torch.backends.cudnn.benchmark = len(images) == largest  # a search for a rare size does not pay
+        if static is not None and len(images) == len(static[0]):
+            static[0].copy_(images)
+            static[1].copy_(labels)
+            graph.replay()
+            return static[2:]
+        if static is not None or calls <= WARM_UP or len(images) < largest:
+            return step(optimizer, images, labels)
+        static = [images.clone(), labels.clone()]
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            static += step(optimizer, *static)
+        graph.replay()  # recording computes nothing
+        return static[2:]
+
+    return replayed

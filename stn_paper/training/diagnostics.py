@@ -1,0 +1,53 @@
+"""What a transformer does to images: how far theta moves them, and whether the sampling grid left the image.
+
+`loop` keeps these numbers for each epoch. They are of the validation images.
+"""
+
+import torch
+
+from ..models.transformer import sampling_grid
+
+POINTS = 32  # of the sampling grid along a side; its outermost ones stand for the image's corners
+COLLAPSED = 95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
+
+
+@torch.no_grad()
+def of_theta(transformer, batches):
+    """What theta is over the images (B, C, S, S) of (images, labels) batches, as numbers for a record.
+
+    - `mean` and `std` of each of theta's numbers, row by row.
+    - `spread`: distance of an image's corners from the mean of all images' corners, in pixels: median and
+      90th percentile over the images. It is 0 if every image is mapped alike.
+    - `from_identity`: distance of the mean corners from the image's own, in pixels.
+    - `outside`: mean share of the sampling grid that lies outside the image, in percent.
+    """
+    transformer.eval()
+    thetas, size = [], 0
+    for images, _ in batches:
+        thetas.append(transformer.theta(images))
+        size = images.shape[-1]
+    theta = torch.cat(thetas)
+    return of_numbers(theta.flatten(1)) | of_grid(
+        sampling_grid(theta, POINTS, POINTS, transformer.kind), size
+    )
+
+
+def of_numbers(numbers):
+    """`mean` and `std` (0 for one image) of each column of theta's numbers (N, n)."""
+    statistics = {"mean": numbers.mean(0), "std": numbers.std(0, correction=min(1, len(numbers) - 1))}
+    return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
+
+
+def of_grid(grid, size):
+    """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side."""
+    corners = grid[:, [0, 0, -1, -1], [0, -1, 0, -1]].double() * size / 2  # (N, 4, 2), in pixels
+    edge = (1 - 1 / grid.shape[1]) * size / 2  # where the identity puts the outermost points
+    own = torch.tensor([[-edge, -edge], [edge, -edge], [-edge, edge], [edge, edge]]).to(corners)
+    away = (corners - corners.mean(0)).norm(dim=-1).mean(1)
+    middle, high = torch.quantile(away, torch.tensor([0.5, 0.9]).to(away)).tolist()
+    outside = (grid.abs() > 1).any(-1).double().mean()
+    return {
+        "spread": [round(middle, 4), round(high, 4)],
+        "from_identity": round((corners.mean(0) - own).norm(dim=-1).mean().item(), 4),
+        "outside": round(100 * outside.item(), 4),
+    }

@@ -1,0 +1,211 @@
+"""What a trained network shows that accuracies do not: kept in its record, as weights are not kept.
+
+`loop` calls these where the protocol has `probes`; `report.explorer` draws them. All use the weights after
+the last epoch, but what is watched during the training.
+"""
+
+import base64
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ..data.datasets import known_maps
+from ..data.distortions import DIGIT
+from ..models.transformer import affine_theta, sample, sampling_grid
+
+EXAMPLES = 4  # validation images, of as many classes
+SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
+MOTIONS = 40  # places on the closed path that an image is moved along
+STRENGTHS = {  # of a distortion of the test images, and what its numbers are
+    "rotation": (0, 15, 30, 45, 60, 75, 90),  # degrees, to either side
+    "scale": (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 2),  # of what the image shows, as a ratio
+    "shift": (0, 0.1, 0.2, 0.3, 0.4, 0.5),  # in image sides, in any direction
+}
+DISTORTED = 2000  # test images that are distorted to each strength
+
+
+def examples(data, split):
+    """Indices of the first validation image of each of the first EXAMPLES classes that have one."""
+    labels = data.labels[split.validation].numpy()
+    first = [split.validation[labels == c][0] for c in np.unique(labels)[:EXAMPLES]]
+    return [int(index) for index in first]
+
+
+def moving(images):
+    """The one of the examples (N, C, S, S) that `motion` is about, (1, C, S, S)."""
+    return images[-1:]
+
+
+def steps_to_watch(steps):
+    """The numbers of the steps after which theta is kept, of a training of so many steps.
+
+    They lie the closer the earlier, as most happens in the beginning.
+    """
+    return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
+
+
+def collect(model, dataset, data, split, normalized):
+    """All that the record keeps of the trained `model`; `normalized` makes the network's input of images.
+
+    `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
+    `strength` is the accuracy on distorted test images.
+    With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
+    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
+    """
+    chosen = examples(data, split)
+    images, labels = data.images[chosen].cpu(), data.labels[chosen]
+    device = next(model.parameters()).device
+    heat = gradcam(model, normalized(images), labels.to(device))
+    kept = {
+        "images": [as_png(image) for image in images],
+        "label": labels.tolist(),
+        "gradcam": _rounded(heat[:, 0]),
+        "strength": against_strength(model, data, split.test[:DISTORTED], normalized),
+    }
+    if not hasattr(model, "transformer"):
+        return kept
+    kept["theta"] = thetas(model, normalized(images))
+    kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
+    known = known_maps(dataset, len(data.images))
+    if known is not None and model.transformer.kind == "affine":
+        batches = torch.from_numpy(split.test).split(500)
+        theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
+        kept["recovered"] = recovered(known[split.test], torch.cat(theta))
+    return kept
+
+
+@torch.no_grad()
+def thetas(model, images):
+    """The maps that the transformer at the input predicts for normalized images, as nested lists."""
+    training = model.training
+    model.eval()
+    theta = model.transformer.theta(images)
+    model.train(training)
+    return _rounded(theta)
+
+
+def motion_maps():
+    """A closed path of maps (MOTIONS, 2, 3): an image turns, shrinks, grows and wanders."""
+    turns = torch.arange(MOTIONS) / MOTIONS * 2 * torch.pi
+    return torch.stack(
+        [
+            affine_theta(
+                30 * torch.sin(t).item(),
+                1.15 + 0.15 * torch.sin(2 * t).item(),
+                (0.2 * torch.cos(t).item(), 0.2 * torch.sin(2 * t).item()),
+            )
+            for t in turns
+        ]
+    )
+
+
+def moved(images, maps):
+    """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
+    images = images.float().expand(len(maps), -1, -1, -1)
+    return sample(images, sampling_grid(maps, *images.shape[-2:])).round().byte()
+
+
+@torch.no_grad()
+def against_strength(model, data, indices, normalized):
+    """Accuracy in percent on these images, distorted further to each of STRENGTHS: {distortion: [accuracy]}.
+
+    What the images are as they come counts as no distortion; the sides and directions are drawn once, the
+    same for all networks and strengths. What lies outside an image is black.
+    """
+    model.eval()
+    random = np.random.RandomState(0)
+    sides, directions = random.choice([-1, 1], len(indices)), random.uniform(0, 2 * np.pi, len(indices))
+    found = {}
+    for distortion, strengths in STRENGTHS.items():
+        found[distortion] = []
+        for strength in strengths:
+            correct = 0
+            for batch in np.array_split(np.arange(len(indices)), -(-len(indices) // 500)):
+                theta = strength_maps(distortion, strength, sides[batch], directions[batch])
+                chosen = indices[batch]
+                distorted = moved(data.images[chosen].cpu(), theta)
+                predicted = model(normalized(distorted)).argmax(1).cpu()
+                correct += (predicted == data.labels[chosen]).sum().item()
+            found[distortion].append(round(100 * correct / len(indices), 4))
+    return found
+
+
+def strength_maps(distortion, strength, sides, directions):
+    """The maps (N, 2, 3) that distort N images to one strength of a row of STRENGTHS.
+
+    `sides` (N,), -1 or 1, say which way they turn, `directions` (N,), in radians, which way they move.
+    """
+    changes = {
+        "rotation": lambda side, _: affine_theta(strength * side),
+        "scale": lambda *_: affine_theta(scale=1 / strength),
+        "shift": lambda _, way: affine_theta(
+            shift=(2 * strength * np.cos(way).item(), 2 * strength * np.sin(way).item())
+        ),
+    }
+    return torch.stack([changes[distortion](side.item(), way) for side, way in zip(sides, directions)])
+
+
+def gradcam(model, images, labels):
+    """Grad-CAM (Selvaraju et al. 2017, by captum) at the classifier's last convolution, (B, 1, h, w) >= 0.
+
+    It explains the right class. Behind a transformer, places are those of the transformed image.
+    """
+    from captum.attr import LayerGradCam  # seconds that most runs do not need
+
+    classifier = [m for name, m in model.named_modules() if "transformer" not in name and "inner" not in name]
+    layer = [m for m in classifier if isinstance(m, nn.Conv2d)][-1]
+    model.eval()
+    return LayerGradCam(model, layer).attribute(images, labels, relu_attributions=True).detach()
+
+
+def recovered(known, theta):
+    """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
+
+    `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's
+    output from the image. A transformer may choose any pose to show all digits in: after it, what is left
+    is the distance of each output from the typical pose, the median of all; before it, that of each image.
+    Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
+    """
+    last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
+    after = known @ torch.cat([theta, last], 1)
+    table = {}
+    for moment, maps in (("before", known), ("after", after)):
+        for quantity, values in _distances(maps).items():
+            quantiles = np.quantile(values, (0.5, 0.9)).round(4).tolist()
+            table.setdefault(quantity, {})[moment] = quantiles
+    return table
+
+
+def _distances(maps):
+    """Each map's distance from the median pose of all: rotation, scale and shift, (N,) each."""
+    (a, b, x), (c, d, y) = maps.double().numpy().transpose(1, 2, 0)
+    turn = np.exp(1j * np.arctan2(c - b, a + d))  # of the nearest rotation
+    away = np.angle(turn / np.mean(turn))
+    scale = np.log(np.sqrt(np.abs(a * d - b * c)).clip(1e-6))
+    shift = np.stack([x, y]) * DIGIT / 2
+    return {
+        "rotation": np.abs(np.degrees(away - np.median(away))),
+        "scale": np.exp(np.abs(scale - np.median(scale))),
+        "shift": np.linalg.norm(shift - np.median(shift, 1, keepdims=True), axis=0),
+    }
+
+
+def as_png(image):
+    """uint8 (C, H, W) or (H, W) as base64 text of a PNG."""
+    array = np.asarray(image)
+    buffer = io.BytesIO()
+    Image.fromarray(array.transpose(1, 2, 0) if array.ndim == 3 else array).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def from_png(text):
+    """The uint8 tensor that `as_png` wrote."""
+    array = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
+    return torch.from_numpy(array.transpose(2, 0, 1) if array.ndim == 3 else array)
+
+
+def _rounded(tensor):
+    return np.asarray(tensor.cpu(), np.float64).round(4).tolist()

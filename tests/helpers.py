@@ -1,0 +1,40 @@
+"""What several test modules share: real datasets where they are, and made-up records."""
+
+from dataclasses import asdict
+
+import pytest
+
+from stn_paper.data import files
+from stn_paper.data.datasets import DATASETS
+from stn_paper.errors import InputError
+from stn_paper.paths import data_dir
+from stn_paper.training import records
+from stn_paper.training.spec import RunSpec
+
+
+def real(name):
+    """The Listing of a dataset's real files; skips the test where they are not."""
+    try:
+        return files.find(name, DATASETS[name], data_dir())
+    except InputError:
+        pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
+
+
+def write_run(
+    variant, seed, test, backbone="resnet18", dataset="caltech101", protocol="reduced", epochs=None, row=()
+):
+    """Store a made-up record of 20 epochs whose best validation epoch has the test accuracy `test`.
+
+    Where the protocol looks at the test images once, that is the accuracy of the one test.
+    """
+    spec = RunSpec(dataset, backbone, variant, protocol, seed)
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)
+    epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
+    filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
+    stopped = "budget" if len(epochs) == spec.protocol.max_epochs else "early"
+    record = filled | {"parameters": 1, "epochs": epochs, "stopped": stopped}
+    if spec.protocol.test_once:
+        record["epochs"] = [{k: v for k, v in e.items() if not k.startswith("test")} for e in epochs]
+        record["test"] = {"loss": 1.0, "accuracy": test, "class_accuracy": test, "correct": ""}
+    selected = records.selected(record | {"spec": asdict(spec)})
+    return records.write(spec, record | {"selected": selected})

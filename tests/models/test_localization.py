@@ -1,0 +1,113 @@
+"""The localization nets are the paper's Tables 1 to 3, row by row, at any input size."""
+
+import pytest
+import torch
+from torch import nn
+
+from stn_paper.analysis.paper import LOCALIZATION_TABLES, layers, table
+from stn_paper.errors import InputError
+from stn_paper.models.localization import LOCALIZATION_NETS, localization_net, minimum_size
+from stn_paper.models.transformer import KINDS
+
+VARIANTS = list(LOCALIZATION_NETS)
+
+
+@pytest.mark.parametrize("number, variant", LOCALIZATION_TABLES.items())
+def test_each_row_has_the_printed_shape_and_parameters(number, variant):
+    net, x = localization_net(variant, 224), torch.zeros(1, 3, 224, 224)
+    rows = layers(number)
+    assert len(net.features) == len(rows)
+    for layer, row in zip(net.features, rows):
+        x = layer(x)
+        assert x.shape[1:] == (row.channels, row.height, row.width)
+        assert sum(p.numel() for p in layer[0].parameters()) == row.parameters
+        norms = [p.numel() for m in layer if isinstance(m, nn.BatchNorm2d) for p in m.parameters()]
+        assert sum(norms) == row.norm_parameters
+
+
+@pytest.mark.parametrize("number, variant", LOCALIZATION_TABLES.items())
+def test_totals_are_the_printed_ones(number, variant):
+    net = localization_net(variant, 224)
+    assert sum(p.numel() for p in net.features.parameters()) == int(table(number)["parameters"].iloc[-1])
+    # two linear layers, biases included: (H x W x C) x 32 + 32 and 32 x 6 + 6
+    assert sum(p.numel() for p in net.head.parameters()) == 52 * 52 * 10 * 32 + 32 + 32 * 6 + 6
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_any_size_from_the_smallest_works(variant):
+    smallest = minimum_size(LOCALIZATION_NETS[variant])
+    for size in (smallest, smallest + 1, 28, 33, 64, 97):
+        net = localization_net(variant, size).eval()
+        assert net(torch.rand(2, 3, size, size)).shape == (2, 6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_pixel_less_is_too_small(variant):
+    size = minimum_size(LOCALIZATION_NETS[variant]) - 1
+    with pytest.raises(InputError) as error:
+        localization_net(variant, size)
+    assert str(size) in str(error.value) and f"at least {size + 1} pixels" in str(error.value)
+
+
+def test_images_of_another_side_are_named():
+    net = localization_net("stn", 64)
+    for height, width in ((96, 96), (64, 32)):
+        with pytest.raises(InputError, match=f"{height} x {width} pixels do not fit .* for 64 pixels a side"):
+            net(torch.rand(2, 3, height, width))
+    assert net(torch.rand(2, 3, 65, 65)).shape == (2, 6)  # the feature maps are of the same size
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_relu_follows_pools_or_batch_norms_only(variant):
+    for layer in localization_net(variant, 64).features:
+        has_relu = any(isinstance(m, nn.ReLU) for m in layer)
+        assert has_relu == any(isinstance(m, (nn.MaxPool2d, nn.BatchNorm2d)) for m in layer)
+
+
+def test_a_relu_parts_the_two_linear_layers():
+    kinds = [type(layer) for layer in localization_net("stn", 64).head]
+    assert kinds == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]  # without it they were one linear layer
+
+
+def test_an_unknown_net_is_named():
+    with pytest.raises(InputError, match=r"'original'.*stn, vstn, lstn"):
+        localization_net("original", 64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_last_layer_gives_each_kind_its_identity(variant, kind):
+    net, affine = localization_net(variant, 40, kind=kind), localization_net(variant, 40)
+    identity = KINDS[kind].identity
+    assert torch.equal(net(torch.rand(2, 3, 40, 40)), identity.expand(2, -1))
+    more = sum(p.numel() for p in net.parameters()) - sum(p.numel() for p in affine.parameters())
+    assert more == (len(identity) - 6) * 33  # 32 weights and a bias for each number
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(InputError, match=r"kind of map 'elastic'.*affine, projective, tps"):
+        localization_net("stn", 64, kind="elastic")
+
+
+def test_on_a_cpu_norms_take_contiguous_maps_and_agree_with_the_plain_path():
+    nets = [localization_net("lstn", 64).double().to(memory_format=torch.channels_last) for _ in range(2)]
+    plain, fast = nets
+    fast.load_state_dict(plain.state_dict())
+    for layer in plain.features:
+        layer[1]._forward_pre_hooks.clear()
+    contiguous = {id(net): [] for net in nets}
+    for net in nets:
+        for layer in net.features:
+            seen = contiguous[id(net)]
+            layer[1].register_forward_pre_hook(
+                lambda _, maps, seen=seen: seen.append(maps[0].is_contiguous())
+            )
+    images = torch.rand(4, 3, 64, 64).double().contiguous(memory_format=torch.channels_last)
+    features = [net.features(images) for net in nets]
+    assert all(contiguous[id(fast)]) and not any(contiguous[id(plain)])
+    torch.testing.assert_close(*features)
+    gradients = [
+        torch.autograd.grad((maps**3).mean(), list(net.features.parameters()))
+        for maps, net in zip(features, nets)
+    ]
+    torch.testing.assert_close(*gradients)

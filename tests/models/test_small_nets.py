@@ -1,0 +1,90 @@
+"""The smaller systems: their printed sizes, their shapes, the identity at the start, and that they learn."""
+
+import pytest
+import torch
+
+from stn_paper import build_model
+from stn_paper.errors import InputError
+from stn_paper.models import HEADINGS, variants
+from stn_paper.models.small_nets import SYSTEMS
+from stn_paper.training import loop
+from stn_paper.training.spec import RunSpec
+
+CLASSES = {"cifar-cnn": 10, "mnist-cnn": 10, "sign-cnn": 43}
+CASES = [(system, variant) for system in SYSTEMS for variant in SYSTEMS[system].variants]
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_the_small_cnn_is_the_printed_one():
+    model = build_model("cifar-cnn", "affine", 10)
+    assert parameters(model) == 1_585_008  # by the document's module list
+    printed = [(3, 16), (16, 32), (800, 1024), (1024, 10), (3, 64), (64, 128), (2048, 256), (256, 6)]
+    layers = [m for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    found = {tuple(reversed(layer.weight.shape[:2])) for layer in layers}
+    assert found == set(printed) and len(layers) == len(printed)
+
+
+@pytest.mark.parametrize(
+    "system, variant, count",
+    [
+        ("mnist-cnn", "original", 750 + 10 + 5000 + 20 + 20 * 49 * 50 + 50 + 510),
+        ("mnist-cnn", "stn", 55_340 + 1176 + 8 + 2000 + 10 + 10 * 7**2 * 32 + 32 + 32 * 6 + 6),
+        ("mnist-cnn", "projective", 74_444 + 2 * 33),
+        ("mnist-cnn", "tps", 74_444 + 26 * 33),
+        ("sign-cnn", "original", 14_800 + 240_150 + 600_250 + 250 * 300 + 300 + 301 * 43),
+    ],
+)
+def test_parameters_by_hand(system, variant, count):
+    assert parameters(build_model(system, variant, CLASSES[system])) == count
+
+
+@pytest.mark.parametrize("system, variant", CASES)
+@pytest.mark.parametrize("larger", [0, 22])
+def test_shapes_at_any_size(system, variant, larger):
+    size = SYSTEMS[system].image_size + larger
+    model = build_model(system, variant, CLASSES[system], size).eval()
+    assert model(torch.randn(2, 3, size, size)).shape == (2, CLASSES[system])
+
+
+@pytest.mark.parametrize("system, variant", [c for c in CASES if c[1] != "original"])
+def test_a_transformer_starts_at_the_identity(system, variant):
+    model = build_model(system, variant, CLASSES[system]).eval()
+    size = SYSTEMS[system].image_size
+    images = torch.randn(2, 3, size, size)
+    torch.testing.assert_close(model.transformer(images), images, atol=1e-4, rtol=1e-4)
+    without = torch.nn.Sequential(
+        *(p for n, p in model.named_children() if n not in ("transformer", "inner"))
+    )
+    torch.testing.assert_close(model(images), without(images), atol=1e-3, rtol=1e-3)
+
+
+def test_every_variant_has_a_heading_and_the_original_comes_first():
+    for system in SYSTEMS:
+        assert variants(system)[0] == "original" and set(variants(system)) <= set(HEADINGS)
+
+
+def test_a_variant_of_another_system_is_refused():
+    with pytest.raises(InputError, match="Unknown variant 'two': choose one of original, affine"):
+        RunSpec("cifar10", "cifar-cnn", "two", "system")
+    with pytest.raises(InputError, match="Unknown dataset of a smaller system 'caltech101'"):
+        RunSpec("caltech101", "resnet18", "stn", "system")
+
+
+@pytest.mark.parametrize(
+    "system, variant", [("cifar-cnn", "affine"), ("mnist-cnn", "tps"), ("sign-cnn", "two")]
+)
+def test_ten_pictures_are_learned_by_heart(system, variant):
+    """A guess is right once in ten."""
+    torch.manual_seed(0)
+    size = SYSTEMS[system].image_size
+    images = torch.nn.functional.interpolate(torch.randn(10, 3, 3, 3), size)  # nine coloured squares each
+    labels = torch.arange(10)
+    model = build_model(system, variant, 10)
+    optimizer = loop.OPTIMIZERS["adam"](model.parameters(), lr=0.001)
+    step = loop.step_of(model.train())
+    for _ in range(30):
+        step(optimizer, images, labels)
+    assert (model.eval()(images).argmax(1) == labels).sum() >= 8

@@ -1,0 +1,326 @@
+"""The transformer moves pixels where its convention says, and agrees with two other implementations."""
+
+import subprocess
+import sys
+
+import kornia
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import RBFInterpolator
+
+from stn_paper import SpatialTransformer
+from stn_paper.errors import InputError
+from stn_paper.models import transformer
+from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
+from stn_paper.models.transformer import (
+    CONTROL_POINTS,
+    KINDS,
+    affine_theta,
+    inverse_grid,
+    invert,
+    sample,
+    sampling_grid,
+)
+from stn_paper.paths import ROOT
+from stn_paper.training.loop import PRECISIONS, arithmetic, check_device
+
+
+def warp(images, theta):
+    """`images` (B, C, H, W) under one theta (2, 3) for all."""
+    return sample(images, sampling_grid(theta.expand(len(images), 2, 3).to(images), *images.shape[-2:]))
+
+
+def one_pixel(size, row, column):
+    image = torch.zeros(1, 1, size, size)
+    image[0, 0, row, column] = 1
+    return image
+
+
+def random_theta(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    identity = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    return identity + 0.4 * torch.randn(count, 2, 3, generator=generator)
+
+
+def random_numbers(kind, count, spread=0.1, seed=0):
+    """Maps near the identity, as a localization net gives them: (count, parameters), float64."""
+    generator = torch.Generator().manual_seed(seed)
+    identity = KINDS[kind].identity.double()
+    return identity + spread * torch.randn(count, len(identity), generator=generator, dtype=torch.float64)
+
+
+def in_each_kind(theta):
+    """The same affine maps, theta (B, 2, 3), as theta of each kind."""
+    last = torch.tensor([0.0, 0.0, 1.0]).to(theta).expand(len(theta), 1, 3)
+    control = CONTROL_POINTS.to(theta) @ theta[:, :, :2].mT + theta[:, None, :, 2]
+    return {"affine": theta, "projective": torch.cat([theta, last], 1), "tps": control}
+
+
+def centres(height, width):
+    """Pixel centres (height * width, 2) in float64, by the convention's words."""
+    y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) * 2 / n - 1 for n in (height, width))
+    return torch.stack([x.repeat(height), y.repeat_interleave(width)], 1)
+
+
+def numpy_bilinear(image, theta):
+    """Independent sampler: image (H, W), pixel centres at (i + 0.5) * 2 / n - 1, zeros outside."""
+    height, width = image.shape
+    out = np.zeros_like(image)
+    for i in range(height):
+        for j in range(width):
+            x, y = theta @ np.array([(j + 0.5) * 2 / width - 1, (i + 0.5) * 2 / height - 1, 1])
+            column, row = (x + 1) * width / 2 - 0.5, (y + 1) * height / 2 - 0.5
+            for r in (int(np.floor(row)), int(np.floor(row)) + 1):
+                for c in (int(np.floor(column)), int(np.floor(column)) + 1):
+                    if 0 <= r < height and 0 <= c < width:
+                        out[i, j] += image[r, c] * (1 - abs(row - r)) * (1 - abs(column - c))
+    return out
+
+
+def test_the_convention_is_pinned():
+    assert (transformer.ALIGN_CORNERS, transformer.PADDING_MODE) == (False, "zeros")
+    assert transformer.INTERPOLATION == "bilinear"
+
+
+SHAPES = {"affine": (2, 3), "projective": (3, 3), "tps": (16, 2)}  # of one image's theta
+
+
+def test_the_kinds_of_maps_have_their_numbers_of_parameters():
+    assert {name: len(kind.identity) for name, kind in KINDS.items()} == {
+        "affine": 6,
+        "projective": 8,
+        "tps": 32,
+    }
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("variant", LOCALIZATION_NETS)
+def test_an_untrained_transformer_is_the_identity(variant, kind, precision):
+    device = check_device("auto")  # on CUDA, a product in TF32 moves pixels too
+    images = torch.rand(3, 3, 40, 40, device=device)
+    stn = SpatialTransformer(localization_net(variant, 40, kind=kind), kind).to(device)
+    with arithmetic(precision, device.type):
+        for mode in (stn.train(), stn.eval()):
+            torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
+        assert stn.theta(images).shape == (3, *SHAPES[kind])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_half_precision_an_untrained_transformer_is_the_identity_within_rounding(kind, dtype):
+    images = torch.rand(2, 3, 40, 40).to(dtype)
+    stn = SpatialTransformer(localization_net("lstn", 40, kind=kind), kind).to(dtype)
+    output = stn(images)
+    assert output.dtype == dtype and stn.theta(images).dtype == torch.float32
+    torch.testing.assert_close(output, images, rtol=0, atol=4 * torch.finfo(dtype).eps)
+
+
+def test_a_localization_without_parameters_gets_widened_images():
+    seen = []
+    stn = SpatialTransformer(lambda images: seen.append(images.dtype) or torch.eye(2, 3).expand(2, 2, 3))
+    images = torch.rand(2, 3, 8, 8)
+    for dtype in (torch.bfloat16, torch.float64):
+        assert stn(images.to(dtype)).dtype == dtype
+    assert seen == [torch.float32, torch.float64]
+
+
+EXPORTS = """
+import torch
+from stn_paper import with_stn
+from stn_paper.models.transformer import KINDS
+
+for kind in KINDS:
+    model = with_stn(torch.nn.Flatten().eval(), "stn", 24, kind=kind)
+    torch.nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.1)
+    few, more = torch.rand(2, 3, 24, 24), torch.rand(5, 3, 24, 24)
+    program = torch.export.export(model, (few,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(program.module()(more), model(more))
+"""
+
+
+def test_an_exported_model_takes_any_batch():
+    command = [sys.executable, "-c", EXPORTS]  # a process that has exported cannot be forked to train
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_shift_reads_from_the_right_and_moves_content_to_the_left():
+    shift = 2 * 2 / 8  # two pixels of eight, in normalized units
+    moved = warp(one_pixel(8, 3, 5), affine_theta(shift=(shift, 0.0)))
+    torch.testing.assert_close(moved, one_pixel(8, 3, 3))
+
+
+def test_a_shift_in_y_reads_from_below():
+    moved = warp(one_pixel(8, 5, 1), affine_theta(shift=(0.0, 2 / 8)))
+    torch.testing.assert_close(moved, one_pixel(8, 4, 1))
+
+
+def test_reading_a_square_turned_clockwise_turns_the_content_anticlockwise():
+    top_right = one_pixel(9, 0, 8)
+    turned = warp(top_right, affine_theta(rotation=90))
+    torch.testing.assert_close(turned, one_pixel(9, 0, 0), atol=1e-5, rtol=0)
+
+
+def test_scale_half_shows_the_central_half_enlarged():
+    image = torch.rand(1, 1, 16, 16)
+    enlarged = warp(image, affine_theta(scale=0.5))
+    centre = image[..., 4:12, 4:12]
+    expected = torch.nn.functional.interpolate(centre, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(enlarged[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
+
+
+def test_what_lies_outside_reads_as_zero():
+    assert warp(torch.ones(1, 3, 8, 8), affine_theta(shift=(3.0, 0.0))).abs().max() == 0
+
+
+def test_agrees_with_an_independent_numpy_sampler():
+    images = torch.rand(4, 1, 9, 12)
+    theta = random_theta(4)
+    ours = sample(images, sampling_grid(theta, 9, 12))
+    for image, t, out in zip(images, theta, ours):
+        expected = numpy_bilinear(image[0].double().numpy(), t.double().numpy())
+        np.testing.assert_allclose(out[0], expected, atol=1e-5)
+
+
+def test_agrees_with_kornia():
+    images, theta = torch.rand(4, 3, 16, 16), random_theta(4, seed=1)
+    centres = (torch.arange(16) + 0.5) * 2 / 16 - 1
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    points = torch.einsum("bij,jhw->bihw", theta, torch.stack([x, y, torch.ones(16, 16)]))
+    columns, rows = ((points + 1) * 16 / 2 - 0.5).unbind(1)  # in pixels, the first one's centre at 0
+    expected = kornia.geometry.transform.remap(images, columns, rows, align_corners=True)
+    torch.testing.assert_close(sample(images, sampling_grid(theta, 16, 16)), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_are_right_in_float64():
+    images = torch.rand(2, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    theta = random_theta(2).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda i, t: sample(i, sampling_grid(t, 5, 5)), (images, theta))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_a_batch_do_not_mix(kind):
+    stn = SpatialTransformer(localization_net("lstn", 32, kind=kind), kind).eval()
+    torch.nn.init.normal_(stn.localization.head[-1].weight, std=0.1)
+    images = torch.rand(3, 3, 32, 32)
+    alone = torch.cat([stn(image[None]) for image in images])
+    torch.testing.assert_close(stn(images), alone, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(stn(images), images, atol=1e-2)
+
+
+# --- projective maps and splines ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_affine_map_is_the_same_in_each_kind(kind):
+    theta = torch.cat([affine_theta(30, 0.7, (0.3, -0.2))[None], random_theta(4)])
+    expected = sampling_grid(theta, 7, 12)
+    grid = sampling_grid(in_each_kind(theta)[kind], 7, 12, kind)
+    torch.testing.assert_close(grid, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grids_of_each_kind_have_the_right_gradients(kind):
+    numbers = random_numbers(kind, 2).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda n: sampling_grid(KINDS[kind].theta(n), 3, 4, kind), numbers, check_batched_grad=True
+    )
+
+
+def test_projective_grids_agree_with_kornia():
+    theta = KINDS["projective"].theta(random_numbers("projective", 5, 0.2))
+    points = centres(9, 6).expand(5, -1, -1)
+    expected = kornia.geometry.linalg.transform_points(theta, points).view(5, 9, 6, 2)
+    torch.testing.assert_close(sampling_grid(theta, 9, 6, "projective"), expected)
+
+
+def test_splines_agree_with_scipy():
+    theta = KINDS["tps"].theta(random_numbers("tps", 3, 0.3))
+    for ours, places in zip(sampling_grid(theta, 9, 6, "tps"), theta):
+        spline = RBFInterpolator(CONTROL_POINTS.numpy(), places.numpy(), kernel="thin_plate_spline", degree=1)
+        np.testing.assert_allclose(ours.reshape(-1, 2), spline(centres(9, 6).numpy()), atol=1e-9)
+
+
+def test_splines_in_float32_are_as_exact_as_float32():
+    theta = KINDS["tps"].theta(random_numbers("tps", 3, 0.3))
+    grid = sampling_grid(theta.float(), 64, 64, "tps")
+    torch.testing.assert_close(grid.double(), sampling_grid(theta, 64, 64, "tps"), atol=2e-6, rtol=0)
+
+
+def test_control_points_lie_row_by_row_and_are_the_outputs():
+    assert CONTROL_POINTS[[0, 1, 4]].tolist() == pytest.approx(
+        np.array([[-1, -1], [-1 / 3, -1], [-1, -1 / 3]])
+    )
+    theta = KINDS["tps"].theta(KINDS["tps"].identity[None].clone())
+    theta[0, 3, 0] += 0.5  # the output's top right corner is read from further right
+    moved = (sampling_grid(theta, 40, 40, "tps") - sampling_grid(affine_theta()[None], 40, 40))[0]
+    assert 0.45 < moved[0, -1, 0] < 0.5 and moved[..., 1].abs().max() < 1e-5
+    assert moved[..., 0].argmax() == 39 and moved[[-1, 0, -1], [0, 0, -1]].abs().max() < 0.1
+
+
+def test_what_lies_behind_the_horizon_reads_as_zero_with_finite_gradients():
+    numbers = KINDS["projective"].identity.repeat(2, 1)
+    numbers[0, 6] = 1 / 0.625  # w is 0 at x = -0.625, the centre of a pixel, and negative to its left
+    numbers[1, 6:] = torch.tensor([5.0, -7.0])
+    numbers.requires_grad_()
+    grid = sampling_grid(KINDS["projective"].theta(numbers), 8, 8, "projective")
+    shown = sample(torch.ones(2, 1, 8, 8), grid)
+    assert shown[0, 0, :, :2].abs().max() == 0 and shown[0, 0, 3:5, 4:].min() > 0.9
+    x = (torch.arange(8) + 0.5) / 4 - 1
+    w = 1 + 5.0 * x - 7.0 * x[:, None]
+    mirrored = (w < 0) & (torch.maximum(x.abs(), x.abs()[:, None]) < -w)  # (x, y) / w lies in the image
+    assert mirrored.sum() > 9 and shown[1, 0][mirrored].abs().max() == 0
+    (shown.square().sum() + grid.sum()).backward()
+    assert grid.isfinite().all() and numbers.grad.isfinite().all() and numbers.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ["affine", "projective"])
+def test_a_map_after_its_inverse_is_the_identity(kind):
+    theta = KINDS[kind].theta(random_numbers(kind, 5))
+    torch.testing.assert_close(invert(invert(theta, kind), kind), theta)
+    matrices = [
+        in_each_kind(t)["projective"] if kind == "affine" else t for t in (theta, invert(theta, kind))
+    ]
+    torch.testing.assert_close(matrices[0] @ matrices[1], torch.eye(3).double().expand(5, 3, 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_inverse_grid_undoes_the_map(kind):
+    numbers = random_numbers(kind, 4, 0.05)
+    theta = KINDS[kind].theta(numbers)
+    points = sampling_grid(theta, 256, 256, kind).movedim(-1, 1)  # the map itself as an image of two channels
+    undone = inverse_grid(theta, 32, 32, kind)
+    inside = (undone.abs() < 1 - 1 / 256).all(-1)
+    assert inside.double().mean() > 0.7
+    reached = sample(points, undone).movedim(1, -1)
+    expected = centres(32, 32).view(1, 32, 32, 2).expand_as(reached)
+    torch.testing.assert_close(reached[inside], expected[inside], atol=1e-3, rtol=0)
+
+
+def test_splines_have_no_exact_inverse():
+    with pytest.raises(InputError, match="'tps': choose one of affine, projective"):
+        invert(torch.zeros(1, 16, 2), "tps")
+
+
+def test_a_spline_first_asked_for_without_gradients_trains_and_stores_nothing():
+    stn = SpatialTransformer(localization_net("lstn", 37, kind="tps"), "tps")
+    images = torch.rand(2, 3, 37, 37)
+    with torch.inference_mode():
+        stn(images)
+    stn(images).square().sum().backward()
+    assert stn.localization.head[-1].weight.grad.abs().max() > 0
+    assert all(key.startswith("localization.") for key in stn.state_dict())
+    assert stn.double()(images.double()).dtype == torch.float64
+    assert stn.to("meta")(images.to("meta", torch.float64)).shape == images.shape
+
+
+def test_an_unknown_kind_is_named():
+    match = "Unknown kind of map 'elastic': choose one of affine, projective, tps"
+    for call in (
+        lambda: SpatialTransformer(torch.nn.Identity(), "elastic"),
+        lambda: sampling_grid(torch.zeros(1, 2, 3), 4, 4, "elastic"),
+    ):
+        with pytest.raises(InputError, match=match):
+            call()

@@ -1,0 +1,84 @@
+"""A transformer and any picture: what is read, what is learned from it, and what is said of it."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stn_paper.errors import InputError
+from stn_paper.models.transformer import affine_theta, invert
+from stn_paper.report import own_picture
+
+
+def test_the_central_square_of_any_image_file_is_read(tmp_path):
+    pixels = np.zeros((40, 100, 3), np.uint8)
+    pixels[:, 30:70] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    image = own_picture.read(str(tmp_path / "wide.png"))
+    assert image.shape == (1, 3, 64, 64) and image.dtype == torch.uint8
+    assert image.min() == 200
+
+
+def test_what_is_no_picture_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    for path in (tmp_path / "notes.txt", tmp_path / "missing.png"):
+        with pytest.raises(InputError, match=f"Picture '{path}' cannot be read: give the path of an image"):
+            own_picture.read(str(path))
+
+
+def test_maps_are_within_their_ranges_and_the_same_each_time():
+    maps = own_picture.random_maps(300, 5)
+    assert torch.equal(maps, own_picture.random_maps(300, 5))
+    scale = torch.linalg.det(maps[:, :, :2]).sqrt()
+    turn = torch.rad2deg(torch.atan2(maps[:, 1, 0], maps[:, 0, 0]))
+    assert 0.8 <= scale.min() < 0.82 and 1.18 < scale.max() <= 1.2
+    assert 28 < turn.abs().max() <= 30 and 0.19 < maps[..., 2].abs().max() <= 0.2
+
+
+def test_the_picture_alone_teaches_the_transformer():
+    picture = own_picture.read()
+    transformer, losses = own_picture.learn(picture, "lstn", steps=60)
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert own_picture.learn(picture, "lstn", steps=3)[1] == losses[:3]
+    figure = own_picture.restored(picture, transformer, count=2)
+    assert len(figure.axes) == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "Number of steps 0 is not allowed: give a whole number from 1"),
+        ({"steps": 2.5}, "Number of steps 2.5"),
+        ({"seed": -1}, "Seed -1 is not allowed: give a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "Seed 4294967296"),
+    ],
+)
+def test_a_wrong_number_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        own_picture.learn(own_picture.read(), **wrong)
+
+
+def test_the_verdict_is_of_what_is_left():
+    picture = own_picture.read()
+
+    class Exact:
+        def theta(self, images):
+            return invert(own_picture.random_maps(len(images), 10**6))
+
+    class Identity:
+        def theta(self, images):
+            return affine_theta()[None].expand(len(images), 2, 3)
+
+    class Half:
+        def theta(self, images):
+            turns = np.degrees([np.arctan2(m[1, 0], m[0, 0]) for m in Exact().theta(images).numpy()])
+            return torch.stack([affine_theta(0.6 * turn) for turn in turns])
+
+    verdict = partial(own_picture.verdict, picture)
+    assert "less than a quarter of the median rotation and less than a quarter of" in verdict(
+        Identity(), "stn"
+    )
+    assert verdict(Exact(), "vstn").startswith("V-STN takes away more than half of the median rotation")
+    assert "more than half of the median rotation and less than a quarter of" in verdict(Half(), "lstn")

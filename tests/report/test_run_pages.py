@@ -1,0 +1,299 @@
+"""The pages of runs and the tables that lead to them: from records, escaped, with links that resolve."""
+
+import json
+import re
+import shlex
+from dataclasses import asdict, fields, replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+from helpers import write_run
+
+from stn_paper import cli
+from stn_paper.paths import ROOT
+from stn_paper.report import interactive, run_pages, tables
+from stn_paper.training import loop, records
+from stn_paper.training.spec import Protocol, RunSpec
+
+
+@pytest.fixture
+def companion(extension):
+    return extension("companion")
+
+
+def collected(companion, folder):
+    return list(companion.run_record_pages(SimpleNamespace(outdir=folder)))
+
+
+class Whole(HTMLParser):
+    """Finds out whether every tag that is opened is closed."""
+
+    void = frozenset(("br", "img", "meta", "link", "input"))
+
+    def __init__(self, html):
+        super().__init__()
+        self.open = []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_every_record_has_a_page_with_its_numbers(committed, companion, tmp_path):
+    pages = {name: context for name, context, _ in collected(companion, tmp_path)}
+    paths = [p for p in (ROOT / "results").glob("*/*_seed*.json") if p.parent.name != "smoke"]
+    assert set(pages) == {f"runs/{path.stem}" for path in paths}
+    for path in paths:
+        record, body = json.loads(path.read_text()), pages[f"runs/{path.stem}"]["body"]
+        Whole(body)
+        for selected in record["selected"].values():
+            assert f"<td>{selected['test']:.2f}</td>" in body
+        if "test" in record:
+            assert f"<td>{record['test']['class_accuracy']:.2f}</td>" in body
+        for shown in (record["environment"]["commit"], record["environment"]["torch"]):
+            assert f"<td>{shown}</td>" in body
+        assert f"{record['parameters']:,} parameters" in body
+        assert json.loads((tmp_path / f"runs/{path.stem}.json").read_text()) == record
+
+
+def test_links_of_a_run_page_lead_to_other_runs(committed, companion, tmp_path):
+    pages = {name: context["body"] for name, context, _ in collected(companion, tmp_path)}
+    for body in pages.values():
+        links = set(re.findall(r'href="([^".][^"]*)\.html"', body))
+        assert {f"runs/{link}" for link in links} <= set(pages)
+
+
+def test_a_run_page_lists_its_other_seeds_and_variants():
+    for variant, seed in (("original", 0), ("original", 1), ("lstn", 0)):
+        write_run(variant, seed, 40.0 + seed)
+    write_run("lstn", 0, 99.0, dataset="cifar10")
+    found = records.everything()
+    name = next(name for name in found if "caltech101_reduced_resnet18_original_seed0" in name)
+    body = run_pages.page(name, found)
+    assert re.findall(r">(seed \d: [\d.]+)<", body) == ["seed 0: 40.00", "seed 1: 41.00", "seed 0: 40.00"]
+
+
+def test_what_a_record_says_is_text_and_not_html():
+    path = write_run("original", 0, 40.0)
+    record = json.loads(path.read_text())
+    record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
+    record["data"]["fingerprint"] = '"><img src=x>'
+    path.write_text(json.dumps(record))
+    body = run_pages.page(path.stem, records.everything())
+    views = body + interactive.every_run().data
+    assert "&lt;script&gt;alert(1)" in body
+    assert not re.search("<script|<b>|<img", views)
+
+
+@pytest.mark.parametrize("extra", [{}, {"threads": 1, "compiled": True}])
+@pytest.mark.parametrize("changes", [{}, {"skip_corrupt": True}, {"precision": "bfloat16"}])
+def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
+    spec = RunSpec("gtsrb", "resnet18", "lstn", "paper", 3)
+    spec = replace(spec, protocol=replace(spec.protocol, **changes))
+    assert spec.changes == changes
+    line = run_pages.command({"spec": asdict(spec), "environment": extra})
+    *settings, python, flag, package, verb = shlex.split(line)[: shlex.split(line).index("run") + 1]
+    assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
+    assert settings == ["OMP_NUM_THREADS=1"] * bool(extra) + ["STN_PAPER_RESULTS=again"]
+    asked = []
+    monkeypatch.setattr(loop, "run", lambda *given: asked.append(given))
+    with pytest.raises(SystemExit):  # as no record comes back
+        cli.main(shlex.split(line)[len(settings) + 3 :])
+    assert asked[0][0] == spec
+    assert asked[0][3] is bool(extra)
+
+
+def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
+    for name, record in records.everything().items():
+        asked = []
+        monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
+        words = shlex.split(run_pages.command(record))
+        if not words:  # a pilot run of `small`
+            assert records.spec_of(record).changes.keys() & {"batch_size", "learning_rate"}
+            continue
+        with pytest.raises(SystemExit):
+            cli.main(words[words.index("run") :])
+        assert asked[0][0].name == name
+
+
+def test_settings_that_no_option_gives_have_no_command():
+    path = write_run("original", 0, 40.0)
+    record = records.read(path)
+    record["spec"]["protocol"]["max_epochs"] = 21
+    assert run_pages.command(record) == ""
+    assert "No option of the command line" in run_pages.page("x", {"x": record})
+
+
+def test_every_setting_has_a_name_in_words():
+    assert list(run_pages.SETTINGS) == [field.name for field in fields(Protocol)]
+
+
+def test_curves_say_their_numbers_in_words_and_are_the_same_each_time():
+    path = write_run("original", 0, 40.0)
+    record = records.read(path)
+    drawn = run_pages.curves(record)
+    assert drawn == run_pages.curves(record)
+    assert 'role="img"' in drawn
+    assert "epoch 1" in drawn and "50.00 %" in drawn and "40.00 %" in drawn
+    record["epochs"] = record["epochs"][:1]  # a single epoch is dots
+    assert run_pages.curves(record).count("<circle") == 5  # no training accuracy in this record
+
+
+def links(html):
+    return re.findall(r'href="\.\./runs/([^"]+)\.html"', html)
+
+
+def test_tables_lead_to_pages_that_exist(committed):
+    names = set(records.everything())
+    assert sorted(links(interactive.every_run().data)) == sorted(names)
+    for dataset in ("caltech101", "cifar10", "gtsrb"):
+        found = links(interactive.accuracies(dataset, ("paper", "equal", "reduced")).data)
+        assert found and set(found) <= names
+    assert set(links(interactive.system_runs("digits", "mnist-cnn").data)) <= names
+
+
+def test_smoke_runs_have_no_page():
+    write_run("original", 0, 40.0, dataset="digits", protocol="smoke")
+    assert records.everything() == {}
+    view = interactive.accuracies("digits", ["smoke"]).data
+    assert "40.00" in view and "href" not in view
+
+
+@pytest.mark.parametrize(
+    "texts, expected",
+    [
+        (["1.00", "3.00 ± 2.00", "2.00"], [False, True, False]),
+        (["3.00", "2.00", "3.00 (+1.00, n=1)"], [True, False, True]),
+        (["3.00", "not yet run"], [False, False]),  # nothing to be better than
+        (["not yet run", "not yet run"], [False, False]),
+        (["9.00", "10.00", "not yet run"], [False, True, False]),
+    ],
+)
+def test_the_best_is_the_largest_and_all_of_equals(texts, expected):
+    assert interactive.best(texts) == expected
+
+
+def starred(html):
+    return re.findall(r"<strong>([\d.]+)</strong>", html)
+
+
+def test_the_best_of_a_row_is_marked_for_the_paper_and_for_ours():
+    write_run("original", 0, 80.0, protocol="paper", backbone="resnet50")
+    write_run("lstn", 0, 79.0, protocol="paper", backbone="resnet50")
+    view = interactive.beside_paper(6).data
+    row = next(row for row in view.split("<tr>") if "<th>ResNet-50</th>" in row)
+    assert starred(row) == ["80.00", "77.33"]  # ours, then the paper's
+    assert "<br>(+6.42, n=1)" in row and len(links(row)) == 2
+
+
+def test_the_difference_is_to_the_papers_value_at_its_protocol_only():
+    write_run("original", 0, 70.0, backbone="resnet50")  # reduced
+    assert not re.search(r"\([+-]", interactive.beside_paper(6).data)
+    assert not re.search(r"\([+-]", interactive.accuracies("caltech101", ["paper", "reduced"]).data)
+    for seed, test in enumerate((70.0, 72.0)):
+        write_run("original", seed, test, backbone="resnet50", protocol="paper")
+    ours = tables.printed_accuracy(6).loc["ResNet-50", ("Original", "ours")]
+    assert ours == "71.00 ± 12.71 (-2.58, n=2)"  # the paper prints 73.58
+
+
+def test_what_stands_in_for_table_4_leads_to_its_runs_and_marks_no_difference():
+    write_run("original", 0, 70.0, "effb0", "gtsrb")
+    write_run("lstn", 0, 80.0, "effb0", "gtsrb")
+    view = interactive.stand_in(4, "gtsrb", ["paper", "reduced"]).data
+    assert len(links(view)) == 1 and "_effb0_original_seed0_" in links(view)[0]
+    assert "TSRD's 58 classes" in view and "GTSRB's 43" in view
+    assert not starred(view) and not re.search(r"\([+-]", view)
+
+
+def test_variants_are_compared_at_one_protocol_and_network():
+    write_run("original", 0, 50.0)
+    write_run("lstn", 0, 60.0)
+    write_run("original", 0, 90.0, backbone="resnet50")  # alone: no best
+    write_run("lstn", 0, 70.0, protocol="paper")
+    view = interactive.accuracies("caltech101", ["paper", "reduced"]).data
+    assert set(starred(view)) == {"60.00", "50.00"}  # 50.00 is the validation accuracy of all of them
+    assert interactive.accuracies("cifar10", ["paper"]) is None
+
+
+def test_the_originals_other_seeds_stand_apart_and_runs_as_released_have_no_star():
+    for variant, seed, test in (("original", 0, 40.0), ("original", 5, 60.0), ("lstn", 0, 39.0)):
+        write_run(variant, seed, test)
+    write_run("lstn-released", 0, 41.0)
+    view = tables.accuracy("caltech101", "reduced")["Test, best-validation"]
+    assert view["ResNet-18"].to_dict() == {
+        "Original": "40.00",
+        "L-STN": "39.00",
+        "L-STN as released": "41.00",
+        "Original, other seeds": "60.00",
+    }
+    shown = interactive.accuracies("caltech101", ["reduced"]).data
+    assert "<strong>40.00</strong>" in shown and not re.search("<strong>(41|60).00", shown)
+
+
+def test_the_arms_lead_to_their_runs():
+    for variant, seed in (("original", 0), ("original", 5), ("lstn", 0)):
+        write_run(variant, seed, 40.0)
+    shown = interactive.arms([("caltech101", "resnet18", "reduced"), ("cifar10", "resnet18", "reduced")]).data
+    names = ["resnet18_original_seed5", "resnet18_lstn_seed0"]
+    assert all(name in link for name, link in zip(names, links(shown), strict=True))
+    assert "not yet run" in shown
+
+
+def test_every_run_is_counted_and_unknown_code_is_named():
+    assert interactive.every_run_verdict() == "Not yet run."
+    for seed, commit in enumerate(("abc", "abc+changes", "")):
+        path = write_run("original", seed, 40.0)
+        record = json.loads(path.read_text())
+        record |= {"environment": {"commit": commit}, "measured": {"seconds": 1800}}
+        path.write_text(json.dumps(record))
+    assert interactive.every_run_verdict() == (
+        "3 runs: 3 on Caltech-101; 1.5 hours of training in all. "
+        "Without a commit of their code: 1; with changes that no commit holds: 1."
+    )
+
+
+def test_the_bundle_becomes_a_classic_script(companion):
+    script = companion.classic_script("var a=1;export{b as Other,a as default};\n/* licence */")
+    assert "export" not in script and "window.DataTable = a;" in script and "licence" in script
+    whole = companion.classic_script((companion.BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
+    assert re.search(r"window\.DataTable = \w+;", whole) and "export{" not in whole
+
+
+def test_only_the_icons_script_is_left_out(companion):
+    kept = '<script src="../_static/scripts/bootstrap.js?digest=1"></script>'
+    page = f'<p>\n<script defer src="../_static/{companion.ICONS}?digest=1"></script>{kept}'
+    assert companion.without_icons(page) == f"<p>{kept}"
+
+
+def test_tables_are_loaded_where_there_is_one(companion):
+    loaded = []
+    app = SimpleNamespace(
+        add_css_file=lambda name, **_: loaded.append(name), add_js_file=lambda name, **_: loaded.append(name)
+    )
+    for body in ("<p>interactive</p>", '<table class="dataframe">'):
+        companion.load_tables(app, "p", "page.html", {"body": body}, None)
+    assert loaded == []
+    companion.load_tables(app, "p", "page.html", {"body": interactive.beside_paper(6).data}, None)
+    assert loaded == ["datatables.css", "datatables.js", "interactive.js"]
+
+
+def test_a_book_in_one_page_has_its_files_beside_it(companion, tmp_path):
+    for place in ("_images/a.png", "_static/b.css", "notebooks/index.html"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    app = SimpleNamespace(
+        outdir=tmp_path,
+        config=SimpleNamespace(root_doc="notebooks/index"),
+        builder=SimpleNamespace(name="html"),
+    )
+    companion.give_one_page_its_files(app, None)
+    assert not (tmp_path / "notebooks/_images").exists()
+    app.builder.name = "singlehtml"
+    companion.give_one_page_its_files(app, None)
+    assert (tmp_path / "notebooks/_images/a.png").exists() and (tmp_path / "notebooks/_static/b.css").exists()

@@ -1,0 +1,154 @@
+"""The smaller systems' pages: published numbers as printed, ours from records alone."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import write_run
+
+from stn_paper import build_model
+from stn_paper.data import datasets
+from stn_paper.models.transformer import invert
+from stn_paper.report import small_systems
+from stn_paper.training import examples, records
+from stn_paper.training.spec import RunSpec
+
+
+def write_system(dataset, system, variant, test, seed=0, **more):
+    path = write_run(variant, seed, test, backbone=system, dataset=dataset, protocol="system")
+    record = records.read(path)
+    record["data"]["train"] = 49_000
+    record["measured"] = {"seconds": 100.0}
+    spec = RunSpec(dataset, system, variant, "system", seed)
+    return records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")} | more)
+
+
+def test_published_numbers_are_as_printed():
+    curve = small_systems.published_curve()
+    assert (len(curve), curve.iloc[0], curve.iloc[-1], curve.max()) == (50, 34.82, 65.86, 66.94)
+    assert small_systems.published("mnist-cnn")["value"].tolist() == [96.1, 98.3]
+    assert small_systems.published("sign-cnn")["value"].max() == 99.67
+    assert small_systems.published("cifar-cnn")["value"].tolist() == [curve.iloc[-1], curve.max()]
+
+
+def test_without_records_every_page_says_so():
+    assert set(small_systems.beside("cifar-cnn")["Ours"]) == {"not yet run"}
+    errors = small_systems.distorted_errors()
+    assert (errors.xs("ours", axis=1, level=1) == "not yet run").all(axis=None)
+    assert errors.loc["affine", ("RTS", "paper")] == "0.5"
+    for verdict in (small_systems.small_cnn_verdict(), small_systems.signs_verdict()):
+        assert verdict.endswith("not yet run.")
+    assert small_systems.distorted_verdict().count("not yet run") == 4
+    for view in (small_systems.recovered("digits"), small_systems.all_runs("gtsrb", "sign-cnn")):
+        assert view.loc["", "Our runs"] == "not yet run"
+    assert small_systems.recovered_verdict("digits") == "Not yet run."
+    assert small_systems.small_cnn_curve().axes[0].get_title() == "ours: not yet run"
+    assert small_systems.gradcam("digits", "mnist-cnn", ["original"]).axes[0].get_title() == "not yet run"
+
+
+def test_ours_stand_beside_the_published():
+    write_system("cifar10", "cifar-cnn", "affine", 60.0)
+    beside = small_systems.beside("cifar-cnn").loc["Affine", "Ours"]
+    assert beside.tolist() == ["not yet run", "60.00 (n=1)"]  # of 20 epochs none is the 50th
+    assert "Ours, affine, 1 parameters: 60.00 % after epoch 20" in small_systems.small_cnn_verdict()
+    assert len(small_systems.small_cnn_curve().axes[0].lines) == 2
+    assert small_systems.all_runs("cifar10", "cifar-cnn").loc["Affine", "Seconds an epoch"] == "5"
+
+
+def test_ours_is_the_quantity_that_is_published():
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0, "validation_accuracy": 50.0}
+    epochs = [row | {"test_accuracy": 70.0 - abs(n - 30)} for n in range(1, 51)]
+    write_run("affine", 0, None, "cifar-cnn", "cifar10", "system", epochs)
+    beside = small_systems.beside("cifar-cnn").loc["Affine", "Ours"]
+    assert beside.tolist() == ["50.00 (n=1)", "70.00 (n=1)"]
+
+
+def test_signs_are_compared_with_the_network_alone():
+    write_system("gtsrb", "sign-cnn", "two", 97.0)
+    assert "against the network alone" not in small_systems.signs_verdict()
+    write_system("gtsrb", "sign-cnn", "original", 95.5)
+    text = small_systems.signs_verdict()
+    assert "two transformers 97.00 % (n=1) with 1 parameters. The highest published is 99.67 %." in text
+    assert text.endswith("In points against the network alone: two transformers +1.50.")
+
+
+def test_other_backbones_on_the_dataset_are_not_the_systems():
+    write_run("stn", 0, 60.0, dataset="cifar10", protocol="system")  # resnet18
+    assert small_systems.runs("cifar10", "cifar-cnn").empty
+
+
+def test_errors_are_what_accuracies_lack():
+    write_system("mnist-rts", "mnist-cnn", "original", 96.5)
+    write_system("mnist-rts", "mnist-cnn", "original", 95.5, seed=1)
+    write_system("mnist-rts", "mnist-cnn", "stn", 98.5)
+    write_system("mnist-rts", "mnist-cnn", "stn-released", 96.0)  # which transforms nothing
+    errors = small_systems.distorted_errors()
+    assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
+    assert errors.loc["affine", ("R", "ours")] == "not yet run"
+    assert "the network alone errs on 4.00 % of the test images; with a transformer STN 1.50 % (n=1" in (
+        small_systems.distorted_verdict()
+    )
+
+
+def test_what_is_recovered_is_a_share_of_what_was_there():
+    left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
+    left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": left})
+    assert "L-STN takes away 75% of rotation, 50% of scale (n=1)." in (
+        small_systems.recovered_verdict("digits")
+    )
+    view = small_systems.recovered("digits")
+    assert list(view.index) == ["Without", "L-STN"]
+    assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"
+
+
+@pytest.mark.parametrize("system", ["cifar-cnn", "mnist-cnn", "sign-cnn"])
+def test_every_system_has_published_numbers_with_their_source(system):
+    rows = small_systems.published(system)
+    assert len(rows) and rows["source"].str.len().min() > 5
+
+
+def test_the_loss_reaches_every_weight_and_theta_depends_on_the_image():
+    view = small_systems.gradients(build_model("sign-cnn", "two", 43))
+    assert list(view.index) == ["transformer", "first", "inner", "second", "head"]
+    assert (view["Weight tensors"] == view["with a gradient"]).all()
+    same = small_systems.dynamic(build_model("sign-cnn", "two", 43))["same theta for both images"]
+    assert same.tolist() == [True, False]
+
+
+@pytest.fixture
+def kept():
+    """A record whose transformer undoes the motion exactly."""
+    images = datasets.load("digits", 42).images[[0, 600, 1100, 1600]]
+    still = invert(examples.motion_maps())
+    theta = torch.stack([torch.eye(2, 3).expand(4, 2, 3), still[:4]])
+    found = {
+        "images": [examples.as_png(image) for image in images],
+        "label": [0, 1, 2, 3],
+        "theta": theta[1].tolist(),
+        "motion": still.tolist(),
+        "gradcam": torch.rand(4, 5, 5).tolist(),
+        "training": {"steps": [0, 10], "theta": theta.tolist()},
+    }
+    write_system("digits", "mnist-cnn", "stn", 90.0, probes=found)
+    return found
+
+
+def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
+    view = small_systems.stillness("digits", "mnist-cnn")
+    before, after = (int(view[c].item().rstrip("%")) for c in ("At the input", "At the output"))
+    assert list(view.index) == ["STN"] and after < before / 2
+    assert f"{after}% at the output of STN" in small_systems.stillness_verdict("digits", "mnist-cnn")
+
+
+def test_pictures_are_drawn_from_the_record(kept):
+    asked = ("digits", "mnist-cnn", "stn")
+    for draw in (small_systems.watched, small_systems.in_motion):
+        assert draw(*asked).data[:3] == b"GIF"
+        assert draw(*asked, still=True).axes
+    panels = small_systems.gradcam("digits", "mnist-cnn", ["original", "stn"])  # original has no record
+    assert [axis.get_title() for axis in panels.axes] == [f"class {n}" for n in range(4)]
+
+
+def test_without_a_record_nothing_moves():
+    assert small_systems.watched("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
+    assert small_systems.stillness_verdict("digits", "mnist-cnn") == "Not yet run."

@@ -1,0 +1,106 @@
+"""What a notebook's parameters ask for: recorded runs are never trained again, wrong values never start."""
+
+from types import SimpleNamespace
+
+import pytest
+from helpers import write_run
+
+from stn_paper import notebook
+from stn_paper.data.files import LAYOUTS
+from stn_paper.errors import InputError
+from stn_paper.models import VARIANTS
+
+ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
+
+
+def resolve(**changes):
+    return notebook.resolve(6, **{**ASKED, "device": "cpu", **changes})
+
+
+def test_published_trains_nothing():
+    assert resolve(backbone="published").specs == []
+
+
+def test_published_names_smaller_protocols_where_they_have_records():
+    assert resolve(backbone="published").protocols == ["paper", "equal"]
+    write_run("original", 0, 50.0)
+    assert resolve(backbone="published").protocols == ["paper", "equal", "reduced"]
+    assert resolve(backbone="published", protocol="full32").protocols == ["full32"]
+
+
+def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
+    asked = resolve()
+    assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("digits", "smoke")}
+    assert [s.variant for s in asked.specs] == list(VARIANTS)
+    assert "smoke run" in asked.banner and "CUDA" in asked.banner
+
+
+def test_auto_on_cuda_with_the_dataset_is_the_papers_protocol(monkeypatch):
+    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
+    asked = resolve()
+    assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("caltech101", "paper")}
+
+
+def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(LAYOUTS, "caltech101", LAYOUTS["caltech101"]._replace(archives=()))
+    monkeypatch.setattr(notebook, "check_device", lambda device: SimpleNamespace(type="cuda"))
+    asked = resolve(data_dir=tmp_path)
+    assert asked.protocols == ["smoke"]
+    assert f"has no folder {tmp_path / 'caltech101'}" in asked.banner
+
+
+def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
+    asked = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
+    assert [s.variant for s in asked.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]
+    assert {(s.backbone, s.protocol.name, s.image_size) for s in asked.specs} == {("mnist-cnn", "system", 42)}
+    assert notebook.resolve("mnist-cnn", "published", "all", "digits", "auto").protocols == ["system"]
+
+
+def test_a_system_has_variants_of_its_own():
+    with pytest.raises(InputError, match="Unknown variant 'lstn': choose one of all, original, affine"):
+        notebook.resolve("cifar-cnn", "all", "lstn", "cifar10", "auto")
+    with pytest.raises(InputError, match="Unknown variant 'two': choose one of all, original, stn"):
+        resolve(variant="two")
+
+
+def test_auto_shows_what_is_recorded():
+    for variant in VARIANTS:
+        write_run(variant, 0, 40.0)
+    asked = resolve()
+    assert (asked.specs, asked.protocols) == ([], ["reduced"])
+    assert resolve(seed=1).protocols == ["smoke"]  # this seed has no record
+
+
+def test_auto_does_not_call_all_recorded_what_lacks_a_run():
+    for variant in list(VARIANTS)[:-1]:
+        write_run(variant, 0, 40.0)
+    assert len(resolve().specs) == 4
+
+
+def test_a_named_protocol_is_obeyed():
+    asked = resolve(protocol="reduced", variant="lstn", seed=3)
+    assert [(s.dataset, s.protocol.name, s.variant, s.seed) for s in asked.specs] == [
+        ("caltech101", "reduced", "lstn", 3)
+    ]
+
+
+def test_all_is_every_backbone_of_the_table():
+    assert len(resolve(backbone="all", protocol="paper").specs) == 28
+
+
+@pytest.mark.parametrize(
+    "name, value, allowed",
+    [
+        ("backbone", "effb9", "effb5"),
+        ("variant", "stm", "vstn"),
+        ("dataset", "imagenet", "caltech101"),
+        ("protocol", "papr", "reduced"),
+        ("device", "tpu", "cpu"),
+        ("seed", -1, "from 0"),
+        ("seed", "one", "from 0"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_allowed(name, value, allowed):
+    with pytest.raises(InputError) as error:
+        resolve(**{name: value})
+    assert repr(value) in str(error.value) and allowed in str(error.value)

@@ -1,0 +1,189 @@
+"""What records keep of trained networks: known maps undone, theta watched, pictures that can be drawn."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stn_paper.data import datasets
+from stn_paper.data.distortions import known_theta
+from stn_paper.models import build_model
+from stn_paper.models.transformer import affine_theta, invert
+from stn_paper.training import examples, loop
+from stn_paper.training.loop import normalize
+from stn_paper.training.spec import RunSpec, preset
+
+IDENTITY = affine_theta()[None]
+
+
+def test_a_transformer_that_undoes_every_map_leaves_nothing():
+    known = known_theta("rts", 300)
+    left = examples.recovered(known, invert(known))
+    assert left["rotation"]["after"] == [0, 0] and left["shift"]["after"] == [0, 0]
+    assert left["scale"]["after"] == [1, 1]
+
+
+def test_any_common_pose_counts_as_undone():
+    known = known_theta("rts", 300)
+    pose = affine_theta(25, 1.3, (0.1, -0.2)).expand(300, 2, 3)
+    square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
+    left = examples.recovered(known, invert(known) @ square)
+    assert left["rotation"]["after"][1] < 0.01 and left["shift"]["after"][1] < 0.01
+    assert left["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_transformer_at_the_identity_takes_nothing_away():
+    known = known_theta("rts", 2000)
+    left = examples.recovered(known, IDENTITY.expand(2000, 2, 3))
+    assert all(quantity["before"] == quantity["after"] for quantity in left.values())
+    # uniform within 45 degrees: the median distance from the middle is 22.5, the 90th percentile 40.5
+    assert left["rotation"]["before"] == pytest.approx([22.5, 40.5], abs=1.5)
+    assert 1.1 < left["scale"]["before"][0] < 1.2
+
+
+def test_each_quantity_is_measured_in_its_unit():
+    maps = torch.stack([affine_theta(), affine_theta(), affine_theta(10, 1.5, (0.5, 0.0))])
+    distances = examples._distances(maps)
+    assert distances["rotation"] == pytest.approx([0, 0, 10], abs=1e-4)
+    assert distances["scale"] == pytest.approx([1, 1, 1.5], abs=1e-4)
+    assert distances["shift"] == pytest.approx([0, 0, 7], abs=1e-4)  # half a digit is 14 pixels
+
+
+def test_motion_is_closed_and_moves_an_image():
+    maps = examples.motion_maps()
+    image = datasets.load("digits", 42).images[3000:3001]
+    seen = examples.moved(image, maps)
+    assert seen.shape == (examples.MOTIONS, 3, 42, 42) and seen.dtype == torch.uint8
+    assert (maps[0] - maps[-1]).abs().max() < 0.2
+    assert seen.float().std(0).max() > 50
+
+
+def test_pictures_come_back():
+    image = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(examples.from_png(examples.as_png(image)), image)
+
+
+def test_gradcam_explains_the_asked_class_at_the_classifiers_last_convolution():
+    torch.manual_seed(0)
+    model = build_model("mnist-cnn", "stn", 10)
+    images = normalize(datasets.load("digits", 42).images[:4])
+    heat = examples.gradcam(model, images, torch.tensor([0, 1, 2, 3]))
+    assert heat.shape == (4, 1, 15, 15) and heat.min() >= 0 and heat.max() > 0
+    assert not torch.equal(heat, examples.gradcam(model, images, torch.tensor([4, 5, 6, 7])))
+
+
+def test_motion_is_of_the_example_that_is_shown_moving():
+    torch.manual_seed(0)
+    model = build_model("mnist-cnn", "stn", 10)
+    model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
+    data = datasets.load("digits", 42)
+    few = slice(0, 5000, 50)
+    data = data._replace(images=data.images[few], labels=data.labels[few])
+    split = datasets.Split(*(np.arange(i, 100, 3) for i in range(3)))
+    kept = examples.collect(model, "digits", data, split, normalize)
+    shown = examples.moving(torch.stack([examples.from_png(text) for text in kept["images"]]))
+    assert kept["motion"] == examples.thetas(model, normalize(examples.moved(shown, examples.motion_maps())))
+
+
+ONE = np.ones(1)  # turned to the right, or moved towards the left
+
+
+def test_strengths_are_in_their_units():
+    image = torch.randint(1, 256, (1, 3, 20, 20), dtype=torch.uint8)
+
+    def distorted(*how, side=ONE):
+        return examples.moved(image, examples.strength_maps(*how, side, 0 * ONE))
+
+    assert torch.equal(distorted("rotation", 90), image.rot90(1, (2, 3)))
+    assert torch.equal(distorted("rotation", 90, side=-ONE), image.rot90(-1, (2, 3)))
+    assert torch.equal(distorted("shift", 0.3)[..., :14], image[..., 6:])
+    assert distorted("shift", 0.3)[..., 14:].max() == 0
+    half = distorted("scale", 0.5)
+    assert half[..., 5:15, 5:15].min() > 0 and half.count_nonzero() == 3 * 10 * 10
+    assert all(torch.equal(distorted(*nothing), image) for nothing in NOTHING.items())
+
+
+NOTHING = {"rotation": 0, "scale": 1, "shift": 0}
+
+
+def test_accuracy_falls_from_that_on_untouched_images():
+    """A network that knows each image by heart reads it rightly until it is distorted."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
+    data = datasets.Images(images, torch.arange(40), tuple(range(40)), "")
+    templates = normalize(images).flatten(1)
+
+    class ByHeart(torch.nn.Module):
+        def forward(self, x):
+            return -torch.cdist(x.flatten(1), templates)
+
+    accuracy = examples.against_strength(ByHeart(), data, np.arange(40), normalize)
+    for distortion, nothing in NOTHING.items():
+        strengths = examples.STRENGTHS[distortion]
+        assert len(accuracy[distortion]) == len(strengths)
+        assert accuracy[distortion][strengths.index(nothing)] == 100
+        assert min(accuracy[distortion]) < 50
+
+
+SHORT = RunSpec(
+    "digits",
+    "mnist-cnn",
+    "stn",
+    replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=320),
+)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RESULTS", "CACHE"):
+            patch.setenv(f"STN_PAPER_{name}", str(folder / name))
+        yield loop.run(SHORT, "cpu")
+
+
+def test_a_record_keeps_what_pictures_need(record):
+    kept = record["probes"]
+    assert np.shape(kept["theta"]) == (4, 2, 3) and np.shape(kept["motion"]) == (examples.MOTIONS, 2, 3)
+    assert np.shape(kept["gradcam"]) == (4, 15, 15) and kept["label"] == [0, 1, 2, 3]
+    assert examples.from_png(kept["images"][0]).shape == (3, 42, 42)
+    assert set(kept["recovered"]) == {"rotation", "scale", "shift"}
+    assert {name: len(values) for name, values in kept["strength"].items()} == {
+        name: len(values) for name, values in examples.STRENGTHS.items()
+    }
+    assert len(json.dumps(kept)) < 100_000
+
+
+def test_the_training_is_watched_from_the_identity_on(record):
+    watched = record["probes"]["training"]
+    steps = examples.steps_to_watch(10)  # two epochs of five batches of 64
+    assert watched["steps"] == steps and np.shape(watched["theta"]) == (len(steps), 4, 2, 3)
+    assert watched["theta"][0] == IDENTITY.expand(4, 2, 3).tolist()
+    assert watched["theta"][-1] != watched["theta"][0]
+
+
+def test_what_is_watched_lies_closer_at_the_beginning():
+    steps = examples.steps_to_watch(10_000)
+    assert (steps[0], steps[-1], len(steps)) == (0, 10_000, examples.SNAPSHOTS)
+    assert np.diff(steps, 2).min() > 0
+
+
+def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
+    one_epoch = loop._one_epoch
+
+    def stops(*arguments):
+        if arguments[7]["epochs"]:
+            raise KeyboardInterrupt
+        one_epoch(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "_one_epoch", stops)
+        loop.run(SHORT, "cpu")
+    assert loop.run(SHORT, "cpu")["probes"] == record["probes"]
+
+
+def test_watching_changes_nothing(record, monkeypatch):
+    monkeypatch.setattr(examples, "steps_to_watch", lambda steps: [0])
+    assert loop.run(SHORT, "cpu")["epochs"] == record["epochs"]

@@ -1,0 +1,245 @@
+"""Records: written whole, found by their spec, checked when read; and what the two selection rules pick."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from stn_paper.errors import InputError
+from stn_paper.paths import results_dir
+from stn_paper.training import records
+from stn_paper.training.spec import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
+
+SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced")
+
+
+def epochs(*accuracies):
+    """Epochs with these (validation, test) accuracies."""
+    losses = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
+    return [losses | {"validation_accuracy": v, "test_accuracy": t} for v, t in accuracies]
+
+
+def record(made=None):
+    made = epochs((50, 40), (60, 41)) if made is None else made
+    filled = {key: {} for key in ("data", "measured", "environment")}
+    return filled | {
+        "parameters": 5,
+        "epochs": made,
+        "stopped": "early",
+        "selected": records.select(made) if made else {},
+    }
+
+
+def test_a_written_record_is_found():
+    assert records.find(SPEC) is None
+    path = records.write(SPEC, record())
+    assert path == records.record_path(SPEC) == results_dir() / f"caltech101/{SPEC.name}.json"
+    assert records.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
+    assert list(path.parent.iterdir()) == [path]  # no half file beside it
+
+
+def test_another_seed_is_not_found():
+    records.write(SPEC, record())
+    assert records.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
+
+
+def test_a_record_under_another_runs_name_is_not_that_run():
+    other = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
+    records.write(SPEC, record()).rename(records.record_path(other))
+    with pytest.raises(InputError, match=r"is damaged \(spec\)"):
+        records.find(other)
+
+
+def test_smoke_records_lie_apart():
+    smoke = RunSpec("digits", "resnet18", "stn", "smoke")
+    assert records.write(smoke, record()).parent == results_dir() / "smoke"
+    assert len(records.records("digits", "smoke")) == 1
+    assert records.records("digits", "reduced") == []
+    records.write(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
+    assert records.records("mnist", "smoke") == []
+
+
+def damage(change):
+    """Write a record, change its text, and return the error of reading it."""
+    path = records.write(SPEC, record())
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError) as error:
+        records.find(SPEC)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("field", records.FIELDS)
+def test_a_missing_field_is_named(field):
+    def drop(text):
+        return json.dumps({k: v for k, v in json.loads(text).items() if k != field})
+
+    assert f"({field})" in damage(drop)
+
+
+@pytest.mark.parametrize("field", records.FIELDS)
+def test_a_field_of_the_wrong_type_is_noticed(field):
+    assert "is damaged" in damage(lambda text: json.dumps(json.loads(text) | {field: None}))
+
+
+@pytest.mark.parametrize("field", records.EPOCH_FIELDS)
+def test_a_missing_epoch_field_is_named(field):
+    assert f"({field})" in damage(lambda text: text.replace(f'"{field}"', '"other"'))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "3",
+        lambda text: text.replace("60", '"60"'),
+        lambda text: json.dumps(json.loads(text) | {"epochs": [1, 2]}),
+        lambda text: json.dumps(json.loads(text) | {"epochs": []}),
+    ],
+    ids=["half", "empty", "list", "number", "text for a number", "epochs of numbers", "no epochs"],
+)
+def test_a_damaged_record_is_named(change):
+    assert "is damaged" in damage(change)
+
+
+def changed(*place, value):
+    """A change of a record's text: another value at this place."""
+
+    def change(text):
+        part = whole = json.loads(text)
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        return json.dumps(whole)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("named", "place", "values"),
+    [
+        ("parameters", ("parameters",), [0, -5]),
+        ("loss", ("epochs", 0, "test_loss"), ["1", None]),
+        ("accuracy", ("epochs", 0, "test_accuracy"), [-1, 100.1, "50"]),
+        ("accuracy", ("epochs", 0, "train_accuracy"), [101]),
+        ("stopped", ("stopped",), ["budget", "killed", ""]),  # the protocol's 20 epochs are not used up
+        ("measured", ("measured", "seconds"), ["9", None, -1]),
+        ("environment", ("environment", "commit"), [3, None]),
+        ("environment", ("environment", "device"), [["a CPU"]]),
+        ("protocol", ("spec", "protocol"), ["reduced", [], {}, None]),
+        ("JSON", ("epochs", 0, "test_loss"), [float("nan"), float("inf")]),
+        ("JSON", ("data", "classes"), [float("nan")]),
+    ],
+)
+def test_what_no_run_gives_is_named(named, place, values):
+    for value in values:
+        assert f"({named})" in damage(changed(*place, value=value)), value
+
+
+def test_a_number_too_large_to_be_one_is_named():
+    assert "(loss)" in damage(lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999'))
+
+
+def test_a_used_up_budget_is_no_fault():
+    made = record(epochs(*[(50, 40)] * SPEC.protocol.max_epochs)) | {"stopped": "budget"}
+    records.write(SPEC, made)
+    assert records.find(SPEC)["stopped"] == "budget"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is of other code than this"),
+        (("spec", "machine"), "a", "Setting 'machine' is of other code than this"),
+        (("schema",), 2, "Schema 2 is of other code than this"),
+        (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
+        (("spec", "seed"), -1, "Seed -1 is not allowed"),
+        (("spec", "protocol", "selection"), "best", "Unknown selection 'best': choose one of last-epoch"),
+        (("spec", "protocol", "schedule"), None, "Unknown schedule None: choose one of constant, one-cycle"),
+    ],
+)
+def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
+    path = records.write(SPEC, record())
+    path.write_text(changed(*place, value=value)(path.read_text()))
+    for reading in (records.everything, lambda: records.records("caltech101", "reduced")):
+        with pytest.raises(InputError) as error:
+            reading()
+        assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
+        assert "delete" not in str(error.value)
+    with pytest.raises(InputError, match=said):
+        records.spec_of(json.loads(path.read_text()))
+
+
+def test_the_committed_records_pass(committed):
+    assert len(records.everything()) >= 203
+
+
+def test_a_changed_selection_is_noticed():
+    def raise_test_accuracy(text):
+        changed = json.loads(text)
+        changed["selected"][BEST_VALIDATION]["test"] += 1
+        return json.dumps(changed)
+
+    assert "(selected)" in damage(raise_test_accuracy)
+
+
+def once(**changes):
+    """A record of a protocol whose test images are looked at once."""
+    spec = RunSpec("caltech101", "resnet18", "original", "small")
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0}
+    test = {"loss": 1.0, "accuracy": 40.0, "class_accuracy": 30.0, "correct": ""}
+    made = record(epochs(*[(50, 40)] * 10)) | {"epochs": [row] * 10, "stopped": "budget", "test": test}
+    made["selected"] = {"last-epoch": {"epoch": 10, "validation": 50.0, "test": 40.0}}
+    return records.write(spec, made | changes)
+
+
+def test_a_record_of_one_look_at_the_test_images_is_whole_without_their_curve():
+    read = records.read(once())
+    assert records.chosen(read) == {"epoch": 10, "validation": 50.0, "test": 40.0}
+
+
+@pytest.mark.parametrize("field", records.TEST_FIELDS)
+def test_each_field_of_the_one_test_is_needed(field):
+    whole = json.loads(once().read_text())["test"]
+    path = once(test={name: value for name, value in whole.items() if name != field})
+    with pytest.raises(InputError, match=rf"\(test {field}\)"):
+        records.read(path)
+
+
+def test_a_changed_one_test_is_noticed():
+    test = json.loads(once().read_text())["test"]
+    with pytest.raises(InputError, match=r"\(selected\)"):
+        records.read(once(test=test | {"accuracy": 41.0}))
+    with pytest.raises(InputError, match=r"\(accuracy\)"):
+        records.read(once(test=test | {"class_accuracy": 101.0}))
+
+
+def test_bytes_that_are_no_text_are_named():
+    path = records.write(SPEC, record())
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(InputError, match="is damaged"):
+        records.find(SPEC)
+
+
+def test_best_validation_takes_the_first_of_equals():
+    chosen = records.select(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
+    assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 2}
+
+
+def test_best_of_five_looks_at_five_epochs_only():
+    validation_and_test = [(60, 99), (70, 1), (69, 2), (68, 8), (67, 3), (66, 8), (10, 98)]
+    chosen = records.select(epochs(*validation_and_test))
+    assert chosen[BEST_OF_FIVE] == {"epoch": 4, "validation": 70, "test": 8}
+    assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 1}
+
+
+def test_the_fifth_best_epoch_still_counts():
+    chosen = records.select(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
+    assert chosen[BEST_OF_FIVE]["epoch"] == 5
+
+
+def test_selection_of_one_epoch():
+    only = {"epoch": 1, "validation": 50, "test": 40}
+    assert records.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}

@@ -1,0 +1,230 @@
+"""Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
+
+import re
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import pytest
+
+from stn_paper.errors import InputError
+from stn_paper.models import VARIANTS
+from stn_paper.training.spec import (
+    BEST_OF_FIVE,
+    BEST_VALIDATION,
+    COMPARABLE,
+    DEFAULTS,
+    PROTOCOLS,
+    Protocol,
+    RunSpec,
+    preset,
+)
+
+SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
+OTHER_SPEC = {"dataset": "digits", "backbone": "effb0", "variant": "stn", "protocol": "equal", "seed": 2}
+OTHER_PROTOCOL = {
+    "name": "equal",
+    "image_size": 65,
+    "batch_size": 21,
+    "learning_rate": 0.002,
+    "max_epochs": 21,
+    "min_epochs": 19,
+    "window": 9,
+    "tolerance": 0.35,
+    "selection": BEST_OF_FIVE,
+    "split_seed": 1,
+    "train_per_class": None,
+    "max_images": 100,
+    "max_evaluation": 500,
+    "skip_corrupt": True,
+    "normalization": "imagenet",
+    "optimizer": "sgd",
+    "validation_images": 1000,
+    "probes": True,
+    "precision": "bfloat16",
+    "schedule": "one-cycle",
+    "localization_rate": 0.1,
+    "train_images": 1000,
+    "max_validation": 600,
+    "test_once": True,
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", COMPARABLE)
+def test_comparable_protocols_train_as_the_paper_says(name, variant):
+    protocol = preset(name, "caltech101", variant)
+    assert protocol.learning_rate == 0.001
+    assert (protocol.window, protocol.tolerance) == (10, 0.25)
+    assert protocol.max_images is None
+
+
+@pytest.mark.parametrize("dataset, batch_size", [("caltech101", 10), ("cifar10", 20)])
+def test_the_papers_protocol(dataset, batch_size):
+    protocol = preset("paper", dataset, "original")
+    assert (protocol.image_size, protocol.batch_size, protocol.train_per_class) == (None, batch_size, None)
+    assert protocol.selection == BEST_OF_FIVE
+
+
+@pytest.mark.parametrize(
+    "dataset, variant, floor, budget",
+    [
+        ("caltech101", "original", 120, 200),
+        ("caltech101", "stn", 200, 280),
+        ("caltech101", "vstn", 200, 350),
+        ("caltech101", "lstn", 300, 400),
+        ("cifar10", "original", 30, 120),
+        ("cifar10", "stn", 30, 120),
+        ("cifar10", "vstn", 150, 300),
+        ("cifar10", "lstn", 150, 360),
+    ],
+)
+def test_the_papers_epochs_differ_by_variant(dataset, variant, floor, budget):
+    protocol = preset("paper", dataset, variant)
+    assert (protocol.min_epochs, protocol.max_epochs) == (floor, budget)
+
+
+@pytest.mark.parametrize("name", ["equal", "reduced", "smoke"])
+def test_the_other_protocols_treat_variants_alike(name):
+    first, *others = (preset(name, "caltech101", variant) for variant in VARIANTS)
+    assert all(other == first for other in others)
+    assert first.min_epochs == first.max_epochs  # never stops early
+    assert first.selection == BEST_VALIDATION
+
+
+def test_the_equal_protocol():
+    protocol = preset("equal", "caltech101", "stn")
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (None, 20, 40)
+    assert (protocol.precision, protocol.test_once) == ("bfloat16", True)
+    assert preset("equal", "cifar10", "stn").max_epochs == 15
+
+
+def test_the_small_protocol():
+    protocol = preset("small", "caltech101", "stn")
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (64, 16, 10)
+    assert (protocol.train_per_class, protocol.train_images, protocol.max_validation) == (None, None, 600)
+    assert (protocol.schedule, protocol.localization_rate) == ("one-cycle", 0.1)
+    assert (protocol.selection, protocol.test_once) == ("last-epoch", True)  # nothing is selected
+    assert preset("small", "cifar10", "stn").train_images == 20_000
+
+
+@pytest.mark.parametrize(
+    "field, value", [("selection", "best"), ("schedule", "cosine"), ("schedule", None), ("selection", 3)]
+)
+def test_an_impossible_setting_is_named(field, value):
+    with pytest.raises(InputError, match=re.escape(repr(value))):
+        Protocol("mine", **{field: value})
+
+
+def test_the_papers_rule_needs_the_test_images_of_each_epoch():
+    with pytest.raises(InputError, match="best-of-five"):
+        Protocol("mine", selection=BEST_OF_FIVE, test_once=True)
+
+
+def test_the_reduced_protocol():
+    protocol = preset("reduced", "caltech101", "stn")
+    assert (protocol.image_size, protocol.max_epochs, protocol.train_per_class) == (64, 20, 15)
+    large = preset("reduced", "cifar10", "stn")  # fewer images to evaluate on do not mean fewer to train on
+    assert (large.train_per_class, large.max_evaluation, large.max_images) == (200, 2000, None)
+
+
+@pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
+def test_all_images_at_a_small_size(name, pixels):
+    full = preset(name, "gtsrb", "original")
+    settings = {"image_size": pixels, "batch_size": 64, "min_epochs": 5, "max_epochs": 5}
+    assert full == Protocol(name, normalization="imagenet", **settings)
+
+
+def test_every_protocol_knows_its_name():
+    assert [preset(name, "digits", "stn").name for name in PROTOCOLS] == list(PROTOCOLS)
+
+
+def test_equal_specs_share_their_key():
+    again = RunSpec("caltech101", "resnet18", "lstn", preset("reduced", "caltech101", "lstn"), 1)
+    assert again == SPEC and again.key == SPEC.key
+    assert len(SPEC.key) == 8 and int(SPEC.key, 16) >= 0
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(RunSpec)])
+def test_another_spec_has_another_key(field):
+    other = replace(SPEC, **{field: OTHER_SPEC[field]})
+    assert other.key != SPEC.key and other.name != SPEC.name
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Protocol)])
+def test_another_setting_has_another_key(field):
+    protocol = replace(SPEC.protocol, **{field: OTHER_PROTOCOL[field]})
+    assert protocol != SPEC.protocol
+    assert replace(SPEC, protocol=protocol).key != SPEC.key
+
+
+def test_a_setting_of_zero_is_not_its_default():
+    never = replace(SPEC.protocol, tolerance=0.0)
+    assert replace(SPEC, protocol=never).key != SPEC.key
+
+
+def test_a_setting_that_a_record_is_too_old_to_know_is_at_its_default():
+    assert {"image_size", "max_evaluation", "skip_corrupt"} <= set(DEFAULTS) and "name" not in DEFAULTS
+    old = {f: v for f, v in asdict(SPEC.protocol).items() if f != "max_evaluation"}
+    assert RunSpec("caltech101", "resnet18", "lstn", Protocol(**old), 1).key == SPEC.key
+
+
+@pytest.mark.parametrize("name", [*COMPARABLE, "smoke"])
+def test_only_traffic_signs_are_normalized_as_imagenet(name):
+    of = {d: preset(name, d, "stn").normalization for d in ("tsrd", "gtsrb", "caltech101", "cifar10")}
+    assert of == {"tsrd": "imagenet", "gtsrb": "imagenet", "caltech101": "half", "cifar10": "half"}
+
+
+def test_the_papers_protocol_knows_the_papers_variants_alone():
+    with pytest.raises(InputError, match="paper's protocol 'tps': choose one of original, stn"):
+        RunSpec("digits", "mnist-cnn", "tps", "paper")
+
+
+def test_names_can_be_read_and_are_file_names():
+    assert SPEC.name == f"caltech101_reduced_resnet18_lstn_seed1_{SPEC.key}"
+    assert "/" not in RunSpec("digits", "timm/resnet10t", "stn", "smoke").name
+
+
+def test_committed_keys_stay_valid():
+    assert RunSpec("caltech101", "resnet18", "lstn", "reduced").key == "3d359f79"
+
+
+@pytest.mark.parametrize("protocol, size", [("equal", 240), ("reduced", 64)])
+def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
+    assert RunSpec("caltech101", "effb1", "stn", protocol).image_size == size
+
+
+@pytest.mark.parametrize(
+    "field, value, allowed",
+    [
+        ("dataset", "imagenet", "digits, caltech101"),
+        ("backbone", "resnet19", "resnet18"),
+        ("backbone", "timm/resnet19", "timm.list_models"),
+        ("variant", "tstn", "original, stn, vstn, lstn"),
+        ("protocol", "quick", "paper, equal, small, full48, full32, reduced, smoke"),
+        ("protocol", None, "paper, equal, small, full48, full32, reduced, smoke"),
+        ("seed", -1, "whole number from 0"),
+        ("seed", 0.5, "whole number from 0"),
+        ("seed", "1", "whole number from 0"),
+        ("seed", True, "whole number from 0"),
+        ("seed", 2**32, "whole number from 0 to 4294967295"),
+    ],
+)
+def test_wrong_values_are_named_with_the_allowed_ones(field, value, allowed):
+    with pytest.raises(InputError) as error:
+        replace(SPEC, **{field: value})
+    assert repr(value) in str(error.value) and allowed in str(error.value)
+
+
+def test_the_largest_seed_is_one_that_numpy_takes():
+    np.random.RandomState([replace(SPEC, seed=2**32 - 1).seed, 1])
+
+
+@pytest.mark.parametrize("size", [0, "64", 64.0])
+def test_an_image_size_that_is_no_whole_number_is_named(size):
+    with pytest.raises(InputError, match=f"Image size {size!r} is not allowed: give a whole number from 1"):
+        replace(SPEC, protocol=replace(SPEC.protocol, image_size=size))
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        SPEC.seed = 3
