@@ -12,7 +12,7 @@ from .backbones import BACKBONES, title
 from .costs import read_costs
 from .datasets import DATASETS
 from .models import HEADINGS, ORIGINAL
-from .paper import DATASET_OF, LOCALIZATION_TABLES, column_of, corrected, corrections, networks, table
+from .paper import LOCALIZATION_TABLES, corrected, corrections, networks, table
 from .paths import PRINTED
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
@@ -157,12 +157,6 @@ def _by(record, rule):
     return record["selected"].get(rule, {}).get("test", math.nan)
 
 
-def alone(dataset, protocol):
-    """Those of `runs` that are of networks without a transformer."""
-    ours = runs(dataset, protocol)
-    return ours[ours["variant"] == ORIGINAL]
-
-
 def networks_run(dataset, protocol):
     """How many networks, each a backbone with a variant, have a run."""
     return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
@@ -201,65 +195,7 @@ def mean_text(values, count=" (n={})", sign=""):
     return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"
 
 
-def printed_accuracy(number, split="test"):
-    """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
-
-    `split` is test or validation; Table 4's columns are read as `paper.column_of` says. Ours are means over n
-    seeds, in parentheses their difference to the paper's in points.
-    """
-    printed, held = networks(number), column_of(number, split)
-    ours = runs(DATASET_OF[number], "paper")
-    view = {}
-    for variant in printed["variant"].unique():
-        rows = printed[printed["variant"] == variant]
-        view[HEADINGS[variant], "paper"] = list(rows[held])
-        view[HEADINGS[variant], "ours"] = [
-            _cell(ours, backbone, variant, split, float(theirs))
-            for backbone, theirs in zip(rows["backbone"], rows[held])
-        ]
-    return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
-
-
-def stand_in(number, dataset, protocols):
-    """The paper's test accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
-
-    Theirs is the column that holds it as released. Each network of ours is at the first of the protocols
-    that it has runs of, named in the last column. There is no difference between the two, as images and
-    classes are others.
-    """
-    found = {protocol: alone(dataset, protocol) for protocol in protocols}
-    rows = []
-    for backbone, theirs in zip(table(number)["backbone"], table(number)[column_of(number, "test")]):
-        at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
-        protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
-        mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
-        rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
-    theirs, mine = (DATASETS[name].title for name in (DATASET_OF[number], dataset))
-    columns = [(f"{theirs}, paper", "test, as released")]
-    columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
-    index = pd.MultiIndex.from_tuples(columns)
-    return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
-
-
-def ranking(number, dataset, protocol):
-    """Whether networks rank on this dataset as the paper's do on Table 4's, in one sentence."""
-    ours = alone(dataset, protocol).groupby("backbone").agg(test=("test", "mean"), seeds=("seed", "size"))
-    theirs = table(number).set_index("backbone")[column_of(number, "test")].astype(float).rename("theirs")
-    both = ours.join(theirs, how="inner")
-    where = DATASETS[DATASET_OF[number]].title
-    told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
-    if len(both) < RANKED:
-        return f"{told}: too few to compare."
-    correlation, p, over = _rank_correlation(both["theirs"], both["test"])
-    shown = "the same way" if correlation > 0 else "the other way round"
-    verdict = shown if p < 0.05 else "no relation shown"
-    text = f"{told}: rank correlation {correlation:+.2f} (Spearman, p = {p:.2g} over {over}), {verdict}."
-    if single := (both["seeds"] == 1).sum():
-        text += f" {single} of {len(both)} networks have one seed: the order may change with it."
-    return text
-
-
-def _rank_correlation(a, b):
+def rank_correlation(a, b):
     """Spearman's rank correlation, its two-sided p-value, and the orders of `a` that p counts, in words."""
     from scipy import stats  # here, so that a machine without it can still train
 
@@ -292,11 +228,6 @@ def ordered(backbones):
     """Each name once: the paper's in its order, then the others by name."""
     known = list(BACKBONES)
     return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
-
-
-def _cell(ours, backbone, variant, split, theirs):
-    mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split]
-    return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
 
 
 def best_protocol(dataset, protocols):
