@@ -20,8 +20,9 @@ RULES = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best v
 COLUMNS = {  # of Table 4: what each is of
     "test": "TSRD, all test images",
     "without_copy": "TSRD, images without a copy",
-    "distinct": "distinct pictures",
+    "distinct": "TSRD, distinct pictures",
 }
+SHORT = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # the same, as headings of columns
 SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
 PAPER = (0.35, 0.35, 0.35)
@@ -385,7 +386,7 @@ def table4(backbone=""):
     rows = {}
     for cell in found.itertuples():
         printed = f'<span class="paper">{cell.paper_test:.2f}</span>'
-        row = {("Paper", "TSRD, test"): printed}
+        row = {("Paper", "test"): printed}
         for column, half in TSRD_COLUMNS.items():
             value = getattr(cell, column)
             text = _number(value)
@@ -399,24 +400,19 @@ def table4(backbone=""):
                 if column != "without_copy":
                     text += f'<br><span class="runs">seeds {interactive.seed_links(mine)}</span>'
             fate = f'<br><span class="runs">{_fate(cell)}</span>' if column == "test" and _fate(cell) else ""
-            row["Ours", COLUMNS[column]] = f'<span class="ours">{text}{fate}</span>'
-        rows[escape(_name(cell.model))] = row
+            row["Ours", SHORT[column]] = f'<span class="ours">{text}{fate}</span>'
+        rows[escape(corrected(4, cell.model))] = row
     for name, values in learned.iterrows():
-        row = {("Paper", "TSRD, test"): f'<span class="paper">{NONE}</span>'}
-        row |= {("Ours", COLUMNS[c]): f'<span class="ours">{_number(values[c])}</span>' for c in TSRD_COLUMNS}
-        rows[f"{escape(name.capitalize())} (no learning)"] = row
+        row = {("Paper", "test"): f'<span class="paper">{NONE}</span>'}
+        row |= {("Ours", SHORT[c]): f'<span class="ours">{_number(values[c])}</span>' for c in TSRD_COLUMNS}
+        rows[escape(name.capitalize())] = row
     note = (
-        "Test accuracy in percent; the paper's, in italics, is its column “Validation Error”. Images without a "
-        "copy: test images of TSRD that have no identical training image. Distinct pictures: TSRD with one file "
-        f"of each picture, trained anew. {NONE}: no run."
+        "Test accuracy in percent; the paper's, in italics, is its column “Validation Error”. All: TSRD's test "
+        "images. No copy: those without an identical training image. Distinct: TSRD with one file of each "
+        f"picture, trained anew. The last two rows learn nothing. {NONE}: no run."
     )
     view = pd.DataFrame(rows).T.rename_axis(columns=["", "Network"])
     return interactive.shown(view, "Table 4, test accuracy", note=note)
-
-
-def _name(model):
-    right = corrected(4, model)
-    return model if model == right else f"{model} (is {right})"
 
 
 def dots4():
@@ -507,10 +503,7 @@ def ranked4(found=None):
     if ours["rho"].isna().all():
         return f"Whether larger networks win is open: {tables.RANKED} networks are needed ({theirs})."
     shown = ours.dropna()
-    texts = [
-        f"{row['rho']:+.2f} on {COLUMNS[column]} (p = {row['p']:.2g}, n = {row['networks']:.0f})"
-        for column, row in shown.iterrows()
-    ]
+    texts = [f"{SHORT[column]} {row['rho']:+.2f} (p = {row['p']:.2g})" for column, row in shown.iterrows()]
     sure = shown["p"] < 0.05
     wins, loses = (sure & (shown["rho"] > 0)).sum(), (sure & (shown["rho"] < 0)).sum()
     word = "No relation of size and accuracy is shown"
@@ -519,4 +512,4 @@ def ranked4(found=None):
         word = f"{which} networks win" + (
             "" if number == len(shown) else f" in {number} of {len(shown)} columns"
         )
-    return f"{word}: the rank correlation of parameters and accuracy is {', '.join(texts)}; {theirs}."
+    return f"{word}: rank correlation of parameters and accuracy {', '.join(texts)}, {theirs}."
