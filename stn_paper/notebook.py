@@ -46,10 +46,8 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     device = check_device(device)
     whole("Seed", seed, 0, LARGEST_SEED)
     if backbone == PUBLISHED:
-        if protocol != "auto":
-            shown = [protocol]
-        else:
-            shown = [p for p in shown if p not in SMALLER or records(dataset, p)]
+        recorded = [p for p in shown if p not in SMALLER or records(dataset, p)]
+        shown = recorded if protocol == "auto" else [protocol]
         return Request([], dataset, shown, _note("stored run records are shown; nothing was trained"))
 
     def specs(dataset, protocol):

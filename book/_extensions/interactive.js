@@ -59,7 +59,7 @@ function sortByNumber(table) {
 }
 
 function leading(text) {
-  if (text === "" || text.startsWith("not yet run")) return -1e9;
+  if (text === "" || text === "–" || text.startsWith("not yet run")) return -1e9;
   const found = /^[+-]?[\d,]*\.?\d+(?=$|[\s%])/.exec(text);
   return found ? Number(found[0].replaceAll(",", "")) : NaN;
 }

@@ -42,6 +42,7 @@ class Measurement(NamedTuple):
     batch_size: int
     speed: float  # images a second in training
     memory: float  # MiB at most: see results/README.md
+    precision: str = DEFAULTS["precision"]  # of products, as in the run's protocol
 
 
 WITNESSES = {  # how near the measured runs are to the run that is estimated, best first
@@ -59,8 +60,7 @@ def measurements():
         with suppress(InputError):
             record = records.read(path)
             spec, measured = record["spec"], record["measured"]
-            usual = spec["protocol"]["precision"] == DEFAULTS["precision"]
-            if path.parent.name != records.SMOKE and usual and "train_images_per_second" in measured:
+            if path.parent.name != records.SMOKE and "train_images_per_second" in measured:
                 found.append(
                     Measurement(
                         record["environment"]["device"],
@@ -70,6 +70,7 @@ def measurements():
                         spec["protocol"]["batch_size"],
                         measured["train_images_per_second"],
                         measured.get("peak_memory_mib", 0),
+                        spec["protocol"]["precision"],
                     )
                 )
     return found
@@ -129,9 +130,13 @@ def images(spec):
 
 
 def witnesses(spec, measured, device):
-    """The best witnesses of a run among those measured on the device: (key of WITNESSES, measurements)."""
+    """The best witnesses of a run among those measured on the device: (key of WITNESSES, measurements).
+
+    They are of the run's own precision; where the device has none of it, of the default one.
+    """
     wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
-    here = [m for m in measured if m.device == device]
+    here = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
+    here = here or [m for m in measured if m.device == device and m.precision == DEFAULTS["precision"]]
     for name, fields in WITNESSES.items():
         if found := [m for m in here if all(getattr(m, f) == wanted[f] for f in fields)]:
             return name, found
@@ -210,9 +215,10 @@ def throughput():
     rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
     if not rows:
         return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
-    groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size"])["speed"]
-    view = groups.agg(["median", "min", "max", "count"]).reset_index("image_size")
-    names = {"image_size": "Image size", "median": "Images a second, median", "count": "Records"}
+    groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size", "precision"])["speed"]
+    view = groups.agg(["median", "min", "max", "count"]).reset_index(["image_size", "precision"])
+    names = {"image_size": "Image size", "precision": "Precision", "count": "Records"}
+    names |= {"median": "Images a second, median"}
     return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
 
 

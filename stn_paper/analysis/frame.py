@@ -35,12 +35,6 @@ def _by(record, rule):
     return record["selected"].get(rule, {}).get("test", math.nan)
 
 
-def alone(dataset, protocol):
-    """Those of `runs` that are of networks without a transformer."""
-    ours = runs(dataset, protocol)
-    return ours[ours["variant"] == ORIGINAL]
-
-
 def networks_run(dataset, protocol):
     """How many networks, each a backbone with a variant, have a run."""
     return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))

@@ -6,6 +6,7 @@ import numpy as np
 
 MISSING = "not yet run"
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
+RANKED = 5  # networks; of fewer, an order says nothing
 
 
 def interval(values):

@@ -11,7 +11,6 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis import claims, effects, experiment, frame, statistics
-from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -70,62 +69,6 @@ def _marked(text, is_best):
     number, *rest = text.split(" ", 1)
     mark = f'<span class="best" role="img" aria-label="best">{MARK}</span>'
     return " ".join([f"<strong>{escape(number)}</strong>{mark}", *map(escape, rest)])
-
-
-# --- the paper's tables -------------------------------------------------------------------------
-
-
-def beside_paper(number, split="test"):
-    """`tables.printed_accuracy`, the best variant of each row marked, our cells with links to their runs."""
-    view = tables.printed_accuracy(number, split)
-    cells = view.copy()
-    for source in ("paper", "ours"):
-        columns = [column for column in view if column[1] == source]
-        for row in view.index:
-            for column, is_best in zip(columns, best(view.loc[row, columns])):
-                text = _marked(view.loc[row, column], is_best).replace(" (", "<br>(")  # narrow columns
-                cells.loc[row, column] = f'<span class="{source}">{text}</span>'
-    for (row, column), links in _links(number, view).items():
-        cells.loc[row, column] += f'<br><span class="runs">seeds {links}</span>'
-    headings = {"paper": '<span class="paper">paper</span>', "ours": '<span class="ours">ours</span>'}
-    cells = cells.rename(columns=headings, level=1).rename_axis(columns=["", "Network"])
-    note = (
-        "The paper's numbers are in italics, as printed. Ours are upright on a tint; in parentheses their "
-        "difference to the paper's in points and the number n of runs, whose seeds lead to their pages."
-    )
-    if view.shape[1] > 2:
-        note += f" {MARK} marks the best of a row, the paper's and ours apart, and all of equals."
-    return shown(cells, f"Table {number}, {split} accuracy", note=note)
-
-
-def _links(number, view):
-    """{(row, column): links} for the cells of `view` that have runs at the paper's protocol."""
-    printed, ours, found = networks(number), frame.runs(DATASET_OF[number], "paper"), {}
-    rows = dict(zip(printed["model"].unique(), view.index))
-    for model, backbone, variant in zip(printed["model"], printed["backbone"], printed["variant"]):
-        mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
-        if len(mine):
-            found[rows[model], (HEADINGS[variant], "ours")] = seed_links(mine)
-    return found
-
-
-def stand_in(number, dataset, protocols):
-    """`tables.stand_in` with links to the runs."""
-    view = tables.stand_in(number, dataset, protocols)
-    found = {protocol: frame.alone(dataset, protocol) for protocol in protocols}
-    cells, (printed, *_, last) = view.map(escape), view
-    cells[printed] = [f'<span class="paper">{text}</span>' for text in cells[printed]]
-    for row, backbone in zip(view.index, networks(number)["backbone"]):
-        if protocol := view.loc[row, last]:
-            links = seed_links(found[protocol][found[protocol]["backbone"] == backbone])
-            cells.loc[row, last] += f'<br><span class="runs">seeds {links}</span>'
-    theirs, mine = (DATASETS[name] for name in (DATASET_OF[number], dataset))
-    note = (
-        f"Not comparable as numbers: the paper's are of {theirs.title}'s {theirs.num_classes} classes at its "
-        f"own protocol, ours of {mine.title}'s {mine.num_classes} at the protocol that its row names. "
-        "At most the order within each can be compared."
-    )
-    return shown(cells.rename_axis(columns=["", "Network"]), f"Table {number} and {mine.title}", note=note)
 
 
 # --- our runs -----------------------------------------------------------------------------------

@@ -6,17 +6,14 @@ The notebooks call these; nothing here measures or trains. A missing number read
 import pandas as pd
 
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
-from ..analysis.frame import OTHERS, RULES, RUN_COLUMNS, alone, arms, copies, ordered, runs
+from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
 from ..analysis.paper import (
-    DATASET_OF,
     LOCALIZATION_TABLES,
-    column_of,
     corrected,
     corrections,
-    networks,
     table,
 )
-from ..analysis.statistics import MISSING, mean_text, rank_correlation
+from ..analysis.statistics import MISSING, mean_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -24,7 +21,6 @@ from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
-RANKED = 5  # networks; of fewer, an order says nothing
 
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
@@ -111,64 +107,6 @@ def transformer_verdict():
 # --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
 
 
-def printed_accuracy(number, split="test"):
-    """The paper's accuracies of Table 4, 6 or 8 (percent) beside ours at its protocol.
-
-    `split` is test or validation; Table 4's columns are read as `paper.column_of` says. Ours are means over n
-    seeds, in parentheses their difference to the paper's in points.
-    """
-    printed, held = networks(number), column_of(number, split)
-    ours = runs(DATASET_OF[number], "paper")
-    view = {}
-    for variant in printed["variant"].unique():
-        rows = printed[printed["variant"] == variant]
-        view[HEADINGS[variant], "paper"] = list(rows[held])
-        view[HEADINGS[variant], "ours"] = [
-            _cell(ours, backbone, variant, split, float(theirs))
-            for backbone, theirs in zip(rows["backbone"], rows[held])
-        ]
-    return _named(pd.DataFrame(view, index=printed["model"].unique()), number)
-
-
-def stand_in(number, dataset, protocols):
-    """The paper's test accuracy of Table 4 (percent) beside ours of a dataset in the place of its own.
-
-    Theirs is the column that holds it as released. Each network of ours is at the first of the protocols
-    that it has runs of, named in the last column. There is no difference between the two, as images and
-    classes are others.
-    """
-    found = {protocol: alone(dataset, protocol) for protocol in protocols}
-    rows = []
-    for backbone, theirs in zip(table(number)["backbone"], table(number)[column_of(number, "test")]):
-        at = {protocol: ours[ours["backbone"] == backbone] for protocol, ours in found.items()}
-        protocol = next((protocol for protocol, mine in at.items() if len(mine)), "")
-        mine = at.get(protocol, pd.DataFrame(columns=RUN_COLUMNS))
-        rows.append([theirs, mean_text(mine["validation"]), mean_text(mine["test"]), protocol])
-    theirs, mine = (DATASETS[name].title for name in (DATASET_OF[number], dataset))
-    columns = [(f"{theirs}, paper", "test, as released")]
-    columns += [(f"{mine}, ours", column) for column in ("validation", "test", "protocol")]
-    index = pd.MultiIndex.from_tuples(columns)
-    return _named(pd.DataFrame(rows, index=table(number)["model"], columns=index), number)
-
-
-def ranking(number, dataset, protocol):
-    """Whether networks rank on this dataset as the paper's do on Table 4's, in one sentence."""
-    ours = alone(dataset, protocol).groupby("backbone").agg(test=("test", "mean"), seeds=("seed", "size"))
-    theirs = table(number).set_index("backbone")[column_of(number, "test")].astype(float).rename("theirs")
-    both = ours.join(theirs, how="inner")
-    where = DATASETS[DATASET_OF[number]].title
-    told = f"Order by test accuracy at the protocol `{protocol}` and the paper's on {where} (n={len(both)})"
-    if len(both) < RANKED:
-        return f"{told}: too few to compare."
-    correlation, p, over = rank_correlation(both["theirs"], both["test"])
-    shown = "the same way" if correlation > 0 else "the other way round"
-    verdict = shown if p < 0.05 else "no relation shown"
-    text = f"{told}: rank correlation {correlation:+.2f} (Spearman, p = {p:.2g} over {over}), {verdict}."
-    if single := (both["seeds"] == 1).sum():
-        text += f" {single} of {len(both)} networks have one seed: the order may change with it."
-    return text
-
-
 def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
@@ -186,11 +124,6 @@ def accuracy(dataset, protocol):
                 rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
     columns = ["Backbone", "Variant", *ACCURACIES, "Selection bias", "n"]
     return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
-
-
-def _cell(ours, backbone, variant, split, theirs):
-    mine = ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)][split]
-    return mean_text(mine, f" ({mine.mean() - theirs:+.2f}, n={{}})")
 
 
 def protocol_heading(dataset, protocol):

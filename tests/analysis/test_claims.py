@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 from helpers import write_run
+from test_accuracy import write as write_once
 
 from stn_paper.analysis import authors_runs, claims, cost_tables, paper
 from stn_paper.analysis.claims import accuracy, networks, verdicts
@@ -174,12 +175,63 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, third):
     assert found("almost one third").verdict == third
 
 
-def test_copies_that_a_run_has_counted_decide(monkeypatch):
-    for copies, verdict in ((166, HOLDS), (165, FAILS)):
-        counted = {"tsrd": [{"data": {"duplicates": copies}}]}
-        monkeypatch.setattr(networks.records, "records", lambda name, _, of=counted: of.get(name, []))
-        finding = found("4000 data were kept")
-        assert finding.verdict == verdict and f"we find {copies} copies" in finding.evidence
+def count_files(folder, same_name, alone):
+    """Store what was counted in TSRD's files: how many names stand in both archives, how many lack a copy."""
+    (folder / "results/copies").mkdir(parents=True, exist_ok=True)
+    row = f"tsrd,{6164 - same_name},{same_name},2425,{alone}"
+    (folder / "results/copies/files.csv").write_text(f"dataset,images,same_name,contents,alone\n{row}\n")
+
+
+@pytest.mark.parametrize(
+    "same_name, alone, split, whole",
+    [(166, 0, PART, HOLDS), (166, 5998, HOLDS, HOLDS), (165, 0, FAILS, HOLDS)],
+)
+def test_copies_that_are_counted_decide(tmp_path, same_name, alone, split, whole):
+    count_files(tmp_path, same_name, alone)
+    finding = found("4000 data were kept")
+    assert finding.verdict == split and f"{same_name} file names" in finding.evidence
+    assert found("6164 traffic sign images").verdict == whole
+
+
+def tsrd(tests, without, protocol="small", networks=14):
+    """Runs of Table 4's first networks with these accuracies on all test images and on those without a copy."""
+    for backbone in paper.table(4)["backbone"][:networks]:
+        write_once(ORIGINAL, tests, backbone, "tsrd", protocol, without=without)
+
+
+@pytest.mark.parametrize(
+    "tests, without, protocol, networks, verdict",
+    [
+        (50.0, 50.0, "small", 7, PART),  # half of the networks: the printed numbers decide
+        (99.5, 99.0, "small", 14, PART),  # AlexNet's printed numbers do not reach it
+        (99.5, 80.0, "small", 14, PART),
+        (98.0, 80.0, "small", 14, UNTESTED),  # a smaller image cannot speak for the paper's
+        (98.0, 80.0, "equal", 14, FAILS),
+    ],
+)
+def test_runs_on_tsrd_judge_well_above_98(tests, without, protocol, networks, verdict):
+    tsrd(tests, without, protocol, networks)
+    assert found("well above 98%").verdict == verdict
+
+
+def test_with_better_printed_numbers_copies_make_the_difference(printed):
+    printed(4, ["training", "validation"], "99.50", model="AlexNet")
+    assert found("well above 98%").verdict == HOLDS
+    for without, verdict in ((99.5, HOLDS), (80.0, PART)):
+        tsrd(99.5, without)
+        assert found("well above 98%").verdict == verdict
+
+
+def test_runs_on_tsrd_judge_size_and_accuracy():
+    for quote in ("not model with the most parameters", "some smaller models"):
+        assert found(quote).verdict == HOLDS
+    for place, backbone in enumerate(paper.table(4)["backbone"]):
+        write_once(ORIGINAL, 90.0 + 0.1 * place, backbone, "tsrd", without=60.0 + 0.1 * place)
+    for quote in ("not model with the most parameters", "some smaller models"):
+        assert "records of TSRD" in found(quote).source and "nan" not in found(quote).evidence
+    assert "60.00 % on those without" in found("98.1%").evidence
+    write_once(ORIGINAL, 99.0, "resnet152", "tsrd", without=99.0)  # the network with the most parameters
+    assert found("not model with the most parameters").verdict == PART
 
 
 def test_classes_of_another_size_turn_a_verdict(monkeypatch):

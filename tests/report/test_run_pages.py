@@ -12,7 +12,7 @@ from helpers import write_run
 
 from stn_paper import cli
 from stn_paper.paths import ROOT
-from stn_paper.report import interactive, run_pages, tables
+from stn_paper.report import accuracy_page, interactive, run_pages, tables
 from stn_paper.training import loop, records
 from stn_paper.training.spec import Protocol, RunSpec
 
@@ -183,34 +183,6 @@ def starred(html):
     return re.findall(r"<strong>([\d.]+)</strong>", html)
 
 
-def test_the_best_of_a_row_is_marked_for_the_paper_and_for_ours():
-    write_run("original", 0, 80.0, protocol="paper", backbone="resnet50")
-    write_run("lstn", 0, 79.0, protocol="paper", backbone="resnet50")
-    view = interactive.beside_paper(6).data
-    row = next(row for row in view.split("<tr>") if "<th>ResNet-50</th>" in row)
-    assert starred(row) == ["80.00", "77.33"]  # ours, then the paper's
-    assert "<br>(+6.42, n=1)" in row and len(links(row)) == 2
-
-
-def test_the_difference_is_to_the_papers_value_at_its_protocol_only():
-    write_run("original", 0, 70.0, backbone="resnet50")  # reduced
-    assert not re.search(r"\([+-]", interactive.beside_paper(6).data)
-    assert not re.search(r"\([+-]", interactive.accuracies("caltech101", ["paper", "reduced"]).data)
-    for seed, test in enumerate((70.0, 72.0)):
-        write_run("original", seed, test, backbone="resnet50", protocol="paper")
-    ours = tables.printed_accuracy(6).loc["ResNet-50", ("Original", "ours")]
-    assert ours == "71.00 ± 12.71 (-2.58, n=2)"  # the paper prints 73.58
-
-
-def test_what_stands_in_for_table_4_leads_to_its_runs_and_marks_no_difference():
-    write_run("original", 0, 70.0, "effb0", "gtsrb")
-    write_run("lstn", 0, 80.0, "effb0", "gtsrb")
-    view = interactive.stand_in(4, "gtsrb", ["paper", "reduced"]).data
-    assert len(links(view)) == 1 and "_effb0_original_seed0_" in links(view)[0]
-    assert "TSRD's 58 classes" in view and "GTSRB's 43" in view
-    assert not starred(view) and not re.search(r"\([+-]", view)
-
-
 def test_variants_are_compared_at_one_protocol_and_network():
     write_run("original", 0, 50.0)
     write_run("lstn", 0, 60.0)
@@ -279,7 +251,7 @@ def test_tables_are_loaded_where_there_is_one(companion):
     for body in ("<p>interactive</p>", '<table class="dataframe">'):
         companion.load_tables(app, "p", "page.html", {"body": body}, None)
     assert loaded == []
-    companion.load_tables(app, "p", "page.html", {"body": interactive.beside_paper(6).data}, None)
+    companion.load_tables(app, "p", "page.html", {"body": accuracy_page.table(6).data}, None)
     assert loaded == ["datatables.css", "datatables.js", "interactive.js"]
 
 

@@ -16,6 +16,21 @@ from stn_paper.training import records
 from stn_paper.training.spec import RunSpec, preset
 
 
+def test_without_records_there_is_nothing_to_show():
+    assert tables.accuracy("caltech101", "reduced").empty
+    assert effects.verdict("caltech101", "reduced").endswith("not yet run.")
+    assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
+
+
+def test_table_4s_headings_are_those_of_the_released_logs(committed):
+    notes = tables.misprints(4).query("Column == 'heading'").set_index("Printed")["Right"]
+    assert [notes[f"{column} Error"] for column in ("Training", "Validation")] == [
+        "Validation accuracy",
+        "Test accuracy",
+    ]
+    assert "DenseNet-120 (is DenseNet-169)" in tables.costs(4, "parameters").index
+
+
 def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
     wrong = cost_tables.read_costs(5).copy()
     wrong.loc[0, "parameters"] += 1
@@ -26,37 +41,6 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
     assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
     first = tables.costs(5, "parameters").iloc[0]["Original"]  # and is shown as it is
     assert int(first["ours"].replace(",", "")) == int(first["paper"].replace(",", "")) + 1
-
-
-def test_without_records_every_cell_says_so():
-    ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
-    assert (ours == "not yet run").all(axis=None)
-    assert tables.accuracy("caltech101", "reduced").empty
-    assert effects.verdict("caltech101", "reduced").endswith("not yet run.")
-    assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
-
-
-def test_the_papers_table_takes_no_reduced_run():
-    write_run("original", 0, 40.0, backbone="resnet50")
-    ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
-    assert (ours == "not yet run").all(axis=None)
-    reduced = tables.accuracy("caltech101", "reduced")["Test, best-validation"]
-    assert reduced.to_dict() == {("ResNet-50", "Original"): "40.00"}
-
-
-def test_the_papers_table_takes_each_variant_by_the_papers_rule():
-    row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
-    for variant, best in (("original", 77.0), ("stn", 79.0)):
-        tests = (60.0, best - 5), (59.0, best)  # validation, test: `best-of-five` takes the second
-        epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in tests]
-        write_run(variant, 0, None, "resnet50", protocol="paper", epochs=epochs)
-    ours = tables.printed_accuracy(6).xs("ours", axis=1, level=1)
-    printed = tables.printed_accuracy(6).xs("paper", axis=1, level=1).loc["ResNet-50"].astype(float)
-    expected = {"Original": f"77.00 ({77 - printed['Original']:+.2f}, n=1)"}
-    expected |= {"STN": f"79.00 ({79 - printed['STN']:+.2f}, n=1)"}
-    expected |= dict.fromkeys(("V-STN", "L-STN"), "not yet run")
-    assert ours.loc["ResNet-50"].to_dict() == expected
-    assert (ours.drop(index="ResNet-50") == "not yet run").all(axis=None)
 
 
 def test_the_originals_other_seeds_have_a_row_of_their_own():
@@ -93,23 +77,6 @@ def test_networks_come_in_the_papers_order():
     assert others == [("ResNet-50", "Original"), ("ResNet-50", "L-STN"), ("timm/resnet10t", "STN")]
 
 
-@pytest.mark.parametrize(
-    ("split", "column", "theirs", "mine"),
-    [
-        ("validation", "training", "96.69", "50.00 (-46.69, n=1)"),
-        ("test", "validation", "98.10", "90.00 (-8.10, n=1)"),
-    ],
-)
-def test_table_4_is_read_as_its_columns_are_in_the_released_logs(split, column, theirs, mine):
-    write_run("original", 0, 90.0, "alexnet", "tsrd", "paper")
-    view = tables.printed_accuracy(4, split)["Original"]
-    assert list(view["paper"]) == list(table(4)[column])
-    assert list(view.loc["AlexNet"]) == [theirs, mine]
-    assert "DenseNet-120 (is DenseNet-169)" in view.index
-    notes = tables.misprints(4).query("Column == 'heading'").set_index("Printed")["Right"]
-    assert notes[f"{column.capitalize()} Error"] == f"{split.capitalize()} accuracy"
-
-
 def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
     assert "after one JPEG compression" in tables.protocol_heading("cifar10", "reduced")
     assert "off by one grey level" in tables.protocol_heading("mnist-rts", "system")
@@ -120,56 +87,6 @@ def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
     assert effects.verdict("caltech101", "reduced").endswith("ResNet-50 50.00 (n=1), ResNet-18 40.00 (n=1).")
-
-
-def test_another_dataset_stands_in_for_table_4_and_each_cell_names_its_protocol():
-    protocols = ["paper", "full32", "reduced"]
-    write_run("original", 0, 70.0, "effb0", "gtsrb", "full32")
-    write_run("original", 0, 60.0, "effb0", "gtsrb")  # reduced, as is the next
-    write_run("original", 0, 50.0, "resnet18", "gtsrb")
-    write_run("lstn", 0, 90.0, "resnet34", "gtsrb", "full32")  # no network of Table 4
-    view = tables.stand_in(4, "gtsrb", protocols)
-    assert list(view["TSRD, paper", "test, as released"]) == list(table(4)["validation"])
-    assert len(view) == 14
-    assert list(view["GTSRB, ours"].loc["EfficientNet-b0"]) == ["50.00 (n=1)", "70.00 (n=1)", "full32"]
-    assert list(view["GTSRB, ours"].loc["ResNet-18"]) == ["50.00 (n=1)", "50.00 (n=1)", "reduced"]
-    others = view["GTSRB, ours"].drop(index=["EfficientNet-b0", "ResNet-18"])
-    assert (others == ["not yet run", "not yet run", ""]).all(axis=None)
-
-
-@pytest.mark.parametrize(
-    ("tests", "told"),
-    [
-        ((1.0, 3.0, 5.0, 2.0, 4.0), ["(n=5)", "+1.00", "p = 0.017 over all 120 orders", "the same way"]),
-        ((5.0, 3.0, 1.0, 4.0, 2.0), ["(n=5)", "-1.00", "p = 0.017", "the other way round"]),
-        ((3.0, 1.0, 5.0, 2.0, 4.0), ["(n=5)", "+0.60", "p = 0.35", "no relation shown"]),
-        ((3.0, 1.0, 2.0, 5.0, 4.0), ["(n=5)", "-0.30", "p = 0.68", "no relation shown"]),
-        ((1.0, 3.0, 5.0, 2.0), ["(n=4)", "too few to compare"]),
-    ],
-)
-def test_an_order_like_the_papers_is_told_from_another(tests, told):
-    backbones = ("alexnet", "effb0", "effb1", "effb2", "effb3")  # printed: 98.10 99.40 100.00 99.30 99.70
-    for backbone, test in zip(backbones, tests):
-        write_run("original", 0, test, backbone, "gtsrb")
-    sentence = tables.ranking(4, "gtsrb", "reduced")
-    assert all(part in sentence for part in told)
-
-
-def test_an_order_of_many_networks_is_compared_with_random_ones():
-    backbones = table(4)["backbone"]
-    for backbone, test in zip(backbones, table(4)["validation"].astype(float)):
-        write_run("original", 0, test, backbone, "gtsrb")
-    sentence = tables.ranking(4, "gtsrb", "reduced")
-    assert "(n=14): rank correlation +1.00 (Spearman, p = 0.0002 over 9,999 random orders)" in sentence
-    assert sentence == tables.ranking(4, "gtsrb", "reduced")
-
-
-def test_an_order_of_single_seeds_is_said_to_be_one():
-    backbones = table(4)["backbone"][:5]
-    for seed, told in enumerate(["5 of 5 networks have one seed: the order may change with it.", "shown."]):
-        for backbone in backbones:
-            write_run("original", seed, 50.0 + len(backbone), backbone, "gtsrb")
-        assert tables.ranking(4, "gtsrb", "reduced").endswith(told)
 
 
 def test_a_protocol_that_few_networks_have_is_not_the_one_shown():

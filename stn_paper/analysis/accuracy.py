@@ -1,0 +1,342 @@
+"""Tables 4, 6 and 8 as numbers: the paper's accuracies beside ours, and whether the paper's pattern
+replicates.
+
+Accuracies are in percent and differences in points; a number that does not exist is NaN. `report.accuracy_page`
+makes tables, figures and sentences from these frames.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from ..models import ORIGINAL
+from ..training import records
+from ..training.diagnostics import COLLAPSED
+from . import copies, effects, estimates, frame, grid, statistics
+from .paper import DATASET_OF, column_of, networks
+
+PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
+SCALE = "equal"  # the protocol at the paper's image size that a table is priced at
+COMPARISONS = (
+    ("lstn", "stn"),
+    ("vstn", "stn"),
+    ("lstn", "vstn"),
+    ("stn", ORIGINAL),
+    ("vstn", ORIGINAL),
+    ("lstn", ORIGINAL),
+)
+DISTINCT = "tsrd-distinct"
+WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
+REPLICATES, NOT, OPEN = "replicates", "does not replicate", "open"
+FEWEST = 3  # backbones that a verdict on a pattern needs
+SETTINGS = ("image_size", "epochs", "train_images", "selection")  # columns of `runs` that describe a protocol
+OF_RECORD = (
+    "class_accuracy",
+    "without_copy",
+    "images_without_copy",
+    "spread",
+    "collapsed",
+    "failed",
+    *SETTINGS,
+)
+TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
+    "test": "half",
+    "without_copy": "without_copy_half",
+    "distinct": "distinct_half",
+}
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+def runs(dataset, protocol):
+    """`frame.runs` with the columns OF_RECORD, a row a run.
+
+    `class_accuracy` is the mean over classes, `without_copy` the accuracy on the test images without an
+    identical training image. `spread` is how far theta moves from image to image, in pixels (the median of
+    the last epoch; NaN if the transformer collapsed). `collapsed`: the sampling grid is outside the image
+    after the last epoch. `failed`: not collapsed, and the last training loss is near that of guessing.
+    """
+    found = frame.runs(dataset, protocol)
+    rows = [_of_record(record) for record in found["record"]]
+    return found.assign(**{column: [row[column] for row in rows] for column in OF_RECORD})
+
+
+def _of_record(record):
+    spec, data, last, test = record["spec"], record["data"], record["epochs"][-1], record.get("test", {})
+    theta, without = last.get("theta", {}), test.get("without_copy", {})
+    collapsed = theta.get("outside", 0) >= COLLAPSED
+    return {
+        "class_accuracy": test.get("class_accuracy", math.nan),
+        "without_copy": without.get("accuracy", math.nan),
+        "images_without_copy": without.get("images", 0),
+        "spread": math.nan if collapsed else theta.get("spread", [math.nan])[0],
+        "collapsed": collapsed,
+        "failed": not collapsed and last["train_loss"] > effects.LEARNED * effects.guessing(spec["dataset"]),
+        "image_size": data.get("image_size", spec["protocol"]["image_size"]),
+        "epochs": len(record["epochs"]),
+        "train_images": data.get("train"),
+        "selection": spec["protocol"]["selection"],
+    }
+
+
+def datasets_of(number):
+    """Names of the datasets that our runs of Table 4, 6 or 8 are on; the paper's own is the first."""
+    return (DATASET_OF[number], DISTINCT) if number == 4 else (DATASET_OF[number],)
+
+
+def found_runs(number):
+    """{protocol: {dataset: `runs`}} of Table 4, 6 or 8."""
+    return {protocol: {d: runs(d, protocol) for d in datasets_of(number)} for protocol in PROTOCOLS}
+
+
+def chosen(number, found=None):
+    """{backbone: the protocol that its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
+
+    It is the best protocol with a run of every cell of the row; if no protocol has them all, the one with
+    most.
+    """
+    found = found_runs(number) if found is None else found
+    printed = networks(number)
+    protocols = {}
+    for backbone, rows in printed.groupby("backbone", sort=False):
+        counts = {
+            p: sum(_number(r, backbone, set(rows["variant"])) for r in found[p].values()) for p in found
+        }
+        most = max(counts.values())
+        protocols[backbone] = next(p for p, count in counts.items() if count == most) if most else ""
+    return protocols
+
+
+def _number(ours, backbone, variants):
+    """How many of these variants of a backbone have a run."""
+    return len(set(ours.loc[ours["backbone"] == backbone, "variant"]) & variants)
+
+
+# --- cells --------------------------------------------------------------------------------------
+
+
+def cells(number, found=None):
+    """Table 4, 6 or 8, a row a cell in the paper's order.
+
+    Columns: backbone, model (as printed), variant, paper_validation, paper_test, protocol ("" without a run),
+    test (ours, mean over seeds), half (half width of its 95 % interval), n (seeds), validation,
+    class_accuracy, collapsed and failed (numbers of runs), spread (median over the runs), image_size, epochs,
+    train_images, selection. Table 4 has in addition: without_copy and distinct (accuracies on images without
+    a copy and of `tsrd-distinct`) with without_copy_half, distinct_half and distinct_n. `found` is
+    `found_runs`, if at hand.
+    """
+    found, rows = found_runs(number) if found is None else found, []
+    protocols = chosen(number, found)
+    for printed in networks(number).to_dict("records"):
+        key = {name: printed[name] for name in ("backbone", "model", "variant")}
+        theirs = {
+            f"paper_{split}": float(printed[column_of(number, split)]) for split in ("validation", "test")
+        }
+        protocol = protocols[printed["backbone"]]
+        at = found[protocol or PROTOCOLS[0]]
+        mine = [_of(at[dataset], printed["backbone"], printed["variant"]) for dataset in datasets_of(number)]
+        row = key | theirs | {"protocol": protocol} | _ours(mine[0])
+        rows.append(row | (_copies(*mine) if number == 4 else {}))
+    return pd.DataFrame(rows)
+
+
+def runs_by_cell(number, found=None):
+    """{(backbone, variant): the `runs` of the paper's dataset behind a cell of `cells`}."""
+    found = found_runs(number) if found is None else found
+    at = {backbone: found[protocol or PROTOCOLS[0]] for backbone, protocol in chosen(number, found).items()}
+    keys = zip(networks(number)["backbone"], networks(number)["variant"])
+    return {(b, v): _of(at[b][datasets_of(number)[0]], b, v) for b, v in keys}
+
+
+def _of(ours, backbone, variant):
+    return ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
+
+
+def _ours(mine):
+    means = {column: mine[column].astype(float).mean() for column in ("test", "validation", "class_accuracy")}
+    counts = {column: int(mine[column].sum()) for column in ("collapsed", "failed")}
+    settings = {column: mine[column].iloc[0] if len(mine) else None for column in SETTINGS}
+    spread = mine["spread"].astype(float).median()
+    return means | {"half": student(mine["test"]), "n": len(mine)} | counts | {"spread": spread} | settings
+
+
+def _copies(merged, distinct):
+    return {
+        "without_copy": merged["without_copy"].astype(float).mean(),
+        "without_copy_half": student(merged["without_copy"]),
+        "images_without_copy": int(merged["images_without_copy"].max()) if len(merged) else 0,
+        "distinct": distinct["test"].astype(float).mean(),
+        "distinct_half": student(distinct["test"]),
+        "distinct_n": len(distinct),
+    }
+
+
+def missing(number):
+    """What Table 4, 6 or 8 lacks: a dict of numbers.
+
+    `cells`, `with_run` (cells with a run at any protocol), `lacking` (cells without a record at the paper's
+    image size, protocol SCALE) and the `hours` of one seed of these on the device `device`; None where
+    unmeasured.
+    """
+    found, measured = cells(number), estimates.measurements()
+    specs = grid.runs(f"table{number}", 1, SCALE)
+    lacking = [spec for spec in specs if not records.record_path(spec).exists()]
+    device = next(iter(estimates.devices(measured)), None)
+    hours = estimates.total_hours(lacking, measured, device) if device else None
+    counts = {"cells": len(found), "with_run": int((found["n"] > 0).sum()), "lacking": len(lacking)}
+    return counts | {"hours": hours, "device": device}
+
+
+# --- statistics ---------------------------------------------------------------------------------
+
+
+def student(values):
+    """Half width of Student's 95 % interval of the mean; NaN below two values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def welch(first, second):
+    """Half width of Welch's 95 % interval of the difference of two means; NaN if a side has under two values."""
+    if min(len(first), len(second)) < 2:
+        return math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    parts = [np.var(values, ddof=1) / len(values) for values in (first, second)]
+    if not sum(parts):
+        return 0.0
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (first, second)))
+    return float(stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts)))
+
+
+def sign_test(ahead, behind):
+    """Exact two-sided p of so many differences above and below zero, NaN without any."""
+    if not ahead + behind:
+        return math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.binomtest(ahead, ahead + behind).pvalue)
+
+
+def holm(p_values):
+    """Holm's adjusted p of each of some tests that were made together; a NaN stays and counts as no test."""
+    p_values = np.asarray(p_values, float)
+    adjusted, largest = np.full(len(p_values), math.nan), 0.0
+    order = [i for i in np.argsort(p_values) if not math.isnan(p_values[i])]
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+# --- does the pattern replicate? ----------------------------------------------------------------
+
+
+def differences(number):
+    """COMPARISONS of Table 6 or 8, a row a comparison and backbone.
+
+    Columns: variant, against, backbone, paper and ours (difference of test accuracies), half (half width of
+    Welch's 95 % interval over seeds, NaN where a side has one seed), n (fewer seeds of the two sides),
+    protocol, collapsed and collapsed_against (runs of either side), left_out: at least half of the original's
+    runs failed to train, so that the backbone is not compared.
+    """
+    known, rows = found_runs(number), []
+    found, seeds = cells(number, known).set_index(["backbone", "variant"]), runs_by_cell(number, known)
+    for variant, against in COMPARISONS:
+        for backbone in found.index.unique("backbone"):
+            a, b, original = (found.loc[(backbone, v)] for v in (variant, against, ORIGINAL))
+            row = {"variant": variant, "against": against, "backbone": backbone}
+            row |= {"paper": round(a["paper_test"] - b["paper_test"], 2), "ours": a["test"] - b["test"]}
+            row |= {"half": welch(seeds[backbone, variant]["test"], seeds[backbone, against]["test"])}
+            row |= {"n": int(min(a["n"], b["n"])), "protocol": a["protocol"]}
+            row |= {"collapsed": int(a["collapsed"]), "collapsed_against": int(b["collapsed"])}
+            rows.append(row | {"left_out": bool(original["n"] and 2 * original["failed"] >= original["n"])})
+    return pd.DataFrame(rows)
+
+
+def replication(number, found=None):
+    """Whether the paper's pattern over the backbones of Table 6 or 8 is in our runs, a row a comparison.
+
+    Columns: variant, against, paper_ahead (backbones in which the variant is ahead), paper_backbones,
+    paper_mean; of our runs: ahead, behind, backbones, mean, half (Student's 95 % interval, the backbones as
+    the sample), p (exact sign test), p_holm (over the comparisons of this table), collapsed (backbones with a
+    collapsed run on a side), mean_kept, half_kept and kept (the mean without these backbones, and how many
+    remain). Collapsed runs are counted in all other columns. Backbones that `differences` leaves out are in
+    none of ours. `found` is that frame, if at hand.
+    """
+    rows = []
+    for (variant, against), part in (differences(number) if found is None else found).groupby(
+        ["variant", "against"], sort=False
+    ):
+        compared = part[part["ours"].notna() & ~part["left_out"]]
+        ours, collapsed = compared["ours"], compared["collapsed"] + compared["collapsed_against"]
+        kept = ours[collapsed == 0]
+        ahead, behind = int((ours > 0).sum()), int((ours < 0).sum())
+        row = {"variant": variant, "against": against, "paper_ahead": int((part["paper"] > 0).sum())}
+        row |= {"paper_backbones": len(part), "paper_mean": part["paper"].mean()}
+        row |= {"ahead": ahead, "behind": behind, "backbones": len(ours), "mean": ours.mean()}
+        row |= {"half": student(ours), "p": sign_test(ahead, behind)}
+        row |= {"collapsed": len(ours) - len(kept), "kept": len(kept)}
+        rows.append(row | {"mean_kept": kept.mean(), "half_kept": student(kept)})
+    view = pd.DataFrame(rows)
+    return view.assign(p_holm=holm(view["p"]))
+
+
+def judged(row):
+    """REPLICATES, NOT or OPEN: whether the paper's mean gain is in ours, by a row of `replication`.
+
+    Judged by the mean without collapsed runs, as one of these moves it by tens of points. Its 95 % interval
+    above zero: replicates. Otherwise it does not, if the interval leaves out the paper's mean; else it is
+    open, as it is below FEWEST backbones.
+    """
+    if row["kept"] < FEWEST:
+        return OPEN
+    if row["mean_kept"] - row["half_kept"] > 0:
+        return REPLICATES
+    return NOT if row["mean_kept"] + row["half_kept"] < row["paper_mean"] else OPEN
+
+
+# --- Table 4 ------------------------------------------------------------------------------------
+
+
+def baselines():
+    """Test accuracies of the baselines that do not learn, a row each: test, without_copy, distinct."""
+    stored = copies.read("baselines")
+    if stored.empty:
+        return pd.DataFrame(columns=["test", "without_copy", "distinct"])
+    shares = (100 * stored["correct"] / stored["number"]).groupby(
+        [stored["baseline"], stored["dataset"], stored["images"]], sort=False
+    )
+    table = shares.first()
+    places = {
+        "test": ("tsrd", "all"),
+        "without_copy": ("tsrd", "without copy"),
+        "distinct": (DISTINCT, "all"),
+    }
+    names = list(dict.fromkeys(stored["baseline"]))
+    rows = [{c: table.get((name, *place), math.nan) for c, place in places.items()} for name in names]
+    return pd.DataFrame(rows, index=names)
+
+
+def size_ranking(found=None):
+    """Do networks with more parameters reach more on TSRD? A row for the paper and for each of our columns.
+
+    Columns: networks, rho (Spearman's rank correlation of the printed parameters and the test accuracy), p
+    (two-sided, by permutation, as `statistics.rank_correlation` counts it); both NaN below statistics.RANKED
+    networks. `found` is `cells(4)`, if at hand.
+    """
+    found = cells(4) if found is None else found
+    parameters, rows = networks(4)["parameters"].astype(int), {}
+    for column in ("paper_test", *TSRD_COLUMNS):
+        known = found[column].notna()
+        rho, p = math.nan, math.nan
+        if known.sum() >= statistics.RANKED and found.loc[known, column].nunique() > 1:
+            rho, p, _ = statistics.rank_correlation(found.loc[known, column], parameters[known])
+        rows[column] = {"networks": int(known.sum()), "rho": rho, "p": p}
+    return pd.DataFrame(rows).T
