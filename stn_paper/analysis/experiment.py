@@ -166,7 +166,13 @@ def _unlike(dataset, backbone, protocol):
 
 
 def _tests(record):
-    return [epoch["test_accuracy"] for epoch in record["epochs"]]
+    """All that the run's test images said: an accuracy an epoch, or the answers of the one test."""
+    return [epoch.get("test_accuracy") for epoch in record["epochs"]], record.get("test")
+
+
+def with_test_curves(found):
+    """Those of the runs that have a test accuracy after each epoch."""
+    return found[["test_accuracy" in record["epochs"][0] for record in found["record"]]]
 
 
 def summary():
@@ -211,7 +217,7 @@ def shares(dataset, backbone, protocol):
     selection adds to the variant, of what the missing epochs take from the original, and of the difference
     under one budget and one rule. With two pairs or more, each with half of its 95 % interval.
     """
-    ours, rows = runs(dataset, backbone, protocol), {}
+    ours, rows = with_test_curves(runs(dataset, backbone, protocol)), {}
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
     for variant in APPLIED:
         mine = ours[ours["variant"] == variant].set_index("seed")["record"]

@@ -34,7 +34,7 @@ def effects_plot(chosen):
 
 def budget_curves(chosen):
     """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found = [experiment.same_seeds(*study) for study in chosen]
+    found = [experiment.with_test_curves(experiment.same_seeds(*study)) for study in chosen]
     figure, axes = _panels(chosen, found, height=3.1)
     for axis, ours in zip(axes, found):
         for variant in experiment.drawn_variants(ours):
