@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stn_paper.errors import InputError, choose
 from stn_paper.paths import UNFINISHED, replacing
-from stn_paper.training.loop import check_device
+from stn_paper.training.hardware import check_device
 
 from . import data, everyday, limit, small, throughput, transformer
 from .measuring import machine

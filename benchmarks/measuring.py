@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stn_paper.training import loop
+from stn_paper.training import hardware
 
 WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
 
@@ -98,12 +98,12 @@ def peak_memory(call, device):
 def machine(device):
     """What the numbers were measured on: names, cores, threads, versions and the commit."""
     return {
-        "name": loop.device_name(device),
-        "processor": loop.device_name(torch.device("cpu")),
+        "name": hardware.device_name(device),
+        "processor": hardware.device_name(torch.device("cpu")),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},
-        "commit": loop.commit(),
+        "commit": hardware.commit(),
     }
 
 

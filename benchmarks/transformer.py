@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from stn_paper.models import VARIANTS, costs
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.models.transformer import sample, sampling_grid
-from stn_paper.training import loop
+from stn_paper.training import hardware
 
 from .measuring import fresh, measure, peak_memory
 from .programs import batches, network, ours
@@ -60,7 +60,7 @@ def transformer_calls(setting, variant):
     net = network(setting, backbone, variant).transformer
     net.to(setting.device, memory_format=torch.channels_last)
     images, _ = next(batches(setting, height, setting.sizes.batches[backbone]))
-    tf32 = loop.PRECISIONS["tf32"][0]
+    tf32 = hardware.PRECISIONS["tf32"][0]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     theta = net.theta(images).detach().requires_grad_()
     grid = sampling_grid(theta, height, height).detach().requires_grad_()
@@ -84,7 +84,7 @@ def _nets(setting):
     for batch in dict.fromkeys((1, sizes.inference)):
         fresh(setting.device)
         images = torch.randn(batch, 3, size, size, device=setting.device)
-        with torch.inference_mode(), loop.arithmetic("tf32", setting.device.type):
+        with torch.inference_mode(), hardware.arithmetic("tf32", setting.device.type):
             names = [(variant, form) for variant in nets for form in FORMS]
             calls = {f"{v} {f}": partial(FORMS[f](nets[v], setting.cuda), images) for v, f in names}
             baselines, work = [f"stn {form}" for form in FORMS], dict.fromkeys(calls, batch)

@@ -77,7 +77,8 @@ def main(arguments=None):
 
 def _run(options):
     from .models import variants
-    from .training.loop import PRECISIONS, run
+    from .training.hardware import PRECISIONS
+    from .training.loop import run
     from .training.records import chosen, record_path
     from .training.spec import RunSpec
 

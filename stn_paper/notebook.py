@@ -14,7 +14,7 @@ from .errors import InputError, choose, whole
 from .models import RELEASED, variants
 from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
-from .training.loop import check_device
+from .training.hardware import check_device
 from .training.records import find, records
 from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from stn_paper.data import datasets, files
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir
-from stn_paper.training import loop
+from stn_paper.training import batches, cuda_graphs, hardware, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
@@ -137,7 +137,7 @@ def work(folder, jobs, workers, until, contiguous=False):
 def _worker(folder, lines, until, contiguous):
     torch.set_num_threads(2)
     if contiguous:
-        loop.MEMORY_FORMAT = torch.contiguous_format
+        batches.MEMORY_FORMAT = torch.contiguous_format
     claims, held = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
@@ -191,7 +191,7 @@ SIZES = (
 def measure(path, seconds=1.0, device="cuda"):
     """Images a second of a training step behind L-STN, by each of MODES; `path` holds them as JSON so far."""
     found, device = [], torch.device(device)
-    head = {"device": loop.device_name(device), "torch": torch.__version__, "commit": loop.commit()}
+    head = {"device": hardware.device_name(device), "torch": torch.__version__, "commit": hardware.commit()}
     for (backbone, size, batch), (mode, settings) in product(SIZES, MODES.items()):
         speed = _speed(backbone, size, batch, *settings, seconds, device)
         row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
@@ -206,8 +206,8 @@ def _speed(backbone, size, batch, precision, last, graph, seconds, device):
     form = torch.channels_last if last else torch.contiguous_format
     with torch.cuda.stream(torch.cuda.Stream(device)):
         model = build_model(backbone, "lstn", 101, size).to(device, memory_format=form)
-        step, optimizer = loop.step_of(model, precision), loop.optimizer_of(model, chosen)
-        step = loop.recorded(step) if graph else step
+        step, optimizer = loop.step_of(model, precision), optimizers.optimizer_of(model, chosen)
+        step = cuda_graphs.recorded(step) if graph else step
         images = torch.randn(batch, 3, size, size, device=device).to(memory_format=form)
         labels = torch.randint(101, (batch,), device=device)
         for _ in range(6):

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..paths import results_dir
 from ..training import records
-from ..training.loop import commit
+from ..training.hardware import commit
 
 
 def check(folders=()):

@@ -23,7 +23,9 @@ from ..models import ORIGINAL, VARIANTS
 from ..models.localization import CONSTANT
 from ..paths import replacing, results_dir
 from ..training import records
-from ..training.loop import check_device, checkpoint, device_name, epochs_done
+from ..training.checkpoint import epochs_done
+from ..training.checkpoint import path_of as checkpoint
+from ..training.hardware import check_device, device_name
 from ..training.loop import run as train
 from ..training.spec import PROTOCOLS, RunSpec
 from .effects import ARMS

@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..models.transformer import affine_theta, sample, sampling_grid
 from ..paths import PACKAGE
+from ..training.batches import normalize
 from ..training.examples import moved
-from ..training.loop import normalize
 from .figures import closed
 from .paper_figures import CORNER_STYLES, outline, shear
 

@@ -15,8 +15,8 @@ from ..errors import InputError, whole
 from ..models import HEADINGS
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
+from ..training.batches import normalize
 from ..training.examples import recovered
-from ..training.loop import normalize
 from ..training.spec import LARGEST_SEED
 from .figures import closed
 from .paper_figures import central_square, outline, photograph

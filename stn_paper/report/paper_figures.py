@@ -20,7 +20,7 @@ from torch import nn
 from ..models import build_model
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
-from ..training.loop import normalize
+from ..training.batches import normalize
 from .figures import closed
 
 SEED = 0

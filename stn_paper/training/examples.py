@@ -6,6 +6,7 @@ the last epoch, but what is watched during the training.
 
 import base64
 import io
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import nn
 
 from ..data.datasets import known_maps
 from ..data.distortions import DIGIT
+from ..models import ORIGINAL
 from ..models.transformer import affine_theta, sample, sampling_grid
+from .batches import network_input
 
 EXAMPLES = 4  # validation images, of as many classes
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
@@ -47,18 +50,20 @@ def steps_to_watch(steps):
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
-def collect(model, dataset, data, split, normalized):
-    """All that the record keeps of the trained `model`; `normalized` makes the network's input of images.
+def collect(job):
+    """All that the record keeps of the trained network of a `loop.Job`.
 
     `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
     `strength` is the accuracy on distorted test images.
     With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
     `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
     """
+    model, data, split = job.model, job.data, job.split
+    settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
+    normalized = partial(network_input, **settings)
     chosen = examples(data, split)
     images, labels = data.images[chosen].cpu(), data.labels[chosen]
-    device = next(model.parameters()).device
-    heat = gradcam(model, normalized(images), labels.to(device))
+    heat = gradcam(model, normalized(images), labels.to(job.device))
     kept = {
         "images": [as_png(image) for image in images],
         "label": labels.tolist(),
@@ -69,12 +74,32 @@ def collect(model, dataset, data, split, normalized):
         return kept
     kept["theta"] = thetas(model, normalized(images))
     kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
-    known = known_maps(dataset, len(data.images))
+    known = known_maps(job.spec.dataset, len(data.images))
     if known is not None and model.transformer.kind == "affine":
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
         kept["recovered"] = recovered(known[split.test], torch.cat(theta))
     return kept
+
+
+def watcher(job, state):
+    """What the loop calls after each step of an epoch: it keeps theta of a few images now and then."""
+    spec, model, data, split = job.spec, job.model, job.data, job.split
+    if not spec.protocol.probes or spec.variant == ORIGINAL:
+        return lambda step: None
+    images = network_input(data.images[examples(data, split)], job.device, spec.protocol.normalization)
+    batches = -(-len(split.train) // spec.protocol.batch_size)
+    steps = steps_to_watch(spec.protocol.max_epochs * batches)
+    if not state["epochs"]:
+        state["watched"] = {"steps": [0], "theta": [thetas(model, images)]}
+
+    def watch(step):
+        number = len(state["epochs"]) * batches + step
+        if number in steps:
+            state["watched"]["steps"].append(number)
+            state["watched"]["theta"].append(thetas(model, images))
+
+    return watch
 
 
 @torch.no_grad()

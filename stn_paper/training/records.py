@@ -6,9 +6,12 @@
 import json
 import math
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from ..errors import InputError, choose
 from ..paths import replacing, results_dir
+from . import hardware
+from .hardware import CHANGED  # noqa: F401
 from .spec import (
     BEST_OF_FIVE,
     BEST_VALIDATION,
@@ -20,7 +23,6 @@ from .spec import (
 )
 
 SCHEMA = 1
-CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
 FIELDS = {  # field -> type; the schema that every record is checked against when read
     "schema": int,
     "spec": dict,
@@ -216,3 +218,38 @@ def select(epochs):
         rule: {"epoch": epoch, "validation": highest, "test": row["test_accuracy"]}
         for rule, (epoch, row) in {BEST_VALIDATION: best, BEST_OF_FIVE: top}.items()
     }
+
+
+def new(job, state, stopped, about, found):
+    """The record of a run that has just ended.
+
+    `about` is added to its `environment`; `found` holds its fields `test` and `probes`, where it has them.
+    """
+    data, split = job.data, job.split
+    record = {
+        "data": {
+            "fingerprint": data.fingerprint,
+            "classes": len(data.classes),
+            "image_size": job.spec.image_size,
+            **{name: len(indices) for name, indices in split._asdict().items()},
+            "skipped": list(data.skipped.values()),
+            "duplicates": len(data.duplicates),
+        },
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "epochs": state["epochs"],
+        "stopped": stopped,
+        "measured": {
+            "seconds": round(state["seconds"], 1),
+            "train_images_per_second": round(state["train_images"] / state["train_seconds"], 1),
+            "peak_memory_mib": hardware.peak_memory(job.device),
+            "resumed": state["resumed"],
+        },
+        "environment": hardware.environment(job.device) | about | {"ended": now()},
+        **found,
+    }
+    return record | {"selected": selected(record | {"spec": asdict(job.spec)})}
+
+
+def now():
+    """The time in UTC, as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -44,12 +44,12 @@ class Protocol:
     max_images: int | None = None  #: of each split; None is all of them
     max_evaluation: int | None = None  #: images of validation and of test; None is all of them
     skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
-    normalization: str = "half"  #: of the images: a key of loop.NORMALIZATIONS
-    optimizer: str = "adam"  #: a key of loop.OPTIMIZERS
-    precision: str = "tf32"  #: of products: a key of loop.PRECISIONS; plain float32 on a CPU
+    normalization: str = "half"  #: of the images: a key of batches.NORMALIZATIONS
+    optimizer: str = "adam"  #: a key of optimizers.OPTIMIZERS
+    precision: str = "tf32"  #: of products: a key of hardware.PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
     probes: bool = False  #: keep what pictures of the trained network need: see `examples`
-    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of loop.SCHEDULES
+    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of optimizers.SCHEDULES
     localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
     train_images: int | None = None  #: so many of the training split; None is all of them
     max_validation: int | None = None  #: so many validation images an epoch; None is all of them
@@ -63,7 +63,20 @@ class Protocol:
                 f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
             )
 
+    @property
+    def limits(self):
+        """The settings of `datasets.split`: how many images of which split."""
+        return {name: getattr(self, name) for name in LIMITS}
 
+
+LIMITS = (
+    "train_per_class",
+    "max_images",
+    "max_evaluation",
+    "validation_images",
+    "train_images",
+    "max_validation",
+)
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
 
 # The paper states neither its budget of epochs nor its floor; these are the released notebooks' most

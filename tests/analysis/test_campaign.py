@@ -12,7 +12,7 @@ from stn_paper.analysis import campaign
 from stn_paper.analysis.paper import table
 from stn_paper.errors import InputError
 from stn_paper.training import records
-from stn_paper.training.loop import checkpoint
+from stn_paper.training.checkpoint import path_of as checkpoint
 from stn_paper.training.spec import RunSpec
 
 SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)

@@ -7,7 +7,7 @@ from stn_paper import build_model
 from stn_paper.errors import InputError
 from stn_paper.models import HEADINGS, variants
 from stn_paper.models.small_nets import SYSTEMS
-from stn_paper.training import loop
+from stn_paper.training import loop, optimizers
 from stn_paper.training.spec import RunSpec
 
 CLASSES = {"cifar-cnn": 10, "mnist-cnn": 10, "sign-cnn": 43}
@@ -83,7 +83,7 @@ def test_ten_pictures_are_learned_by_heart(system, variant):
     images = torch.nn.functional.interpolate(torch.randn(10, 3, 3, 3), size)  # nine coloured squares each
     labels = torch.arange(10)
     model = build_model(system, variant, 10)
-    optimizer = loop.OPTIMIZERS["adam"](model.parameters(), lr=0.001)
+    optimizer = optimizers.OPTIMIZERS["adam"](model.parameters(), lr=0.001, fused=True)
     step = loop.step_of(model.train())
     for _ in range(30):
         step(optimizer, images, labels)

@@ -23,7 +23,7 @@ from stn_paper.models.transformer import (
     sampling_grid,
 )
 from stn_paper.paths import ROOT
-from stn_paper.training.loop import PRECISIONS, arithmetic, check_device
+from stn_paper.training.hardware import PRECISIONS, arithmetic, check_device
 
 
 def warp(images, theta):

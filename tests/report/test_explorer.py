@@ -16,7 +16,7 @@ from PIL import Image
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
 from stn_paper.paths import PACKAGE
 from stn_paper.report import explorer, paper_figures
-from stn_paper.training.loop import normalize
+from stn_paper.training.batches import normalize
 
 SETTING = {"rotation": -37.0, "scale": 0.83, "x": 0.21, "y": -0.4, "shear": 0.55}
 IDENTITY = affine_theta()

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
 from stn_paper.report import paper_figures
-from stn_paper.training.loop import normalize
+from stn_paper.training.batches import normalize
 
 THETA = affine_theta(20, 0.6, (-0.2, 0.1))
 

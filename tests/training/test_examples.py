@@ -12,7 +12,7 @@ from stn_paper.data.distortions import known_theta
 from stn_paper.models import build_model
 from stn_paper.models.transformer import affine_theta, invert
 from stn_paper.training import examples, loop
-from stn_paper.training.loop import normalize
+from stn_paper.training.batches import normalize
 from stn_paper.training.spec import RunSpec, preset
 
 IDENTITY = affine_theta()[None]
@@ -82,7 +82,8 @@ def test_motion_is_of_the_example_that_is_shown_moving():
     few = slice(0, 5000, 50)
     data = data._replace(images=data.images[few], labels=data.labels[few])
     split = datasets.Split(*(np.arange(i, 100, 3) for i in range(3)))
-    kept = examples.collect(model, "digits", data, split, normalize)
+    spec = RunSpec("digits", "mnist-cnn", "stn", "system")
+    kept = examples.collect(loop.Job(spec, model, data, split, torch.device("cpu"), None))
     shown = examples.moving(torch.stack([examples.from_png(text) for text in kept["images"]]))
     assert kept["motion"] == examples.thetas(model, normalize(examples.moved(shown, examples.motion_maps())))
 
@@ -174,7 +175,7 @@ def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
     one_epoch = loop._one_epoch
 
     def stops(*arguments):
-        if arguments[7]["epochs"]:
+        if arguments[3]["epochs"]:
             raise KeyboardInterrupt
         one_epoch(*arguments)
 

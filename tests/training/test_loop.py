@@ -28,7 +28,7 @@ from stn_paper.errors import InputError
 from stn_paper.models import build_model, with_stn
 from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.training import loop, records
+from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, records
 from stn_paper.training.loop import stop_reason
 from stn_paper.training.spec import Protocol, RunSpec, preset
 
@@ -50,7 +50,7 @@ def tiny(monkeypatch):
 
 FAULTS = """
 import resource, torch
-from stn_paper.training.loop import keep_freed_memory
+from stn_paper.training.hardware import keep_freed_memory
 
 def faults():  # of pages, while eight tensors of 40 MiB are made and freed, again and again
     [torch.ones(10 * 2**20) for _ in range(8)]
@@ -132,21 +132,21 @@ def test_a_floor_at_the_budget_never_stops_early():
 def test_images_are_normalized_to_plus_and_minus_one():
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 3, 1, 3)
     expected = torch.tensor([-1.0, -0.6, 1.0]).expand(2, 3, 1, 3)
-    torch.testing.assert_close(loop.normalize(images), expected)
+    torch.testing.assert_close(batches.normalize(images), expected)
     assert images[0, 0, 0].tolist() == [0, 51, 255]
 
 
 def test_traffic_signs_are_normalized_as_imagenet():
     white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    torch.testing.assert_close(loop.normalize(white, "imagenet").flatten(), expected)
+    torch.testing.assert_close(batches.normalize(white, "imagenet").flatten(), expected)
 
 
 def test_evaluation_is_a_mean_over_images_not_batches():
     logits, labels = torch.randn(10, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     model = nn.Dropout(0.5)  # which evaluation must switch off
-    batches = [(logits[:7], labels[:7]), (logits[7:], labels[7:])]
-    loss, right = loop.evaluate(model, batches)
+    parts = [(logits[:7], labels[:7]), (logits[7:], labels[7:])]
+    loss, right = evaluation.evaluate(model, parts)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item())
     assert right.tolist() == (logits.argmax(1) == labels).tolist()
 
@@ -154,9 +154,9 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
     for count, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        batches = list(loop._batches(data, torch.device("cpu"), "half", np.arange(count), 4))
-        assert [len(labels) for _, labels in batches] == sizes
-        assert torch.cat([labels for _, labels in batches]).tolist() == list(range(count))
+        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(count), 4))
+        assert [len(labels) for _, labels in found] == sizes
+        assert torch.cat([labels for _, labels in found]).tolist() == list(range(count))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
     record = loop.run(spec, "cpu")
     data = load_once("digits", 24)
     split = datasets.split("digits", data, 4, max_images=48)
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in loop.NORMALIZATIONS[normalization])
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in batches.NORMALIZATIONS[normalization])
     images = (data.images / 255 - mean) / std
     torch.manual_seed(3)
     model = build_model("tiny", variant, 10, 24)
@@ -202,7 +202,7 @@ def test_one_cycle_is_torchs():
     ours.param_groups[0]["share"] = 1.0
     cycle = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.003, 5001, cycle_momentum=False)
     for step in range(5001):
-        loop.set_rate(ours, protocol, step / 5000)
+        optimizers.set_rate(ours, protocol, step / 5000)
         assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=3e-6)
         if step < 5000:
             theirs.step()
@@ -213,26 +213,27 @@ def test_one_cycle_is_torchs():
 @pytest.mark.parametrize("share", [1.0, 0.1])
 def test_the_localization_net_has_its_own_rate(share):
     model = with_stn(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2)), "lstn", 24)
-    optimizer = loop.optimizer_of(model, Protocol("mine", localization_rate=share))
+    optimizer = optimizers.optimizer_of(model, Protocol("mine", localization_rate=share))
     rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     assert len(rates) == len(list(model.parameters()))
     assert all(rates[id(w)] == pytest.approx(0.001 * share) for w in model.transformer.parameters())
     assert all(rates[id(w)] == 0.001 for w in model.backbone.parameters())
-    loop.set_rate(optimizer, Protocol("mine", schedule="one-cycle", localization_rate=share), 0.0)
+    optimizers.set_rate(optimizer, Protocol("mine", schedule="one-cycle", localization_rate=share), 0.0)
     net, backbone = optimizer.param_groups[-1], optimizer.param_groups[0]
     assert (net["lr"], backbone["lr"]) == (pytest.approx(0.001 * share / 25), pytest.approx(0.001 / 25))
 
 
 def test_test_images_are_looked_at_once(tiny, monkeypatch):
     """After the last epoch, in the split's order; accuracy over images, over classes and for each image."""
-    evaluate, seen = loop.evaluate, []
+    evaluate, seen = evaluation.evaluate, []
 
     def noted(model, batches, *rest):
         batches = list(batches)
         seen.append(torch.cat([labels for _, labels in batches]).tolist())
         return evaluate(model, batches, *rest)
 
-    monkeypatch.setattr(loop, "evaluate", noted)
+    for module in (loop, evaluation):
+        monkeypatch.setattr(module, "evaluate", noted)
     record = loop.run(tiny_spec(test_once=True, selection="last-epoch"), "cpu")
     data = load_once("digits", 24)
     split = datasets.split("digits", data, 0, max_images=48)
@@ -287,7 +288,7 @@ def test_accuracy_is_told_apart_for_copies(tiny):
 
 def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
     saved = []
-    monkeypatch.setattr(loop, "_save_checkpoint", lambda *_: saved.append(1))
+    monkeypatch.setattr(checkpoint, "save", lambda *_: saved.append(1))
     rare = loop.run(tiny_spec(), "cpu", save_every=1e9)
     assert not saved
     records.record_path(tiny_spec()).unlink()
@@ -307,8 +308,9 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
 
 
 def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
-    arithmetic, used = loop.arithmetic, []
-    monkeypatch.setattr(loop, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
+    arithmetic, used = hardware.arithmetic, []
+    for module in (loop, evaluation):
+        monkeypatch.setattr(module, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
     loop.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
     assert used == [("bfloat16", "cpu")] * (3 + 1 + 1)  # batches of training, validation and test
 
@@ -399,7 +401,7 @@ def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
 
 def killed(spec, images, in_checkpoint=False):
     """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
-    normalize, save, seen = loop.normalize, torch.save, []
+    normalize, save, seen = batches.normalize, torch.save, []
 
     def counted(batch, *more):
         seen.append(len(batch))
@@ -412,7 +414,7 @@ def killed(spec, images, in_checkpoint=False):
         if sum(seen) > images:
             os.kill(os.getpid(), signal.SIGKILL)  # the partial file is whole, but not in place yet
 
-    loop.normalize, torch.save = counted, half_saved
+    batches.normalize, torch.save = counted, half_saved
     loop.run(spec, "cpu")
 
 
@@ -446,7 +448,7 @@ def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
         assert loop.run(spec, "cpu", until=2) is None  # a third epoch would end after that
-    assert records.find(spec) is None and loop.checkpoint(spec).exists()
+    assert records.find(spec) is None and checkpoint.path_of(spec).exists()
     again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
@@ -512,7 +514,7 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
     one_epoch, load = loop._one_epoch, datasets.load
 
     def stops(*arguments):
-        if arguments[7]["epochs"]:
+        if arguments[3]["epochs"]:
             raise KeyboardInterrupt
         one_epoch(*arguments)
 
@@ -535,24 +537,54 @@ def kept_checkpoint(tmp_path_factory):
         clock = iter([0, 1])
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
         assert loop.run(tiny_spec(), "cpu", until=1) is None
-        assert loop.epochs_done(tiny_spec()) == 1
-        return loop.checkpoint(tiny_spec()).read_bytes()
+        assert checkpoint.epochs_done(tiny_spec()) == 1
+        return checkpoint.path_of(tiny_spec()).read_bytes()
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
 def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
-    path = loop.checkpoint(tiny_spec())
+    path = checkpoint.path_of(tiny_spec())
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint[: int(share * len(kept_checkpoint))])
-    assert loop.epochs_done(tiny_spec()) == 0
+    assert checkpoint.epochs_done(tiny_spec()) == 0
     with pytest.raises(InputError) as error:
         loop.run(tiny_spec(), "cpu")
     assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
 
 
+def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint):
+    """Each of thirty is found, or lies where nothing is read from, such as a time of writing."""
+    path, random = checkpoint.path_of(tiny_spec()), np.random.RandomState(0)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+    whole, found = torch.load(path, weights_only=True), 0
+    for place in random.randint(0, len(kept_checkpoint), 30):
+        content = bytearray(kept_checkpoint)
+        content[place] ^= 1 << random.randint(8)
+        path.write_bytes(content)
+        try:
+            with checkpoint._reading(path):
+                saved = torch.load(path, weights_only=True)
+        except InputError:
+            found += 1
+        else:
+            assert saved["state"] == whole["state"]
+            assert all(torch.equal(saved["model"][name], whole["model"][name]) for name in whole["model"])
+    assert found > 15
+
+
+def test_a_run_leaves_its_process_as_it_was(tiny):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    threads, flags = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    loop.run(tiny_spec(precision="bfloat16"), "cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32) == (threads, flags)
+
+
 @pytest.mark.parametrize("part", ["model", "optimizer", "rng", "state"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tiny, kept_checkpoint, part):
-    path = loop.checkpoint(tiny_spec())
+    path = checkpoint.path_of(tiny_spec())
     path.parent.mkdir(parents=True)
     saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
     torch.save(saved | {part: {}}, path)
@@ -610,7 +642,7 @@ def one_step(precision="tf32", compiled=False):
     model = with_stn(tiny_backbone("tiny", 10), "stn", 32)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
     model.backbone[5].p = 0.0  # a compiled network draws other random numbers for dropout
-    optimizer = loop.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
+    optimizer = optimizers.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
     step = loop.step_of(model, precision, compiled)
     loss, logits = step(optimizer, torch.rand(8, 3, 32, 32), torch.arange(8))
     return loss, logits, torch.cat([p.detach().flatten() for p in model.parameters()]), model
@@ -623,7 +655,7 @@ def test_bfloat16_is_near_float32_and_does_not_reach_the_transformer():
     assert exact[0].item() == pytest.approx(rounded[0].item(), abs=0.01)
     images = torch.rand(4, 3, 32, 32)
     model = exact[3].eval()
-    with loop.arithmetic("bfloat16", "cpu"):
+    with hardware.arithmetic("bfloat16", "cpu"):
         theta, output = model.transformer.theta(images), model.transformer(images)
     assert torch.equal(theta, model.transformer.theta(images))
     assert torch.equal(output, model.transformer(images))
@@ -637,7 +669,7 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
         out = F.conv2d(images.bfloat16(), leaf, None, 2, 2, 1, groups)
         return out, *torch.autograd.grad(out.square().mean(), leaf)
 
-    with loop.arithmetic("bfloat16", "cpu"):
+    with hardware.arithmetic("bfloat16", "cpu"):
         (out, gradient), (dense_out, _) = convolved(weight, groups=6), convolved(dense)
         tiles = F.conv2d(images, torch.rand(6, 2, 3, 3), groups=3)  # groups of two channels: not depthwise
     full = F.conv2d(images.bfloat16().float(), weight, None, 2, 2, 1, 6)
@@ -648,8 +680,8 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
 
 def test_a_gpu_is_called_by_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
-    assert loop.device_name(torch.device("cuda", 1)) == "GPU 1"
-    assert "core" in loop.device_name(torch.device("cpu"))
+    assert hardware.device_name(torch.device("cuda", 1)) == "GPU 1"
+    assert "core" in hardware.device_name(torch.device("cpu"))
 
 
 def test_on_a_cpu_tf32_is_float32():
@@ -701,22 +733,22 @@ def test_theta_of_one_image_has_no_spread(tiny):
 
 
 def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "ROOT", tmp_path)
+    monkeypatch.setattr(hardware, "ROOT", tmp_path)
     (tmp_path / "stn_paper").mkdir()
     (tmp_path / "stn_paper/code.py").write_text("committed")
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "notes.txt").write_text("beside the package")
-    head = loop.commit()
+    head = hardware.commit()
     assert re.fullmatch("[0-9a-f]{12}", head)
     (tmp_path / "stn_paper/code.py").write_text("changed")
-    assert loop.commit() == f"{head}+changes"
+    assert hardware.commit() == f"{head}+changes"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert loop.commit() == ""
+    assert hardware.commit() == ""
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None])
@@ -737,8 +769,8 @@ def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tm
 
 
 def test_devices():
-    assert loop.check_device("cpu") == torch.device("cpu")
-    assert loop.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert hardware.check_device("cpu") == torch.device("cpu")
+    assert hardware.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_missing_data_is_named(tmp_path, monkeypatch):

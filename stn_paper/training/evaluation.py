@@ -1,0 +1,65 @@
+"""What a trained network gets right: validation after each epoch, and the one look at the test images."""
+
+import base64
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+from .hardware import arithmetic
+
+
+@torch.no_grad()
+def evaluate(model, batches, precision="tf32"):
+    """Mean cross-entropy of `model` over (images, labels) batches, and whether it is right: bool (N,)."""
+    model.eval()
+    torch.backends.cudnn.benchmark = False
+    loss, right = 0.0, []
+    for images, labels in batches:
+        with arithmetic(precision, images.device.type):
+            logits = model(images)
+        loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
+        right.append(logits.argmax(1) == labels)
+    right = torch.cat(right).cpu().numpy()
+    return float(loss) / len(right), right
+
+
+def test(job):
+    """The one look at the test images: what a record holds as `test`.
+
+    Accuracies in percent: over images, mean over classes, and apart for images of which the training split
+    holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
+    order.
+    """
+    spec, data, split = job.spec, job.data, job.split
+    loss, right = evaluate(job.model, job.batches(split.test), spec.protocol.precision)
+    check_finite("test loss", [loss], spec, spec.protocol.max_epochs)
+    labels = data.labels.numpy()[split.test]
+    by_class = [right[labels == c].mean() for c in np.unique(labels)]
+    found = {
+        "loss": round(loss, 6),
+        "accuracy": percent(right),
+        "class_accuracy": percent(np.array(by_class)),
+        "correct": base64.b64encode(np.packbits(right)).decode(),
+    }
+    if data.copies is not None:
+        copied = np.isin(data.copies[split.test], data.copies[split.train])
+        for name, part in (("with_copy", right[copied]), ("without_copy", right[~copied])):
+            found[name] = {"images": len(part)} | ({"accuracy": percent(part)} if len(part) else {})
+    return found
+
+
+def percent(right):
+    """The share of true values in percent, rounded as records have it."""
+    return round(100 * float(right.mean()), 4)
+
+
+def check_finite(what, values, spec, epoch):
+    """Raise InputError in the epoch that gives what no record can hold."""
+    if wrong := [value for value in values if not math.isfinite(value)]:
+        raise InputError(
+            f"The {what} became {wrong[0]} in epoch {epoch} of {spec.name}: "
+            f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
+        )

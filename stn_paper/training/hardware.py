@@ -1,0 +1,149 @@
+"""What depends on the machine: devices, precision, memory, and what a record says of its environment."""
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from ..errors import InputError
+from ..paths import ROOT
+
+CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
+PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
+    "float32": (False, False),
+    "tf32": (True, False),
+    "bfloat16": (True, True),
+}
+
+
+def check_device(device):
+    """torch.device of `device` ("auto" is CUDA where there is one); InputError if it cannot be used."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
+        raise InputError(message) from None
+    return chosen
+
+
+@contextmanager
+def arithmetic(precision, device_type):
+    """Compute products at a row of PRECISIONS: what runs inside may be a forward pass or its evaluation."""
+    tf32, autocast = PRECISIONS[precision]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
+    with torch.autocast(device_type, torch.bfloat16, enabled=autocast), exempt:
+        yield
+
+
+class _DepthwiseInFloat32(TorchFunctionMode):
+    """Computes depthwise convolutions in float32 and rounds what they give to bfloat16, as autocast does.
+
+    On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is not F.conv2d or not _depthwise(*args[:2]):
+            return function(*args, **(kwargs or {}))
+        with torch.autocast("cpu", enabled=False):
+            return function(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
+
+
+def _depthwise(images, weight):
+    """Whether a convolution with this weight takes each channel of the images (B, C, H, W) alone."""
+    return weight.shape[1] == 1 < images.shape[1]
+
+
+@contextmanager
+def restored():
+    """Keep freed memory while a run trains, and leave the process to its caller as it was."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    benchmark = torch.backends.cudnn.benchmark
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def stream_of(device):
+    """The stream to train on: on CUDA a new one, as a CUDA graph cannot be recorded on the default stream."""
+    return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+
+
+def keep_freed_memory():
+    """Have this process keep the memory it frees on the CPU for its next tensors; does nothing without glibc.
+
+    By default glibc gives large blocks back to the system, which clears each page again at every training
+    step. No result changes, and the process stays as large as its largest step.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block of its own, which would go back when freed
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
+
+
+def peak_memory(device):
+    """MiB: on CUDA what torch allocated at most, on a CPU the process's largest resident size."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource  # Windows has none
+    except ImportError:
+        return 0
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+def device_name(device):
+    """The GPU's name, or the processor's and its number of cores: what records say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1] for line in lines if line.startswith("model name")]
+        return f"{names[0].strip()}, {len(names)} cores"
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def commit():
+    """The repository's commit, with CHANGED if the package differs from it.
+
+    Where there is no repository, $STN_PAPER_COMMIT or "".
+    """
+    if not (ROOT / ".git").exists():
+        return os.environ.get("STN_PAPER_COMMIT", "")
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+        status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return head.stdout.strip() + (CHANGED if status.stdout.strip() else "")
+
+
+def environment(device):
+    """What a record says of the machine and the packages."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+    }
