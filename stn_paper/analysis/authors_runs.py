@@ -111,6 +111,14 @@ def unused(cells):
     return int((known == "no").sum()), len(known)
 
 
+def totals():
+    """Of Tables 6 and 8 as released: bypassed transformer cells, all of them, accuracies chosen by test, logs."""
+    pairs = [unused(runs(number)) for number in (6, 8)]
+    found = pd.concat([rules(number) for number in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
+    bypassed, cells = (sum(column) for column in zip(*pairs))
+    return bypassed, cells, int(found[OF_FIVE] + found[OF_FIFTEEN]), int(found.sum() - found["lost"])
+
+
 def unlike():
     """Cells of Tables 6 and 8 whose log is of a network with another number of parameters than is printed."""
     rows = []
@@ -132,8 +140,7 @@ def unlike():
 def verdict():
     """What follows from these counts, and what does not, as Markdown."""
     found = pd.concat([rules(n) for n in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
-    logs = int(found.sum() - found["lost"])
-    by_test = int(found[OF_FIVE] + found[OF_FIFTEEN])
+    *_, by_test, logs = totals()
     six, eight = (unused(runs(n)) for n in (6, 8))
     cells = runs(6)
     first, last = (_span(cells[cells["variant"] == v]["epochs_run"]) for v in (ORIGINAL, "lstn"))

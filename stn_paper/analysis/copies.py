@@ -441,3 +441,13 @@ def write_all(data_folder=None):
 def png(name):
     """Path of a dataset's contact sheet."""
     return folder() / f"{name}.png"
+
+
+def test_images_with_copy(name):
+    """How many test images of a dataset have an identical training image (split seed 0), and how many there are.
+
+    Both are 0 where nothing has been counted.
+    """
+    counts = read("counts")
+    row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
+    return (int(row["exact"].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)

@@ -515,3 +515,30 @@ def ranked4(found=None):
             "" if number == len(shown) else f" in {number} of {len(shown)} columns"
         )
     return f"{word}: rank correlation of parameters and accuracy {', '.join(texts)}, {theirs}."
+
+
+def in_words(number):
+    """The rows of Table 6 or 8 that have runs of ours, in words, and how many cells have none."""
+    found = accuracy.cells(number)
+    run = found[found["n"] > 0]
+    told = []
+    for backbone, row in run.groupby("backbone", sort=False):
+        first = row.iloc[0]
+        parts = [
+            f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
+            for cell in row.itertuples()
+        ]
+        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={first['n']:.0f}"
+        told.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
+    return f"{'; '.join(told) or 'no run yet'}. {len(run)} of {len(found)} cells have a run"
+
+
+def above_98_in_words():
+    """In how many networks the accuracy on TSRD reaches "well above 98%" with and without copies, in words."""
+    found = accuracy.cells(4)
+    known = found[found["n"] > 0]
+    with_copies, without = (int((known[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
+    return (
+        f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(known)} networks on all test images, by "
+        f"{without} on those without a copy ({len(known)} of {len(found)} networks have a run)"
+    )
