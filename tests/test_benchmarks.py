@@ -276,3 +276,17 @@ def test_a_goal_is_judged_by_its_worst_case(value, bounds, verdict):
 
 def test_the_committed_measurements_are_no_quick_ones():
     assert not any(json.loads(path.read_text())["quick"] for path in (ROOT / "benchmarks").glob("*.json"))
+
+
+def test_a_gpus_steps_are_ratios_to_its_eager_float32_step(monkeypatch, tmp_path):
+    row = {"backbone": "resnet50", "image_size": 224, "batch_size": 20}
+    rows = [
+        row | {"mode": "eager float32", "images_per_second": 500.0},
+        row | {"mode": "graph bfloat16", "images_per_second": 1500.0},
+        row | {"backbone": "effb0", "mode": "graph bfloat16", "images_per_second": 900.0},
+    ]
+    (tmp_path / "gpu").mkdir()
+    (tmp_path / "gpu/x.json").write_text(json.dumps({"device": "X", "rows": rows}))
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
+    ratios = speed.gpu_steps()["Ratio to eager float32"]
+    assert ratios.tolist()[:2] == [1.0, 3.0] and ratios.isna().tolist() == [False, False, True]

@@ -454,3 +454,23 @@ def _panels(found, across, height):
     for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
         line[0].set_title(machine, loc="left")
     return figure, axes
+
+
+def gpu_steps():
+    """Images a second of a training step behind L-STN on measured GPUs, and the ratio to the eager float32 step.
+
+    `workflow/lease.py measure` writes the files under benchmarks/gpu. A graph is a CUDA graph of the whole step.
+    """
+    rows = []
+    for path in sorted((BENCHMARKS / "gpu").glob("*.json")):
+        found = json.loads(path.read_text())
+        table = pd.DataFrame(found["rows"])
+        keys = ["backbone", "image_size", "batch_size"]
+        eager = table[table["mode"] == "eager float32"].set_index(keys)["images_per_second"]
+        for row in table.itertuples():
+            base = eager.get((row.backbone, row.image_size, row.batch_size))
+            ratio = round(row.images_per_second / base, 2) if base else None
+            size = f"{row.image_size} pixels, batches of {row.batch_size}"
+            rows.append([found["device"], title(row.backbone), size, row.mode, row.images_per_second, ratio])
+    columns = ["Device", "Network", "Images", "Step", "Images a second", "Ratio to eager float32"]
+    return pd.DataFrame(rows, columns=columns).set_index("Device")
