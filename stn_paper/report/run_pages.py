@@ -244,7 +244,15 @@ def _relatives(name, runs):
 
 
 def _kin(spec):
-    return spec["dataset"], spec["backbone"], protocol(spec)
+    return spec["dataset"], spec["backbone"], tuple(spec["protocol"].items())
+
+
+def relatives(records):
+    """For each run of {name: record}, the runs of the same dataset, network and protocol, in the same form."""
+    groups = {}
+    for name, record in records.items():
+        groups.setdefault(_kin(record["spec"]), {})[name] = record
+    return {name: group for group in groups.values() for name in group}
 
 
 # --- learning curves ----------------------------------------------------------------------------

@@ -79,6 +79,21 @@ def test_a_run_page_lists_its_other_seeds_and_variants():
     assert re.findall(r">(seed \d: [\d.]+)<", body) == ["seed 0: 40.00", "seed 1: 41.00", "seed 0: 40.00"]
 
 
+def test_a_pages_relatives_share_dataset_network_and_protocol():
+    for variant, dataset, protocol in (
+        ("original", "caltech101", "reduced"),
+        ("lstn", "caltech101", "reduced"),
+        ("lstn", "cifar10", "reduced"),
+        ("lstn", "caltech101", "equal"),
+    ):
+        write_run(variant, 0, 40.0, dataset=dataset, protocol=protocol)
+    found = records.everything()
+    groups = run_pages.relatives(found)
+    assert groups.keys() == found.keys() and sorted(map(len, groups.values())) == [1, 1, 2, 2]
+    for name in found:
+        assert run_pages.page(name, groups[name]) == run_pages.page(name, found)
+
+
 def test_what_a_record_says_is_text_and_not_html():
     path = write_run("original", 0, 40.0)
     record = json.loads(path.read_text())
