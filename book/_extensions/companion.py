@@ -45,7 +45,10 @@ def run_record_pages(app):
     of_the_same_network = run_pages.relatives(runs)  # so that the time grows as the number of records
     for name, record in runs.items():
         shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")
-        context = {"title": run_pages.title(record["spec"]), "body": run_pages.page(name, of_the_same_network[name])}
+        context = {
+            "title": run_pages.title(record["spec"]),
+            "body": run_pages.page(name, of_the_same_network[name]),
+        }
         yield f"runs/{name}", context, "page.html"
 
 

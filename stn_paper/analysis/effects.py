@@ -15,7 +15,7 @@ from . import frame, statistics
 
 APPLIED = ("stn", "vstn", "lstn")
 ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
-SAME, FEW, NONE = "the same in every digit", "one pair: no verdict", "no difference shown"
+SAME, FEW, NONE = "the same in every digit", "too few pairs", "no difference shown"
 BETTER, WORSE = "better", "worse"
 NO_MORE = "by no more than other seeds alone"  # what is added where the noise is as large
 LEARNED = 0.8  # of guessing's loss; see `hardly_learned`
@@ -41,19 +41,15 @@ def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
 
 
 def judge(values):
-    """What paired differences show, in plain words.
-
-    Better or worse only where the bootstrap interval and Student's both leave out zero: the bootstrap's alone
-    is too narrow for a handful of seeds.
-    """
-    if len(values) < 2:
+    """What paired differences show, in plain words: better or worse where Student's 95 % interval leaves out zero."""
+    if len(values) < statistics.FEWEST:
         return FEW  # equal ones too: two unlike networks can have the same number of images right
     if (values == 0).all():
         return SAME
-    half, mean, (low, high) = statistics.interval(values), values.mean(), statistics.bootstrap(values)
-    if min(low, mean - half) > 0:
+    half, mean = statistics.interval(values), values.mean()
+    if mean - half > 0:
         return BETTER
-    return WORSE if max(high, mean + half) < 0 else NONE
+    return WORSE if mean + half < 0 else NONE
 
 
 def beside_noise(found, arm, shown):

@@ -100,12 +100,10 @@ def compared(pairs):
     """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
     rows = {}
     for what, values in pairs.items():
-        (low, high), mean, half = statistics.bootstrap(values), values.mean(), statistics.interval(values)
-        intervals = ["–"] * 2
-        if half is not None:
-            intervals = [_between(low, high), _between(mean - half, mean + half)]
-        rows[what] = [f"{mean:+.2f}", *intervals, len(values), judge(values)]
-    return _table(rows, ["Difference", "95 % bootstrap", "95 % Student", "Pairs", "Verdict"])
+        mean, half = values.mean(), statistics.interval(values)
+        interval = "–" if half is None else _between(mean - half, mean + half)
+        rows[what] = [f"{mean:+.2f}", interval, len(values), judge(values)]
+    return _table(rows, ["Difference", "95 % interval", "Pairs", "Verdict"])
 
 
 def _between(low, high):
@@ -172,7 +170,7 @@ def _tests(record):
 
 def with_test_curves(found):
     """Those of the runs that have a test accuracy after each epoch."""
-    return found[["test_accuracy" in record["epochs"][0] for record in found["record"]]]
+    return found[found["record"].map(lambda record: "test_accuracy" in record["epochs"][0]).astype(bool)]
 
 
 def summary():

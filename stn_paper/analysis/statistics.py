@@ -2,10 +2,9 @@
 
 import math
 
-import numpy as np
-
 MISSING = "not yet run"
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
+FEWEST = 3  # runs; of fewer, an interval says nothing
 RANKED = 5  # networks; of fewer, an order says nothing
 
 
@@ -16,17 +15,6 @@ def interval(values):
     from scipy import stats  # here, so that a machine without it can still train
 
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-
-
-def bootstrap(values):
-    """95 % percentile bootstrap interval (low, high) of the mean; NaN below two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return math.nan, math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    drawn = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.RandomState(0))
-    return tuple(map(float, drawn.confidence_interval))
 
 
 def rank_correlation(a, b):

@@ -7,14 +7,14 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
 from ..analysis.effects import APPLIED, ARMS, differences
-from ..analysis.statistics import MISSING, bootstrap, interval
+from ..analysis.statistics import FEWEST, MISSING, interval
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from .figures import COLORS, MARKERS, closed
 
 
 def effects_plot(chosen):
-    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar the bootstrap interval."""
+    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar Student's 95 % interval."""
     found = [differences(*study) for study in chosen]
     arms = [arm for arm in ARMS if any(arm in one for one in found)]
     figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
@@ -22,7 +22,9 @@ def effects_plot(chosen):
         for place, arm in enumerate(arms):
             values = one.get(arm, pd.Series(dtype=float))
             if len(values):
-                axis.plot(bootstrap(values), [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
+                if len(values) >= FEWEST:
+                    ends = values.mean() - interval(values), values.mean() + interval(values)
+                    axis.plot(ends, [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
                 axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
                 axis.plot(values.mean(), place, "|", color="black", markersize=14)
         if len(one):

@@ -25,7 +25,7 @@ def curve(test, epochs=20):
 
 
 def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
-    for seed, (alone, other, applied) in enumerate([(50, 51, 53), (60, 58, 63)]):
+    for seed, (alone, other, applied) in enumerate([(50, 51, 53), (60, 58, 63), (55, 55, 58)]):
         write_run("original", seed, alone)
         write_run("original", seed + OTHER_SEEDS, other)
         write_run("stn", seed, applied)
@@ -33,14 +33,14 @@ def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
     write_run("lstn", 3, 99)  # no original has its seed
     found = effects.differences(*STUDY)
     assert {arm: values.tolist() for arm, values in found.items()} == {
-        "original": [1, -2],
-        "stn": [3, 3],
-        "stn-released": [0, 0],
+        "original": [1, -2, 0],
+        "stn": [3, 3, 3],
+        "stn-released": [0, 0, 0],
     }
     view = experiment.effects(*STUDY)
     assert view.loc["STN as released", "Verdict"] == "the same in every digit"
     assert view.loc["Original, other seeds", "Verdict"] == "no difference shown"
-    assert view.loc["STN", ["Difference", "Pairs"]].tolist() == ["+3.00", 2]
+    assert view.loc["STN", ["Difference", "Pairs"]].tolist() == ["+3.00", 3]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,7 @@ def test_a_system_s_other_maps_are_no_arm():
 
 def test_each_interval_stands_under_its_name():
     row = experiment.compared({"STN": pd.Series([2.0, 3.0])}).loc["STN"]
-    assert row["95 % Student"] == "-3.85 to +8.85"
-    assert row["95 % bootstrap"] == "+2.00 to +3.00"
+    assert row["95 % interval"] == "-3.85 to +8.85" and row["Pairs"] == 2
 
 
 def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
@@ -87,7 +86,7 @@ def test_at_a_glance_shows_studies_with_two_pairs_and_the_gain_in_words():
     assert [label.get_text() for label in left.get_yticklabels()] == ["ResNet-18 on Caltech-101\nreduced"]
     assert left.lines[0].get_xdata().tolist() == [2.5]
     assert not right.has_data()
-    assert experiment.gain(STUDY) == "+2.50 points (no difference shown, n=2)"
+    assert experiment.gain(STUDY) == "+2.50 points (too few pairs, n=2)"
     assert experiment.gain(STUDY, "stn") == "not yet run"
 
 
@@ -191,6 +190,7 @@ def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
 def test_strengths_come_from_the_records_probes():
     study = experiment.STRENGTH_STUDIES[0]
     runs = [("original", 0, 0), ("original", 1, 1), ("stn", 0, 5), ("stn", 1, 6.2)]
+    runs += [("original", 2, 2), ("stn", 2, 7.1)]
     other = ("original", OTHER_SEEDS, 40)  # is no one's pair, and not part of a mean
     for variant, seed, add in [*runs, other]:
         path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
@@ -200,12 +200,12 @@ def test_strengths_come_from_the_records_probes():
         spec = RunSpec(study[0], study[1], variant, study[2], seed)
         records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
     found = experiment.strengths(*study)
-    assert len(found) == 4 * sum(map(len, STRENGTHS.values()))
-    assert "rotation: STN +5.10 (better, n=2)" in experiment.strength_verdict([study])
+    assert len(found) == 6 * sum(map(len, STRENGTHS.values()))
+    assert "rotation: STN +5.10 (better, n=3)" in experiment.strength_verdict([study])
     panels = experiment_figures.strength_curves(*study).axes
     assert [axis.get_xlabel() for axis in panels] == list(experiment.UNITS.values())
     assert all(len(axis.lines) == 2 for axis in panels)
-    assert set(panels[0].lines[0].get_ydata()) == {50.5}
+    assert set(panels[0].lines[0].get_ydata()) == {51}
 
 
 def test_a_verdict_on_strength_leaves_out_images_as_they_come_and_names_where_it_turns(monkeypatch):
