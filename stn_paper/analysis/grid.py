@@ -27,7 +27,7 @@ PAGES = {  # page that shows records -> targets whose records it shows; the othe
     ),
     "experiment": ("claims",),
     "strength": ("systems", "claims"),
-    **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid"), GRID),
+    **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),
 }
 
 

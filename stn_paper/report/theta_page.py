@@ -1,0 +1,122 @@
+"""The page on what theta does: how far it varies, which grids left the image, and what a classifier then sees."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from ..analysis import theta
+from ..data.datasets import DATASETS
+from ..models import HEADINGS
+from ..models.backbones import title
+from ..models.transformer import sample, sampling_grid
+from ..training import records
+from ..training.batches import normalize
+from .figures import COLORS, closed
+from .paper_figures import photograph
+
+LINEAR = 1e-3  # below it the logarithmic axis of standard deviations is linear, so that 0 has a place
+PAPERS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
+SHOWN = (1, 2, 3, 4)  # epochs of `what_is_seen`, and the last
+
+
+def verdict(found):
+    """What the records say of theta, in three sentences."""
+    photographs, others = theta.counts(found).loc[["photographs", "digits and signs"]].to_dict("records")
+    inside = photographs["runs"] - photographs["collapsed"]
+    least = found.loc[found["dataset"].str.startswith(("mnist", "digits")), "std"].min()
+    return (
+        f"**On photographs a transformer does nothing, or it collapses.** Of {photographs['runs']} runs on "
+        f"Caltech-101 and CIFAR-10, {photographs['collapsed']} lost the image for good; in "
+        f"{photographs['std below 0.05']} of the other {inside} theta is the same for every image (standard "
+        f"deviation below 0.05). On distorted digits, where a transformer helps, it is {least:.2f} or more, and "
+        f"{others['collapsed']} of {others['runs']} runs on digits and traffic signs collapsed."
+    )
+
+
+def counts(found):
+    """Runs on photographs, by variant and by the localization net's learning rate: how many collapsed."""
+    rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in records.everything().items()}
+    mine = found[found["photographs"]].assign(rate=found["run"].map(rates))
+    view = mine.groupby(["variant", "rate"])["collapsed"].agg(["sum", "size"]).reset_index()
+    view["variant"] = view["variant"].map(HEADINGS)
+    names = {"variant": "Transformer", "rate": "Localization net's rate, share of the others'"}
+    view = view.rename(columns=names | {"sum": "Collapsed", "size": "Runs"})
+    return view.set_index("Transformer")
+
+
+def spread(found):
+    """Theta's largest standard deviation over the images, a dot a run, a row a dataset, collapsed runs left out."""
+    inside = found[~found["collapsed"]]
+    names = theta.datasets(inside)
+    figure, axis = plt.subplots(figsize=(7, 0.5 + 0.42 * len(names)))
+    random = np.random.RandomState(0)
+    for place, name in enumerate(names):
+        mine = inside[inside["dataset"] == name]
+        for variant, some in mine.groupby("variant"):
+            height = place + random.uniform(-0.25, 0.25, len(some))
+            axis.plot(some["std"], height, "o", ms=4, alpha=0.7, color=_color(variant))
+    axis.set_xscale("symlog", linthresh=LINEAR)
+    axis.set_xlim(-LINEAR / 5, 2)
+    axis.set_xticks([0, 0.001, 0.01, 0.1, 1], ["0", "0.001", "0.01", "0.1", "1"])
+    axis.set_yticks(range(len(names)), [DATASETS[name].title for name in names])
+    axis.invert_yaxis()
+    axis.set_xlabel("standard deviation of theta over the images")
+    labels = {v: HEADINGS[v] for v in PAPERS} | {"": "another net"}
+    dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
+    figure.legend(handles=dots, loc="outside upper center", ncols=4, fontsize=9)
+    return closed(figure)
+
+
+def _color(variant):
+    return COLORS[variant] if variant in PAPERS else COLORS["original"]
+
+
+def collapses(found):
+    """The share of the sampling grid outside the image after each epoch, a line a collapsed run."""
+    figure, axis = plt.subplots(figsize=(7, 4.4))
+    for name, values in theta.collapses(found).items():
+        row = found.set_index("run").loc[name]
+        label = f"{title(row['backbone'])}, {DATASETS[row['dataset']].title}, {row['protocol']}, seed {row['seed']}"
+        axis.plot(range(1, len(values) + 1), values, "-o", ms=3, label=label)
+    axis.set(xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103))
+    figure.legend(loc="outside lower center", ncols=1)
+    return closed(figure)
+
+
+def what_is_seen(run):
+    """A photograph as the classifier of a run sees it after some epochs: read by the mean theta of the epoch."""
+    epochs = records.everything()[run]["epochs"]
+    shown = [number for number in SHOWN if number < len(epochs)] + [len(epochs)]
+    image = normalize(photograph())
+    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(8, 1.9))
+    axes[0].imshow(_as_picture(image))
+    axes[0].set_title("input", fontsize=9)
+    for axis, number in zip(axes[1:], shown):
+        values = torch.tensor(epochs[number - 1]["theta"]["mean"]).view(1, 2, 3)
+        axis.imshow(_as_picture(sample(image, sampling_grid(values, *image.shape[-2:]))))
+        outside = theta.outside(epochs[number - 1]["theta"])
+        axis.set_title(f"epoch {number}\n{outside:.0f} % outside", fontsize=9)
+    for axis in axes:
+        axis.set_axis_off()
+    return closed(figure)
+
+
+def _as_picture(image):
+    return ((image[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
+
+
+def table(found):
+    """Every run with an applied transformer: theta's standard deviation and the grid outside, worst first."""
+    view = pd.DataFrame(
+        {
+            "Dataset": found["dataset"].map(lambda name: DATASETS[name].title),
+            "Network": found["backbone"].map(title),
+            "Transformer": found["variant"].map(HEADINGS),
+            "Protocol": found["protocol"],
+            "Seed": found["seed"],
+            "Standard deviation of theta": found["std"].round(4),
+            "Grid outside (%)": found["outside"].round(1),
+        }
+    )
+    return view.sort_values("Grid outside (%)", ascending=False, kind="stable")

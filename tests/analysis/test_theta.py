@@ -1,0 +1,49 @@
+"""What theta does: which runs stand still, and which lost the image, from made-up records."""
+
+import pytest
+from helpers import write_run
+
+from stn_paper.analysis import theta
+
+IDENTITY = [1.0, 0, 0, 0, 1, 0]
+FAR = [1.0, 0, 9, 0, 1, 0]
+
+
+def write(variant, mean=IDENTITY, std=0.0, dataset="caltech101", seed=0, **more):
+    values = {"mean": mean, "std": [std, *[0.0] * 5]} | more
+    backbone, protocol = ("mnist-cnn", "system") if dataset.startswith("mnist") else ("resnet18", "reduced")
+    write_run(variant, seed, 50.0, backbone, dataset, protocol, row={"theta": values})
+
+
+def test_runs_are_of_applied_transformers():
+    write_run("original", 0, 50.0)
+    write("stn-released")
+    write("stn", std=0.003)
+    found = theta.runs()
+    assert found[["variant", "std", "collapsed"]].to_numpy().tolist() == [["stn", 0.003, False]]
+
+
+@pytest.mark.parametrize("outside, collapsed", [(94.9, False), (95.0, True), (100.0, True)])
+def test_a_recorded_share_decides(outside, collapsed):
+    write("lstn", spread=[0.0, 0.0], outside=outside)
+    assert theta.runs()["collapsed"].tolist() == [collapsed]
+
+
+def test_in_an_older_record_the_mean_map_decides():
+    write("stn", mean=FAR, std=2.0)
+    write("vstn", mean=[1.0, 0, 0.5, 0, 1, 0])
+    found = theta.runs().set_index("variant")
+    assert found["outside"].to_dict() == {"stn": 100.0, "vstn": 25.0}
+    assert found["collapsed"].to_dict() == {"stn": True, "vstn": False}
+    (curve,) = theta.collapses(theta.runs()).values()
+    assert curve == [100.0] * 20
+
+
+def test_runs_are_counted_on_photographs_and_elsewhere():
+    write("stn", mean=FAR, std=3.0)
+    write("vstn", std=0.02)
+    write("lstn", std=0.005)
+    write("lstn", std=0.3, dataset="mnist-rts")
+    counts = theta.counts(theta.runs())
+    assert counts.loc["photographs"].tolist() == [3, 1, 2, 1]
+    assert counts.loc["digits and signs"].tolist() == [1, 0, 0, 0]
