@@ -12,6 +12,18 @@ from ..models.transformer import sampling_grid
 from ..training import diagnostics, records
 
 PHOTOGRAPHS = ("caltech101", "cifar10")
+COLUMNS = (
+    "run",
+    "dataset",
+    "backbone",
+    "variant",
+    "seed",
+    "protocol",
+    "std",
+    "outside",
+    "collapsed",
+    "photographs",
+)
 STILL = 0.05, 0.01  # standard deviations of theta below which a transformer counts as standing still
 
 
@@ -40,7 +52,7 @@ def runs():
                 "photographs": spec["dataset"] in PHOTOGRAPHS,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def outside(theta):

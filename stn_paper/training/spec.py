@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 
 from ..data.datasets import DATASETS
@@ -18,6 +19,9 @@ BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest val
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
 SELECTIONS = (LAST_EPOCH, BEST_VALIDATION, BEST_OF_FIVE)
 CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning rate
+OPTIMIZERS = ("adam", "sgd")  # `optimizers` makes them
+PRECISIONS = ("float32", "tf32", "bfloat16")  # `hardware` computes in them
+NORMALIZATIONS = ("half", "imagenet")  # `batches` holds their numbers
 OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
@@ -44,18 +48,33 @@ class Protocol:
     max_images: int | None = None  #: of each split; None is all of them
     max_evaluation: int | None = None  #: images of validation and of test; None is all of them
     skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
-    normalization: str = "half"  #: of the images: a key of batches.NORMALIZATIONS
-    optimizer: str = "adam"  #: a key of optimizers.OPTIMIZERS
-    precision: str = "tf32"  #: of products: a key of hardware.PRECISIONS; plain float32 on a CPU
+    normalization: str = "half"  #: of the images: one of NORMALIZATIONS
+    optimizer: str = "adam"  #: one of OPTIMIZERS
+    precision: str = "tf32"  #: of products: one of PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
     probes: bool = False  #: keep what pictures of the trained network need: see `examples`
-    schedule: str = CONSTANT_RATE  #: of the learning rate: a key of optimizers.SCHEDULES
+    schedule: str = CONSTANT_RATE  #: of the learning rate: CONSTANT_RATE or ONE_CYCLE
     localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
     train_images: int | None = None  #: so many of the training split; None is all of them
     max_validation: int | None = None  #: so many validation images an epoch; None is all of them
     test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
 
     def __post_init__(self):
+        for field in ("batch_size", "max_epochs", "min_epochs", "window"):
+            whole(f"Protocol's {field}", getattr(self, field))
+        if self.image_size is not None:
+            whole("Image size", self.image_size)
+        for field in LIMITS:
+            if getattr(self, field) is not None:
+                whole(f"Protocol's {field}", getattr(self, field))
+        for field in ("learning_rate", "localization_rate", "tolerance"):
+            value, zero = getattr(self, field), field == "tolerance"
+            if type(value) not in (int, float) or not (0 < value < math.inf or zero and value == 0):
+                allowed = "from 0" if zero else "above 0"
+                raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("precision", self.precision, PRECISIONS)
+        choose("normalization", self.normalization, NORMALIZATIONS)
         choose("selection", self.selection, SELECTIONS)
         choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
         if self.test_once and self.selection == BEST_OF_FIVE:

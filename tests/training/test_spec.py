@@ -1,5 +1,6 @@
 """Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
 
+import math
 import re
 from dataclasses import asdict, fields, replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
+from stn_paper.training import batches, hardware, optimizers, spec
 from stn_paper.training.spec import (
     BEST_OF_FIVE,
     BEST_VALIDATION,
@@ -108,7 +110,27 @@ def test_the_small_protocol():
 
 
 @pytest.mark.parametrize(
-    "field, value", [("selection", "best"), ("schedule", "cosine"), ("schedule", None), ("selection", 3)]
+    "field, value",
+    [
+        ("selection", "best"),
+        ("selection", 3),
+        ("schedule", "cosine"),
+        ("schedule", None),
+        ("optimizer", "adamw"),
+        ("precision", ""),
+        ("normalization", None),
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("max_epochs", -1),
+        ("image_size", "64"),
+        ("validation_images", 0),
+        ("train_images", True),
+        ("learning_rate", -1),
+        ("learning_rate", math.nan),
+        ("learning_rate", "0.1"),
+        ("localization_rate", 0),
+        ("tolerance", -1),
+    ],
 )
 def test_an_impossible_setting_is_named(field, value):
     with pytest.raises(InputError, match=re.escape(repr(value))):
@@ -228,3 +250,10 @@ def test_an_image_size_that_is_no_whole_number_is_named(size):
 def test_a_spec_cannot_be_changed():
     with pytest.raises(AttributeError):
         SPEC.seed = 3
+
+
+def test_the_names_of_settings_are_those_that_training_knows():
+    assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
+    assert set(spec.PRECISIONS) == set(hardware.PRECISIONS)
+    assert set(spec.NORMALIZATIONS) == set(batches.NORMALIZATIONS)
+    assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
