@@ -93,7 +93,7 @@ def command(record):
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
     """
     spec, environment = records.spec_of(record), record["environment"]
-    if spec.changes.keys() - {"skip_corrupt", "precision"}:
+    if spec.protocol.name not in PROTOCOLS or spec.changes.keys() - {"skip_corrupt", "precision"}:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
     words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed)]
@@ -196,7 +196,7 @@ def _theta(record):
 
 def _meaning(spec):
     name = spec["protocol"]["name"]
-    return f"{name}: {PROTOCOLS[name]}."
+    return f"{name}: {PROTOCOLS.get(name, 'settings of its own')}."
 
 
 def _settings(record):

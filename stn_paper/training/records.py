@@ -74,14 +74,22 @@ def find(spec):
 def records(dataset, protocol):
     """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
     folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
-    found = [read(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
+    found = [read_named(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
     return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
 
 
 def everything():
     """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
     paths = sorted(results_dir().glob("*/*_seed*.json"))
-    return {path.stem: read(path) for path in paths if path.parent.name != SMOKE}
+    return {path.stem: read_named(path) for path in paths if path.parent.name != SMOKE}
+
+
+def read_named(path):
+    """`read` a record whose file must have the name of its run, so that a copy never counts as another run."""
+    record = read(path)
+    if path.stem != (name := spec_of(record).name):
+        raise InputError(f"Record {path} is of the run {name}: name it so, or delete it if it is a copy.")
+    return record
 
 
 def spec_of(record):

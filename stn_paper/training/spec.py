@@ -6,6 +6,7 @@
 import hashlib
 import json
 import math
+import re
 from dataclasses import MISSING, asdict, dataclass, fields
 
 from ..data.datasets import DATASETS
@@ -60,6 +61,8 @@ class Protocol:
     test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
 
     def __post_init__(self):
+        if not re.fullmatch("[A-Za-z0-9-]+", str(self.name)):
+            raise InputError(f"Protocol name {self.name!r} is not allowed: give letters, digits and hyphens.")
         for field in ("batch_size", "max_epochs", "min_epochs", "window"):
             whole(f"Protocol's {field}", getattr(self, field))
         if self.image_size is not None:
@@ -69,7 +72,7 @@ class Protocol:
                 whole(f"Protocol's {field}", getattr(self, field))
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
-            if type(value) not in (int, float) or not (0 < value < math.inf or zero and value == 0):
+            if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
                 allowed = "from 0" if zero else "above 0"
                 raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
         choose("optimizer", self.optimizer, OPTIMIZERS)
@@ -235,6 +238,8 @@ class RunSpec:
 
     @property
     def changes(self):
-        """Settings that are not those of the preset that the protocol is named after: {field: value}."""
-        named = asdict(preset(self.protocol.name, self.dataset, self.variant))
+        """Settings that are not those of the preset of the protocol's name, or no defaults: {field: value}."""
+        name = self.protocol.name
+        own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant)
+        named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}

@@ -11,6 +11,7 @@ import pytest
 from helpers import write_run
 
 from stn_paper import cli
+from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 from stn_paper.report import accuracy_page, interactive, run_pages, tables
 from stn_paper.training import loop, records
@@ -92,6 +93,25 @@ def test_a_pages_relatives_share_dataset_network_and_protocol():
     assert groups.keys() == found.keys() and sorted(map(len, groups.values())) == [1, 1, 2, 2]
     for name in found:
         assert run_pages.page(name, groups[name]) == run_pages.page(name, found)
+
+
+def test_a_protocol_of_ones_own_has_its_place_on_every_page():
+    mine = Protocol("mine", image_size=64, batch_size=8, max_epochs=20, min_epochs=20)
+    path = write_run("lstn", 0, 40.0, protocol=mine)
+    found = records.everything()
+    body = run_pages.page(path.stem, found)
+    assert "mine" in body and "8" in body and run_pages.command(found[path.stem]) == ""
+    assert path.stem in interactive.every_run().data
+
+
+def test_a_copy_of_a_record_is_no_other_run():
+    path = write_run("lstn", 0, 40.0)
+    copy = path.with_name(f"{path.stem} (1).json")
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"\(1\)\.json is of the run caltech101_reduced_resnet18_lstn_seed0"):
+        records.everything()
+    with pytest.raises(InputError, match="is of the run"):
+        records.records("caltech101", "reduced")
 
 
 def test_what_a_record_says_is_text_and_not_html():

@@ -112,6 +112,8 @@ def test_the_small_protocol():
 @pytest.mark.parametrize(
     "field, value",
     [
+        ("name", "a/b"),
+        ("name", ""),
         ("selection", "best"),
         ("selection", 3),
         ("schedule", "cosine"),
@@ -134,7 +136,7 @@ def test_the_small_protocol():
 )
 def test_an_impossible_setting_is_named(field, value):
     with pytest.raises(InputError, match=re.escape(repr(value))):
-        Protocol("mine", **{field: value})
+        Protocol(**{"name": "mine", field: value})
 
 
 def test_the_papers_rule_needs_the_test_images_of_each_epoch():
