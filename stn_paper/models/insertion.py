@@ -79,8 +79,8 @@ class Inserted(nn.Module):
         self.training = backbone.training
         entry.register_forward_pre_hook(partial(_warp_input, transformer))
 
-    def forward(self, *args, **kwargs):
-        return self.backbone(*args, **kwargs)
+    def forward(self, images):
+        return self.backbone(images)
 
 
 def _warp_input(transformer, layer, inputs):

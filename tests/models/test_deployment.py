@@ -53,6 +53,13 @@ def test_torchvision_extracts_features_behind_a_transformer():
     assert features(images)["backbone.layer2"].shape == (2, 128, 4, 4)
 
 
+def test_fx_traces_a_network_with_a_transformer_before_a_layer():
+    model = with_stn(resnet18(num_classes=4), "stn", 96, before="layer1").eval()
+    torch.nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.1)
+    program, images = torch.fx.symbolic_trace(model), torch.rand(2, 3, 96, 96)
+    torch.testing.assert_close(program(images), model(images))
+
+
 COMPILES = """
 import torch
 from stn_paper import with_stn
@@ -73,13 +80,14 @@ for batch in (3, 5, 2, 8):
 """
 
 EXPORTS = """
-import torch
+import torch, torchvision
+from stn_paper import with_stn
 from tests.models.test_deployment import CASES, moving
 
 few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
 batch = ({0: torch.export.Dim("batch")},)
-for options in CASES.values():
-    stn = moving(**options)
+inner = with_stn(torchvision.models.resnet18(num_classes=4), "constant", 24, before="layer1").eval()
+for stn in (inner, *(moving(**options) for options in CASES.values())):
     program = torch.export.export(stn, (more,), dynamic_shapes=batch).module()
     for images in (few, more):
         torch.testing.assert_close(program(images), stn(images), atol=1e-5, rtol=0)

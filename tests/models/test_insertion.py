@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.optim import create_optimizer_v2
 from torch import nn
 
 from stn_paper import build_model, with_stn
@@ -180,6 +181,29 @@ def test_theta_is_read_from_the_transformer():
         with_stn(nn.Flatten(), "stn", 48, return_theta=True)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", timm.list_models("test_*"))
+def test_small_networks_of_timms_families_take_a_step_behind_a_transformer(name, channels):
+    model = timm.create_model(name, num_classes=4, in_chans=channels)
+    size = model.pretrained_cfg["input_size"][-1]
+    joined = with_stn(model, "lstn", size, channels, keep_graph=True)
+    optimizer = torch.optim.SGD(param_groups(joined, 0.01))
+    (joined(torch.rand(2, channels, size, size)).square().sum() + joined.transformer.penalty()).backward()
+    optimizer.step()
+    state = {key: value.clone() for key, value in joined.state_dict().items()}
+    other = with_stn(timm.create_model(name, num_classes=4, in_chans=channels), "lstn", size, channels)
+    other.load_state_dict(state)
+    images = torch.rand(2, channels, size, size)
+    torch.testing.assert_close(other.eval()(images), joined.eval()(images))
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 0}, {"features_only": True}])
+def test_networks_without_a_head_pass_their_features_on(options):
+    model = timm.create_model("test_resnet", **options).eval()
+    images = torch.rand(2, 3, 160, 160)
+    torch.testing.assert_close(with_stn(model, "lstn", 160)(images), model(images), atol=1e-3, rtol=1e-3)
+
+
 # --- rates ---
 
 
@@ -192,7 +216,7 @@ def test_localization_nets_learn_more_slowly_under_any_optimizer():
     assert len(others["params"]) + len(slow["params"]) == len(list(model.parameters()))
     for make in (torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop):
         make(param_groups(model, 0.1), weight_decay=0.1)
-    timm.optim.create_optimizer_v2(param_groups(model, 0.1), "adamw", lr=0.1)
+    create_optimizer_v2(param_groups(model, 0.1), "adamw", lr=0.1)
 
 
 def test_a_network_without_a_transformer_has_one_group():
