@@ -32,6 +32,13 @@ def fixed(theta=None, **options):
     return SpatialTransformer(Fixed(affine_theta() if theta is None else theta), **options)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tps"])
+def test_the_identity_leaves_images_of_a_power_of_two_as_they_are_to_the_last_bit(kind):
+    images = torch.rand(2, 3, 64, 32)
+    theta = KINDS[kind].theta(KINDS[kind].identity[None]).repeat(2, 1, 1)
+    assert torch.equal(warp(images, theta, kind), images)
+
+
 # --- output size ---
 
 
