@@ -4,6 +4,7 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+from numbers import Integral
 
 
 class InputError(ValueError):
@@ -22,8 +23,11 @@ def choose(kind, value, allowed):
 
 
 def whole(kind, value, least=1, most=math.inf):
-    """Return `value` if it is a whole number from `least` to `most`, else raise InputError naming both."""
-    if type(value) is not int or not least <= value <= most:
+    """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
+
+    NumPy's whole numbers are allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
         to = f" to {most}" if most < math.inf else ""
         raise InputError(f"{kind} {value!r} is not allowed: give a whole number from {least}{to}.")
-    return value
+    return int(value)

@@ -1,17 +1,16 @@
 """Names -> networks: `build_model` is the one way to make a network of the paper.
 
-`with_stn` puts one of the paper's transformers before any other image model.
+`with_stn` puts one of the paper's transformers into any other image model; `param_groups` helps to train it.
 """
-
-from collections import OrderedDict
-
-from torch import nn
 
 from ..errors import choose
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
-from .localization import CONSTANT, LOCALIZATION_NETS, localization_net
+from .insertion import param_groups, with_stn
+from .localization import CONSTANT, LOCALIZATION_NETS
 from .small_nets import SYSTEMS
 from .transformer import SpatialTransformer
+
+__all__ = ["SpatialTransformer", "build_model", "check_variant", "param_groups", "variants", "with_stn"]
 
 ORIGINAL = "original"
 VARIANTS = {  # name: how the paper's tables head its columns
@@ -48,28 +47,6 @@ def check_variant(variant, backbone):
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant
     return choose("variant", variant, variants(backbone))
-
-
-def with_stn(model, variant, image_size, in_channels=3, kind="affine", applied=True):
-    """Put the transformer `variant` before `model`, any torchvision or timm network.
-
-    `variant` is stn, vstn or lstn, or constant: one learned map for all images.
-    Returns a module from (B, in_channels, image_size, image_size) to whatever `model` returns, with
-    parts `.transformer` and `.backbone`. At the start it computes what `model` computes, as the map is
-    the identity. `kind` is affine, as in the paper, projective or tps; conventions of the maps:
-    `transformer`. With `applied` off the transformer is there but changes nothing, as in most of
-    the notebooks that the paper's authors released. Source: paper section 4.3.B.
-    The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
-    network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":
-    book/run.md has the line that tells timm's optimizers.
-    Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
-    for the variant; the module raises one for images of another size.
-    """
-    choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
-    transformer = SpatialTransformer(localization_net(variant, image_size, in_channels, kind), kind, applied)
-    joined = nn.Sequential(OrderedDict(transformer=transformer.train(model.training), backbone=model))
-    joined.training = model.training  # its `train` would reach parts of the model that may be frozen
-    return joined
 
 
 def build_model(backbone, variant, num_classes, image_size=None, applied=True):

@@ -87,7 +87,8 @@ def input_size(name):
 def check_image_size(name, image_size):
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
-    if whole("Image size", image_size) < (row.smallest if row else 1):
+    image_size = whole("Image size", image_size)
+    if image_size < (row.smallest if row else 1):
         raise InputError(
             f"Image size {image_size} is too small for {row.title}: "
             f"at least {row.smallest} pixels a side are needed."

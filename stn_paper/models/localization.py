@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError, choose, whole
-from .transformer import KINDS
+from .guards import is_proxy
+from .transforms import KINDS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
 
@@ -100,10 +101,9 @@ def minimum_size(rows):
 def localization_net(variant, image_size, in_channels=3, kind="affine"):
     """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
 
-    Takes (B, in_channels, image_size, image_size), returns the numbers of the `kind` of map: (B, 6) for
-    affine, the paper's, (B, 8) for projective, (B, 32) for tps (convention: `transformer`). The
-    last layer starts with zero weight and the identity as bias, so that an untrained net leaves the image
-    as it is.
+    Takes (B, in_channels, image_size, image_size), returns the numbers of the `kind` of map (`transforms`):
+    (B, 6) for affine, the paper's; from (B, 1) for scale to (B, 32) for tps. The last layer starts with zero
+    weight and the identity as bias, so that an untrained net leaves the image as it is.
 
     Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`.
     Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
@@ -122,7 +122,8 @@ def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
     Input, output and errors are those of `localization_net`, and so is the start at the identity.
     """
     identity = KINDS[choose("kind of map", kind, KINDS)].identity
-    if feature_size(rows, whole("Image size", image_size)) < 1:
+    image_size = whole("Image size", image_size)
+    if feature_size(rows, image_size) < 1:
         raise InputError(
             f"Image size {image_size} is too small for the localization net: "
             f"at least {minimum_size(rows)} pixels a side are needed."
@@ -137,15 +138,16 @@ def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
         head[-1].weight.zero_()
         head[-1].bias.copy_(identity)
     net = nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
-    net.register_forward_pre_hook(partial(_check_sides, rows, image_size))
+    net.register_forward_pre_hook(partial(_check_sides, image_size))
     return net
 
 
-def _check_sides(rows, image_size, net, inputs):
-    """Names images of another side than the linear layer is sized for."""
+def _check_sides(image_size, net, inputs):
+    """Raise InputError for images of another side than the linear layer is sized for."""
+    if is_proxy(inputs[0]):
+        return
     height, width = inputs[0].shape[-2:]
-    others = [feature_size(rows, side) for side in (height, width) if side != image_size]
-    if any(size != feature_size(rows, image_size) for size in others):
+    if height != image_size or width != image_size:
         raise InputError(
             f"Images of {height} x {width} pixels do not fit a localization net for {image_size} pixels "
             "a side: resize them, or build the net for their size."

@@ -1,228 +1,210 @@
 """The spatial transformer: theta -> sampling grid -> sampled image (paper Figure 1).
 
-**Convention**, kept by everything in this package:
-
-- Coordinates are normalized, (x, y) in that order: x grows to the right, y downwards, -1 and +1 are
-  the outer *edges* of the image (`align_corners=False`), 0 is its centre.
-- theta maps a pixel of the **output** to the point of the **input** it is read from. What its numbers mean,
-  in the order in which a localization net gives them, depends on the kind of map (`KINDS`):
-
-  - `affine`, 6 numbers: a 2 x 3 matrix, row by row; (x_in, y_in) = theta (x_out, y_out, 1). A scale of 0.5
-    therefore shows the central half of the input at twice its size, and a shift of +1 in x moves the
-    content half an image to the left.
-  - `projective`, 8 numbers: a 3 x 3 matrix, row by row, without its last element, which is 1;
-    (x, y, w) = theta (x_out, y_out, 1) and (x_in, y_in) = (x, y) / w. Where w is not positive, behind the
-    horizon, there is nothing to read: the point lies outside.
-  - `tps`, 32 numbers: a thin plate spline with 16 control points, the regular 4 x 4 grid over [-1, 1] of the
-    output, row by row. The numbers say where each is read from, (x_in, y_in) after each other; the spline
-    is the least bent map through them (Jaderberg et al. 2015, section 3.2).
-- Sampling is bilinear; what lies outside the input reads as 0 (`padding_mode="zeros"`), which is mid-grey
-  for images normalized with mean 0.5.
+`transforms` has the families of maps and the **convention** of coordinates, directions and units. Here are
+the grid generator (`sampling_grid`), the sampler (`sample`) and the module that joins them to a localization
+net. Sampling is bilinear; what lies outside the input reads as 0 (`padding="zeros"`), which is mid-grey for
+images normalized with mean 0.5, unless another padding is chosen.
 """
-
-import math
-from collections.abc import Callable
-from contextlib import nullcontext
-from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import choose
+from ..errors import InputError, choose
+from . import guards
+from .guards import as_parameters, fill_values, resized, widened, without_autocast
+from .transforms import (
+    CONTROL_POINTS,
+    KINDS,
+    affine_theta,
+    check_bounds,
+    grid_distance,
+    inverse_grid,
+    invert,
+    to_theta,
+)
+
+__all__ = [
+    "CONTROL_POINTS",
+    "KINDS",
+    "SpatialTransformer",
+    "affine_theta",
+    "grid_distance",
+    "inverse_grid",
+    "invert",
+    "sample",
+    "sampling_grid",
+    "to_theta",
+    "warp",
+]
 
 ALIGN_CORNERS = False
 PADDING_MODE = "zeros"
 INTERPOLATION = "bilinear"
-HORIZON = 1e-6  # w of a projective map must be larger for a point to be seen
-OUTSIDE = 2.0  # a coordinate that reads as 0, whatever the image's size
-STEPS = 30  # of the search for a spline's inverse
-
-
-class Kind(NamedTuple):
-    identity: torch.Tensor  # the numbers of the map that leaves an image as it is
-    theta: Callable  # as many numbers for each of B images -> theta (B, ...), as `grid` takes it
-    grid: Callable  # theta, height, width -> (B, height, width, 2)
+torch.fx.wrap("widened")  # torch.fx takes these functions as they are
+torch.fx.wrap("resized")
+torch.fx.wrap("to_theta")
 
 
 def sampling_grid(theta, height, width, kind="affine"):
     """Input points (B, height, width, 2) that the output's pixels are read from.
 
-    theta is (B, 2, 3) for `affine`, (B, 3, 3) for `projective`, (B, 16, 2) for `tps`. Its precision is the
-    points', under autocast too, and on CUDA they are computed in float64: as a product in bfloat16 or TF32,
-    the identity would move the pixels of a large image.
+    theta is (B, 3, 3) for `projective`, (B, 16, 2) for `tps`, (B, 2, 3) for all other kinds; B may be 0. Its
+    precision is the points', under autocast too, and on CUDA they are computed in float64: as a product in
+    bfloat16 or TF32, the identity would move the pixels of a large image. The identity's points are the
+    pixels' places to the last bit, and an affine map's are torch's `affine_grid` to 3e-7.
+    Raises InputError for an unknown kind.
+
+    >>> sampling_grid(affine_theta(scale=0.5)[None], 1, 2)
+    tensor([[[[-0.2500,  0.0000],
+              [ 0.2500,  0.0000]]]])
     """
     chosen = KINDS[choose("kind of map", kind, KINDS)]
-    with _without_autocast(theta):
+    with without_autocast(theta):
         return chosen.grid(theta.double() if theta.is_cuda else theta, height, width).to(theta.dtype)
 
 
-def sample(images, grid):
-    """Read images (B, C, H, W) at grid (B, h, w, 2): returns (B, C, h, w). Differentiable in both."""
-    return F.grid_sample(images, grid, INTERPOLATION, PADDING_MODE, align_corners=ALIGN_CORNERS)
+def sample(images, grid, padding=PADDING_MODE):
+    """Read images (B, C, H, W) at grid (B, h, w, 2): returns (B, C, h, w). Differentiable in both.
 
-
-def affine_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0)):
-    """theta (2, 3) that reads a turned, scaled and shifted square of the input.
-
-    The square is turned by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
-    sides and is centred at `shift` (x, y, normalized). What the output shows moves the opposite way.
+    `padding` is what lies outside: zeros, border (the nearest pixel), reflection, a fill value, or a tuple of
+    one for each channel.
     """
-    angle = math.radians(rotation)
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    return torch.tensor([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
+    if isinstance(padding, str):
+        return F.grid_sample(images, grid, INTERPOLATION, padding, align_corners=ALIGN_CORNERS)
+    fill = fill_values(images, padding)
+    return sample(images - fill, grid) + fill
 
 
-def invert(theta, kind="affine"):
-    """The inverse maps, exactly, from the input's to the output's coordinates; theta as in `sampling_grid`.
+@torch.fx.wrap
+def warp(images, theta, kind="affine", output_size=None, padding=PADDING_MODE, antialias=False):
+    """Images (B, C, H, W) under theta: (B, C, h, w) with output_size (h, w), else of the input's size.
 
-    A projective map's is the inverse matrix as it is: scaling it to a last element of 1 could turn its sign,
-    and with it what lies behind the horizon. A spline's is no spline: see `inverse_grid`.
+    `antialias`, for an output smaller than the input, reads as many points for each output pixel as it has
+    input pixels, and gives their mean: the identity at half the size is a mean of 2 x 2 pixels. It goes by
+    the two sizes, not by a scale within theta. The output has the images' type, if that is a floating one;
+    grid and sampling are float32 at least. `padding` as in `sample`.
     """
-    if choose("kind of map with an exact inverse", kind, ("affine", "projective")) == "projective":
-        return torch.linalg.inv(theta)
-    matrix = torch.linalg.inv(theta[..., :2])
-    return torch.cat([matrix, -matrix @ theta[..., 2:]], -1)
+    wide = widened(images)
+    height, width = output_size or images.shape[-2:]
+    rows, columns = _points_a_pixel(images.shape[-2:], (height, width)) if antialias else (1, 1)
+    grid = sampling_grid(theta, height * rows, width * columns, kind)
+    output = sample(wide, grid.to(wide.dtype), padding)
+    if rows * columns > 1:
+        output = F.avg_pool2d(output, (rows, columns))
+    return output.to(images.dtype) if images.is_floating_point() else output
 
 
-@torch.no_grad()
-def inverse_grid(theta, height, width, kind="affine"):
-    """The grid (B, height, width, 2) that undoes the maps: the output points that show the input's pixels.
-
-    Those of a spline, which must not fold, are searched for in float64, starting from its affine part.
-    """
-    if choose("kind of map", kind, KINDS) != "tps":
-        return sampling_grid(invert(theta, kind), height, width, kind)
-    wanted, places = _centres(height, width, torch.float64, theta.device), theta.double()
-    control = CONTROL_POINTS.to(places)
-    affine = torch.linalg.pinv(F.pad(control, (0, 1), value=1.0)) @ places  # (B, 3, 2), least squares
-    back = torch.linalg.inv(affine[:, :2])
-    found = (wanted - affine[:, 2:]) @ back
-    for _ in range(STEPS):
-        reached = _tps_weights(found.flatten(0, 1)).view(*found.shape[:2], -1) @ places
-        found = found + (wanted - reached) @ back
-    return found.to(theta).view(-1, height, width, 2)
-
-
-# --- the kinds of maps --------------------------------------------------------------------------
-
-
-def _centres(height, width, dtype, device):
-    """The pixels of an image as points (height * width, 2)."""
-    return _affine_grid(torch.eye(2, 3, dtype=dtype, device=device)[None], height, width).view(-1, 2)
-
-
-def _affine_grid(theta, height, width):
-    size = theta.shape[0], 1, height, width  # len would fix the batch of an exported program
-    return F.affine_grid(theta, size, align_corners=ALIGN_CORNERS)
-
-
-def _projective_grid(theta, height, width):
-    pixels = F.pad(_centres(height, width, theta.dtype, theta.device), (0, 1), value=1.0)
-    points = pixels @ theta.mT  # (B, height * width, 3)
-    seen = points[..., 2:] > HORIZON
-    grid = points[..., :2] / torch.where(seen, points[..., 2:], 1.0)  # finite, and so is its gradient
-    return torch.where(seen, grid, OUTSIDE).view(-1, height, width, 2)
-
-
-def _tps_grid(theta, height, width):
-    kept = not torch.compiler.is_compiling()  # what is made while a program is traced must not be kept
-    weights = _tps_pixels if kept else _tps_pixels.__wrapped__
-    return (weights(height, width, theta.dtype, theta.device) @ theta).view(-1, height, width, 2)
-
-
-@lru_cache(maxsize=16)
-def _tps_pixels(height, width, dtype, device):
-    """Weights (height * width, 16) of an image's pixels, computed in float64."""
-    with torch.inference_mode(False):  # whoever asks first, others may train with it
-        weights = _tps_weights(_centres(height, width, torch.float64, "cpu"))
-        return weights.to(dtype).to(device)
-
-
-def _tps_weights(points):
-    """Share (N, 16) of each control point's place in the place of each of the points (N, 2), in float64.
-
-    A spline is linear in the places of its control points, so that its shares hold for every theta.
-    """
-    return _tps_terms(points) @ TPS_INVERSE.to(points)
-
-
-def _tps_terms(points):
-    """r^2 log r^2 of the distances r to the control points, then 1, x and y: (N, 19) of points (N, 2)."""
-    squared = (points[:, None] - CONTROL_POINTS.to(points)).square().sum(-1)
-    return torch.cat([torch.xlogy(squared, squared), torch.ones_like(points[:, :1]), points], 1)
-
-
-def _tps_inverse():
-    """Coefficients (19, 16) of the spline's terms for each control point that moves by 1 alone.
-
-    The spline must meet the control points' places, and its 16 bending terms must carry no affine part.
-    """
-    terms = _tps_terms(CONTROL_POINTS)
-    system = torch.cat([terms, F.pad(terms[:, 16:].T, (0, 3))])
-    return torch.linalg.inv(system)[:, :16]
-
-
-_LINE = torch.linspace(-1, 1, 4, dtype=torch.float64)
-CONTROL_POINTS = torch.cartesian_prod(_LINE, _LINE).flip(1)  # (16, 2): x grows first
-TPS_INVERSE = _tps_inverse()
-
-KINDS = {
-    "affine": Kind(torch.eye(2, 3).flatten(), lambda numbers: numbers.view(-1, 2, 3), _affine_grid),
-    "projective": Kind(
-        torch.eye(3).flatten()[:8],
-        lambda numbers: F.pad(numbers, (0, 1), value=1.0).view(-1, 3, 3),
-        _projective_grid,
-    ),
-    "tps": Kind(CONTROL_POINTS.flatten().float(), lambda numbers: numbers.view(-1, 16, 2), _tps_grid),
-}
-
-
-# --- the module ---------------------------------------------------------------------------------
+def _points_a_pixel(inputs, outputs):
+    return [max(1, -(-int(i) // o)) for i, o in zip(inputs, outputs)]  # int: a traced size is a tensor
 
 
 class SpatialTransformer(nn.Module):
     """Warp each image by the map that `localization` predicts for it (Jaderberg et al. 2015).
 
-    `localization` is any module from (B, C, H, W) to the numbers of the `kind` of map: (B, 6) for affine,
-    (B, 8) for projective, (B, 32) for tps; `localization_net` builds such modules.
-    Input and output are (B, C, H, W); direction, units and padding are this module's convention.
-    With `applied` off, images pass as they are, and the localization net gets no gradient.
-    The output has the images' type, if that is a floating one. Grid and sampling are float32 at least;
+    `localization` is any module from (B, C, H, W) to the numbers of the `kind` of map (B, n), n from 1 for
+    scale to 32 for tps (`transforms`); `localization_net` builds such modules. Input and output are
+    (B, C, H, W). With `applied` off, images pass as they are, and the localization net gets no gradient.
     `.half()` rounds the localization net's computation of theta, autocast does not.
-    Source: paper Figure 1 and section 2.A.
+
+    - `output_size`, pixels of a side or (height, width): the output's size; None is the input's.
+    - `padding`: zeros, border, reflection, a fill value, or a tuple of one for each channel.
+    - `antialias`: see `warp`; for outputs smaller than the input.
+    - `localization_size`: the localization net sees a copy of this size; the images themselves are sampled.
+    - `max_scale` (above 1) and `max_angle` (degrees, to 180): bounds of a restricted map, see `to_theta`.
+    - `return_theta`: `forward` returns (output, theta).
+    - `keep_graph`: `last_theta` keeps its gradient, which `penalty` needs in training.
+
+    `last_theta` is theta of the last call, detached unless `keep_graph`; None before the first, and inside
+    exported or traced programs. In training, a RuntimeWarning says once that the grid has left the images.
+    `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters take the module.
+    `torch.jit.script` does not: script a network whose transformer is traced. In a program traced by
+    `torch.fx`, autocast reaches the localization net.
+    Source: paper Figure 1 and section 2.A. Raises InputError for a value that is not allowed.
+
+    >>> net = localization_net("lstn", 64, kind="similarity")
+    >>> stn = SpatialTransformer(net, "similarity", output_size=32, padding="border", antialias=True)
+    >>> stn(torch.rand(5, 3, 64, 64)).shape
+    torch.Size([5, 3, 32, 32])
     """
 
-    def __init__(self, localization, kind="affine", applied=True):
+    def __init__(
+        self,
+        localization,
+        kind="affine",
+        applied=True,
+        *,
+        output_size=None,
+        padding=PADDING_MODE,
+        antialias=False,
+        localization_size=None,
+        max_scale=None,
+        max_angle=None,
+        return_theta=False,
+        keep_graph=False,
+    ):
         super().__init__()
         self.localization = localization
         self.kind = choose("kind of map", kind, KINDS)
         self.applied = applied
+        self.output_size = guards.check_size("output_size", output_size)
+        self.padding = guards.check_padding(padding)
+        self.antialias = guards.check_flag("antialias", antialias)
+        self.localization_size = guards.check_size("localization_size", localization_size)
+        check_bounds(kind, max_scale, max_angle)
+        self.max_scale, self.max_angle = max_scale, max_angle
+        self.return_theta = guards.check_flag("return_theta", return_theta)
+        self.keep_graph = guards.check_flag("keep_graph", keep_graph)
+        if not applied and (output_size is not None or return_theta):
+            raise InputError("applied False is not allowed with output_size or return_theta: give True.")
+        self.last_theta, self._steps = None, 0
 
     def theta(self, images):
         """The predicted maps from the output's to the input's normalized coordinates.
 
-        (B, 2, 3) for affine, (B, 3, 3) for projective, (B, 16, 2) for tps.
+        (B, 3, 3) for projective, (B, 16, 2) for tps, (B, 2, 3) for all other kinds.
         """
-        with _without_autocast(images):
-            weight = next(self.parameters(), _widened(images))  # of the type that the net computes in
-            return KINDS[self.kind].theta(_widened(self.localization(images.to(weight.dtype))))
+        with without_autocast(images):
+            seen = as_parameters(resized(images, self.localization_size), self)
+            numbers = widened(self.localization(seen))
+            return to_theta(numbers, self.kind, self.max_scale, self.max_angle)
 
     def forward(self, images):
         if not self.applied:
             return images
-        grid, wide = sampling_grid(self.theta(images), *images.shape[-2:], self.kind), _widened(images)
-        output = sample(wide, grid.to(wide.dtype))
-        return output.to(images.dtype) if images.is_floating_point() else output
+        theta = self.theta(images)  # localization net
+        self._look_at(theta)
+        output = warp(images, theta, self.kind, self.output_size, self.padding, self.antialias)
+        return (output, theta) if self.return_theta else output
 
+    def penalty(self):
+        """Distance of the last grid from the identity, to add to a loss: mean of `grid_distance`, a scalar.
 
-def _without_autocast(tensor):
-    """Places in an image need more than bfloat16's eight bits."""
-    kind = tensor.device.type
-    amp = torch.amp.is_autocast_available(kind)
-    return torch.autocast(kind, enabled=False) if amp else nullcontext()
+        Raises InputError before the first call, and in training without `keep_graph`, where it would have no
+        gradient.
 
+        >>> loss = cross_entropy(model(images), labels) + 0.1 * model.transformer.penalty()
+        """
+        if self.last_theta is None:
+            raise InputError("penalty() has no theta yet: call the transformer on images first.")
+        if self.training and torch.is_grad_enabled() and not self.keep_graph:
+            raise InputError("keep_graph False is not allowed for penalty() in training: give True.")
+        return grid_distance(self.last_theta, self.kind).mean()
 
-def _widened(images):
-    return images.to(torch.promote_types(images.dtype, torch.float32))
+    def _look_at(self, theta):
+        """Keep the last theta, and warn once if the grid has left the images."""
+        if guards.is_proxy(theta) or torch.compiler.is_exporting() or torch.jit.is_tracing():
+            return
+        self.last_theta = theta if self.keep_graph else theta.detach()
+        if not self.training or self._steps is None or not guards.is_running(theta):
+            return
+        self._steps += 1
+        if self._steps % guards.CHECK_EVERY == 1:
+            share = guards.share_outside(sampling_grid(theta.detach(), 8, 8, self.kind))
+            if share >= guards.LEFT:
+                guards.warn_outside(share)
+                self._steps = None  # warned
+
+    def __getstate__(self):
+        """Leave the last theta out of copies and files: its graph can be in neither."""
+        return self.__dict__ | {"last_theta": None}

@@ -208,7 +208,7 @@ class RunSpec:
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
         check_variant(self.variant, check_backbone(self.backbone))
-        whole("Seed", self.seed, 0, LARGEST_SEED)
+        object.__setattr__(self, "seed", whole("Seed", self.seed, 0, LARGEST_SEED))
         if not isinstance(self.protocol, Protocol):
             object.__setattr__(self, "protocol", preset(self.protocol, self.dataset, self.variant))
         whole("Image size", self.image_size)

@@ -51,10 +51,9 @@ def test_one_pixel_less_is_too_small(variant):
 
 def test_images_of_another_side_are_named():
     net = localization_net("stn", 64)
-    for height, width in ((96, 96), (64, 32)):
+    for height, width in ((96, 96), (64, 32), (65, 65)):  # whose features fit the linear layer in 65
         with pytest.raises(InputError, match=f"{height} x {width} pixels do not fit .* for 64 pixels a side"):
             net(torch.rand(2, 3, height, width))
-    assert net(torch.rand(2, 3, 65, 65)).shape == (2, 6)  # the feature maps are of the same size
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -85,7 +84,7 @@ def test_the_last_layer_gives_each_kind_its_identity(variant, kind):
 
 
 def test_an_unknown_kind_is_named():
-    with pytest.raises(InputError, match=r"kind of map 'elastic'.*affine, projective, tps"):
+    with pytest.raises(InputError, match=r"'elastic'.*affine, projective, tps"):
         localization_net("stn", 64, kind="elastic")
 
 

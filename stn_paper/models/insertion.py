@@ -1,0 +1,177 @@
+"""Put a spatial transformer into any image model: at its input, or before one of its layers; and train both.
+
+`with_stn` and `param_groups` are what other programs call. `timm_models` builds on them.
+"""
+
+from collections import OrderedDict
+from functools import partial
+
+import torch
+from torch import nn
+
+from ..errors import InputError, choose, whole
+from .localization import CONSTANT, LOCALIZATION_NETS, localization_net
+from .transformer import SpatialTransformer
+
+
+def with_stn(
+    model,
+    variant,
+    image_size,
+    in_channels=3,
+    kind="affine",
+    applied=True,
+    *,
+    before=None,
+    localization_size=None,
+    **options,
+):
+    """Put the transformer `variant` before `model`, any torchvision or timm network, or before a layer of it.
+
+    `variant` is stn, vstn or lstn, or constant: one learned map for all images. `kind` is a family of maps
+    (`transforms`), affine in the paper. Returns a module from (B, in_channels, image_size, image_size) to
+    whatever `model` returns, with parts `.transformer` and `.backbone`. At the start it computes what `model`
+    computes, as the map is the identity. With `applied` off the transformer is there but changes nothing, as
+    in most of the notebooks that the paper's authors released. Source: paper section 4.3.B.
+
+    - `before`: a layer's name, such as "layer2" or "features.3". The transformer warps the feature maps
+      (B, C, H, H) that enter this layer; their size is measured by one pass of a black image. The layer gets
+      a forward hook, so the parameters of `model` keep their names. Call `with_stn` again for another
+      transformer.
+    - `localization_size`: pixels of a side of a copy that the localization net sees; images of any size pass.
+    - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle` and `keep_graph` of
+      `SpatialTransformer`.
+
+    The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
+    network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":
+    book/run.md has the line that tells timm's optimizers.
+    Raises InputError for an unknown variant, kind or layer, for an image size that is no whole number or too
+    small for the variant, and for an option that is not allowed; the module raises one for images of another
+    size, unless the variant is constant.
+
+    >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
+    >>> model = with_stn(model, "stn", image_size=224, before="layer2", kind="similarity", padding="border")
+    """
+    choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
+    if "return_theta" in options:
+        raise InputError("return_theta is not allowed in with_stn: read model.transformer.last_theta.")
+    image_size = whole("Image size", image_size)
+    entry = None if before is None else find_layer(model, before)
+    size = (in_channels, image_size)
+    if entry is not None:
+        size = feature_map(model, entry, before, image_size, in_channels)
+    net = _net(variant, *size, kind, before, localization_size)
+    options |= {"localization_size": localization_size}
+    transformer = SpatialTransformer(net, kind, applied, **options).train(model.training)
+    if entry is not None:
+        return Inserted(transformer, model, entry)
+    joined = nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
+    joined.training = model.training  # its `train` would reach parts of the model that may be frozen
+    return joined
+
+
+class Inserted(nn.Module):
+    """`backbone` with `transformer` before the layer `entry`; input and output are the backbone's."""
+
+    def __init__(self, transformer, backbone, entry):
+        super().__init__()
+        self.transformer, self.backbone = transformer, backbone
+        self.training = backbone.training
+        entry.register_forward_pre_hook(partial(_warp_input, transformer))
+
+    def forward(self, images):
+        return self.backbone(images)
+
+
+def _warp_input(transformer, layer, inputs):
+    return transformer(inputs[0]), *inputs[1:]
+
+
+def _net(variant, channels, side, kind, before, localization_size):
+    """The localization net for maps of (channels, side, side), or for a copy of them."""
+    if localization_size is not None:
+        side = whole("localization_size", localization_size)
+    try:
+        return localization_net(variant, side, channels, kind)
+    except InputError as error:
+        if before is None or localization_size is not None or variant == CONSTANT:
+            raise
+        raise InputError(f"The feature map before {before!r} has {side} x {side} pixels. {error}") from None
+
+
+def find_layer(model, name):
+    """The module that takes the input of the layer `name` of `model`: a Sequential's is its first child.
+
+    Some networks call a Sequential's children themselves. The layers of a model that has a transformer
+    already keep their names, with or without "backbone.". Raises InputError for an unknown name.
+    """
+    layers = dict(model.named_modules())
+    found = [layers[path] for depth in range(9) if (path := f"{'backbone.' * depth}{name}") in layers]
+    if not found or not name:
+        children = ", ".join(child for child, _ in model.named_children())
+        raise InputError(f"Unknown layer {name!r}: choose one of {children}, or a layer within one of these.")
+    layer = found[0]
+    while type(layer).forward is nn.Sequential.forward and len(layer):
+        layer = layer[0]
+    return layer
+
+
+class _Reached(Exception):
+    """Ends the pass that measures a feature map."""
+
+
+def feature_map(model, entry, name, image_size, in_channels):
+    """(channels, pixels of a side) of the feature map that enters the module `entry`, called `name`.
+
+    `model` is run on a black image in evaluation mode, as far as `entry`, and left as it was. Raises
+    InputError if `entry` does not run, or takes something else than square feature maps (B, C, H, H).
+    """
+    shapes = []
+
+    def reach(_, inputs):
+        shapes.append(tuple(getattr(inputs[0], "shape", ())) if inputs else ())
+        raise _Reached
+
+    like = next(model.parameters(), torch.zeros(()))
+    image = torch.zeros(1, in_channels, image_size, image_size, dtype=like.dtype, device=like.device)
+    modes = [(part, part.training) for part in model.modules()]
+    handle = entry.register_forward_pre_hook(reach)
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+        for part, training in modes:
+            part.training = training
+    if not shapes:
+        raise InputError(f"Layer {name!r} is not allowed: the network does not call it with images.")
+    if len(shapes[0]) != 4 or shapes[0][2] != shapes[0][3]:
+        raise InputError(
+            f"Layer {name!r} is not allowed: its input is {shapes[0]}, and a transformer needs "
+            "square feature maps (B, C, H, H)."
+        )
+    return shapes[0][1:3]
+
+
+def param_groups(model, lr, localization_rate=0.1):
+    """Parameter groups for any optimizer: localization nets learn at `localization_rate` times `lr`.
+
+    Returns [{"params": all others, "lr": lr}, {"params": localization nets', "lr": lr * localization_rate}],
+    each parameter once; the second group is left out where `model` has no transformer. A
+    `localization_rate` of 0.1 or less keeps many a transformer from losing its images.
+    Raises InputError for a rate that is no finite number from 0.
+
+    >>> optimizer = torch.optim.AdamW(param_groups(model, lr=1e-3), weight_decay=0.05)
+    """
+    for name, value in (("lr", lr), ("localization_rate", localization_rate)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise InputError(f"{name} {value!r} is not allowed: give a finite number from 0.")
+    nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
+    slow = {id(p) for net in nets for p in net.parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if id(p) not in slow], "lr": lr},
+        {"params": [p for p in model.parameters() if id(p) in slow], "lr": lr * localization_rate},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,222 @@
+"""The paper's networks in timm's registry: import this module, then `timm.create_model("lstn_resnet50")`.
+
+| names | backbone |
+| --- | --- |
+| `stn_`, `vstn_`, `lstn_` + `resnet18` .. `resnet152`, `densenet121`, `densenet169`, `densenet201` | timm's |
+| the same + `densenet264` | timm's DenseNet class with the paper's depth, which timm does not list |
+| the same + `alexnet`, `effb0` .. `effb5` | torchvision's AlexNet, the paper's own EfficientNet |
+
+A model is `TimmTransformer`: `.transformer` warps images, `.backbone` classifies them.
+"""
+
+import sys
+from dataclasses import asdict
+
+import timm
+from timm.models import PretrainedCfg, checkpoint_seq, register_model
+from torch import nn
+
+from ..errors import InputError, whole
+from .backbones import BACKBONES, build_backbone, check_image_size
+from .insertion import with_stn
+from .localization import LOCALIZATION_NETS
+
+OPTIONS = (  # of `with_stn`; all other arguments of timm.create_model go to the backbone
+    "kind",
+    "before",
+    "output_size",
+    "padding",
+    "antialias",
+    "localization_size",
+    "max_scale",
+    "max_angle",
+    "keep_graph",
+)
+PASSED = ("num_classes", "num_features", "head_hidden_size", "feature_info", "drop_rate", "global_pool")
+
+
+class TimmTransformer(nn.Module):
+    """A timm network behind a spatial transformer, with timm's methods.
+
+    Takes (B, in_chans, S, S), S from `pretrained_cfg["input_size"]`, and returns logits (B, num_classes);
+    `forward_features`, `forward_head` and `forward_intermediates` return what the backbone's return.
+    Parameters are named "transformer.*" and "backbone.*".
+    """
+
+    def __init__(self, joined, at_input, pretrained_cfg):
+        super().__init__()
+        self.transformer, self.backbone = joined.transformer, joined.backbone
+        self.at_input = at_input  # else a hook of the backbone's layer calls the transformer
+        self.pretrained_cfg = self.default_cfg = pretrained_cfg
+
+    def __getattr__(self, name):
+        """The backbone's own settings, where this module has none of that name."""
+        if name in PASSED:
+            return getattr(self.backbone, name)
+        return super().__getattr__(name)
+
+    def warped(self, images):
+        """What the backbone gets: warped images, or the images, whose feature maps are warped later."""
+        return self.transformer(images) if self.at_input else images
+
+    def forward(self, images):
+        return self.backbone(self.warped(images))
+
+    def forward_features(self, images):
+        return self.backbone.forward_features(self.warped(images))
+
+    def forward_head(self, features, pre_logits=False):
+        return self.backbone.forward_head(features, pre_logits=pre_logits)
+
+    def forward_intermediates(self, images, *args, **kwargs):
+        return self.backbone.forward_intermediates(self.warped(images), *args, **kwargs)
+
+    def get_classifier(self):
+        return self.backbone.get_classifier()
+
+    def reset_classifier(self, num_classes, global_pool=None):
+        self.backbone.reset_classifier(num_classes, *([] if global_pool is None else [global_pool]))
+
+    def set_grad_checkpointing(self, enable=True):
+        self.backbone.set_grad_checkpointing(enable)
+
+    def no_weight_decay(self):
+        """Names of parameters that weight decay leaves alone: the backbone's."""
+        names = getattr(self.backbone, "no_weight_decay", set)()
+        return {f"backbone.{name}" for name in names}
+
+    def group_matcher(self, coarse=False):
+        """Patterns of parameter names for timm's decay by layers; the transformer belongs to the stem."""
+        groups = self.backbone.group_matcher(coarse=coarse)
+        return {part: _prefixed(pattern, stem=part == "stem") for part, pattern in groups.items()}
+
+
+def _prefixed(pattern, stem):
+    """A pattern of the backbone's names, or a list of them, for names that begin with "backbone."."""
+    if isinstance(pattern, (list, tuple)):
+        return [(_prefixed(one, stem), *rest) for one, *rest in pattern]
+    inside = r"^backbone\.(?:" + pattern.removeprefix("^") + ")"
+    return rf"^transformer\.|{inside}" if stem else inside
+
+
+class Plain(nn.Module):
+    """A network without timm's methods, as `features`, `neck` and a linear `head`, with them.
+
+    (B, 3, H, W) -> feature maps -> (B, num_features) -> logits (B, num_classes).
+    """
+
+    def __init__(self, features, neck, head, drop_rate=None):
+        super().__init__()
+        self.features, self.neck, self.head = features, neck, head
+        self.num_features = self.head_hidden_size = head.in_features
+        self.num_classes, self.grad_checkpointing = head.out_features, False
+        for part in self.modules():
+            if isinstance(part, nn.Dropout) and drop_rate is not None:
+                part.p = drop_rate
+            if isinstance(part, nn.ReLU):
+                part.inplace = False  # a checkpoint's input must stay as it is
+
+    def forward_features(self, images):
+        if self.grad_checkpointing and self.training:
+            return checkpoint_seq(self.features, images)
+        return self.features(images)
+
+    def forward_head(self, features, pre_logits=False):
+        numbers = self.neck(features)
+        return numbers if pre_logits else self.head(numbers)
+
+    def forward(self, images):
+        return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self):
+        return self.head
+
+    def reset_classifier(self, num_classes):
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def set_grad_checkpointing(self, enable=True):
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse=False):
+        return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
+
+
+def _plain(name, num_classes=1000, in_chans=3, drop_rate=None):
+    """AlexNet or one of the paper's EfficientNets as `Plain`."""
+    if in_chans != 3:
+        raise InputError(f"in_chans {in_chans!r} is not allowed for {name}: give 3.")
+    net = build_backbone(name, num_classes or 1, None)
+    if name == "alexnet":
+        neck = nn.Sequential(net.avgpool, nn.Flatten(), *net.classifier[:-1])
+        plain = Plain(net.features, neck, net.classifier[-1], drop_rate)
+    else:
+        plain = Plain(net[0], net[1:-1], net[-1], drop_rate)
+    if not num_classes:
+        plain.reset_classifier(0)
+    return plain
+
+
+def _backbone(name, pretrained, **kwargs):
+    """The network `name` of BACKBONES with timm's methods; `kwargs` are timm's."""
+    if timm.is_model(name):
+        return timm.create_model(name, pretrained=pretrained, **kwargs)
+    if pretrained:
+        raise InputError(f"pretrained True is not allowed for {name}, which has no weights: give False.")
+    kwargs = {key: value for key, value in kwargs.items() if key not in SOURCES}
+    if name == "densenet264":
+        return timm.models.DenseNet(growth_rate=32, block_config=(6, 12, 64, 48), **kwargs)
+    return _plain(name, **kwargs)
+
+
+SOURCES = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # of weights
+
+
+def _config(name, backbone, cfg):
+    """timm's settings of a model: the backbone's mean, std and weights, the paper's image size."""
+    cfg = {key: value for key, value in cfg.items() if value is not None}
+    for key in ("test_input_size", "test_crop_pct", "url", "hf_hub_id", "tag", "pool_size", "test_pool_size"):
+        cfg.pop(key, None)
+    if backbone not in TIMMS:  # Plain's names; timm's are in `cfg`
+        cfg |= {"first_conv": "features.0", "classifier": "head"}
+    if backbone == "densenet264":
+        cfg |= {"first_conv": "features.conv0", "classifier": "classifier"}
+    named = {key: f"backbone.{cfg[key]}" for key in ("first_conv", "classifier") if key in cfg}
+    size = BACKBONES[backbone].image_size
+    return cfg | named | {"architecture": name, "input_size": (3, size, size), "fixed_input_size": True}
+
+
+def _create(name, variant, backbone, pretrained=False, img_size=None, **kwargs):
+    """Build the model `name`; `kwargs` as in OPTIONS and those of the backbone."""
+    size = BACKBONES[backbone].image_size if img_size is None else whole("img_size", img_size)
+    check_image_size(backbone, size)
+    options = {option: kwargs.pop(option) for option in OPTIONS if option in kwargs}
+    network = _backbone(backbone, pretrained, **kwargs)
+    channels = kwargs.get("in_chans", 3)
+    joined = with_stn(network, variant, size, channels, **options)
+    cfg = default_cfgs[name] | {"input_size": (channels, size, size)}
+    if weights := getattr(network, "pretrained_cfg", None):
+        cfg |= {key: weights[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in weights}
+    return TimmTransformer(joined, options.get("before") is None, cfg)
+
+
+def _register(variant, backbone):
+    name = f"{variant}_{backbone}"
+
+    def create(pretrained=False, **kwargs):
+        return _create(name, variant, backbone, pretrained, **kwargs)
+
+    create.__name__ = create.__qualname__ = name
+    create.__doc__ = f"{BACKBONES[backbone].title} behind the paper's {variant}: see `TimmTransformer`."
+    cfg = timm.get_pretrained_cfg(backbone) if backbone in TIMMS else PretrainedCfg()
+    default_cfgs[name] = _config(name, backbone, asdict(cfg))
+    setattr(sys.modules[__name__], name, create)
+    register_model(create)
+
+
+TIMMS = tuple(name for name in BACKBONES if timm.is_model(name))
+default_cfgs = {}  # where timm looks for them
+__all__ = ["TimmTransformer"]
+for _variant in LOCALIZATION_NETS:
+    for _name in BACKBONES:
+        _register(_variant, _name)

@@ -1,0 +1,136 @@
+"""Compiled, traced and exported transformers compute what torch computes, at any batch size."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torchvision.models import resnet18
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from stn_paper import SpatialTransformer, with_stn
+from stn_paper.models.localization import localization_net
+from stn_paper.models.transforms import KINDS
+from stn_paper.paths import ROOT
+
+OPTIONS = {
+    "sizes": {"kind": "affine", "output_size": (9, 12), "antialias": True, "padding": "border"},
+    "bounds": {"kind": "similarity", "max_scale": 2, "max_angle": 30, "padding": (0.1, 0.2, 0.3)},
+    "copy": {"kind": "affine", "localization_size": 20, "padding": 0.5},
+}
+CASES = {kind: {"kind": kind} for kind in KINDS} | OPTIONS
+
+
+def moving(kind, localization_size=24, **options):
+    """A transformer for (B, 3, 24, 24) whose maps differ between images."""
+    torch.manual_seed(0)
+    net = localization_net("stn", localization_size, kind=kind)
+    torch.nn.init.normal_(net.head[-1].weight, std=0.1)
+    size = localization_size if localization_size != 24 else None
+    return SpatialTransformer(net, kind, localization_size=size, **options).eval()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fx_traces_and_jit_traces_take_any_batch(case):
+    stn = moving(**CASES[case])
+    few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's, about sizes
+        traced = torch.jit.trace(stn, (more,))
+        scripted = torch.jit.script(torch.nn.Sequential(traced, torch.nn.Flatten()))
+    for images in (few, more):
+        expected = stn(images)
+        for program in (torch.fx.symbolic_trace(stn), traced):
+            torch.testing.assert_close(program(images), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(scripted(images), expected.flatten(1), atol=1e-5, rtol=0)
+
+
+def test_torchvision_extracts_features_behind_a_transformer():
+    model = with_stn(resnet18(num_classes=4), "lstn", 32).eval()
+    features = create_feature_extractor(model, ["backbone.layer2"])
+    images = torch.rand(2, 3, 32, 32)
+    assert features(images)["backbone.layer2"].shape == (2, 128, 4, 4)
+
+
+def test_fx_traces_a_network_with_a_transformer_before_a_layer():
+    model = with_stn(resnet18(num_classes=4), "stn", 96, before="layer1").eval()
+    torch.nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.1)
+    program, images = torch.fx.symbolic_trace(model), torch.rand(2, 3, 96, 96)
+    torch.testing.assert_close(program(images), model(images))
+
+
+COMPILES = """
+import torch
+from stn_paper import with_stn
+
+torch.manual_seed(0)
+model = with_stn(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 4)), "stn", 24)
+torch.nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.1)
+compiled = torch.compile(model, backend="aot_eager")
+for batch in (3, 5, 2, 8):
+    images = torch.rand(batch, 3, 24, 24)
+    gradients = []
+    for network in (model, compiled):
+        model.zero_grad()
+        network(images).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+    assert model.transformer.last_theta.shape == (batch, 2, 3)
+"""
+
+EXPORTS = """
+import torch, torchvision
+from stn_paper import with_stn
+from tests.models.test_deployment import CASES, moving
+
+few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
+batch = ({0: torch.export.Dim("batch")},)
+inner = with_stn(torchvision.models.resnet18(num_classes=4), "constant", 24, before="layer1").eval()
+for stn in (inner, *(moving(**options) for options in CASES.values())):
+    program = torch.export.export(stn, (more,), dynamic_shapes=batch).module()
+    for images in (few, more):
+        torch.testing.assert_close(program(images), stn(images), atol=1e-5, rtol=0)
+"""
+
+ONNX = """
+import io, sys, torch, onnxruntime
+from tests.models.test_deployment import CASES, moving
+
+few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
+batch = torch.export.Dim("batch")
+one_thread = onnxruntime.SessionOptions()
+one_thread.intra_op_num_threads = 1
+for case in ("affine", "projective", "tps", "sizes", "bounds", "copy"):
+    stn = moving(**CASES[case])
+    for newer in (False, True):
+        if case == "copy" and not newer:
+            continue  # the older exporter has no anti-aliased resizing
+        how = {"dynamic_shapes": ({0: batch},)} if newer else {
+            "input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}, "opset_version": 18}
+        path = f"{sys.argv[1]}/{case}-{newer}.onnx"
+        torch.onnx.export(stn, (more,), path, dynamo=newer, verbose=False, **how)
+        session = onnxruntime.InferenceSession(path, one_thread, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        for images in (few, more):
+            output = torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+            torch.testing.assert_close(output, stn(images), atol=1e-5, rtol=0)
+"""
+
+
+def run_alone(code, *arguments):
+    """Run in a process of its own: a process that has exported cannot be forked to train."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("code", [COMPILES, EXPORTS], ids=["compiled", "exported"])
+def test_a_program_takes_any_batch(code):
+    run_alone(code)
+
+
+def test_both_onnx_exporters_agree_with_torch(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    run_alone(ONNX, tmp_path)

@@ -1,0 +1,200 @@
+"""Families of maps: their grids, numbers, bounds and distance from the identity."""
+
+import math
+
+import kornia
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stn_paper import SpatialTransformer
+from stn_paper.errors import InputError
+from stn_paper.models.localization import localization_net
+from stn_paper.models.transformer import sampling_grid
+from stn_paper.models.transforms import (
+    KINDS,
+    affine_theta,
+    grid_distance,
+    invert,
+    pixel_centres,
+    to_theta,
+)
+
+RESTRICTED = [kind for kind in KINDS if KINDS[kind].names]
+SIZES = [(28, 28), (33, 57), (64, 64), (101, 7), (224, 224)]
+
+
+def maps(count, spread=0.4, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(3)
+    return torch.eye(2, 3, dtype=dtype) + spread * torch.randn(count, 2, 3, generator=generator, dtype=dtype)
+
+
+def torchs(theta, height, width):
+    return F.affine_grid(theta, [len(theta), 1, height, width], align_corners=False)
+
+
+# --- the affine grid ---
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_the_affine_grid_is_torchs(height, width):
+    theta = maps(5)
+    ours, theirs, exact = (
+        grid.double()
+        for grid in (
+            sampling_grid(theta, height, width),
+            torchs(theta, height, width),
+            torchs(theta.double(), height, width),
+        )
+    )
+    assert (ours - exact).abs().max() <= min(3e-7, 1.5 * (theirs - exact).abs().max())
+    double = sampling_grid(theta.double(), height, width)
+    torch.testing.assert_close(double, exact, atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_its_gradient_is_torchs(height, width):
+    weight = torch.randn(5, height, width, 2, dtype=torch.float64)
+    gradients = []
+    for grid in (sampling_grid, torchs):
+        theta = maps(5, dtype=torch.float64).requires_grad_()
+        (grid(theta, height, width) * weight).sum().backward()
+        gradients.append(theta.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tps"])
+def test_the_identitys_points_are_the_pixels_places_to_the_last_bit(kind, dtype):
+    theta = KINDS[kind].theta(KINDS[kind].identity[None].to(dtype))
+    grid = sampling_grid(theta, 37, 100, kind)
+    assert grid.dtype == dtype
+    assert torch.equal(grid[0, :, :, 0], pixel_centres(100, theta).expand(37, -1))
+    assert torch.equal(grid[0, :, :, 1], pixel_centres(37, theta)[:, None].expand(-1, 100))
+    assert torch.equal(pixel_centres(4, torch.zeros(1)), torch.tensor([-0.75, -0.25, 0.25, 0.75]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_none_passes(kind):
+    stn = SpatialTransformer(localization_net("lstn", 32, kind=kind), kind).eval()
+    images = torch.rand(0, 3, 32, 32)
+    assert stn(images).shape == images.shape
+    assert sampling_grid(stn.theta(images), 5, 6, kind).shape == (0, 5, 6, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_leaves_the_grid_alone(kind):
+    theta = KINDS[kind].theta(KINDS[kind].identity[None] + 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = sampling_grid(theta, 9, 9, kind), grid_distance(theta, kind)
+    torch.testing.assert_close(inside, (sampling_grid(theta, 9, 9, kind), grid_distance(theta, kind)))
+
+
+# --- restricted maps ---
+
+
+def test_each_kinds_theta_by_hand():
+    half, quarter = 0.5, math.pi / 2
+    expected = {
+        "translation": ([0.3, -0.2], [[1, 0, 0.3], [0, 1, -0.2]]),
+        "scale": ([half], [[0.5, 0, 0], [0, 0.5, 0]]),
+        "attention": ([half, 0.3, -0.2], [[0.5, 0, 0.3], [0, 0.5, -0.2]]),
+        "rotation": ([quarter], [[0, -1, 0], [1, 0, 0]]),
+        "similarity": ([half, quarter, 0.3, -0.2], [[0, -0.5, 0.3], [0.5, 0, -0.2]]),
+    }
+    assert list(expected) == RESTRICTED
+    for kind, (numbers, theta) in expected.items():
+        torch.testing.assert_close(to_theta(torch.tensor([numbers]), kind), torch.tensor([theta]).float())
+
+
+def test_a_similarity_is_affine_theta_and_kornias():
+    numbers = torch.tensor([[0.7, math.radians(30), 0.3, -0.2]])
+    theta = to_theta(numbers, "similarity")
+    torch.testing.assert_close(theta[0], affine_theta(30, 0.7, (0.3, -0.2)))
+    kornias = kornia.geometry.transform.get_affine_matrix2d(
+        numbers[:, 2:], torch.zeros(1, 2), numbers[:, :1].expand(1, 2), torch.tensor([30.0])
+    )
+    torch.testing.assert_close(theta, kornias[:, :2])
+
+
+@pytest.mark.parametrize("kind", RESTRICTED)
+def test_warps_of_restricted_maps_are_kornias(kind):
+    images = torch.rand(3, 2, 16, 16, dtype=torch.float64)
+    theta = to_theta(
+        KINDS[kind].identity.double() + 0.2 * torch.rand(3, len(KINDS[kind].identity)).double(), kind
+    )
+    last = torch.tensor([0.0, 0.0, 1.0]).double().expand(3, 1, 3)
+    size = torch.tensor([[8.0, 0, 7.5], [0, 8, 7.5], [0, 0, 1]]).double()  # normalized to pixels
+    pixels = size @ torch.cat([theta, last], 1) @ size.inverse()
+    expected = kornia.geometry.transform.warp_affine(
+        images, pixels.inverse()[:, :2], (16, 16), align_corners=True
+    )
+    ours = F.grid_sample(images, sampling_grid(theta, 16, 16, kind), align_corners=False)
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(invert(invert(theta, kind), kind), theta)
+
+
+# --- bounds ---
+
+
+@pytest.mark.parametrize("kind", ["scale", "attention", "rotation", "similarity"])
+def test_bounds_hold_start_at_the_identity_and_have_slope_one_there(kind):
+    limits = {"max_scale": 2} if kind != "rotation" else {}
+    limits |= {"max_angle": 30} if kind in ("rotation", "similarity") else {}
+    identity = KINDS[kind].identity.double()[None]
+    assert torch.equal(to_theta(identity, kind, **limits), to_theta(identity, kind))
+    slopes = [
+        torch.autograd.functional.jacobian(lambda n, kw=kw: to_theta(n, kind, **kw), identity)
+        for kw in (limits, {})
+    ]
+    torch.testing.assert_close(*slopes)
+    for far in (-50, 50):
+        theta = to_theta(identity + far, kind, **limits)[0, :, :2]
+        scale = theta.det().sqrt().item()
+        assert math.isclose(scale, 1.0) or 0.499 < scale < 0.501 or 1.999 < scale < 2.001
+        assert abs(math.degrees(math.atan2(theta[1, 0], theta[0, 0]))) < 30.001
+
+
+@pytest.mark.parametrize("kind", ["attention", "similarity"])
+def test_bounded_numbers_have_the_right_gradients(kind):
+    limits = {"max_scale": 1.5} | ({"max_angle": 45} if kind == "similarity" else {})
+    numbers = (KINDS[kind].identity.double() + torch.rand(2, len(KINDS[kind].identity))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda n: to_theta(n, kind, **limits), numbers)
+
+
+@pytest.mark.parametrize(
+    "kind, argument, value",
+    [
+        ("scale", "max_scale", 1),
+        ("scale", "max_scale", math.inf),
+        ("scale", "max_scale", math.nan),
+        ("scale", "max_scale", "2"),
+        ("rotation", "max_angle", 0),
+        ("rotation", "max_angle", 181),
+        ("rotation", "max_angle", True),
+        ("affine", "max_angle", 30),
+        ("rotation", "max_scale", 2),
+    ],
+)
+def test_a_wrong_bound_is_named(kind, argument, value):
+    with pytest.raises(InputError, match=f"{argument} {value!r} is not allowed"):
+        SpatialTransformer(torch.nn.Identity(), kind, **{argument: value})
+
+
+# --- distance ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_distance_from_the_identity_is_zero_there_and_has_the_right_gradient(kind):
+    identity = KINDS[kind].identity.double()[None]
+    assert grid_distance(to_theta(identity, kind), kind).abs().max() < 1e-12
+    numbers = (identity + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda n: grid_distance(to_theta(n, kind), kind, points=4), numbers)
+
+
+def test_the_distance_of_a_shift_and_of_a_scale_by_hand():
+    shift = affine_theta(shift=(2.0, 0.0))[None]
+    torch.testing.assert_close(grid_distance(shift), torch.tensor([4.0]))
+    double = affine_theta(scale=2.0)[None]
+    places = pixel_centres(16, shift)
+    torch.testing.assert_close(grid_distance(double), 2 * places.square().mean()[None])
