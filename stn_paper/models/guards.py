@@ -52,9 +52,11 @@ def resized(images, size):
 
 def is_running(tensor):
     """Whether `tensor` holds numbers that can be read now: not while a program or a CUDA graph is recorded."""
-    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing()
-    recorded = tensor.is_cuda and torch.cuda.is_current_stream_capturing()
-    return not traced and not recorded and type(tensor) is torch.Tensor and not tensor.is_meta
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return False
+    if type(tensor) is not torch.Tensor or tensor.is_meta:
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def is_proxy(tensor):

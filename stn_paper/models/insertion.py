@@ -4,6 +4,7 @@
 """
 
 from collections import OrderedDict
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
@@ -55,13 +56,12 @@ def with_stn(
     choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
     if "return_theta" in options:
         raise InputError("return_theta is not allowed in with_stn: read model.transformer.last_theta.")
-    image_size = whole("Image size", image_size)
-    entry = None if before is None else find_layer(model, before)
-    size = (in_channels, image_size)
-    if entry is not None:
-        size = feature_map(model, entry, before, image_size, in_channels)
-    net = _net(variant, *size, kind, before, localization_size)
-    options |= {"localization_size": localization_size}
+    channels, side, entry = in_channels, whole("Image size", image_size), None
+    if before is not None:
+        entry = find_layer(model, before)
+        channels, side = feature_map(model, entry, before, side, in_channels)
+    net = _net(variant, channels, side, kind, before, localization_size)
+    options["localization_size"] = localization_size
     transformer = SpatialTransformer(net, kind, applied, **options).train(model.training)
     if entry is not None:
         return Inserted(transformer, model, entry)
@@ -116,6 +116,18 @@ def find_layer(model, name):
     return layer
 
 
+@contextmanager
+def _evaluation(model):
+    """Put the model into evaluation mode, and each of its parts back into its own mode."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 class _Reached(Exception):
     """Ends the pass that measures a feature map."""
 
@@ -134,17 +146,12 @@ def feature_map(model, entry, name, image_size, in_channels):
 
     like = next(model.parameters(), torch.zeros(()))
     image = torch.zeros(1, in_channels, image_size, image_size, dtype=like.dtype, device=like.device)
-    modes = [(part, part.training) for part in model.modules()]
     handle = entry.register_forward_pre_hook(reach)
     try:
-        with torch.no_grad():
-            model.eval()(image)
-    except _Reached:
-        pass
+        with torch.no_grad(), _evaluation(model), suppress(_Reached):
+            model(image)
     finally:
         handle.remove()
-        for part, training in modes:
-            part.training = training
     if not shapes:
         raise InputError(f"Layer {name!r} is not allowed: the network does not call it with images.")
     if len(shapes[0]) != 4 or shapes[0][2] != shapes[0][3]:

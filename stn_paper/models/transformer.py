@@ -68,9 +68,10 @@ def sample(images, grid, padding=PADDING_MODE):
     """Read images (B, C, H, W) at grid (B, h, w, 2): returns (B, C, h, w). Differentiable in both.
 
     `padding` is what lies outside: zeros, border (the nearest pixel), reflection, a fill value, or a tuple of
-    one for each channel.
+    one for each channel. Raises InputError for another name, or another number of fill values.
     """
     if isinstance(padding, str):
+        choose("padding", padding, guards.PADDINGS)
         return F.grid_sample(images, grid, INTERPOLATION, padding, align_corners=ALIGN_CORNERS)
     fill = fill_values(images, padding)
     return sample(images - fill, grid) + fill
@@ -117,9 +118,10 @@ class SpatialTransformer(nn.Module):
 
     `last_theta` is theta of the last call, detached unless `keep_graph`; None before the first, and inside
     exported or traced programs. In training, a RuntimeWarning says once that the grid has left the images.
-    `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters take the module.
-    `torch.jit.script` does not: script a network whose transformer is traced. In a program traced by
-    `torch.fx`, autocast reaches the localization net.
+    `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters take the module;
+    with `localization_size`, only the newer exporter (`dynamo=True`). `torch.jit.script` does not take it:
+    script a network whose transformer is traced. In a program traced by `torch.fx`, autocast reaches the
+    localization net.
     Source: paper Figure 1 and section 2.A. Raises InputError for a value that is not allowed.
 
     >>> net = localization_net("lstn", 64, kind="similarity")

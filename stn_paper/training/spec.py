@@ -64,12 +64,10 @@ class Protocol:
         if not re.fullmatch("[A-Za-z0-9-]+", str(self.name)):
             raise InputError(f"Protocol name {self.name!r} is not allowed: give letters, digits and hyphens.")
         for field in ("batch_size", "max_epochs", "min_epochs", "window"):
-            whole(f"Protocol's {field}", getattr(self, field))
-        if self.image_size is not None:
-            whole("Image size", self.image_size)
-        for field in LIMITS:
+            self._whole(field)
+        for field in ("image_size", *LIMITS):
             if getattr(self, field) is not None:
-                whole(f"Protocol's {field}", getattr(self, field))
+                self._whole(field)
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
             if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
@@ -84,6 +82,11 @@ class Protocol:
             raise InputError(
                 f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
             )
+
+    def _whole(self, field):
+        """Check a setting, and keep NumPy's whole numbers as Python's, which JSON can hold."""
+        name = "Image size" if field == "image_size" else f"Protocol's {field}"
+        object.__setattr__(self, field, whole(name, getattr(self, field)))
 
     @property
     def limits(self):

@@ -106,6 +106,11 @@ def test_a_fill_value_for_each_channel():
         fixed(theta, padding=(0.1, 0.2, 0.3)).eval()(images[:, :1])
 
 
+def test_the_sampler_names_a_wrong_padding():
+    with pytest.raises(InputError, match="'edge': choose one of zeros, border, reflection"):
+        sample(torch.rand(1, 1, 4, 4), sampling_grid(affine_theta()[None], 4, 4), "edge")
+
+
 @pytest.mark.parametrize("padding", ["border", "reflection", 0.5])
 def test_gradients_are_right_with_every_padding(padding):
     images = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)

@@ -259,3 +259,12 @@ def test_the_names_of_settings_are_those_that_training_knows():
     assert set(spec.PRECISIONS) == set(hardware.PRECISIONS)
     assert set(spec.NORMALIZATIONS) == set(batches.NORMALIZATIONS)
     assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
+
+
+def test_numpys_whole_numbers_are_settings_too():
+    mine = Protocol("mine", image_size=np.int64(64), batch_size=np.int64(8))
+    python = Protocol("mine", image_size=64, batch_size=8)
+    specs = [
+        RunSpec("digits", "resnet18", "original", p, seed) for p, seed in ((mine, np.int64(3)), (python, 3))
+    ]
+    assert specs[0].name == specs[1].name
