@@ -39,6 +39,18 @@ def photograph(size=224):
     return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
 
 
+def gallery(images, across=4):
+    """Titled pictures {title: image (1, 3, H, W) in [0, 1]}, so many in a row."""
+    down = -(-len(images) // across)
+    figure, axes = plt.subplots(down, across, figsize=(1.7 * across, 1.9 * down), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, image) in zip(axes.flat, images.items()):
+        axis.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy())
+        axis.set_title(name, fontsize=9)
+    return closed(figure)
+
+
 def central_square(image, size):
     """The largest square in the middle of a coloured picture, resized: uint8 (1, 3, size, size)."""
     side = min(image.size)
