@@ -7,7 +7,7 @@ from itertools import chain, product
 
 import pandas as pd
 
-from ..analysis import authors_runs, claims, copies, effects, experiment, theta
+from ..analysis import accuracy, authors_runs, claims, copies, effects, experiment, theta
 from ..analysis.claims.verdicts import VERDICTS
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.frame import runs
@@ -130,6 +130,8 @@ def facts():
     digits, caltech101, cifar10 = experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES[2:]
     bypassed, transformers, chosen, logs = authors_runs.totals()
     copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
+    tables = [accuracy.cells(number) for number in DATASET_OF]
+    at_scale = [found[found["protocol"].isin(("paper", "equal"))] for found in tables]
     found = {
         "cells": len(cells),
         "exact": cells["exact"].sum(),
@@ -139,6 +141,8 @@ def facts():
         "bypassed": f"{bypassed} of {transformers}",
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
+        "trained": sum((c["n"] > 0).sum() for c in at_scale),
+        "networks": sum(map(len, tables)),
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
         "full": accuracy_page.in_words(6),
