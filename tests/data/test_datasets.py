@@ -285,8 +285,9 @@ WANTED = "2 class folders with 8 images are needed; get them from https://data.c
 
 
 def test_a_missing_folder_is_named(data, tmp_path):
-    message = sentence(tmp_path / "nowhere")
-    assert str(root_of(tmp_path / "nowhere")) in message and WANTED in message
+    (tmp_path / "empty").mkdir()
+    message = sentence(tmp_path / "empty")
+    assert str(root_of(tmp_path / "empty")) in message and WANTED in message
 
 
 def test_an_empty_folder_is_named(data, tmp_path):
@@ -498,8 +499,9 @@ def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
     for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
         row = next(row for row in datasets.status(few_digits) if row[0] == name)
         assert row[1] == "7" and row[3] == str(few_digits / "MNIST/raw") and row[4] == "complete"
+        (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputError, match=f"'{name}' has no folder .*MNIST/raw: the four unpacked files"):
-            load(name, 42, tmp_path / "nowhere")
+            load(name, 42, tmp_path / "empty")
 
 
 def test_the_real_mnist_is_distorted():
