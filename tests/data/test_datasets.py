@@ -281,7 +281,7 @@ def test_the_background_class_is_ignored(data):
     assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
 
 
-WANTED = "2 class folders with 8 images are needed; get them from https://data.caltech.edu"
+WANTED = "2 class folders with 8 images"
 
 
 def test_a_missing_folder_is_named(data, tmp_path):
