@@ -567,3 +567,32 @@ def test_a_damaged_archive_is_one_sentence(file, data, publish_one, folder):
     publish_one(file, data)
     assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
     assert not files_in(folder)
+
+
+@pytest.mark.parametrize("file, make", [("a.zip", zipped), ("a.tar.gz", tarred), ("a.tar", tarred)])
+@pytest.mark.parametrize("limit, value", [("LARGEST_UNPACKED", 599), ("MOST_MEMBERS", 1)])
+def test_an_archive_of_more_than_any_dataset_is_not_unpacked(
+    file, make, limit, value, publish_one, folder, monkeypatch
+):
+    monkeypatch.setattr(download, limit, value)
+    publish_one(file, make(noises("ant/1.jpg", "ant/2.jpg")))
+    assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
+    assert not files_in(folder)
+
+
+def test_a_bomb_stops_while_it_is_unpacked(publish_one, folder, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST_UNPACKED", 2**20)
+    publish_one("a.gz", gzip.compress(bytes(2**26)))
+    assert "1048576 bytes" in refusal("caltech101", folder)
+    assert not files_in(folder)
+
+
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_a_download_without_end_stops(publish, site, folder, monkeypatch, says_its_length):
+    monkeypatch.setattr(download, "LARGEST_DOWNLOAD", 500)
+    monkeypatch.setattr(download, "CHUNK", 64)
+    if not says_its_length:
+        monkeypatch.setattr(Handler, "send_header", lambda *_: None)
+    publish("caltech101")
+    assert "500 are allowed" in refusal("caltech101", folder)
+    assert downloads() <= {"caltech101.lock"} and not files_in(folder)
