@@ -69,26 +69,37 @@ def main(arguments=None):
     records.set_defaults(call=_check)
 
     options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
     try:
         options.call(options)
     except InputError as error:
         sys.exit(str(error))
 
 
+def _minutes(options):
+    """The minutes of the slot, if they are more than 0; argparse takes "nan" for a number."""
+    if not options.minutes > 0:
+        raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
+    return options.minutes
+
+
 def _run(options):
     from .models import variants
+    from .notebook import check_networks
     from .training.hardware import PRECISIONS
     from .training.loop import run
-    from .training.records import chosen, record_path
+    from .training.records import chosen, find, record_path
     from .training.spec import RunSpec
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
-    if options.precision:
+    if options.precision is not None:
         changed["precision"] = choose("precision", options.precision, PRECISIONS)
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
-    until = time.time() + 60 * options.minutes
+    until = time.time() + 60 * _minutes(options)
+    check_networks([spec for spec in specs if not find(spec)])
     for spec in specs:
         record = run(spec, options.device, options.data_dir, options.compile, until)
         if record is None:
@@ -100,7 +111,7 @@ def _run(options):
 def _campaign(options):
     from .analysis.campaign import run
 
-    slot = options.table, options.minutes, options.protocol, options.device
+    slot = options.table, _minutes(options), options.protocol, options.device
     run(*slot, options.data_dir, options.together, options.archive)
 
 
@@ -108,7 +119,7 @@ def _data(options):
     from .data.datasets import status
     from .data.download import fetch
 
-    if options.download:
+    if options.download is not None:
         fetch(options.download, options.data_dir)
     for name, images, size, place, state in status(options.data_dir):
         print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
@@ -116,7 +127,9 @@ def _data(options):
 
 def _copies(options):
     from .analysis.copies import write_all
+    from .paths import data_dir
 
+    data_dir(options.data_dir)  # a wrong folder is no dataset that is missing
     for line in write_all(options.data_dir):
         print(line, flush=True)
 
@@ -128,12 +141,20 @@ def _costs(options):
 
 
 def _readme(options):
-    from .paths import ROOT
+    from .paths import ROOT, replacing
     from .report.overview import as_markdown, findings
 
     path = ROOT / "README.md"
-    before, _, after = path.read_text().split(README_MARK)
-    path.write_text(README_MARK.join([before, f"\n{as_markdown(findings())}\n", after]))
+    try:
+        before, _, after = path.read_text(encoding="utf-8").split(README_MARK)
+    except (OSError, ValueError):
+        problem = f"{path} is not there or lacks two lines {README_MARK!r}"
+        raise InputError(
+            f"{problem}: run this in a clone of the repository, not in an installed package."
+        ) from None
+    content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
+    with replacing(path) as partial:
+        partial.write_text(content, encoding="utf-8")
 
 
 def _check(options):

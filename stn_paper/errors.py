@@ -10,9 +10,21 @@ from numbers import Integral
 class InputError(ValueError):
     """A wrong value from the user: its message is one sentence naming the value and what is allowed."""
 
+    def __init__(self, sentence):
+        super().__init__(printable(sentence))
+
     def _render_traceback_(self):
         """Show only the sentence in Jupyter and papermill: the value is wrong, not the code."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def printable(text):
+    """Return `text` on one line that every terminal, file and page can show: other characters are escaped.
+
+    File names may hold line breaks, and bytes that are no UTF-8.
+    """
+    odd = {c: c.encode("unicode_escape").decode() for c in set(str(text)) if not c.isprintable()}
+    return str(text).translate(str.maketrans(odd))
 
 
 def choose(kind, value, allowed):

@@ -3,16 +3,21 @@
 The notebooks that train call `resolve`, train its specs and show what the records then say.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
+import torch
+from torch import nn
+
+from . import paths
 from .analysis import experiment
 from .analysis.experiment import PUBLISHED
 from .analysis.paper import table
 from .data import datasets
 from .data.download import ensure
 from .errors import InputError, choose, whole
-from .models import RELEASED, variants
-from .models.backbones import check_backbone
+from .models import ORIGINAL, RELEASED, build_model, variants, with_stn
+from .models.backbones import TIMM, check_backbone, check_image_size
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.records import find, records
@@ -43,18 +48,20 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     choose("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
+    said = _asked(backbone=backbone, variant=variant, dataset=dataset, protocol=protocol, seed=seed)
     device = check_device(device)
     whole("Seed", seed, 0, LARGEST_SEED)
+    _check_data_dir(data_dir)
     if backbone == PUBLISHED:
         recorded = [p for p in shown if p not in SMALLER or records(dataset, p)]
         shown = recorded if protocol == "auto" else [protocol]
-        return Request([], dataset, shown, _note("stored run records are shown; nothing was trained"))
+        return Request([], dataset, shown, _note(f"{said}{STORED}"))
 
     def specs(dataset, protocol):
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
-    return _request(specs, shown, dataset, protocol, device, data_dir)
+    return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
 def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_dir=None):
@@ -65,30 +72,69 @@ def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_d
     device = check_device(device)
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
+    _check_data_dir(data_dir)
+    said = _asked(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
-        return Request([], dataset, [], _note("stored run records are shown; nothing was trained"))
+        return Request([], dataset, [], _note(f"{said}{STORED}"))
     shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
 
     def specs(dataset, protocol):
         return experiment.specs(dataset, backbone, protocol, seeds)
 
-    return _request(specs, shown, dataset, protocol, device, data_dir)
+    return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
-def _request(specs, shown, dataset, protocol, device, data_dir):
+def check_networks(specs):
+    """Raise InputError if a network of the runs cannot take its images, before any image is read."""
+    for backbone, variant, size in dict.fromkeys((s.backbone, s.variant, s.image_size) for s in specs):
+        check_image_size(backbone, size)
+        if backbone.startswith(TIMM):
+            _try_network(backbone, variant, size)
+            continue
+        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be made without storage
+            if backbone in SYSTEMS:
+                build_model(backbone, variant, 2, size)
+            elif variant != ORIGINAL:
+                with_stn(nn.Identity(), variant.removesuffix(RELEASED), size)
+
+
+def _try_network(backbone, variant, size):
+    """Run the network once; where it fails without storage, which costs nothing, on the CPU."""
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device), torch.random.fork_rng([]), torch.no_grad():
+                build_model(backbone, variant, 2, size).eval()(torch.zeros(1, 3, size, size))
+            return
+        except InputError:
+            raise
+        except Exception as error:  # a network of timm may fail in any way
+            reason = str(error).rstrip(".")
+    raise InputError(f"{backbone} cannot take images of {size} pixels a side: give a larger size ({reason}).")
+
+
+def _check_data_dir(data_dir):
+    """Raise InputError for a folder that is given and wrong, be it needed or not."""
+    if data_dir not in ("", None):
+        paths.data_dir(data_dir)
+
+
+def _request(specs, shown, dataset, protocol, device, data_dir, said):
     """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
     if protocol == "auto":
         for recorded in shown:
             if all(find(spec) for spec in specs(dataset, recorded)):
-                return Request(
-                    [], dataset, [recorded], _note(f"all runs asked for are recorded ({recorded})")
-                )
+                all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
+                return Request([], dataset, [recorded], _note(all_there))
         protocol = shown[0]
         missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if missing:
-            return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing))
-    banner = _note(f"trained on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}")
-    return Request(specs(dataset, protocol), dataset, [protocol], banner)
+            return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
+    wanted = specs(dataset, protocol)
+    missing = [spec for spec in wanted if not find(spec)]
+    check_networks(missing)
+    done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained"
+    how = f"on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
+    return Request(wanted, dataset, [protocol], _note(f"{said}{done} {how}"))
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):
@@ -102,12 +148,20 @@ def _why_not_here(dataset, device, data_dir, needs_cuda):
     return ""
 
 
+STORED = "Stored run records are shown; nothing was trained"
+
+
+def _asked(**parameters):
+    """The parameters in words: a misspelt name of one, which papermill passes on, shows its default here."""
+    return f"Asked for: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}. "
+
+
 def _note(sentence):
-    return f"> {sentence[0].upper()}{sentence[1:]}."
+    return f"> {sentence}."
 
 
-def _smoke_banner(why):
+def _smoke_banner(why, said):
     return (
-        f"> **This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
+        f"> {said}**This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
         "It shows that everything runs. Its accuracies mean nothing and are not the paper's."
     )

@@ -4,6 +4,8 @@ Each folder can be moved by an environment variable, so that an installed packag
 wants and a test writes nowhere else.
 """
 
+import errno
+import glob
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -22,33 +24,60 @@ UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
 def data_dir(given=None):
-    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository."""
-    return Path(given or os.environ.get("STN_PAPER_DATA") or ROOT / "data").expanduser()
+    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository.
+
+    Raises InputError for a folder that is named and does not exist: it is probably mistyped.
+    """
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise InputError(f"Data folder {given!r} is not allowed: give a path in quotation marks.")
+    named = given or os.environ.get("STN_PAPER_DATA")
+    folder = _folder(named or ROOT / "data", "Data folder")
+    if named and not os.path.isdir(folder):
+        state = "is not a folder" if os.path.exists(folder) else "does not exist"
+        raise InputError(f"Data folder {folder} {state}: give the folder of the datasets, or make it first.")
+    return folder
 
 
 def results_dir():
     """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository."""
-    return Path(os.environ.get("STN_PAPER_RESULTS") or ROOT / "results")
+    return _folder(os.environ.get("STN_PAPER_RESULTS") or ROOT / "results", "STN_PAPER_RESULTS")
 
 
 def cache_dir():
     """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete."""
-    return Path(os.environ.get("STN_PAPER_CACHE") or ROOT / "cache")
+    return _folder(os.environ.get("STN_PAPER_CACHE") or ROOT / "cache", "STN_PAPER_CACHE")
+
+
+def _folder(path, kind):
+    """The path with "~" and "~user" expanded."""
+    path = os.fsdecode(path)
+    if "\0" in path:
+        raise InputError(f"{kind} {path!r} is not allowed: a path holds no zero byte.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{kind} {path} is not allowed: this machine knows no such user.") from None
 
 
 @contextmanager
 def replacing(path):
     """Give a partial file to write to; it takes `path`'s place at once when the block ends well.
 
-    No reader ever sees half a file, and a killed process leaves the old one. Raises InputError where the
-    folder cannot be written or the disk is full; `path` then stays as it was.
+    No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
+    Raises InputError where the folder cannot be written or the disk is full; `path` then stays as it was.
+    Errors of other files that the block reads pass unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        _flush(partial)
         partial.replace(path)
+        if os.name == "posix":  # the new name is stored in the folder
+            _flush(path.parent, os.O_RDONLY)
     except OSError as error:
+        if _is_of_another_file(error, path):
+            raise
         reason = error.strerror or error
         raise InputError(f"{path} cannot be written: {reason}; what was there before is intact.") from None
     finally:
@@ -56,13 +85,33 @@ def replacing(path):
             partial.unlink(missing_ok=True)
 
 
+def _flush(path, flags=os.O_RDWR):
+    """Wait until the disk holds what was written to the file or folder."""
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+            raise
+    finally:
+        os.close(file)
+
+
+def _is_of_another_file(error, path):
+    """Whether an error that ended `replacing(path)` is not about the new file or a folder above it."""
+    if error.filename is None:
+        return error.errno is None  # no error of the system, such as Pillow's for a file that is no image
+    named = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else path
+    return named != path and named not in path.parents and not named.name.startswith(f"{path.name}.")
+
+
 @contextmanager
 def locked(path):
     """Let one process at a time make `path`: the others wait, and what a killed one left is removed."""
     check_writable(path.parent)
     with FileLock(path.with_name(f"{path.name}.lock")):  # freed however its process ends
-        for left in path.parent.glob(f"{path.name}.*.part"):
-            left.unlink()
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            left.unlink(missing_ok=True)
         yield
 
 

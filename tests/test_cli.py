@@ -1,12 +1,14 @@
 """The command line: a run prints its record, and a wrong value ends in one sentence."""
 
 import math
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 
+from stn_paper import cli, paths
 from stn_paper.cli import main
 from stn_paper.models import VARIANTS
 from stn_paper.paths import ROOT
@@ -60,12 +62,73 @@ def test_a_wrong_name_is_one_sentence(name, value):
 
 @pytest.mark.parametrize(
     "options, sentence",
-    [(["--seed", "-1"], "Seed -1 is not allowed"), (["--device", "tpu"], "Device 'tpu' cannot be used here")],
+    [
+        (["--seed", "-1"], "Seed -1 is not allowed"),
+        (["--device", "tpu"], "Device 'tpu' cannot be used here"),
+        (["--minutes", "nan"], "--minutes nan is not allowed"),
+        (["--minutes", "-1"], "--minutes -1 is not allowed"),
+        (["--minutes", "0"], "--minutes 0 is not allowed"),
+        (["--precision", ""], "Unknown precision ''"),
+        (["--precision", "half"], "Unknown precision 'half'"),
+    ],
 )
 def test_a_wrong_option_is_one_sentence(options, sentence):
     with pytest.raises(SystemExit) as end:
         main(["run", *RUN.values(), *options])
     assert end.value.code.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["campaign", "table6", "--minutes", "nan"],
+        ["data", "--download", ""],
+        ["data", "--data-dir", "/no/such/folder"],
+        ["data", "--data-dir", "~nosuchuser/x"],
+        ["copies", "--data-dir", "/no/such/folder"],
+        ["run", "gtsrb", "resnet18", "stn", "reduced", "--device", "cpu", "--data-dir", "~nosuchuser/x"],
+    ],
+)
+def test_a_wrong_value_of_any_command_is_one_sentence(command):
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    assert end.value.code.endswith(".") and "\n" not in end.value.code
+
+
+def test_a_network_that_cannot_take_the_images_is_refused_before_any_is_read(monkeypatch):
+    monkeypatch.setattr(loop, "run", lambda *_: pytest.fail("went on to the dataset"))
+    for backbone, protocol in (("alexnet", "full32"), ("timm/inception_v3", "reduced")):
+        with pytest.raises(SystemExit) as end:
+            main(["run", "cifar10", backbone, "original", protocol])
+        assert "pixels a side" in end.value.code and "\n" not in end.value.code
+
+
+README = f"Ä × 3\n{cli.README_MARK}\nold\n{cli.README_MARK}\nend\n"
+
+
+@pytest.mark.parametrize("content", [None, b"no mark", b"\xff"])
+def test_a_readme_that_is_not_there_is_one_sentence(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    if content is not None:
+        (tmp_path / "README.md").write_bytes(content)
+    with pytest.raises(SystemExit) as end:
+        main(["readme"])
+    assert str(tmp_path / "README.md") in end.value.code and "\n" not in end.value.code
+
+
+def test_the_readme_is_utf8_in_every_locale(tmp_path):
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    code = (
+        "import pathlib, stn_paper.paths as paths, stn_paper.report.overview as overview\n"
+        "from stn_paper import cli\n"
+        f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
+        "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
+        "cli.main(['readme'])"
+    )
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ascii_only, check=True)
+    expected = README.replace("\nold\n", "\n\n★ new\n\n").replace("\n\n\n", "\n\n")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8").split() == expected.split()
 
 
 def test_a_wrong_value_shows_no_traceback():

@@ -9,6 +9,7 @@ from stn_paper import notebook
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
+from stn_paper.training.spec import RunSpec
 
 ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
 
@@ -19,6 +20,23 @@ def resolve(**changes):
 
 def test_published_trains_nothing():
     assert resolve(backbone="published").specs == []
+
+
+@pytest.mark.parametrize("backbone", ["published", "resnet18"])
+def test_the_banner_says_what_was_asked_for_as_papermill_passes_misspelt_names_on(backbone, monkeypatch):
+    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
+    for protocol in ("auto", "smoke", "reduced"):
+        banner = resolve(backbone=backbone, protocol=protocol, seed=7).banner
+        for value in (backbone, "all", "caltech101", protocol, "7"):
+            assert f"`{value}`" in banner.split(".")[0]
+    banner = notebook.resolve_experiment(backbone, "caltech101", "reduced", 3, "cpu").banner
+    assert f"`{backbone}`" in banner and "`caltech101`" in banner and "`3`" in banner
+
+
+def test_the_banner_says_how_many_runs_are_trained():
+    assert "nothing was trained" in resolve(backbone="published").banner
+    write_run("original", 0, 50.0)
+    assert "3 of 4 runs" in resolve(protocol="reduced").banner
 
 
 def test_published_names_smaller_protocols_where_they_have_records():
@@ -98,9 +116,39 @@ def test_all_is_every_backbone_of_the_table():
         ("device", "tpu", "cpu"),
         ("seed", -1, "from 0"),
         ("seed", "one", "from 0"),
+        ("seed", True, "from 0"),
+        ("data_dir", 5, "path"),
+        ("data_dir", 0, "path"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_is_allowed(name, value, allowed):
     with pytest.raises(InputError) as error:
         resolve(**{name: value})
     assert repr(value) in str(error.value) and allowed in str(error.value)
+
+
+@pytest.mark.parametrize("data_dir", ["~nosuchuser/x", "/no/such/folder", "a\0b"])
+@pytest.mark.parametrize("backbone", ["published", "resnet18"])
+def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, backbone):
+    with pytest.raises(InputError, match="Data folder"):
+        resolve(data_dir=data_dir, backbone=backbone)
+    with pytest.raises(InputError, match="Data folder"):
+        notebook.resolve_experiment(backbone, "caltech101", "reduced", 3, data_dir=data_dir)
+
+
+@pytest.mark.parametrize(
+    "backbone, protocol, size", [("alexnet", "full32", 32), ("timm/inception_v3", "reduced", 64)]
+)
+def test_images_too_small_for_the_network_are_refused_before_any_is_read(
+    backbone, protocol, size, monkeypatch
+):
+    monkeypatch.setattr(notebook, "ensure", lambda *_: pytest.fail("read the dataset"))
+    with pytest.raises(InputError, match=f"{size}") as error:
+        resolve(backbone=backbone, protocol=protocol, variant="original")
+    assert "\n" not in str(error.value)
+
+
+def test_networks_that_fit_are_not_refused():
+    names = [("resnet18", "constant"), ("resnet18", "lstn-released"), ("timm/resnet10t", "stn")]
+    notebook.check_networks([RunSpec("digits", *name, "smoke") for name in names])
+    notebook.check_networks([RunSpec("digits", "mnist-cnn", "tps", "system")])

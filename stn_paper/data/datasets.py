@@ -4,8 +4,10 @@ A new dataset is a new row of `DATASETS` and one of `files.LAYOUTS`, which says 
 Images are decoded and resized once into a cache of uint8 arrays, keyed by content and size.
 """
 
+import errno
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import InputError, choose
+from ..errors import InputError, choose, printable
 from ..paths import cache_dir, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
@@ -100,6 +102,7 @@ def split(
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
     pictures of one sign) stay whole, so that validation holds no sign seen in training. A dataset with
     `stratify` is divided class by class, see `_stratified`.
+    Raises InputError for a class that is in validation or test and not in training.
     `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
     `train_per_class` keeps so many training images of each class, `train_images` so many in all,
     `max_validation` so many validation images, `max_evaluation` so many of validation and of test,
@@ -128,12 +131,31 @@ def split(
         held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
         train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
     train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in (train, validation, test))
+    _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
+    limit = min((n for n in (train_images, max_images) if n is not None), default=None)
     if train_per_class is not None:
-        classes = np.asarray(data.labels)[train]
-        train = np.concatenate([train[classes == c][:train_per_class] for c in np.unique(classes)])
-    train, validation = train[:train_images], validation[:max_validation]
-    validation, test = validation[:max_evaluation], test[:max_evaluation]
-    return Split(train[:max_images], validation[:max_images], test[:max_images])
+        train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
+    validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
+    return Split(train[:limit], validation[:max_images], test[:max_images])
+
+
+def _per_class(train, labels, count, limit):
+    """The first `count` images of each class, class by class; `limit` in all takes them from every class."""
+    members = [train[labels[train] == c][:count] for c in np.unique(labels[train])]
+    if limit is None or limit >= sum(map(len, members)):
+        return np.concatenate([*members, train[:0]])
+    return np.array([part[i] for i in range(count) for part in members if i < len(part)][:limit])
+
+
+def _check_classes(name, labels, classes, train, others):
+    """Raise InputError for a class of validation or test images that training never sees."""
+    unseen = np.setdiff1d(np.concatenate([labels[part] for part in others]), labels[train])
+    if len(train) and len(unseen):
+        which = classes[unseen[0]] if unseen[0] < len(classes) else unseen[0]
+        raise InputError(
+            f"Dataset {name!r} cannot be split: no image of the class {which} is left for training, "
+            "so give it more images, or fewer to the validation split."
+        )
 
 
 def _stratified(labels, validation_share, test_share, draw):
@@ -176,7 +198,7 @@ def status(folder=None):
     folder = data_dir(folder)
     for name, layout in files.LAYOUTS.items():
         place = files.present(name, folder) or folder / layout.folders[0]
-        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 2**20
+        size = sum(map(_size, place.rglob("*"))) / 2**20
         try:
             listing = files.find(name, DATASETS[name], folder)
             images, state = f"{len(listing.items):,}", "complete"
@@ -186,6 +208,14 @@ def status(folder=None):
             images, state = "-", str(error)
         rows.append((name, images, f"{size:.0f}", str(place), state))
     return rows
+
+
+def _size(path):
+    """Bytes of a file, 0 of all else."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _notes(listing):
@@ -219,7 +249,7 @@ def _digits(image_size):
 
 
 def _load_files(name, listing, image_size, skip_corrupt):
-    fingerprint = _fingerprint(listing)
+    fingerprint = _fingerprint(listing, skip_corrupt)
     images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt)
     return Images(
         torch.from_numpy(images),
@@ -234,13 +264,17 @@ def _load_files(name, listing, image_size, skip_corrupt):
     )
 
 
-def _fingerprint(listing):
+def _fingerprint(listing, skip_corrupt=False):
     """Hash of the images' bytes, of the files' names below the dataset's folder, and of labels apart."""
     digest = hashlib.sha256()
     for item in listing.items:
         if isinstance(item, Path):
-            digest.update("/".join(item.parts[-2:]).encode())
-            digest.update(item.read_bytes())
+            digest.update(os.fsencode("/".join(item.parts[-2:])))
+            try:
+                digest.update(files.read(item))
+            except OSError as error:  # such as a broken link
+                if not skip_corrupt:
+                    raise _unusable(item, "read", error.strerror or error) from None
         else:
             digest.update(item.tobytes())
     if listing.labels_apart:
@@ -248,53 +282,133 @@ def _fingerprint(listing):
     return digest.hexdigest()[:16]
 
 
+def _unusable(item, verb, reason):
+    choice = "replace the file or choose to leave such images out with --skip-corrupt"
+    return InputError(f"Image {item} cannot be {verb}: {choice} ({str(reason).rstrip('.')}).")
+
+
+# --- the cache of decoded images ----------------------------------------------------------------
+
+BLOCK = 2**24  # bytes that are hashed at once
+
+
 def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of those left black.
 
-    The first process that asks decodes; the others wait. The array takes its name when it is whole.
+    The first process that asks decodes; the others wait. The array takes its name when it is whole. A note
+    beside it holds its digest, which is checked on opening: a damaged or exchanged array is made again.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
-    noted = cached.with_suffix(".skipped.json")
-    with locked(cached):
-        if not cached.exists():
-            _decode_all(listing, DATASETS[name].distortion, image_size, cached, noted, skip_corrupt)
-    skipped = json.loads(noted.read_text()) if noted.exists() else {}
+    shape = len(listing.items), 3, image_size, image_size
+    found = _opened(cached, shape)
+    if found is None:
+        with locked(cached):
+            found = _opened(cached, shape)  # of a process that was first
+            if found is None:
+                _decode_all(
+                    listing, DATASETS[name].distortion, image_size, cached, _note(cached), skip_corrupt
+                )
+                found = _opened(cached, shape)
+    if found is None:
+        raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
+    images, skipped = found
     if skipped and not skip_corrupt:
-        _decode(listing.items[int(next(iter(skipped)))], image_size)  # raises
-    images = np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
-    return images, {int(index): file for index, file in skipped.items()}
+        _decode(listing.items[min(skipped)], image_size)  # raises
+    return images, skipped
 
 
-def _decode_all(listing, distortion, image_size, cached, noted, skip_corrupt):
-    items = listing.items
-    skipped, shape = {}, (len(items), 3, image_size, image_size)
-    with replacing(cached) as part, ThreadPoolExecutor() as pool:
-        array = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+def _opened(cached, shape):
+    """The cached array and its {index: file} of images left black; None unless both are as written."""
+    try:
+        note = json.loads(_note(cached).read_text(encoding="utf-8"))
+        if not cached.is_file() or cached.stat().st_size != note["bytes"]:
+            return None
+        images = np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
+        skipped = {int(index): str(file) for index, file in note["skipped"].items()}
+        whole = images.dtype == np.uint8 and images.shape == shape
+        if not whole or note["digest"] != _digest(images, cached.name, skipped):
+            return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return images, skipped
+
+
+def _note(cached):
+    return cached.with_suffix(".json")
+
+
+def _digest(images, name, skipped):
+    """SHA-256 of the array's blocks, hashed on all cores, of its file's name and of its skipped images."""
+    pixels = images.reshape(-1)
+    blocks = (pixels[start : start + BLOCK] for start in range(0, len(pixels), BLOCK))
+    digest = hashlib.sha256(json.dumps([name, images.shape, sorted(skipped.items())]).encode())
+    with ThreadPoolExecutor() as pool:
+        for block in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
+    """Write the array and its note. Its space is reserved first, so that a full disk is known at once.
+
+    It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
+    """
+    items, skipped = listing.items, {}
+    shape = len(items), 3, size, size
+    black = np.zeros(shape[1:], np.uint8)
+    with replacing(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        _reserve(file, file.tell() + int(np.prod(shape, dtype=np.int64)))
         if distortion:
             theta, kind = known_theta(distortion, len(items)), DISTORTIONS[distortion].kind
-            images = distort(items, theta, kind, image_size)
+            images = distort(items, theta, kind, size)
         else:
-            images = pool.map(partial(_decode, size=image_size, error=not skip_corrupt), items)
-        for i, image in enumerate(tqdm(images, "decoding", len(array), leave=False, disable=None)):
+            images = pool.map(partial(_decode, size=size, error=not skip_corrupt), items)
+        for i, image in enumerate(tqdm(images, "decoding", len(items), leave=False, disable=None)):
             if image is None:
                 item = items[i]
                 skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
-            else:
-                array[i] = image
-        array.flush()
-        if skipped:  # noted before the array is there
-            with replacing(noted) as note:
-                note.write_text(json.dumps(skipped))
+                skipped[i] = printable(skipped[i])
+                image = black
+            file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])))
+        file.flush()
+        digest = _digest(np.load(part, mmap_mode="r"), cached.name, skipped)
+        with replacing(noted) as note:  # noted before the array is there
+            content = {"bytes": file.tell(), "digest": digest, "skipped": skipped}
+            note.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _reserve(file, size):
+    """Have the disk keep `size` bytes for the file, where the system can; OSError if it has not so many."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # not on every system
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # nor on every file system
+            raise
 
 
 def _decode(item, size, error=True):
     """uint8 (3, size, size) of an image file or array; None if it cannot be decoded and `error` is off."""
     try:
+        if isinstance(item, Path) and not item.is_file():
+            raise OSError("no such file")
         with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
-            resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError) as what:
+            resized = _eight_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    except Exception as what:  # Pillow's readers end in many ways, and an image may be too large for it
         if not error:
             return None
-        choice = "replace the file or choose to leave such images out with --skip-corrupt"
-        raise InputError(f"Image {item} cannot be decoded: {choice} ({what}).") from None
+        raise _unusable(item, "decoded", what or type(what).__name__) from None
     return np.asarray(resized).transpose(2, 0, 1)
+
+
+def _eight_bits(image):
+    """The image; a grey one of 16 bits scaled to 8, where Pillow would clip it at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("grey of 32 bits has no stated range: 8 and 16 bits are allowed")
+    return image

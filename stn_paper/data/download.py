@@ -6,6 +6,7 @@ and in the data folder nothing, or fewer images than `files` accepts.
 
 import gzip
 import hashlib
+import math
 import shutil
 import stat
 import tarfile
@@ -28,6 +29,8 @@ from .files import LAYOUTS, find, needs, present
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
+LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
+LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
 DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 
@@ -145,6 +148,7 @@ def _receive(url, part):
         start = start if response.status == 206 else 0
         length = response.headers["Content-Length"]
         total = None if length is None else start + int(length)
+        _check_download(url, part, total or 0)
         bar = tqdm(
             desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, leave=False, disable=None
         )
@@ -152,9 +156,17 @@ def _receive(url, part):
             while chunk := response.read1(CHUNK):  # what has come so far: it is kept if the connection breaks
                 file.write(chunk)
                 bar.update(len(chunk))
+                _check_download(url, part, file.tell())
             size = file.tell()
     if total is not None and size < total:
         raise ConnectionError(f"the connection ended after {size} of {total} bytes")
+
+
+def _check_download(url, part, size):
+    """Raise InputError for more bytes than any archive has, and delete what has come."""
+    if size > LARGEST_DOWNLOAD:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{url} sends {size} bytes, and {LARGEST_DOWNLOAD} are allowed: it is no archive.")
 
 
 def _response(url, start):
@@ -204,20 +216,37 @@ def _extract(path, into):
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
+                members = archive.infolist()
+                for member in members:
                     _check(member.filename, stat.S_ISLNK(member.external_attr >> 16))
+                _check_size(path, (member.file_size for member in members))
                 archive.extractall(into)
         elif ".tar" in path.suffixes:
             with tarfile.open(path) as archive:
-                for member in archive:
-                    _check(member.name, not (member.isfile() or member.isdir()))
+                _check_size(path, _tar_sizes(archive))
                 archive.extractall(into, **DATA_FILTER)
         else:
             with gzip.open(path) as source, (into / path.stem).open("wb") as target:
-                shutil.copyfileobj(source, target)
+                _check_size(path, iter(lambda: target.write(source.read(CHUNK)), 0), math.inf)
     except DAMAGED as error:
         raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
     return into
+
+
+def _tar_sizes(archive):
+    for member in archive:
+        _check(member.name, not (member.isfile() or member.isdir()))
+        yield member.size
+
+
+def _check_size(path, sizes, most=None):
+    """Raise InputError as soon as the sizes of an archive's members, in bytes, are too many or too large."""
+    total = 0
+    for number, size in enumerate(sizes, 1):
+        total += size
+        if number > (most or MOST_MEMBERS) or total > LARGEST_UNPACKED:
+            allowed = f"{LARGEST_UNPACKED} bytes in {MOST_MEMBERS} files are allowed"
+            raise InputError(f"{path.name} cannot be unpacked: {allowed}, and it holds more.")
 
 
 def _check(name, is_special):

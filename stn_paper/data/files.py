@@ -6,15 +6,22 @@ row of `LAYOUTS` and, where neither class folders nor torchvision's classes fit,
 
 import csv
 import hashlib
+import os
+import re
+import stat
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from .distortions import DISTORTIONS
+
+# Endings of image files, in capitals too.
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
+LARGEST_FILE = 2**30  # bytes of an image file
 
 
 class Listing(NamedTuple):
@@ -60,7 +67,11 @@ def find(name, dataset, folder):
         root = present(name, folder)
         if root is None:
             raise _Incomplete(f"has no folder {folder / layout.folders[0]}")
-        return layout.list(dataset, root)
+        try:
+            return layout.list(dataset, root)
+        except OSError as error:
+            reason = error.strerror or error
+            raise _Incomplete(f"cannot be read in {error.filename or root} ({reason})") from None
     except _Incomplete as what:
         hint = f"{needs(name, dataset)} are needed; get them from {layout.address}"
         command = f", or by `python -m stn_paper data --download {name}`," if layout.archives else ""
@@ -69,8 +80,44 @@ def find(name, dataset, folder):
 
 
 def present(name, folder):
-    """The dataset's folder below the data folder, whole or not; None if there is none."""
-    return next((folder / sub for sub in LAYOUTS[name].folders if (folder / sub).is_dir()), None)
+    """The dataset's folder below the data folder, whole or not; None if there is none.
+
+    The data folder may also be the dataset's own, or one that lies between. Capitals do not matter.
+    """
+    places = [Path(place).parts for place in LAYOUTS[name].folders]
+    found = (_below(folder, place) for place in places)
+    if root := next(filter(None, found), None):
+        return root
+    last = [part.lower() for part in folder.absolute().parts]
+    for place in places:
+        for above in range(len(place), 0, -1):
+            if last[-above:] == [part.lower() for part in place[:above]]:
+                root = _below(folder, place[above:])
+                if root and (root != folder or any(map(_counts, _entries(root)))):
+                    return root
+    return None
+
+
+def _below(folder, place):
+    """The folder at `place`, a tuple of names, below `folder`; None if there is none."""
+    for name in place:
+        below = folder / name
+        if not os.path.isdir(below):
+            alike = (e.path for e in _entries(folder) if e.name.lower() == name.lower() and e.is_dir())
+            below = next(map(Path, alike), None)
+        if below is None:
+            return None
+        folder = below
+    return folder if os.path.isdir(folder) else None
+
+
+def _entries(folder):
+    """What lies in the folder, sorted by name; nothing where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def needs(name, dataset):
@@ -87,9 +134,20 @@ def _official(dataset):
     return sum(others), test
 
 
-def _check_count(found, wanted, root, kind=""):
-    if found != wanted:
+def _check_count(found, wanted, root, kind="", paths=()):
+    """Raise _Incomplete unless so many images were found; too many: it names the newest of `paths`."""
+    if found < wanted:
         raise _Incomplete(f"has {found} {kind}images in {root}")
+    if found > wanted:
+        newest = f", the newest of which is {max(paths, key=_changed)}" if paths else ""
+        raise _Incomplete(f"has {found} {kind}images in {root}{newest}")
+
+
+def _changed(path):
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 # --- one folder a class -------------------------------------------------------------------------
@@ -97,21 +155,43 @@ def _check_count(found, wanted, root, kind=""):
 NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of clutter, which the paper leaves out
 
 
-def _class_folders(dataset, root, wanted, kind=""):
-    """Paths, labels and class names of a folder of class folders."""
-    from torchvision.datasets.folder import find_classes, make_dataset  # seconds that `digits` does not need
+def _counts(entry):
+    """Whether a file or folder is no leftover of a system or program: `._x.jpg`, `.DS_Store`, `__MACOSX`."""
+    return not entry.name.startswith(".") and entry.name != "__MACOSX"
 
-    try:
-        classes = [c for c in find_classes(root)[0] if c != NO_CLASS]
-    except FileNotFoundError:  # torchvision's word for no such folder, or none of a class in it
-        classes = []
-    if len(classes) != dataset.num_classes:
-        raise _Incomplete(f"has {len(classes)} class folders in {root}")
-    indices = {c: i for i, c in enumerate(classes)}
-    samples = make_dataset(root, indices, extensions=(".jpg", ".png", ".ppm"), allow_empty=True)
-    _check_count(len(samples), wanted, root, kind)
-    paths, labels = zip(*samples)
-    return [Path(p) for p in paths], list(labels), tuple(classes)
+
+def _images(folder):
+    """The image files in and below the folder, sorted; a broken link counts, so that it can be named."""
+    found, left = [], [folder]
+    while left:
+        below = []
+        with os.scandir(left.pop()) as entries:
+            for entry in sorted(filter(_counts, entries), key=lambda entry: entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                elif entry.name.lower().endswith(ENDINGS) and not _links_to_folder(entry):
+                    found.append(Path(entry.path))
+        left += reversed(below)
+    return found
+
+
+def _links_to_folder(entry):
+    return entry.is_symlink() and os.path.isdir(entry.path)
+
+
+def _class_folders(dataset, root, wanted, kind="", order=None):
+    """Paths, labels and class names of a folder of class folders, sorted by name or by the key `order`."""
+    with os.scandir(root) as entries:
+        counted = [e for e in entries if _counts(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
+    images = {entry.name: _images(entry.path) for entry in counted}
+    if (number := len(images)) != dataset.num_classes:
+        few = min(images, key=lambda name: len(images[name]), default="")
+        more = f", the emptiest of which is {few!r}" if number > dataset.num_classes else ""
+        raise _Incomplete(f"has {number} class folders in {root}{more}")
+    classes = tuple(sorted(images, key=order))
+    paths = [path for name in classes for path in images[name]]
+    _check_count(len(paths), wanted, root, kind, paths)
+    return paths, [label for label, name in enumerate(classes) for _ in images[name]], classes
 
 
 def _list_folders(dataset, root):
@@ -119,22 +199,49 @@ def _list_folders(dataset, root):
     return Listing(root, *_class_folders(dataset, root, wanted), labels_apart=False)
 
 
-# --- CIFAR-10 and MNIST: torchvision's classes --------------------------------------------------
+# --- CIFAR-10 and MNIST: read by torchvision ----------------------------------------------------
 
 
-def _list_torchvision(kind, dataset, root, above):
-    """torchvision's dataset of this name whose files lie `above` + 1 folders below its own root."""
-    from torchvision import datasets
+def _list_arrays(dataset, root, read):
+    """The Listing of what `read` returns, a list of images and one of labels for training and for the test.
 
+    `read` calls torchvision, which checks its files by assertions and in other ways of its own.
+    """
     try:
-        parts = [getattr(datasets, kind)(root.parents[above], train=train) for train in (True, False)]
-    except (OSError, RuntimeError, ValueError, TypeError, AssertionError, KeyError):
+        parts, classes = read(root)
+    except Exception:
         raise _Incomplete(f"has missing or damaged files in {root}") from None
-    for part, wanted, name in zip(parts, _official(dataset), ("training ", "test ")):
-        _check_count(len(part.data), wanted, root, name)
-    items = [image for part in parts for image in np.asarray(part.data)]
-    labels = [int(label) for part in parts for label in part.targets]
-    return Listing(root, items, labels, tuple(parts[0].classes), test_start=len(parts[0].data))
+    for (images, labels), wanted, name in zip(parts, _official(dataset), ("training ", "test ")):
+        _check_count(len(images), wanted, root, name)
+        _check_count(len(labels), wanted, root, f"labels of {name}")
+    items = [image for images, _ in parts for image in images]
+    labels = [int(label) for _, labels in parts for label in labels]
+    if wrong := set(labels) - set(range(dataset.num_classes)):
+        raise _Incomplete(f"has the label {min(wrong)}, not within 0 to {dataset.num_classes - 1}, in {root}")
+    return Listing(root, items, labels, tuple(classes), test_start=len(parts[0][0]))
+
+
+def _read_mnist(root):
+    """The four unpacked files, whose names may have a dot as in `train-images.idx3-ubyte`."""
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    def file(name):
+        names = (f"{name}-ubyte", f"{name.replace('-idx', '.idx')}-ubyte")
+        return str(next(path for path in map(root.joinpath, names) if path.is_file()))
+
+    parts = [
+        (read_image_file(file(f"{part}-images-idx3")).numpy(), read_label_file(file(f"{part}-labels-idx1")))
+        for part in ("train", "t10k")
+    ]
+    return parts, MNIST.classes
+
+
+def _read_batches(root):
+    from torchvision.datasets import CIFAR10
+
+    parts = [CIFAR10(root.parent, train=train) for train in (True, False)]
+    return [(np.asarray(part.data), part.targets) for part in parts], parts[0].classes
 
 
 CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder in the official archive
@@ -143,7 +250,7 @@ CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder in the official archive
 def _list_cifar10(dataset, root):
     """torchvision's pickled batches where they are, else train/ and test/ with one folder a class."""
     if root.name == CIFAR10_BATCHES:
-        return _list_torchvision("CIFAR10", dataset, root, 0)
+        return _list_arrays(dataset, root, _read_batches)
     train, test = _official(dataset)
     paths, labels, classes = _class_folders(dataset, root / "train", train, "training ")
     test_paths, test_labels, test_classes = _class_folders(dataset, root / "test", test, "test ")
@@ -155,43 +262,71 @@ def _list_cifar10(dataset, root):
 # --- GTSRB --------------------------------------------------------------------------------------
 
 GTSRB_IJCNN = 26_640  # training images of the competition's first stage
+GTSRB_ANSWERS = ("GT-final_test.csv", "Test.csv")  # the labels of the test images
 
 
 def _list_gtsrb(dataset, root):
     """The final training and test images (39,209 and 12,630), whose tracks are the groups.
 
-    torchvision's GTSRB reads the same folders, but downloads the smaller training set of 26,640 images; it is
-    refused here. The folder Training of that archive counts if it holds all 39,209.
+    As in the official archives, or as in the copy at Kaggle: Train, Test and Test.csv. A class folder's
+    number is its label, with leading zeros or not. torchvision's GTSRB reads the official folders, but
+    downloads the smaller training set of 26,640 images; it is refused here. The folder Training of that
+    archive counts if it holds all 39,209.
     """
-    places = [root / "Final_Training/Images", root / "Training"]
-    folder = next((place for place in places if place.is_dir()), places[0])
+    places = [_below(root, place) for place in (("Final_Training", "Images"), ("Training",), ("Train",))]
+    folder = next(filter(None, places), root / "Final_Training/Images")
     train, test = _official(dataset)
     try:
-        paths, labels, classes = _class_folders(dataset, folder, train, "training ")
+        paths, labels, classes = _class_folders(dataset, folder, train, "training ", _number)
     except _Incomplete as what:
         if len(list(folder.glob("*/*.ppm"))) == GTSRB_IJCNN != train:
             what = f"{what}, the set that torchvision downloads and not the final one"
         raise _Incomplete(what) from None
-    tracks = [f"{path.parent.name}/{path.stem.split('_')[0]}" for path in paths]
-    numbers = np.unique(tracks, return_inverse=True)[1]
+    labelled = [_number(name) for name in classes]
+    if labelled != list(range(dataset.num_classes)):  # a number is too large, or is there twice as 7 and 07
+        other = next((n for n in classes[::-1] if _number(n) >= dataset.num_classes), None)
+        other = other or next(n for n, label in zip(classes, labelled) if labelled.count(label) > 1)
+        raise _Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
+    numbers = np.unique([_track(path) for path in paths], return_inverse=True)[1]
 
-    images, file = root / "Final_Test/Images", "GT-final_test.csv"
-    table = next((p / file for p in (root.parent, root, images) if (p / file).is_file()), None)
+    images = _below(root, ("Final_Test", "Images")) or _below(root, ("Test",)) or root / "Final_Test/Images"
+    tables = [above / file for file in GTSRB_ANSWERS for above in (root.parent, root, images)]
+    table = next((path for path in tables if path.is_file()), None)
     if table is None:
-        raise _Incomplete(f"has no {file} in {root.parent}")
-    with table.open(newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter=";", skipinitialspace=True))
-    there = {path.name for path in images.glob("*.ppm")}
+        raise _Incomplete(f"has no {GTSRB_ANSWERS[0]} in {root.parent}")
+    there = {path.name: path for path in _images(images)}
     try:
-        answers = [(images / r["Filename"], _label(r["ClassId"], dataset)) for r in rows]
-    except (KeyError, TypeError, ValueError) as error:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            separator = ";" if ";" in lines.readline() else ","
+            lines.seek(0)
+            rows = list(csv.DictReader(lines, delimiter=separator, skipinitialspace=True))
+        answers = [(_file_name(r), _label(r["ClassId"], dataset)) for r in rows]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise _Incomplete(f"has a wrong line in {table} ({error})") from None
-    _check_count(sum(path.name in there for path, _ in answers), test, images, "test ")
-    _check_count(len(answers), test, table, "test ")
-    paths += [path for path, _ in answers]
+    _check_count(sum(name in there for name, _ in answers), test, images, "test ")
+    _check_count(len(dict(answers)), test, table, "different test ")
+    paths += [there[name] for name, _ in answers]
     labels += [label for _, label in answers]
     groups = np.concatenate([numbers, np.full(test, -1)])  # the test set has no tracks
     return Listing(root, paths, labels, classes, test_start=train, groups=groups)
+
+
+def _number(name):
+    """The number that a class folder is named after; beyond all labels if it is no number."""
+    return int(name) if re.fullmatch("[0-9]{1,9}", name) else 10**9
+
+
+def _track(path):
+    """Class folder and track of a training image named `track_frame` or `class_track_frame`."""
+    named = re.fullmatch("((?:[0-9]+_)?[0-9]+)_[0-9]+", path.stem)
+    if not named:
+        raise _Incomplete(f"has the training image {path}, whose name does not tell its track and frame")
+    return f"{path.parent.name}/{named[1]}"
+
+
+def _file_name(row):
+    """The test image of a row of the answers, without its folder."""
+    return PureWindowsPath(row["Filename"] if "Filename" in row else row["Path"]).name
 
 
 def _label(text, dataset):
@@ -249,7 +384,7 @@ def _list_tsrd(dataset, root, distinct=False):
 def _tsrd_archives(dataset, root):
     """(path, category) of each image of the training archive, then of the test archive."""
     folders = defaultdict(set)
-    for path in root.rglob("*.png"):
+    for path in _images(root):
         folders[path.parent].add(path.name)
     for part, (file, count) in TSRD.items():
         rows = _annotations(root, file, dataset)
@@ -268,18 +403,35 @@ def contents(items):
     Numbers count from 0 in the order of first appearance.
     """
     numbers = {}
-    data = (item.read_bytes() if isinstance(item, Path) else item.tobytes() for item in items)
-    digests = (hashlib.sha256(content).digest() for content in data)
+    digests = (hashlib.sha256(_content(item)).digest() for item in items)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
+
+
+def _content(item):
+    """The bytes of an image, or the path of a file that cannot be read: `datasets` decides about those."""
+    try:
+        return read(item) if isinstance(item, Path) else item.tobytes()
+    except OSError:
+        return os.fsencode(item)
+
+
+def read(path):
+    """The bytes of an image file; OSError if there is none, as for a broken link or a pipe."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("no regular file")
+    if found.st_size > LARGEST_FILE:
+        raise OSError(f"{found.st_size} bytes, and {LARGEST_FILE} are allowed")
+    return path.read_bytes()
 
 
 def _annotations(root, file, dataset):
     """(file name, category) of each line."""
-    found = next(root.rglob(file), None)
+    found = next((path for path in root.rglob(file) if path.is_file()), None)
     if found is None:
         raise _Incomplete(f"has no {file} in {root}")
     rows = []
-    for line in found.read_text("utf-8-sig").split():
+    for line in found.read_text("utf-8-sig", errors="surrogateescape").split():
         try:
             name, *_, category = line.rstrip(";").split(";")
             rows.append((name, _label(category, dataset)))
@@ -290,6 +442,8 @@ def _annotations(root, file, dataset):
 
 # --- the table ----------------------------------------------------------------------------------
 
+READ = f"({', '.join(ENDINGS)} files)"
+_CIFAR_IMAGES = ("CIFAR-10-images", "CIFAR-10-images-master")
 _CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -299,9 +453,15 @@ _GTSRB = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 # stated alike by several public loaders, beside torchvision's own two for the test archives.
 LAYOUTS = {
     "caltech101": Layout(
-        ("caltech101/101_ObjectCategories", "caltech-101/101_ObjectCategories", "101_ObjectCategories"),
+        (
+            "caltech101/101_ObjectCategories",
+            "caltech-101/101_ObjectCategories",
+            "101_ObjectCategories",
+            "caltech101/caltech-101/101_ObjectCategories",
+            "caltech-101/caltech-101/101_ObjectCategories",
+        ),
         _CALTECH,
-        "{classes} class folders with {total} images",
+        "{classes} class folders with {total} images " + READ,
         _list_folders,
         (
             Archive(
@@ -313,10 +473,17 @@ LAYOUTS = {
         ),
     ),
     "cifar10": Layout(
-        (CIFAR10_BATCHES, f"cifar10/{CIFAR10_BATCHES}", "cifar10"),
+        (
+            CIFAR10_BATCHES,
+            *(f"{above}/{CIFAR10_BATCHES}" for above in ("cifar10", "cifar-10", "cifar-10-python")),
+            "cifar10/cifar10",
+            *(f"{above}{name}" for above in ("", "cifar10/") for name in _CIFAR_IMAGES),
+            "cifar10",
+            "cifar-10",
+        ),
         f"{_CIFAR}.html",
         "torchvision's pickled batches, or cifar10/train and cifar10/test with {classes} class folders each "
-        "and {train} and {test} images,",
+        f"and {{train}} and {{test}} images {READ}",
         _list_cifar10,
         (Archive(f"{_CIFAR}-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     ),
@@ -327,10 +494,10 @@ LAYOUTS = {
         _list_tsrd,
     ),
     "gtsrb": Layout(
-        ("gtsrb/GTSRB", "GTSRB"),
+        ("gtsrb/GTSRB", "gtsrb-german-traffic-sign", "gtsrb/gtsrb-german-traffic-sign", "GTSRB"),
         "https://benchmark.ini.rub.de",
         "{classes} class folders with {train} images in Final_Training/Images, {test} images in "
-        "Final_Test/Images and GT-final_test.csv",
+        f"Final_Test/Images {READ} and GT-final_test.csv",
         _list_gtsrb,
         (
             Archive(f"{_GTSRB}GTSRB_Final_Training_Images.zip", "f33fd80ac59bff73c82d25ab499e03a3", "gtsrb"),
@@ -339,10 +506,10 @@ LAYOUTS = {
         ),
     ),
     "mnist": Layout(
-        ("MNIST/raw",),
+        ("MNIST/raw", "MNIST/MNIST/raw", "MNIST"),
         "http://yann.lecun.com/exdb/mnist/",
         "the four unpacked files *-ubyte with {train} training and {test} test images",
-        partial(_list_torchvision, "MNIST", above=1),
+        partial(_list_arrays, read=_read_mnist),
         tuple(
             Archive(f"{_MNIST}{file}.gz", md5, "MNIST/raw")
             for file, md5 in {

@@ -1,6 +1,10 @@
 """Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded ones."""
 
+import errno
 import multiprocessing
+import os
+import resource
+import struct
 import threading
 
 import numpy as np
@@ -169,7 +173,7 @@ def test_at_most_so_many_images_of_each_split():
 
 @pytest.mark.parametrize("official", [None, 4500])
 def test_another_number_of_validation_images(official):
-    data = without_pixels("digits")._replace(test_start=official)
+    data = without_pixels("digits")._replace(labels=np.arange(5000) % 10, test_start=official)
     own, other = split("digits", data, 0), split("digits", data, 0, validation_images=100)
     assert tuple(map(len, other)) == (4400, 100, 500)
     assert np.array_equal(own.test, other.test) and set(other.validation) <= set(own.validation)
@@ -191,6 +195,25 @@ def test_tracks_stay_whole():
     assert not set(tracks[train]) & set(tracks[validation])
     assert 0 <= 7800 - len(validation) < 30 and len(train) + len(validation) == 39_209
     assert len(test) == 12_630 and set(tracks[test]) == {-1}
+
+
+def test_a_class_that_training_never_sees_is_refused():
+    tracks = np.r_[np.repeat(np.arange(43), 900), np.full(12_630, -1)]  # each class is one track
+    labels = np.r_[np.repeat(np.arange(43), 900), np.arange(12_630) % 43]
+    data = Images(None, labels, tuple(map(str, range(43))), "", 38_700, tracks)
+    with pytest.raises(InputError, match="'gtsrb' cannot be split: no image of the class"):
+        split("gtsrb", data, 0)
+
+
+def test_few_images_of_each_class_are_of_all_classes():
+    data = without_pixels("digits")
+    whole = split("digits", data, 0, train_per_class=15)
+    assert np.array_equal(data.labels[whole.train], np.repeat(np.arange(10), 15))
+    for limit in ({"max_images": 20}, {"train_images": 20}):
+        few = split("digits", data, 0, train_per_class=15, **limit).train
+        assert np.bincount(data.labels[few]).tolist() == [2] * 10 and set(few) < set(whole.train)
+    assert np.array_equal(split("digits", data, 0, 15, train_images=150).train, whole.train)
+    assert len(split("digits", data, 0, 15, max_images=0).train) == 0
 
 
 def test_images_that_are_skipped_are_in_no_split_and_move_no_other():
@@ -281,12 +304,13 @@ def test_the_background_class_is_ignored(data):
     assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
 
 
-WANTED = "2 class folders with 8 images are needed; get them from https://data.caltech.edu"
+WANTED = "2 class folders with 8 images"
 
 
 def test_a_missing_folder_is_named(data, tmp_path):
-    message = sentence(tmp_path / "nowhere")
-    assert str(root_of(tmp_path / "nowhere")) in message and WANTED in message
+    (tmp_path / "empty").mkdir()
+    message = sentence(tmp_path / "empty")
+    assert str(root_of(tmp_path / "empty")) in message and WANTED in message
 
 
 def test_an_empty_folder_is_named(data, tmp_path):
@@ -349,12 +373,12 @@ def test_images_are_decoded_once(data, monkeypatch):
     monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded again"))
     again = load("caltech101", 8, data)
     assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
-    assert [path.suffix for path in cached()] == [".npy"]
+    assert [path.suffix for path in cached()] == [".json", ".npy"]
 
 
 def test_each_size_is_decoded(data):
     sizes = [load("caltech101", size, data).images.shape[-1] for size in (8, 12)]
-    assert sizes == [8, 12] and len(cached()) == 2
+    assert sizes == [8, 12] and len(cached()) == 2 * 2
 
 
 def test_a_changed_file_is_another_dataset(data):
@@ -401,6 +425,170 @@ def test_corrupt_images_are_left_out_when_asked_to(data):
     assert str(path) in sentence(data)  # the cache does not turn the choice into a habit
 
 
+def broken_link(path):
+    path.symlink_to("nowhere")
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def huge(path):
+    """20,000 x 20,000 pixels in 400 bytes."""
+    header = b"BM" + struct.pack("<IHHI", 400, 0, 0, 62)
+    path.write_bytes(
+        header + struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, 1, 0, 0, 0, 0, 2, 2) + bytes(346)
+    )
+
+
+def larger_than_allowed(path):
+    path.write_bytes(b"")
+    os.truncate(path, files.LARGEST_FILE + 1)
+
+
+def of_floats(path):
+    Image.new("F", (9, 9)).save(path, "TIFF")
+
+
+def misleading(path):
+    Image.new("RGB", (9, 9)).save(path, "PNG")
+    path.write_bytes(path.read_bytes().replace(b"IDAT", b"IDAX"))
+
+
+BAD = (broken_link, pipe, huge, larger_than_allowed, of_floats, misleading)
+
+
+@pytest.mark.parametrize("make", BAD)
+def test_a_file_that_is_no_usable_image_is_named_or_skipped(data, make):
+    (root_of(data) / "bee/5.png").unlink()
+    make(root_of(data) / "bee/5.png")
+    message = sentence(data)
+    assert str(root_of(data) / "bee/5.png") in message and "--skip-corrupt" in message
+    found = load("caltech101", 8, data, skip_corrupt=True)
+    assert found.skipped == {5: "bee/5.png"} and found.images[5].max() == 0
+    assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
+
+
+def test_a_name_that_is_no_utf8_is_read_and_can_be_printed(data):
+    odd = root_of(data) / os.fsdecode(b"bee/5\xff\n.png")
+    (root_of(data) / "bee/5.png").rename(odd)
+    assert load("caltech101", 8, data).images[5].amin((1, 2)).tolist() == COLOURS[5]
+    odd.write_bytes(b"no image")
+    sentence(data).encode("ascii")
+    assert load("caltech101", 8, data, skip_corrupt=True).skipped == {5: r"bee/5\udcff\n.png"}
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_grey_of_16_bits_is_scaled(data, form):
+    values = np.array([[0, 257 * 100, 257 * 200, 65535]], np.uint16).repeat(4, 0)
+    path = root_of(data) / "ant/0.png"
+    if form == "PPM":
+        path.write_bytes(b"P5 4 4 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(path, form)
+    image = load("caltech101", 4, data).images[0]
+    assert image[:, 0].tolist() == [[0, 100, 200, 255]] * 3
+
+
+# --- the cache on a full disk, and damaged ---
+
+
+def test_space_is_reserved_before_an_image_is_decoded(data, monkeypatch):
+    asked = []
+
+    def full(file, start, size):
+        asked.append(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded on a full disk"))
+    message = sentence(data)
+    assert "No space left on device" in message and str(cache_dir() / "images") in message
+    assert asked[0] > 8 * 3 * 8 * 8 and cached() == []
+
+
+def test_a_disk_that_fills_up_while_decoding_is_one_sentence(data, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
+    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # no file may grow longer
+    try:
+        with pytest.raises(InputError, match="File too large"):
+            load("caltech101", 16, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(cached()) == 2
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 16
+    path.write_bytes(content)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def exchange(path):
+    """For the array and note of the same images at another size."""
+    for suffix in (".npy", ".json"):
+        other = path.with_name(path.name.replace("_8_", "_9_")).with_suffix(suffix)
+        path.with_suffix(suffix).write_bytes(other.read_bytes())
+
+
+def exchange_pixels(path):
+    np.save(path, np.zeros((8, 3, 8, 8), np.uint8))
+
+
+def exchange_type(path):
+    np.save(path, np.zeros((8, 3, 8, 1), np.float64))
+
+
+def lose_the_note(path):
+    path.with_suffix(".json").unlink()
+
+
+def empty_the_note(path):
+    path.with_suffix(".json").write_text("")
+
+
+def nest_the_note(path):
+    path.with_suffix(".json").write_text("[" * 100_000)
+
+
+def claim_a_skip(path):
+    note = path.with_suffix(".json")
+    note.write_text(note.read_text().replace('"skipped": {}', '"skipped": {"0": "ant/0.png"}'))
+
+
+DAMAGES = (
+    flip_a_bit,
+    cut,
+    exchange,
+    exchange_pixels,
+    exchange_type,
+    lose_the_note,
+    empty_the_note,
+    nest_the_note,
+    claim_a_skip,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_exchanged_array_is_made_again(data, damage):
+    first = load("caltech101", 8, data).images.clone()
+    load("caltech101", 9, data)
+    path = next(path for path in cached() if "_8_" in path.name and path.suffix == ".npy")
+    damage(path)
+    for _ in range(2):
+        again = load("caltech101", 8, data)
+        assert torch.equal(again.images, first) and not again.skipped
+
+
 def decode_slowly(data, started, going_on):
     """In a process of its own: decode the tiny dataset, and wait at its fifth image."""
     decode = datasets._decode
@@ -430,7 +618,7 @@ def test_a_process_killed_while_decoding_leaves_no_array(data):
     process.join()
     assert [path.suffix for path in cached()] == [".part"]
     assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
-    assert [path.suffix for path in cached()] == [".npy"]
+    assert [path.suffix for path in cached()] == [".json", ".npy"]
 
 
 def test_two_processes_decode_once(data, monkeypatch):
@@ -466,7 +654,7 @@ def few_digits(tmp_path, monkeypatch, no_download):
     for part, some in (("train", slice(0, 5)), ("t10k", slice(5, 7))):
         contents = {
             "images-idx3": (0x803, PIXELS[some]),
-            "labels-idx1": (0x801, np.arange(7, dtype="u1")[some]),
+            "labels-idx1": (0x801, np.arange(7, dtype="u1")[some] % 3),
         }
         for file, (magic, array) in contents.items():
             header = np.array([magic, *array.shape], ">i4").tobytes()
@@ -480,7 +668,8 @@ def test_mnist_is_distorted_by_the_known_maps(few_digits, monkeypatch, name):
     found, plain = load(f"mnist-{name}", 42, few_digits), load("mnist", 42, few_digits)
     assert found.images.shape == (7, 3, 42, 42) and found.images.dtype == torch.uint8
     assert torch.equal(found.images, distorted_pixels(name, 42).expand(-1, 3, -1, -1))
-    assert found.labels.tolist() == plain.labels.tolist() == list(range(7)) and found.test_start == 5
+    assert found.labels.tolist() == plain.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert found.test_start == plain.test_start == 5
     assert found.classes == plain.classes and found.fingerprint == plain.fingerprint
     assert not torch.equal(found.images, plain.images)
     assert tuple(map(len, split(f"mnist-{name}", found, 0))) == (3, 2, 2)
@@ -491,15 +680,19 @@ def test_mnist_is_distorted_once_for_each_size(few_digits, monkeypatch):
     monkeypatch.setattr(datasets, "distort", lambda *_: pytest.fail("distorted again"))
     again = [load("mnist-e", size, few_digits).images for size in (28, 42)]
     assert all(torch.equal(a, b) for a, b in zip(first, again))
-    assert [path.name.split("_")[:2] for path in cached()] == [["mnist-e", "28"], ["mnist-e", "42"]]
+    assert [path.name.split("_")[:2] for path in cached() if path.suffix == ".npy"] == [
+        ["mnist-e", "28"],
+        ["mnist-e", "42"],
+    ]
 
 
 def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
     for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
         row = next(row for row in datasets.status(few_digits) if row[0] == name)
         assert row[1] == "7" and row[3] == str(few_digits / "MNIST/raw") and row[4] == "complete"
+        (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputError, match=f"'{name}' has no folder .*MNIST/raw: the four unpacked files"):
-            load(name, 42, tmp_path / "nowhere")
+            load(name, 42, tmp_path / "empty")
 
 
 def test_the_real_mnist_is_distorted():

@@ -201,6 +201,7 @@ def publish_one(site, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
 
@@ -284,7 +285,15 @@ def test_what_cannot_be_downloaded_says_where_it_is(monkeypatch, folder):
     assert LAYOUTS["tsrd"].address in sentence and str(folder / "tsrd") in sentence
     assert "TsignRecgTest1994Annotation.txt" in sentence
     assert "'imagenet'" in refusal("imagenet", folder)
-    assert not folder.exists()
+    assert not files_in(folder)
+
+
+def test_a_mistyped_data_folder_gets_no_download(publish, site, folder):
+    publish("caltech101")
+    assert "does not exist" in refusal("caltech101", folder / "dtaa")
+    with pytest.raises(InputError, match="does not exist"):
+        download.ensure("caltech101", folder / "dtaa")
+    assert not site.log and not files_in(folder)
 
 
 # --- downloads ---
@@ -408,8 +417,9 @@ def test_a_full_disk_keeps_what_has_come(publish, site, folder, monkeypatch):
 
 def test_a_folder_that_cannot_be_written(publish, site, folder):
     publish("caltech101")
+    folder = folder / "caltech101"
     folder.write_text("a file")
-    assert str(folder) in refusal("caltech101", folder)
+    assert f"{folder} is not a folder" in refusal("caltech101", folder)
     assert not site.log
 
 
@@ -471,6 +481,7 @@ def test_a_process_killed_anywhere_leaves_no_dataset(
     publish("gtsrb")
     for call in itertools.count(1):
         folder = tmp_path / f"data{call}"
+        folder.mkdir()
         monkeypatch.setenv("STN_PAPER_CACHE", str(tmp_path / f"cache{call}"))
         for file in mine:
             path = folder / "gtsrb/GTSRB" / file
@@ -556,3 +567,32 @@ def test_a_damaged_archive_is_one_sentence(file, data, publish_one, folder):
     publish_one(file, data)
     assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
     assert not files_in(folder)
+
+
+@pytest.mark.parametrize("file, make", [("a.zip", zipped), ("a.tar.gz", tarred), ("a.tar", tarred)])
+@pytest.mark.parametrize("limit, value", [("LARGEST_UNPACKED", 599), ("MOST_MEMBERS", 1)])
+def test_an_archive_of_more_than_any_dataset_is_not_unpacked(
+    file, make, limit, value, publish_one, folder, monkeypatch
+):
+    monkeypatch.setattr(download, limit, value)
+    publish_one(file, make(noises("ant/1.jpg", "ant/2.jpg")))
+    assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
+    assert not files_in(folder)
+
+
+def test_a_bomb_stops_while_it_is_unpacked(publish_one, folder, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST_UNPACKED", 2**20)
+    publish_one("a.gz", gzip.compress(bytes(2**26)))
+    assert "1048576 bytes" in refusal("caltech101", folder)
+    assert not files_in(folder)
+
+
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_a_download_without_end_stops(publish, site, folder, monkeypatch, says_its_length):
+    monkeypatch.setattr(download, "LARGEST_DOWNLOAD", 500)
+    monkeypatch.setattr(download, "CHUNK", 64)
+    if not says_its_length:
+        monkeypatch.setattr(Handler, "send_header", lambda *_: None)
+    publish("caltech101")
+    assert "500 are allowed" in refusal("caltech101", folder)
+    assert downloads() <= {"caltech101.lock"} and not files_in(folder)

@@ -1,6 +1,7 @@
 """Where the files of each dataset lie: official archives and plain folders, whole ones and damaged ones."""
 
 import hashlib
+import os
 import pickle
 
 import numpy as np
@@ -76,13 +77,22 @@ def test_distinct_tsrd_keeps_the_first_image_of_each_content(tsrd):
     assert found.duplicates == ("tsrd-train/031_1.png",) and found.replaced == ("tsrd-test/000_1.png",)
 
 
+def splits(data, seed):
+    """The sizes of the splits; () if a class would have no training image, which is refused."""
+    try:
+        return tuple(map(len, datasets.split("tsrd", data, seed)))
+    except InputError:
+        return ()
+
+
 def test_tsrd_trains_on_all_images_or_on_distinct_ones(tsrd, monkeypatch):
     monkeypatch.setitem(DATASETS, "tsrd", TSRD)
     monkeypatch.setitem(DATASETS, "tsrd-distinct", DISTINCT)
     data = datasets.load("tsrd", 6, tsrd)
     assert data.images[:, 2, 0, 0].tolist() == [3, 9, 0, 9, 6]
     assert data.copies.tolist() == [0, 1, 2, 1, 3]
-    assert tuple(map(len, datasets.split("tsrd", data, 0))) == (3, 1, 1)
+    seeds = [seed for seed in range(20) if splits(data, seed)]
+    assert 0 < len(seeds) < 20 and splits(data, seeds[0]) == (3, 1, 1)
     distinct = datasets.load("tsrd-distinct", 6, tsrd)
     assert distinct.images[:, 2, 0, 0].tolist() == [3, 9, 0, 6]
     states = {name: state for name, *_, state in datasets.status(tsrd)}
@@ -151,6 +161,18 @@ def test_tsrd_names_a_wrong_line(tsrd, line):
     assert f"has the wrong line {line!r}" in sentence("tsrd", TSRD, tsrd)
 
 
+def test_tsrd_names_lines_that_are_no_text(tsrd):
+    (tsrd / "tsrd/TsignRecgTest1994Annotation.txt").write_bytes(b"\xff\xfe\x00\xd8;1;2")
+    assert "TsignRecgTest1994Annotation.txt" in sentence("tsrd", TSRD, tsrd)
+
+
+def test_tsrd_numbers_images_that_cannot_be_read_apart(tsrd):
+    for name in ("000_2", "057_1"):
+        (tsrd / f"tsrd/tsrd-train/{name}.png").unlink()
+        (tsrd / f"tsrd/tsrd-train/{name}.png").symlink_to("nowhere")
+    assert find("tsrd", TSRD, tsrd).copies.tolist() == [0, 1, 2, 1, 3]
+
+
 def test_a_dataset_without_an_address_cannot_be_downloaded(tmp_path):
     message = sentence("tsrd", DATASETS["tsrd"], tmp_path)
     assert f"has no folder {tmp_path / 'tsrd'}" in message and "--download" not in message
@@ -196,6 +218,174 @@ def test_gtsrb_names_missing_answers(gtsrb):
     assert "category 2 is not within 0 to 1" in sentence("gtsrb", GTSRB, gtsrb)
     table.unlink()
     assert "has no GT-final_test.csv" in sentence("gtsrb", GTSRB, gtsrb)
+
+
+def answers(path, rows, separator=";", column="Filename"):
+    header = separator.join(["Width", "ClassId", column])
+    path.write_text("\n".join([header, *(separator.join(["6", str(c), f]) for f, c in rows)]) + "\n")
+
+
+def test_gtsrb_labels_are_the_numbers_of_the_class_folders(tmp_path):
+    for label in range(12):
+        picture(tmp_path / f"GTSRB/Final_Training/Images/{label}/00000_00000.ppm", label)
+        picture(tmp_path / f"GTSRB/Final_Test/Images/{label:05d}.ppm", label)
+    answers(tmp_path / "GTSRB/GT-final_test.csv", [(f"{c:05d}.ppm", c) for c in range(12)])
+    twelve = Dataset("Tiny", 12, {"train": 8, "validation": 4, "test": 12})
+    found = find("gtsrb", twelve, tmp_path)
+    assert found.labels == [*range(12)] * 2 and found.classes == tuple(map(str, range(12)))
+    assert [path.parent.name for path in found.items[:12]] == list(found.classes)
+    (tmp_path / "GTSRB/Final_Training/Images/7").rename(tmp_path / "GTSRB/Final_Training/Images/stop")
+    assert "class folder 'stop'" in sentence("gtsrb", twelve, tmp_path)
+    (tmp_path / "GTSRB/Final_Training/Images/stop").rename(tmp_path / "GTSRB/Final_Training/Images/08")
+    assert "8', not 0 to 11" in sentence("gtsrb", twelve, tmp_path)
+
+
+@pytest.fixture(params=["gtsrb", "gtsrb-german-traffic-sign", "GTSRB"])
+def kaggle(tmp_path, request):
+    """Two classes of two tracks with two and one frames, as the copy at Kaggle unpacks."""
+    root = tmp_path / request.param
+    for label in range(2):
+        for name in ("00000_00000", "00000_00001", "00001_00000"):
+            picture(root / f"Train/{label}/{label:05d}_{name}.png", label)
+        picture(root / f"Test/{label:05d}.png", label)
+    answers(root / "Test.csv", [("Test/00000.png", 1), ("Test/00001.png", 0)], ",", "Path")
+    return tmp_path
+
+
+def test_gtsrb_as_at_kaggle_keeps_its_tracks(kaggle):
+    found = find("gtsrb", GTSRB, kaggle)
+    assert found.labels == [0, 0, 0, 1, 1, 1, 1, 0] and found.test_start == 6
+    assert found.groups.tolist() == [0, 0, 1, 2, 2, 3, -1, -1]
+    assert [path.name for path in found.items[6:]] == ["00000.png", "00001.png"]
+
+
+def test_gtsrb_refuses_images_of_unknown_tracks(kaggle):
+    path = next(kaggle.rglob("00001_00001_00000.png"))
+    path.rename(path.with_name("stop.png"))
+    assert str(path.with_name("stop.png")) in sentence("gtsrb", GTSRB, kaggle)
+
+
+def test_gtsrb_refuses_an_image_with_two_answers(kaggle):
+    table = next(kaggle.rglob("Test.csv"))
+    answers(table, [("Test/00000.png", 1), ("Test/00000.png", 0)], ",", "Path")
+    assert "has 1 different test images" in sentence("gtsrb", GTSRB, kaggle)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"Path,ClassId\n\x00,0\n", b"ClassId\n0\n0\n"])
+def test_gtsrb_names_a_damaged_table(kaggle, content):
+    table = next(kaggle.rglob("Test.csv"))
+    table.write_bytes(content)
+    assert str(table.parent) in sentence("gtsrb", GTSRB, kaggle)
+
+
+# --- class folders ---
+
+TINY = Dataset("Tiny", 2, {"train": 2, "validation": 1, "test": 1})
+CALTECH = "101_ObjectCategories"
+
+
+@pytest.fixture
+def caltech(tmp_path):
+    for name in ("ant/1", "ant/2", "bee/1", "bee/2"):
+        picture(tmp_path / f"{CALTECH}/{name}.jpg", 1)
+    return tmp_path
+
+
+def test_leftovers_of_systems_and_programs_are_no_images_and_no_classes(caltech):
+    before = find("caltech101", TINY, caltech)
+    for name in (
+        "ant/._1.jpg",
+        ".ipynb_checkpoints/1-checkpoint.jpg",
+        "ant/.ipynb_checkpoints/1-checkpoint.jpg",
+        "__MACOSX/ant/._1.jpg",
+        "bee/__MACOSX/1.jpg",
+    ):
+        picture(caltech / CALTECH / name, 1)
+    (caltech / CALTECH / ".DS_Store").write_bytes(b"")
+    (caltech / CALTECH / "ant/Thumbs.db").write_bytes(b"")
+    assert find("caltech101", TINY, caltech) == before
+
+
+@pytest.mark.parametrize("ending", files.ENDINGS)
+def test_images_of_each_usual_ending_are_read(caltech, ending, monkeypatch):
+    monkeypatch.setitem(DATASETS, "caltech101", TINY)
+    for path, name in zip(sorted(caltech.rglob("*.jpg")), ("1", "2") * 2):
+        path.unlink()
+        picture(path.with_name(name + ending.upper()), 80)
+    images = datasets.load("caltech101", 4, caltech).images
+    assert (images[:, 0].int() - 80).abs().max() <= 3
+
+
+def test_the_endings_that_count_are_said(caltech):
+    next(caltech.rglob("ant/1.jpg")).rename(caltech / CALTECH / "ant/1.heic")
+    message = sentence("caltech101", TINY, caltech)
+    assert "has 3 images" in message and all(ending in message for ending in files.ENDINGS)
+
+
+def test_an_image_or_a_class_too_many_is_named(caltech):
+    picture(caltech / CALTECH / "bee/holiday.jpg", 1)
+    for path in caltech.rglob("*.jpg"):
+        os.utime(path, (1, 1 + ("holiday" in path.name)))
+    assert str(caltech / CALTECH / "bee/holiday.jpg") in sentence("caltech101", TINY, caltech)
+    (caltech / CALTECH / "notes").mkdir()
+    message = sentence("caltech101", TINY, caltech)
+    assert "has 3 class folders" in message and "'notes'" in message
+
+
+def test_links_of_folders_to_themselves_end(caltech):
+    for name in ("a", "b"):
+        (caltech / CALTECH / "ant" / name).symlink_to(caltech / CALTECH / "ant")
+    assert len(find("caltech101", TINY, caltech).items) == 4
+
+
+PLACES = {
+    "caltech101": (
+        "caltech-101/caltech-101/101_ObjectCategories",
+        "caltech101/caltech-101/101_ObjectCategories",
+        "Caltech-101/101_ObjectCategories",
+        "Caltech101/101_ObjectCategories",
+    ),
+    "cifar10": (
+        "cifar10/cifar10",
+        "CIFAR-10-images",
+        "CIFAR-10-images-master",
+        "cifar10/CIFAR-10-images",
+        "CIFAR10",
+        "cifar-10",
+    ),
+}
+PLACES = [(name, place) for name, places in PLACES.items() for place in places]
+
+
+def fill(name, root):
+    for part in ("",) if name == "caltech101" else ("train", "test"):
+        for label in ("ant", "bee"):
+            for i in (1, 2):
+                picture(root / part / label / f"{i}.png", i)
+
+
+def tiny(name):
+    return TINY if name == "caltech101" else Dataset("Tiny", 2, {"train": 3, "validation": 1, "test": 4})
+
+
+@pytest.mark.parametrize("name, place", PLACES)
+def test_what_the_usual_downloads_unpack_to_is_found(tmp_path, name, place):
+    fill(name, tmp_path / place)
+    assert find(name, tiny(name), tmp_path).root.samefile(tmp_path / place)
+
+
+@pytest.mark.parametrize("name, place", PLACES)
+def test_the_data_folder_may_be_the_datasets_own_or_lie_between(tmp_path, name, place):
+    fill(name, tmp_path / place)
+    given = tmp_path / place
+    while given != tmp_path:
+        assert find(name, tiny(name), given).root.samefile(tmp_path / place)
+        given = given.parent
+
+
+def test_an_empty_folder_of_a_datasets_name_is_a_folder_of_datasets(tmp_path):
+    (tmp_path / "cifar10").mkdir()
+    assert files.present("cifar10", tmp_path / "cifar10") is None
 
 
 # --- CIFAR-10 and MNIST ---
@@ -254,6 +444,31 @@ def test_mnist_is_read_by_torchvision():
     found = real("mnist")
     assert found.test_start == 60_000 and len(found.items) == 70_000
     assert found.labels[:5] == [5, 0, 4, 1, 9] and found.labels[60_000:60_005] == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "mnist/raw", "MNIST/MNIST/raw", "MNIST"])
+@pytest.mark.parametrize("dot", ["-", "."])
+def test_mnist_lies_where_the_usual_downloads_unpack(tmp_path, place, dot):
+    dataset = Dataset("Tiny", 10, {"train": 2, "validation": 1, "test": 1})
+    (tmp_path / place).mkdir(parents=True)
+
+    def write(part, count):
+        for file, magic, shape in (("images-idx3", 0x803, (count, 28, 28)), ("labels-idx1", 0x801, (count,))):
+            content = np.array([magic, *shape], ">i4").tobytes() + bytes(int(np.prod(shape)))
+            (tmp_path / place / f"{part}-{file}-ubyte".replace("-idx", f"{dot}idx")).write_bytes(content)
+
+    write("train", 3)
+    write("t10k", 1)
+    found = find("mnist", dataset, tmp_path)
+    assert found.test_start == 3 and found.labels == [0] * 4 and found.items[0].shape == (28, 28)
+    write("t10k", 2)
+    assert "has 2 test images" in sentence("mnist", dataset, tmp_path)
+    for path in (tmp_path / place).iterdir():
+        content = path.read_bytes()
+        for damaged in (b"", content[:6], content[:-1], content[:4] + b"\xff" * 12, bytes(50)):
+            path.write_bytes(damaged)
+            assert "damaged files" in sentence("mnist", dataset, tmp_path)
+        path.write_bytes(content)
 
 
 def test_every_dataset_of_files_has_a_layout_and_says_what_it_needs():

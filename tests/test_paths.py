@@ -1,0 +1,91 @@
+"""Folders that the environment names, and files that are replaced at once or not at all."""
+
+import os
+import pathlib
+
+import pytest
+
+from stn_paper import paths
+from stn_paper.errors import InputError
+from stn_paper.paths import cache_dir, data_dir, replacing, results_dir
+
+FOLDERS = {"DATA": data_dir, "RESULTS": results_dir, "CACHE": cache_dir}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_tilde_is_the_home_folder(name, home, monkeypatch):
+    monkeypatch.setenv(f"STN_PAPER_{name}", "~/x")
+    assert FOLDERS[name]() == home / "x"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_unknown_users_home_is_one_sentence(name, monkeypatch):
+    monkeypatch.setenv(f"STN_PAPER_{name}", "~nosuchuser/x")
+    with pytest.raises(InputError, match="~nosuchuser/x"):
+        FOLDERS[name]()
+
+
+NO_FOLDERS = (5, 0, 1.5, True, b"data", ["data"], "~nosuchuser/x", "a\0b", "/no/such", "x" * 999)
+
+
+@pytest.mark.parametrize("given", NO_FOLDERS)
+def test_a_data_folder_that_is_none_is_one_sentence(given):
+    with pytest.raises(InputError) as error:
+        data_dir(given)
+    assert "folder" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_mistyped_data_folder_is_not_made(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="does not exist"):
+        data_dir(tmp_path / "dtaa")
+    monkeypatch.setenv("STN_PAPER_DATA", str(tmp_path / "dtaa"))
+    with pytest.raises(InputError, match="does not exist"):
+        data_dir()
+    (tmp_path / "dtaa").write_text("a file")
+    with pytest.raises(InputError, match="is not a folder"):
+        data_dir("")
+
+
+def test_a_sentence_stays_on_one_line_and_can_be_printed():
+    name = os.fsdecode(b"a\nb\xff.jpg")
+    sentence = str(InputError(f"Image {name} is odd: 20 × 20 pixels."))
+    assert sentence == r"Image a\nb\udcff.jpg is odd: 20 × 20 pixels."
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    done, rename = [], pathlib.Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.readlink(f"/proc/self/fd/{file}")))
+    monkeypatch.setattr(pathlib.Path, "replace", lambda *names: done.append("renamed") or rename(*names))
+    if not pathlib.Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell the names of open files")
+    with replacing(tmp_path / "a.json") as partial:
+        partial.write_text("{}", encoding="utf-8")
+    assert done == [str(partial), "renamed", str(tmp_path)]
+
+
+def test_an_input_that_cannot_be_read_is_not_called_an_output(tmp_path):
+    with pytest.raises(FileNotFoundError, match="input"), replacing(tmp_path / "out") as partial:
+        partial.write_bytes((tmp_path / "input").read_bytes())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out", "folder/out"])
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(InputError, match="cannot be written"), replacing(tmp_path / name) as partial:
+        partial.mkdir()
+        partial.write_bytes(b"")
+
+
+def test_what_a_killed_process_left_is_removed_whatever_its_name(tmp_path):
+    left = tmp_path / "a[1].npy.77.part"
+    left.touch()
+    with paths.locked(tmp_path / "a[1].npy"):
+        assert not left.exists()
