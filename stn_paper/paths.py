@@ -64,8 +64,8 @@ def replacing(path):
     """Give a partial file to write to; it takes `path`'s place at once when the block ends well.
 
     No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
-    Raises InputError where the folder cannot be written or the disk is full; `path` then stays as it was.
-    Errors of other files that the block reads pass unchanged.
+    Raises InputError where the folder cannot be written, the disk is full or a file that the block reads
+    cannot be read, which is then named; `path` stays as it was.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -76,10 +76,10 @@ def replacing(path):
         if os.name == "posix":  # the new name is stored in the folder
             _flush(path.parent, os.O_RDONLY)
     except OSError as error:
+        reason = f"{error.strerror or error}; what was there before is intact"
         if _is_of_another_file(error, path):
-            raise
-        reason = error.strerror or error
-        raise InputError(f"{path} cannot be written: {reason}; what was there before is intact.") from None
+            reason = f"{error.filename} cannot be read: {reason}"
+        raise InputError(f"{path} cannot be written: {reason}.") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -98,10 +98,10 @@ def _flush(path, flags=os.O_RDWR):
 
 
 def _is_of_another_file(error, path):
-    """Whether an error that ended `replacing(path)` is not about the new file or a folder above it."""
-    if error.filename is None:
-        return error.errno is None  # no error of the system, such as Pillow's for a file that is no image
-    named = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else path
+    """Whether an error that ended `replacing(path)` names a file that is neither the new one nor above it."""
+    if error.filename is None or isinstance(error.filename, int):
+        return False
+    named = Path(os.fsdecode(error.filename))
     return named != path and named not in path.parents and not named.name.startswith(f"{path.name}.")
 
 

@@ -71,7 +71,8 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
 
 
 def test_an_input_that_cannot_be_read_is_not_called_an_output(tmp_path):
-    with pytest.raises(FileNotFoundError, match="input"), replacing(tmp_path / "out") as partial:
+    wrong = rf"{tmp_path / 'input'} cannot be read: No such file"
+    with pytest.raises(InputError, match=wrong), replacing(tmp_path / "out") as partial:
         partial.write_bytes((tmp_path / "input").read_bytes())
     assert not list(tmp_path.iterdir())
 
