@@ -28,7 +28,7 @@ def view():
     devices = Counter(record["environment"]["device"] for record in found)
     clean = sum(_committed(record) for record in found)
     notes = frame.copies(found)
-    pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text().splitlines())
+    pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
     rows = [
         (
             "Models",

@@ -43,7 +43,10 @@ def files():
 
     Their machines have short names, as a table's first column takes its room from the others.
     """
-    found = [{"file": path.name} | json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
+    found = [
+        {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(BENCHMARKS.glob("*.json"))
+    ]
     for file in found:
         for name in {"name", "processor"} & set(file["machine"]):
             file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
@@ -463,7 +466,7 @@ def gpu_steps():
     """
     rows = []
     for path in sorted((BENCHMARKS / "gpu").glob("*.json")):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         table = pd.DataFrame(found["rows"])
         keys = ["backbone", "image_size", "batch_size"]
         eager = table[table["mode"] == "eager float32"].set_index(keys)["images_per_second"]

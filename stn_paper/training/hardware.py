@@ -31,7 +31,7 @@ def check_device(device):
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
         raise InputError(message) from None

@@ -110,7 +110,7 @@ def _preset(dataset, protocol, record):
 def read(path):
     """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
     try:
-        record = json.loads(path.read_text(), parse_constant=_no_number)
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         fault = _missing(record)
         if not fault:  # the next line is of settings younger than the record
             record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
@@ -183,7 +183,7 @@ def write(spec, record):
     path = record_path(spec)
     content = json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n"
     with replacing(path) as partial:
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8")
     return path
 
 

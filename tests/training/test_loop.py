@@ -751,7 +751,7 @@ def test_without_git_a_record_names_no_commit(monkeypatch):
     assert hardware.commit() == ""
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None])
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None, "hpu"])
 def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
     monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError) as error:
