@@ -1,0 +1,53 @@
+"""Runs on a lent machine: a dataset that travels is the one that was packed, and a list of runs becomes records."""
+
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stn_paper.data import datasets
+from stn_paper.data.datasets import Dataset
+from stn_paper.paths import ROOT
+from stn_paper.training import records
+
+sys.path.insert(0, str(ROOT / "workflow"))
+lease = pytest.importorskip("lease")
+
+TINY = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
+JOB = "caltech101 resnet18 lstn small 0 image_size=32 max_epochs=1 min_epochs=1"
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Two classes of four random pictures, as Caltech-101's folders; returns the data folder."""
+    monkeypatch.setitem(datasets.DATASETS, "caltech101", TINY)
+    random = np.random.RandomState(0)
+    for name in ("ant", "bee"):
+        folder = tmp_path / "data/caltech101/101_ObjectCategories" / name
+        folder.mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(random.randint(0, 255, (20, 30, 3), np.uint8)).save(folder / f"image_{i}.png")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_what_travels_is_what_was_packed(tiny, tmp_path, size):
+    parts = lease.pack("caltech101", tmp_path / "packs", mib=0.002, size=size, given=tiny)
+    assert len(parts) > 1 and max(part.stat().st_size for part in parts) <= 0.002 * 2**20
+    there, here = lease.unpacked("caltech101", 16, tmp_path / "packs"), datasets.load("caltech101", 16, tiny)
+    assert torch.equal(there.images, here.images) and torch.equal(there.labels, here.labels)
+    assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
+
+
+def test_each_listed_run_becomes_a_record_once(tiny, tmp_path, capsys):
+    lease.pack("caltech101", tmp_path / "packs", given=tiny)
+    lines = [JOB, JOB]
+    for _ in range(2):
+        lease._worker(tmp_path / "packs", lines, time.time() + 600)
+    told = capsys.readouterr().out
+    assert told.count("last-epoch") == 1 and records.find(lease.spec_of(JOB))["test"]["accuracy"] >= 0
+    lease._worker(tmp_path / "packs", [JOB.replace("lstn", "stn")], time.time() - 1)
+    assert records.find(lease.spec_of(JOB.replace("lstn", "stn"))) is None
