@@ -52,7 +52,7 @@ def runs():
                 "photographs": spec["dataset"] in PHOTOGRAPHS,
             }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"collapsed": bool, "photographs": bool})
 
 
 def outside(theta):

@@ -85,7 +85,7 @@ def tiny_spec(variant="lstn", **changes):
 
 
 def reason(accuracies, **settings):
-    protocol = Protocol("made up", **({"min_epochs": 4, "max_epochs": 20, "window": 4} | settings))
+    protocol = Protocol("made-up", **({"min_epochs": 4, "max_epochs": 20, "window": 4} | settings))
     return stop_reason([{"validation_accuracy": a} for a in accuracies], protocol)
 
 
