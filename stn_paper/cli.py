@@ -2,9 +2,12 @@
 
 import argparse
 import math
+import signal
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from .errors import InputError, choose
 
@@ -72,9 +75,35 @@ def main(arguments=None):
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
     try:
-        options.call(options)
+        with _stopping():
+            options.call(options)
     except InputError as error:
         sys.exit(str(error))
+
+
+@contextmanager
+def _stopping():
+    """Turn Ctrl-C, SIGTERM and SIGHUP into one sentence and the usual exit code, 128 plus the signal's number."""
+
+    def stop(number, _):
+        raise _Stopped(number)
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    usual = (signal.SIG_DFL, signal.default_int_handler)  # one that is ignored, as under nohup, stays so
+    numbers = [n for n in map(partial(getattr, signal), names) if signal.getsignal(n) in usual]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except _Stopped as stopped:
+        print("Stopped. What is finished is kept, and the same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + stopped.args[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
 
 
 def _minutes(options):

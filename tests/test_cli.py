@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -146,3 +147,18 @@ def test_a_wrong_command_shows_the_usage(arguments, capsys):
         main(arguments)
     assert end.value.code == 2
     assert "usage: python -m stn_paper" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_in_one_sentence_and_the_usual_code(monkeypatch, capsys, name, code):
+    number = getattr(signal, name)
+    usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    monkeypatch.setattr(cli, "_data", lambda options: os.kill(os.getpid(), number))
+    before = signal.signal(number, usual)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["data"])
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
+    assert stopped.value.code == code and capsys.readouterr().err.count("\n") == 1
