@@ -123,8 +123,6 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
         together = TOGETHER if device.type == "cuda" else cores
     settings = str(device), data_dir, end, max(1, cores // together)
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
-    # threads that wait give their core away: beside other work a training is otherwise several times slower
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     running, new = {}, []
     while running or (waiting and time.time() < end):
         while waiting and len(running) < room(device, together) and time.time() < end:
