@@ -20,6 +20,7 @@ lint: .venv/installed
 
 notebooks: .venv/installed  ## execute the notebooks in place, as they are committed, and write the README's table
 	$(BIN)/python -m stn_paper costs
+	$(BIN)/python -m stn_paper results table
 	$(BIN)/python -m stn_paper readme
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 

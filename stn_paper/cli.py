@@ -63,9 +63,9 @@ def main(arguments=None):
     readme.set_defaults(call=_readme)
 
     records = commands.add_parser(
-        "results", help="check the run records: damage, disagreement, other commits"
+        "results", help="check the run records, or write all of them into results/results.csv"
     )
-    records.add_argument("action", choices=["check"])
+    records.add_argument("action", choices=["check", "table"])
     records.add_argument(
         "folders", nargs="*", help="of records from other machines, besides the results folder"
     )
@@ -188,7 +188,11 @@ def _readme(options):
 
 def _check(options):
     from .analysis.audit import check
+    from .analysis.results_csv import write
 
+    if options.action == "table":
+        print(write())
+        return
     faults, notes = check(options.folders)
     print(*faults, *notes, sep="\n")
     if faults:

@@ -1,0 +1,43 @@
+"""The table of all runs: what is committed is what the records say, and a run's numbers stand in its row."""
+
+import pandas as pd
+import pytest
+from helpers import write_run
+
+from stn_paper.analysis import results_csv
+from stn_paper.paths import ROOT
+from stn_paper.training import records
+
+
+def test_the_committed_table_is_that_of_the_records(committed):
+    kept = pd.read_csv(ROOT / "results" / results_csv.FILE, keep_default_na=False)
+    found = records.everything()
+    assert kept["run"].tolist() == list(found), "run: make notebooks"
+    tests = [round(records.chosen(record)["test"], 2) for record in found.values()]
+    assert kept["test"].tolist() == tests
+
+
+def test_a_run_s_numbers_stand_in_its_row(tmp_path):
+    path = write_run("lstn", 2, 41.237)
+    record = records.read(path)
+    record["data"] |= {"image_size": 64}
+    record["measured"] = {"seconds": 7.5}
+    record["environment"] = {"device": "a CPU", "commit": "abc"}
+    records.write(records.spec_of(record), {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    (row,) = pd.read_csv(results_csv.write()).to_dict("records")
+    assert (row["dataset"], row["backbone"], row["variant"], row["seed"]) == (
+        "caltech101",
+        "resnet18",
+        "lstn",
+        2,
+    )
+    assert (row["test"], row["epochs"], row["seconds"], row["device"]) == (41.24, 20, 7.5, "a CPU")
+    assert row["run"] == path.stem and 0.1 < row["gflops"] < 0.2  # 1.84 at 224 pixels
+
+
+@pytest.mark.parametrize("size, expected", [(224, 0.7106), (64, 0.0941)])
+def test_alexnets_operations_are_counted_at_its_size(size, expected):
+    """Its linear layers keep their 54.6 million; at 64 pixels its convolutions have 39.5 million."""
+    from stn_paper.analysis.estimates import gflops
+
+    assert gflops("alexnet", "original", size) == pytest.approx(expected, rel=0.01)
