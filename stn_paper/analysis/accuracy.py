@@ -194,12 +194,8 @@ def missing(number):
 
 def student(values):
     """Half width of Student's 95 % interval of the mean; NaN below two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    half = statistics.interval(np.asarray(values, float))
+    return math.nan if half is None else half
 
 
 def welch(first, second):

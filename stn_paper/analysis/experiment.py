@@ -69,7 +69,7 @@ def name(dataset, backbone, protocol):
 
 
 def runs(dataset, backbone, protocol):
-    """Those of `frame.runs` that are of one backbone."""
+    """The rows of `frame.runs` of one backbone."""
     return frame.runs(dataset, protocol, backbone)
 
 

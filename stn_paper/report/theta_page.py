@@ -15,7 +15,7 @@ from ..training.batches import normalize
 from .figures import COLORS, closed
 from .paper_figures import photograph
 
-LINEAR = 1e-3  # below it the logarithmic axis of standard deviations is linear, so that 0 has a place
+LINEAR = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
 PAPERS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
 SHOWN = (1, 2, 3, 4)  # epochs of `what_is_seen`, and the last
 
