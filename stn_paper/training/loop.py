@@ -18,8 +18,7 @@ from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
 from ..paths import check_writable, locked
-from . import checkpoint, diagnostics, examples, records
-from .batches import MEMORY_FORMAT, batches_of, on_device
+from . import batches, checkpoint, diagnostics, examples, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, restored, stream_of
@@ -70,15 +69,15 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
-    model.to(device, memory_format=MEMORY_FORMAT)
+    model.to(device, memory_format=batches.MEMORY_FORMAT)
     train_step = step_of(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
         train_step = recorded(train_step)
     optimizer = optimizer_of(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
-    data = data._replace(images=on_device(data.images, device))
-    job = Job(spec, model, data, split, device, batches_of(data, device, protocol.normalization))
+    data = data._replace(images=batches.on_device(data.images, device))
+    job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
     with _progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
