@@ -18,6 +18,7 @@ from .errors import InputError
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
+WEIGHTS = ROOT / "weights"  # of the small networks that the playground runs
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
 PLAIN = "plain"  # what its files call the loop of the paper's authors
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it

@@ -18,7 +18,7 @@ from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
 from ..paths import check_writable, locked
-from . import batches, checkpoint, diagnostics, examples, records
+from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, restored, stream_of
@@ -37,7 +37,16 @@ class Job(NamedTuple):
     batches: object  # indices, batch size -> (images, labels) batches on the device
 
 
-def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0):
+def run(
+    spec,
+    device="auto",
+    data_dir=None,
+    compiled=False,
+    until=math.inf,
+    data=None,
+    save_every=0.0,
+    weights=None,
+):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
@@ -45,7 +54,8 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
     CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
-    checkpoints. A second process that asks for the same run waits and gets the first one's record.
+    checkpoints. With `weights`, the path of a .safetensors file, a run that is trained now keeps the network
+    that its record's accuracies are of. A second process that asks for the same run waits and gets the first one's record.
     Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
     downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
     when a loss or theta is no longer a number or the disk is full.
@@ -57,10 +67,10 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
         check_writable(folder)
     with restored(), stream_of(device), locked(checkpoint.path_of(spec)):
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every)
+        return found or _train(spec, device, data_dir, compiled, until, data, save_every, weights)
 
 
-def _train(spec, device, data_dir, compiled, until, data, save_every):
+def _train(spec, device, data_dir, compiled, until, data, save_every, weights):
     protocol, about = spec.protocol, {"commit": commit(), "compiled": compiled, "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
@@ -92,6 +102,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
+    if weights is not None:
+        kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
