@@ -1,7 +1,7 @@
 """Trained weights that are kept: the small networks of the book's playground, one .safetensors file each.
 
-Weights of other runs are not kept. `loop.run` calls `save`; `python -m stn_paper.training.kept` trains the
-playground's networks where their records are missing, and writes their files.
+Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop.run`, and
+`report.playground` gives the networks to the reader's browser.
 """
 
 from safetensors import safe_open
@@ -60,8 +60,9 @@ def record_of(variant):
     return records.find(spec_of(variant))
 
 
-if __name__ == "__main__":
-    from .loop import run
+def train():
+    """Train the playground's networks whose records are missing, on the CPU, and keep their weights."""
+    from .loop import run  # which imports this module
 
     for variant in VARIANTS:
         run(spec_of(variant), "cpu", weights=path_of(variant))
