@@ -4,8 +4,7 @@ Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop
 `report.playground` gives the networks to the reader's browser.
 """
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ..models import build_model
 from ..paths import WEIGHTS, replacing
@@ -50,8 +49,7 @@ def load(variant):
     """
     spec = spec_of(variant)
     model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
-    with safe_open(path_of(variant), "pt") as file:
-        model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
+    model.load_state_dict(load_file(path_of(variant)))
     return model.eval()
 
 

@@ -55,7 +55,8 @@ def run(
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
     checkpoints. With `weights`, the path of a .safetensors file, a run that is trained now keeps the network
-    that its record's accuracies are of. A second process that asks for the same run waits and gets the first one's record.
+    that its record's accuracies are of. A second process that asks for the same run waits and gets the first
+    one's record.
     Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
     downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
     when a loss or theta is no longer a number or the disk is full.

@@ -78,8 +78,10 @@ def test_the_browser_computes_what_torch_computes(variant, placed, inputs, tmp_p
 @needs_node
 def test_bypassed_networks_are_the_one_without_a_transformer(tmp_path):
     digit = playground.real_digits()[7].flatten().tolist()
-    expression = f"""["lstn", "stn", "original"].map((name) => [false, true].map((bypassed) =>
-      answer(networks, name, placed({{data: DATA, size: {DIGIT}}}, [1.6, 0.6, 0, -0.6, 1.6, 0], {CANVAS}), bypassed)))"""
+    expression = f"""["lstn", "stn", "original"].map((name) => [false, true].map((bypassed) => {{
+      const input = placed({{data: DATA, size: {DIGIT}}}, [1.6, 0.6, 0, -0.6, 1.6, 0], {CANVAS});
+      return answer(networks, name, input, bypassed);
+    }}))"""
     (lstn, stn, (alone, _)) = node(expression, tmp_path, digit)
     for used, bypassed in (lstn, stn):
         assert bypassed["logits"] == alone["logits"] != used["logits"]

@@ -24,7 +24,8 @@ from ..figures import COLORS
 
 FOLDER = PACKAGE / "report/playground"
 MODULES = ("network.js", "page.js")
-HELD_OUT = [12, 518, 1013, 1511, 2034, 2515, 3011, 3530, 4002, 4511]  # embedded digits of MNIST's validation split
+# of the embedded digits, one of each class that the validation split of MNIST holds
+HELD_OUT = [12, 518, 1013, 1511, 2034, 2515, 3011, 3530, 4002, 4511]
 
 
 def playground():
@@ -124,7 +125,9 @@ def bypass_verdict(dataset="mnist-rts", protocol="system"):
     found = {(r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records(dataset, protocol)}
     pairs = [(r, found[ORIGINAL, seed]) for (v, seed), r in found.items() if v.endswith(RELEASED)]
     equal = [_accuracies(bypassed) == _accuracies(alone) for bypassed, alone in pairs]
-    still = [epoch["theta"]["mean"] == [1, 0, 0, 0, 1, 0] for bypassed, _ in pairs for epoch in bypassed["epochs"]]
+    still = [
+        epoch["theta"]["mean"] == [1, 0, 0, 0, 1, 0] for bypassed, _ in pairs for epoch in bypassed["epochs"]
+    ]
     return (
         f"In our records of such networks on {DATASETS[dataset].title}, {sum(equal)} of {len(equal)} runs have "
         f"the accuracies of the network without a transformer and the same seed, to the last digit of every "

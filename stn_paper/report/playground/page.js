@@ -190,7 +190,7 @@ function play(root, files, names, colors, digits) {
     column.dataset.network = name;
     const picture = (kind, text) => `<div class="picture"><canvas data-part="${kind}" width="${side}" height="${side}"
       role="img" aria-label="${title}: ${text}"></canvas><svg viewBox="-1 -1 2 2" aria-hidden="true"></svg></div>`;
-    column.innerHTML = `<h3>${title}</h3><p class="class" data-part="best"></p>
+    column.innerHTML = `<p class="name"><b>${title}</b></p><p class="class" data-part="best"></p>
       <small>input${networks[name].transformer ? ", and where it is read" : ""}</small>
       ${picture("input", "the input and where it is read")}<small>output</small>` +
       (networks[name].transformer ? picture("output", "the transformer's output") : `<div class="none">none</div>`) +
