@@ -140,4 +140,4 @@ def _accuracies(record):
 
 
 def _names():
-    return {v: HEADINGS[v] if v != ORIGINAL else "No transformer" for v in kept.VARIANTS}
+    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.VARIANTS}
