@@ -12,6 +12,7 @@ share the GPU well. The lent machine needs torch, torchvision, timm, pandas, pil
 import argparse
 import io
 import json
+import logging
 import lzma
 import multiprocessing
 import os
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from stn_paper.data import datasets, files
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir
-from stn_paper.training import batches, cuda_graphs, hardware, loop, optimizers
+from stn_paper.training import cuda_graphs, hardware, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
@@ -119,26 +120,22 @@ def spec_of(line):
     return replace(spec, protocol=replace(spec.protocol, **values))
 
 
-def work(folder, jobs, workers, until, contiguous=False, search=True):
-    """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time.
-
-    `contiguous` and `search` (cuDNN's, for the fastest algorithm of a layer) change the speed only.
-    """
+def work(folder, jobs, workers, until):
+    """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
     lines = [line for line in Path(jobs).read_text().splitlines() if line.strip() and line[0] != "#"]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
             unpacked(dataset, size, folder)
-    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, contiguous, search)) for _ in range(workers)]
+    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until)) for _ in range(workers)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
 
 
-def _worker(folder, lines, until, contiguous, search):
+def _worker(folder, lines, until):
     torch.set_num_threads(2)
-    batches.MEMORY_FORMAT = torch.contiguous_format if contiguous else torch.channels_last
-    cuda_graphs.SEARCH = search
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s  %(message)s", force=True)
     claims, held = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
@@ -237,15 +234,9 @@ def main():
     two = commands.add_parser("work", help="train a list of runs")
     two.add_argument("folder")
     two.add_argument("jobs")
-    two.add_argument("--workers", type=int, default=4)
+    two.add_argument("--workers", type=int, default=4, help="processes that share the GPU; more were slower")
     two.add_argument("--minutes", type=float, required=True)
-    two.add_argument("--contiguous", action="store_true", help="not channels-last")
-    two.add_argument("--no-search", action="store_true", help="take the algorithms that cuDNN expects to be fast")
-    two.set_defaults(
-        call=lambda o: work(
-            o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes, o.contiguous, not o.no_search
-        )
-    )
+    two.set_defaults(call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes))
     three = commands.add_parser("measure", help="time a training step")
     three.add_argument("path")
     three.set_defaults(call=lambda o: measure(o.path))

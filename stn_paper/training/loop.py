@@ -3,6 +3,7 @@
 One run trains one network on one split and writes one record. Its settings are the `Protocol` of its `RunSpec`.
 """
 
+import logging
 import math
 import os
 import sys
@@ -24,6 +25,8 @@ from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, restored, stream_of
 from .optimizers import optimizer_of, set_rate
 from .spec import BEST_VALIDATION
+
+log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
@@ -169,6 +172,10 @@ def _one_epoch(job, train_step, optimizer, state, bar):
         row["theta"] = diagnostics.of_theta(job.model.transformer, job.batches(job.split.validation))
         check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     epochs.append(row)
+    log.info(
+        "%s: epoch %d of %d, training accuracy %.1f %%, validation %.1f %%",
+        *(spec.name, number, protocol.max_epochs, row["train_accuracy"], row["validation_accuracy"]),
+    )
     keeps_best = protocol.test_once and protocol.selection == BEST_VALIDATION
     if keeps_best and records.selected_epoch(epochs, BEST_VALIDATION) == number:
         state["best"] = {name: value.clone() for name, value in job.model.state_dict().items()}
