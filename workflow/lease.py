@@ -2,8 +2,10 @@
 
 On the machine at home, `pack` writes a dataset into parts that fit what a command may carry. On the lent
 machine, `measure` times the engine and `work` trains a list of runs, several at once. A record lies under the
-results folder as soon as its run ends; a run that time cuts off is lost. With NVIDIA's MPS running, processes
-share the GPU well. The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
+results folder as soon as its run ends; a run that would not end in time is given up after its first epoch, so
+that a shorter one of the list takes its place. With NVIDIA's MPS running, four processes share a GPU well: on
+an H100 they trained 13 runs of `small` on TSRD in 165 seconds, while 19 at once ended no run in eight minutes.
+The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
 
     python workflow/lease.py pack caltech101 lease --mib 45
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
@@ -155,7 +157,7 @@ def _worker(folder, lines, until):
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
-            record = loop.run(spec, data=held[key], until=until, save_every=1e9)
+            record = loop.run(spec, data=held[key], until=until, save_every=1e9, whole=True)
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""
         except Exception as error:  # the other runs go on

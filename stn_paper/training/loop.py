@@ -40,7 +40,9 @@ class Job(NamedTuple):
     batches: object  # indices, batch size -> (images, labels) batches on the device
 
 
-def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0):
+def run(
+    spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0, whole=False
+):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
@@ -48,7 +50,8 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
     CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
-    checkpoints. A second process that asks for the same run waits and gets the first one's record.
+    checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
+    A second process that asks for the same run waits and gets the first one's record.
     Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
     downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
     when a loss or theta is no longer a number or the disk is full.
@@ -60,10 +63,10 @@ def run(spec, device="auto", data_dir=None, compiled=False, until=math.inf, data
         check_writable(folder)
     with restored(), stream_of(device), locked(checkpoint.path_of(spec)):
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every)
+        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole)
 
 
-def _train(spec, device, data_dir, compiled, until, data, save_every):
+def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     protocol, about = spec.protocol, {"commit": commit(), "compiled": compiled, "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
@@ -87,7 +90,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
             if state["epochs"] and state["seconds"] - saved >= save_every:
                 checkpoint.save(spec, model, optimizer, state)
                 saved = state["seconds"]
-            if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
+            done = len(state["epochs"])
+            left = protocol.max_epochs - done if whole and done else 1
+            if time.time() + left * state["seconds"] / max(done, 1) > until:
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
     if "best" in state:

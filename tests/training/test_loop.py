@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
+from itertools import count
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -153,8 +154,8 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
-    for count, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(count), 4))
+    for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
+        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
         assert torch.cat([labels for _, labels in found]).tolist() == list(range(count))
 
@@ -452,6 +453,15 @@ def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeyp
     again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
+
+
+@pytest.mark.parametrize(("until", "epochs"), [(8, 5), (7, 1)])
+def test_a_run_that_cannot_end_in_time_is_given_up_after_an_epoch(tiny, monkeypatch, until, epochs):
+    spec, ticks = tiny_spec(max_epochs=5, min_epochs=5), count()  # an epoch reads the clock three times
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), time=lambda: 0)
+    monkeypatch.setattr(loop, "time", clock)
+    found = loop.run(spec, "cpu", until=until, whole=True)
+    assert (checkpoint.epochs_done(spec) if found is None else len(found["epochs"])) == epochs
 
 
 def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
