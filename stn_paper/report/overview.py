@@ -70,7 +70,7 @@ def _settings(presets):
 
 
 def pilot():
-    """The pilot runs of `small`: networks alone, seed 0, in batches of 32 at two peak rates; a row a run."""
+    """The pilot runs of `small`: networks alone, seed 0, a row a run."""
     rows = []
     for record in records.everything().values():
         spec = records.spec_of(record)
@@ -84,9 +84,10 @@ def pilot():
                     "Epochs": spec.protocol.max_epochs,
                     "Training accuracy (%)": round(record["epochs"][-1]["train_accuracy"], 1),
                     "Test accuracy (%)": round(records.chosen(record)["test"], 1),
+                    "Device": record["environment"]["device"],
                 }
             )
-    return pd.DataFrame(rows).sort_values(["Dataset", "Network", "Peak rate"]).set_index("Dataset")
+    return pd.DataFrame(rows).sort_values(["Dataset", "Network", "Batch", "Peak rate"]).set_index("Dataset")
 
 
 def _joined(values):
