@@ -8,7 +8,6 @@ of the grid shows `cost` and `growth`.
 import math
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from statistics import median
@@ -18,12 +17,12 @@ import pandas as pd
 import torch
 
 from ..data.datasets import DATASETS
-from ..errors import InputError
 from ..models import RELEASED, build_model, costs
 from ..models.backbones import title
-from ..paths import ROOT, results_dir
+from ..paths import ROOT
 from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
+from . import frame
 from .grid import GRID, TABLES, cells, runs, unique
 
 EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
@@ -55,25 +54,20 @@ WITNESSES = {  # how near the measured runs are to the run that is estimated, be
 
 def measurements():
     """A Measurement of each record that has one. Damaged records are left out: `results check` names them."""
-    found = []
-    for path in sorted(results_dir().glob("*/*.json")):
-        with suppress(InputError):
-            record = records.read(path)
-            spec, measured = record["spec"], record["measured"]
-            if path.parent.name != records.SMOKE and "train_images_per_second" in measured:
-                found.append(
-                    Measurement(
-                        record["environment"]["device"],
-                        spec["backbone"],
-                        spec["variant"],
-                        record["data"]["image_size"],
-                        spec["protocol"]["batch_size"],
-                        measured["train_images_per_second"],
-                        measured.get("peak_memory_mib", 0),
-                        spec["protocol"]["precision"],
-                    )
-                )
-    return found
+    return [
+        Measurement(
+            record["environment"]["device"],
+            record["spec"]["backbone"],
+            record["spec"]["variant"],
+            record["data"]["image_size"],
+            record["spec"]["protocol"]["batch_size"],
+            record["measured"]["train_images_per_second"],
+            record["measured"].get("peak_memory_mib", 0),
+            record["spec"]["protocol"]["precision"],
+        )
+        for record in frame.readable()
+        if "train_images_per_second" in record["measured"]
+    ]
 
 
 def is_gpu(device):

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from ..analysis import accuracy, effects, statistics
+from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import SCALE, TSRD_COLUMNS, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import corrected, networks
@@ -178,7 +178,7 @@ def requested(specs):
     rows = []
     for spec in specs:
         record = records.find(spec)
-        chosen, of = records.chosen(record), accuracy._of_record(record)
+        chosen, of = records.chosen(record), frame.fate(record)
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -301,7 +301,7 @@ def replication(number):
 def smallest_p(number):
     """The smallest p that a sign test over the backbones of a table can give, in a sentence."""
     backbones, tests = networks(number)["backbone"].nunique(), len(accuracy.COMPARISONS)
-    smallest = accuracy.sign_test(backbones, 0)
+    smallest = statistics.sign_test(backbones, 0)
     adjusted = min(1.0, tests * smallest)
     means = (
         "the interval of the mean has to show a gain"

@@ -21,7 +21,7 @@ SEEDS = 3  # of a network, for its interval to mean much
 
 def view():
     """The checklist: part, question, answer, and what it rests on; a row a question."""
-    found, numbers = list(records.everything().values()), facts()
+    found, numbers = list(frame.records().values()), facts()
     seeds = _seeds(found)
     enough = sum(n >= SEEDS for n in seeds.values())
     hours = sum(record["measured"]["seconds"] for record in found) / 3600

@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis import claims, effects, experiment, frame, statistics
+from ..analysis import claims, effects, frame, statistics
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -113,26 +113,13 @@ def system_runs(dataset, system):
     return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS[dataset].title}")
 
 
-def arms(chosen):
-    """`experiment.effects` of these studies with links to the runs; plain, as a study is named once."""
-    view = experiment.stacked(_arms, chosen)
-    note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
-    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
-
-
-def _arms(*study):
-    view, ours = experiment.effects(*study), experiment.runs(*study)
-    called = frame.arms(ours)
-    return view.assign(Runs=[seed_links(ours[called == arm]) for arm in view.index])
-
-
 # --- every run ----------------------------------------------------------------------------------
 
 
 def every_run():
     """All records, a row each, with links to their pages."""
     rows = []
-    for record in records.everything().values():
+    for record in frame.records().values():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
@@ -161,7 +148,7 @@ def _seconds(record):
 
 def every_run_verdict():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
-    found = records.everything().values()
+    found = frame.records().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)

@@ -17,7 +17,6 @@ from ..analysis.statistics import MISSING, mean_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
@@ -137,7 +136,7 @@ def protocol_heading(dataset, protocol):
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
     heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
-    found = records.records(dataset, protocol)
+    found = list(runs(dataset, protocol)["record"])
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
     return " ".join([heading, *copies(found)])

@@ -115,15 +115,15 @@ def test_what_is_missing_is_counted():
 
 
 def test_the_sign_test_is_exact():
-    assert accuracy.sign_test(7, 0) == pytest.approx(2 / 2**7)
-    assert accuracy.sign_test(6, 1) == pytest.approx(2 * 8 / 2**7)
-    assert accuracy.sign_test(1, 1) == 1
-    assert math.isnan(accuracy.sign_test(0, 0))
+    assert statistics.sign_test(7, 0) == pytest.approx(2 / 2**7)
+    assert statistics.sign_test(6, 1) == pytest.approx(2 * 8 / 2**7)
+    assert statistics.sign_test(1, 1) == 1
+    assert math.isnan(statistics.sign_test(0, 0))
 
 
 def test_holm_multiplies_and_never_falls():
-    assert accuracy.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
-    found = accuracy.holm([0.01, math.nan, 0.9])
+    assert statistics.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    found = statistics.holm([0.01, math.nan, 0.9])
     assert found[[0, 2]].tolist() == pytest.approx([0.02, 0.9]) and math.isnan(found[1])
 
 
