@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from stn_paper.analysis import accuracy, effects
+from stn_paper.analysis import accuracy, frame
 from stn_paper.analysis.paper import networks
 from stn_paper.models import ORIGINAL
 from stn_paper.report import accuracy_page
@@ -111,30 +111,6 @@ def test_what_is_missing_is_counted():
     assert (found["with_run"], found["lacking"]) == (1, 27)  # a row shows one protocol
 
 
-# --- statistics by hand ---
-
-
-def test_the_sign_test_is_exact():
-    assert statistics.sign_test(7, 0) == pytest.approx(2 / 2**7)
-    assert statistics.sign_test(6, 1) == pytest.approx(2 * 8 / 2**7)
-    assert statistics.sign_test(1, 1) == 1
-    assert math.isnan(statistics.sign_test(0, 0))
-
-
-def test_holm_multiplies_and_never_falls():
-    assert statistics.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
-    found = statistics.holm([0.01, math.nan, 0.9])
-    assert found[[0, 2]].tolist() == pytest.approx([0.02, 0.9]) and math.isnan(found[1])
-
-
-def test_welchs_interval_by_hand():
-    # variances 1 and 4, three values each: standard error sqrt(5 / 3), 2.941 degrees of freedom, t 3.2192
-    half = accuracy.welch([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
-    assert half == pytest.approx(3.2192 * math.sqrt(5 / 3), rel=1e-3)
-    assert math.isnan(accuracy.welch([1.0], [1.0, 2.0]))
-    assert accuracy.welch([1.0, 1.0], [2.0, 2.0]) == 0
-
-
 # --- the pattern over backbones ---
 
 
@@ -182,10 +158,10 @@ def test_a_collapsed_run_stays_in_the_counts_and_the_mean_is_given_without_it_to
 def test_a_backbone_whose_original_failed_to_train_is_not_compared():
     write_row(TABLE6[0], 50.0, 51.0, 52.0)
     write_row(TABLE6[1], 50.0, 51.0, 52.0)
-    write(ORIGINAL, 2.0, TABLE6[1], train_loss=effects.guessing("caltech101"))
+    write(ORIGINAL, 2.0, TABLE6[1], train_loss=frame.guessing("caltech101"))
     assert row()["backbones"] == 1
     write_row(
-        TABLE6[2], 50.0, 2.0, 52.0, train_loss=effects.guessing("caltech101")
+        TABLE6[2], 50.0, 2.0, 52.0, train_loss=frame.guessing("caltech101")
     )  # STN's failure is an outcome
     assert row()["backbones"] == 2
 

@@ -93,12 +93,25 @@ def test_what_is_recovered_is_a_share_of_what_was_there():
     left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
     left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": left})
-    assert "L-STN takes away 75% of rotation, 50% of scale (n=1)." in (
-        small_systems.recovered_verdict("digits")
-    )
+    told = small_systems.recovered_verdict("digits")
+    assert told.count("%") == 2 and "75%" in told and "50%" in told
     view = small_systems.recovered("digits")
     assert list(view.index) == ["Without", "L-STN"]
     assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"
+
+
+def test_distances_are_within_the_class_where_all_runs_hold_them():
+    far, near = (
+        {quantity: {"before": [8.0, 9.0], "after": [left, 9.0]} for quantity in small_systems.QUANTITIES}
+        for left in (4.0, 2.0)
+    )
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": far})
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
+    both = {"recovered": far, "recovered_in_class": near}
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=both)
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "2.00 (9.00)"
+    write_system("digits", "mnist-cnn", "stn", 90.0, probes={"recovered": far})
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
 
 
 @pytest.mark.parametrize("system", ["cifar-cnn", "mnist-cnn", "sign-cnn"])

@@ -108,10 +108,8 @@ def smaller_and_better():
         )
     if len(ours) >= statistics.RANKED:
         mine = smaller_gaps(cells["parameters"], ours["without_copy"])
-        told += (
-            f" In our runs of small images without a copy, the smaller is ahead in {sum(g > 0 for g in mine.values())} of "
-            f"{len(mine)} pairs."
-        )
+        in_front = sum(gap > 0 for gap in mine.values())
+        told += f" In our runs of small images without a copy, the smaller is ahead in {in_front} of {len(mine)} pairs."
     return Finding(
         AGREES if clear else OPEN if ahead else by_tables(False),
         f"Of two networks of one family the smaller has the higher printed accuracy in {len(ahead)} of {len(gaps)} "
