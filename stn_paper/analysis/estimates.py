@@ -216,7 +216,7 @@ def throughput():
     return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
 
 
-def verdict(seeds=3, protocol="equal"):
+def cost_in_words(seeds=3, protocol="equal"):
     """What the whole grid costs, in one sentence."""
     measured = measurements()
     specs = list(unique(GRID, seeds, protocol).values())

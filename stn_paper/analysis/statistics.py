@@ -69,7 +69,7 @@ def _tests(first, second, mean):
     from scipy import stats  # here, so that a machine without it can still train
 
     spread = np.ptp(first) + (0 if second is None else np.ptp(second))
-    if not spread:  # no test is defined where nothing varies
+    if spread < 1e-9:  # no test is defined where nothing varies
         return 0.0, float(mean == 0), float(mean <= -MARGIN), float(mean >= MARGIN)
     if second is None:
         test = stats.ttest_1samp(first, 0)

@@ -98,7 +98,7 @@ def view():
             "Results",
             "Is there a measure of spread?",
             YES,
-            "Mean and 95 % interval wherever there are two seeds; differences are paired by seed.",
+            "Mean and 95 % interval wherever there are two seeds; differences by seed where seeds pair, else Welch's.",
         ),
         (
             "Results",

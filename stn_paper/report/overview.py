@@ -105,7 +105,7 @@ def splits():
 def selection_verdict():
     """How much the paper's selection rule adds in our runs, a sentence a dataset and protocol.
 
-    Without the variants as released, whose runs are the original's again.
+    Without bypassed transformers, whose runs are identical to the original's.
     """
     sentences = []
     for dataset, protocol in product(DATASETS, COMPARABLE):

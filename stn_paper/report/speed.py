@@ -355,7 +355,7 @@ def verdict():
     lines += [f"- **{g['Goal']}**: missed, {g['Came out']}, {g['Machine']}." for g in missed]
     accuracy = precision().iloc[-1]
     if accuracy["Pairs"]:
-        told = "{Difference} points of test accuracy, {95 % interval} by Student, in {Pairs} pairs: {Verdict}"
+        told = "{Difference} points of test accuracy in {Pairs} pairs: {Verdict}"
         lines.append(f"- **bfloat16 instead of float32**: {told.format(**accuracy)}.")
     return "\n".join(lines)
 

@@ -110,7 +110,7 @@ def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
     Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
-    difference, in points. The original's other seeds have a row of their own, as no variant has them.
+    difference, in points. The seed control has a row of its own, as no variant has its seeds.
     """
     ours = runs(dataset, protocol)
     rows, called = [], arms(ours)

@@ -162,5 +162,5 @@ def test_each_device_says_what_its_hours_rest_on():
 
 def test_without_records_the_page_says_so():
     assert estimates.cost()["GPU"].eq("not yet measured").all()
-    assert "no run has been measured" in estimates.verdict()
+    assert "no run has been measured" in estimates.cost_in_words()
     assert estimates.throughput().iloc[0, 0] == "not yet measured"

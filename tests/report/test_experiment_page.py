@@ -22,7 +22,7 @@ def test_the_table_has_a_row_a_comparison_with_links_to_its_runs():
     write_study({"stn": 5.0, "lstn": 5.1})
     html = experiment_page.arms([STUDY]).data
     assert [html.count(name) for name in ("L-STN − STN", "STN − Original")] == [1, 2]
-    assert html.count("<tr>") == 1 + 3 and html.count("../runs/") == 3 * 8
+    assert html.count("<tr") == 1 + 3 and html.count("../runs/") == 3 * 8
 
 
 def test_the_sentences_of_a_study_do_not_repeat_the_table():

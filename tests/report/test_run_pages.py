@@ -236,7 +236,7 @@ def test_the_originals_other_seeds_stand_apart_and_runs_as_released_have_no_star
     assert view["ResNet-18"].to_dict() == {
         "Original": "40.00",
         "L-STN": "39.00",
-        "L-STN as released": "41.00",
+        "L-STN, bypassed": "41.00",
         "Original, other seeds": "60.00",
     }
     shown = interactive.accuracies("caltech101", ["reduced"]).data
