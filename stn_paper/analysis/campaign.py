@@ -123,7 +123,14 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
         together = TOGETHER if device.type == "cuda" else cores
     settings = str(device), data_dir, end, max(1, cores // together)
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
-    running, new = {}, []
+    new = _train_all(waiting, device, together, settings, archive)
+    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
+    return new
+
+
+def _train_all(waiting, device, together, settings, archive):
+    """Train the waiting runs, `together` at a time, until the end in `settings`; return the new records' paths."""
+    running, new, end = {}, [], settings[2]
     while running or (waiting and time.time() < end):
         while waiting and len(running) < room(device, together) and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
@@ -136,17 +143,21 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
             running[process.sentinel] = process, spec
         late = end + GRACE - time.time()
         for sentinel in wait(running, max(0, late)) or list(running):
-            process, spec = running.pop(sentinel)
-            process.kill()  # has ended, or is too late: it loses what came after its checkpoint
-            process.join()
-            found = records.find(spec)
-            print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
-            if found:
+            spec = _ended(*running.pop(sentinel))
+            if spec:
                 new.append(records.record_path(spec))
                 if archive:
                     pack(new[-1:], archive)
-    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
     return new
+
+
+def _ended(process, spec):
+    """End a process that is done or too late; return its run if there is a record, else None."""
+    process.kill()  # has ended, or is too late: it loses what came after its checkpoint
+    process.join()
+    found = records.find(spec)
+    print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
+    return spec if found else None
 
 
 def room(device, together):

@@ -82,7 +82,7 @@ def shown(row):
 
 
 def _p(value):
-    return NO_NUMBER if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return NO_NUMBER if pd.isna(value) else "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plain(study):
@@ -205,7 +205,7 @@ def _against(rows):
         is_, has = ("is", "has") if len(variants) == 1 else ("are", "have")
         better, *little = shown.split(",")
         sentences = {
-            NONE: f"no difference from the original is shown for {names}",
+            NONE: f"no difference from the original is shown for {names.replace('all three', 'any of the three')}",
             FEW: f"{names} {has} too few runs to compare with the original",
             EQUAL: f"{names} {is_} equal to the original within {statistics.MARGIN:g} point",
             SAME: f"{names} {is_} identical to the original",

@@ -206,16 +206,11 @@ def _reduced_gain(dataset, variant):
     if found.empty:
         return MISSING
     parts = [
-        f"{title(row.backbone)} {experiment_page.cells(row)['Difference']}" for row in found.itertuples()
+        f"{title(row.backbone)} {experiment_page.cells(row)['Difference']} ({experiment_page.shown(row)})"
+        for row in found.itertuples()
     ]
-    verdicts = experiment_page.listed(
-        [f"{title(row.backbone)}: {experiment_page.shown(row)}" for row in found.itertuples()]
-    )
     images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"
-    return (
-        f"{HEADINGS[variant]} against the original, in points of test accuracy at {images}: {', '.join(parts)} "
-        f"({verdicts})"
-    )
+    return f"{HEADINGS[variant]} against the original, in points at {images}: {'; '.join(parts)}"
 
 
 def missing_verdict():
