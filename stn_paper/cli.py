@@ -155,7 +155,7 @@ def _data(options):
 
 
 def _copies(options):
-    from .analysis.copies import write_all
+    from .analysis.copy_search import write_all
     from .paths import data_dir
 
     data_dir(options.data_dir)  # a wrong folder is no dataset that is missing

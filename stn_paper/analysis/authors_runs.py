@@ -1,6 +1,6 @@
 """How the paper's accuracies were made, from what its authors released: `printed/author_runs.csv`.
 
-Its rows are the cells of Tables 4, 6 and 8; where the facts come from stands at its top. What was
+A row is a cell of Table 4, 6 or 8; the file's first lines name the source. What was
 released may differ from what was run, so every view says "as released".
 """
 
@@ -30,9 +30,9 @@ def _csv():
 
 
 def runs(number):
-    """The released notebook of each cell of Table 4, 6 or 8, beside what the paper prints there.
+    """The released notebook of each cell of Table 4, 6 or 8, with the printed numbers of the cell.
 
-    Columns: those of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
+    Columns: all of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
     """
     printed = networks(number).drop(columns="backbone")
     cost = table(COSTS_OF[number]).rename(columns={"parameters": "printed_parameters"})

@@ -1,7 +1,7 @@
 """A campaign trains the most valuable missing runs of a table in a slot of time, several at once on a device.
 
 `python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
-`PLANS`, and packs the new records into one archive. What time cuts off stays at its checkpoint and goes on in
+`PLANS`, and packs the new records into one archive. An unfinished run stays at its checkpoint and goes on in
 the next slot on the same machine.
 """
 
@@ -93,7 +93,7 @@ def _small_steps(number):
 
 
 def missing(specs):
-    """Those of the runs that have no record."""
+    """The runs of `specs` that have no record yet."""
     return [spec for spec in specs if records.find(spec) is None]
 
 
@@ -104,7 +104,7 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
     the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
     that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz that each new record is put
-    into, as it lies under the results folder, beside those of earlier slots. Raises InputError, before any
+    into, as it lies under the results folder, beside the records of earlier slots. Raises InputError, before any
     training, for a wrong value, a dataset that is not to be had or an archive that cannot be written; a run
     that fails is named with its reason, and the others go on.
     """
@@ -195,7 +195,7 @@ def _outcome(spec, record):
 
 
 def pack(paths, archive):
-    """Put the records, as they lie under the results folder, into a .tar.gz beside those that it holds.
+    """Put the records, as they lie under the results folder, into a .tar.gz, beside the records that it holds.
 
     InputError if it cannot be written, or is a file of another kind.
     """

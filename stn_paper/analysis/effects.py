@@ -1,4 +1,4 @@
-"""What a transformer changes in our runs: networks with and without it compared, one study at a time.
+"""Compare networks with each transformer and without one, a study at a time.
 
 A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of
 the claims come from here. The rules, stated beforehand:
@@ -43,25 +43,6 @@ COLUMNS = [
 ]
 
 
-def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
-    """Accuracy of each arm minus that of `against` with the same seed, in points: {arm: Series by seed}.
-
-    Arms are names of variants, and against the original "original" is the original with other seeds. Only
-    pairs that were run.
-    """
-    ours = frame.runs(dataset, protocol, backbone)
-    cells = ours.pivot_table(index="seed", columns="variant", values=column)
-    if against not in cells:
-        return {}
-    pairs = cells[cells.index < OTHER_SEEDS]
-    arms = {arm: pairs[arm] for arm in ARMS[1:] if arm in cells and arm != against}
-    if against == ORIGINAL:
-        other = cells[ORIGINAL][cells.index >= OTHER_SEEDS]
-        arms = {ORIGINAL: other.set_axis(other.index - OTHER_SEEDS), **arms}
-    found = {arm: (values - pairs[against]).dropna() for arm, values in arms.items()}
-    return {arm: values for arm, values in found.items() if len(values)}
-
-
 def comparisons(dataset, backbone, protocol):
     """All comparisons of FAMILIES in a study, in points of test accuracy: see `compare_arms`."""
     return compare_arms(frame.runs(dataset, protocol, backbone))
@@ -71,7 +52,7 @@ def compare_arms(ours, column="test"):
     """The comparisons of FAMILIES among the runs of one study, a row a comparison that has runs of both sides.
 
     `ours` has the columns variant, seed, collapsed, failed and `column`, in percent. Columns of the result:
-    family, variant, against, those of `statistics.Comparison`, p_holm and p_apart_holm (adjusted within the
+    family, variant, against, the fields of `statistics.Comparison`, p_holm and p_apart_holm (adjusted within the
     family), shown (the verdict, by these), collapsed and collapsed_against (numbers of collapsed runs, which
     are in no mean), runs and runs_against (all runs of a side), left_out.
     """

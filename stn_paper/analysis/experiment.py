@@ -66,7 +66,7 @@ def same_seeds(dataset, backbone, protocol):
 
 
 def drawn_variants(found):
-    """The original and the applied variants, those that there are in `found`."""
+    """The original and the applied variants that `found` holds."""
     return [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
 
 

@@ -85,13 +85,13 @@ def runs(dataset=None, protocol=None, backbone=None):
 
 
 def records():
-    """All records but those of smoke runs: {name of the run: record}, sorted by file name."""
+    """All records except smoke runs: {name of the run: record}, sorted by file name."""
     found = _table(smoke=False)
     return dict(zip(found["run"], found["record"]))
 
 
 def readable():
-    """All records but those of smoke runs, damaged ones left out, as a list."""
+    """All records except smoke runs and damaged ones, as a list."""
     return [record for _, record in _files(smoke=False).values() if not isinstance(record, InputError)]
 
 
@@ -156,7 +156,7 @@ def _row(name, record):
 
 
 def fate(record):
-    """What became of a run, by its last epoch: {spread, outside, collapsed, failed}, see `runs`."""
+    """How a run ended, by its last epoch: {spread, outside, collapsed, failed}, see `runs`."""
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")
     away = math.nan if theta is None else outside(theta)
@@ -193,7 +193,7 @@ def networks_run(dataset, protocol):
 
 
 def arms(ours):
-    """What each of these `runs` is called, the original with other seeds apart: a Series of texts."""
+    """The name of each run's arm, the seed control apart from the original: a Series of texts."""
     others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
     return ours["variant"].map(HEADINGS).mask(others, OTHERS)
 
@@ -216,6 +216,6 @@ def best_protocol(dataset, protocols):
 
 
 def copies(records):
-    """What is known of the images of these records where they are not the official files: sentences."""
+    """Sentences on the images of these records, where they are not the official files."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
     return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

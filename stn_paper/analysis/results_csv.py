@@ -12,7 +12,7 @@ COLUMNS = [
 
 
 def table():
-    """A row a record but those of smoke runs, sorted by name; accuracies in percent, of the run's own rule.
+    """A row a record, without smoke runs, sorted by name; accuracies in percent, of the run's own rule.
 
     Columns: dataset, backbone, variant, protocol, seed, image_size (pixels of a side), epochs, validation, test,
     class_accuracy (mean over classes; empty in older records), parameters, gflops (the paper's counting, at this

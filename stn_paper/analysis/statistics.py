@@ -131,9 +131,9 @@ def holm(p_values):
 
 
 def judge(comparison, p=None, p_apart=None):
-    """What a Comparison shows: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NONE, SAME or FEW.
+    """The verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NONE, SAME or FEW.
 
-    `p` and `p_apart` are those after a correction, by default its own.
+    `p` and `p_apart`: p-values after a correction; by default the Comparison's own.
     """
     p = comparison.p if p is None else p
     p_apart = comparison.p_apart if p_apart is None else p_apart

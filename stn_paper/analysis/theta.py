@@ -1,4 +1,4 @@
-"""What the transformers of our runs do: how far theta varies from image to image, and which grids left the image.
+"""How far theta varies from image to image in our runs, and which sampling grids left the image.
 
 All numbers come from the records' `epochs[].theta`, which is of the validation images.
 """

@@ -39,7 +39,7 @@ def compared(row):
 
 
 def arms(chosen):
-    """The comparisons of these studies, those between transformers first, with links to the runs."""
+    """The comparisons of these studies, between transformers first, with links to the runs."""
     rows = {}
     for study, found in experiment.comparisons(chosen).items():
         runs = effects.arms_of(experiment.runs(*study))
@@ -151,7 +151,7 @@ def _strengths(study):
 
 
 def verdict(chosen):
-    """What the comparisons of each study mean, as Markdown: two sentences a study."""
+    """The verdict on each study, as Markdown: two sentences a study."""
     found = experiment.comparisons(chosen)
     return "\n".join(_line(study, in_words(rows)) for study, rows in found.items())
 
@@ -173,7 +173,7 @@ def in_words(found):
 
 
 def _between(rows):
-    """What two of the transformers are to each other, a sentence."""
+    """Which transformer is better than which, and which are equal, in a sentence."""
     told = {EQUAL: [], NONE: [], FEW: [], SAME: []}
     parts = []
     for row in rows.itertuples():
@@ -196,7 +196,7 @@ def _between(rows):
 
 
 def _against(rows):
-    """What the transformers are to the original, a sentence."""
+    """Which transformers are better than the original, worse or equal, in a sentence."""
     kinds, parts = {}, []
     for row in rows.itertuples():
         kinds.setdefault(row.shown, []).append(HEADINGS[row.variant])
@@ -228,7 +228,7 @@ def _collapsed(found):
 
 
 def _unlike(study):
-    """What sets bypassed runs apart from the original's, where they are not identical."""
+    """Why bypassed runs differ from the original's, where they are not identical: a list of sentences."""
     apart = experiment.unlike(*study)
     if not apart:
         return []
@@ -241,7 +241,7 @@ def _unlike(study):
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """What distortions at test time show in each study, as Markdown: two sentences a study."""
+    """The verdict on distorted test images in each study, as Markdown."""
     lines = []
     for study in chosen:
         found = experiment.strength_comparisons(*study)
@@ -258,7 +258,7 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
 
 
 def networks_verdict(dataset, protocol):
-    """What the runs of a dataset and protocol say, a line a network; without transformers, which does best."""
+    """The verdict on each network of a dataset and protocol; without transformers, which does best."""
     ours = frame.runs(dataset, protocol)
     if protocol == SMOKE:
         return "Everything runs. Nothing follows from a smoke run's accuracies."

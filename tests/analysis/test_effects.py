@@ -110,15 +110,3 @@ def test_a_study_without_an_arm_has_no_comparison_of_it():
     write_run("stn", 0, 50.0)
     found = effects.gains("caltech101", "reduced")
     assert found[["backbone", "variant", "against"]].to_numpy().tolist() == [["resnet18", "stn", "original"]]
-
-
-def test_differences_are_of_the_same_seed_and_the_control_is_five_seeds_away():
-    for seed, test in ((0, 40.0), (1, 50.0), (OTHER_SEEDS + 1, 53.0)):  # the one of seed 5 is yet to be run
-        write_run("original", seed, test)
-    write_run("lstn", 0, 42.0)
-    write_run("lstn", 7, 99.0)  # no original of this seed: not a pair
-    found = effects.differences("caltech101", "resnet18", "reduced")
-    assert {arm: values.to_dict() for arm, values in found.items()} == {
-        "original": {1: 3.0},
-        "lstn": {0: 2.0},
-    }

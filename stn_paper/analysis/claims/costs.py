@@ -28,7 +28,7 @@ from .verdicts import (
 
 
 def compared_costs(*numbers):
-    """Whether the printed parameters and GFLOPS of these tables are those of our networks."""
+    """Whether our networks have the printed parameters and GFLOPS of these tables."""
     cells = pd.concat([cost_tables.compare_costs(number) for number in numbers])
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(

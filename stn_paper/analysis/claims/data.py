@@ -32,7 +32,7 @@ ABOUT_PERCENT = 5  # points more or less than "about 75%"
 
 
 def added(values, whole):
-    """A sum of images beside the number that the paper gives for all of them."""
+    """A sum of images as text, and how far it is from the number that the paper gives for all."""
     found = sum(values)
     apart = abs(found - whole)
     against = (
@@ -88,7 +88,7 @@ def caltech_split():
 
 
 def trained_cells():
-    """What was released for the cells of Tables 6 and 8."""
+    """The released notebooks of the cells of Tables 6 and 8."""
     return pd.concat([authors_runs.runs(n) for n in (6, 8)])
 
 

@@ -1,4 +1,4 @@
-"""What the checks of the paper's claims share: `@claim`, the verdicts, and the printed numbers as numbers.
+"""Shared by the checks of the paper's claims: `@claim`, the verdicts, and the printed numbers as numbers.
 
 The modules named after SECTIONS hold the checks, `claims` lists them.
 """
@@ -41,7 +41,7 @@ RELEASED = "author_runs.csv"  # its cells, as released
 
 
 class Finding(NamedTuple):
-    """What the check of a claim found."""
+    """The result of a claim's check."""
 
     verdict: str  # one of VERDICTS
     evidence: str  # a sentence or two with the numbers
@@ -130,7 +130,7 @@ def measured_costs(number):
 
 
 def trained(number, variant, against):
-    """What our runs at the paper's scale say of a variant of Table 6 or 8 against another, with the studies.
+    """Judge a variant of Table 6 or 8 against another by our runs at the paper's scale; cite the studies.
 
     OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or
     `equal`. Then REPRODUCED if the variant is better in more than half of the networks, else NOT. A network
@@ -156,7 +156,7 @@ def trained(number, variant, against):
 
 
 def studied(variant, against):
-    """What the studies of the experiment say of a variant against another, a sentence."""
+    """The verdicts of the experiment's studies on a variant against another, as a sentence."""
     shown = {}
     for study, rows in experiment.comparisons(experiment.STUDIES).items():
         rows = rows[(rows["variant"] == variant) & (rows["against"] == against)]
