@@ -115,9 +115,9 @@ def _minutes(options):
 
 def _run(options):
     from .models import variants
-    from .notebook import check_networks
     from .training.hardware import PRECISIONS
     from .training.loop import run
+    from .training.networks import check_networks
     from .training.records import chosen, find, record_path
     from .training.spec import RunSpec
 

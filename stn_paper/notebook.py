@@ -3,11 +3,7 @@
 The notebooks that train call `resolve`, train its specs and show what the records then say.
 """
 
-from contextlib import suppress
 from typing import NamedTuple
-
-import torch
-from torch import nn
 
 from . import paths
 from .analysis import experiment
@@ -16,10 +12,11 @@ from .analysis.paper import table
 from .data import datasets
 from .data.download import ensure
 from .errors import InputError, choose, whole
-from .models import ORIGINAL, RELEASED, build_model, variants, with_stn
-from .models.backbones import TIMM, check_backbone, check_image_size
+from .models import RELEASED, variants
+from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
+from .training.networks import check_networks
 from .training.records import find, records
 from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 
@@ -82,34 +79,6 @@ def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_d
         return experiment.specs(dataset, backbone, protocol, seeds)
 
     return _request(specs, shown, dataset, protocol, device, data_dir, said)
-
-
-def check_networks(specs):
-    """Raise InputError if a network of the runs cannot take its images, before any image is read."""
-    for backbone, variant, size in dict.fromkeys((s.backbone, s.variant, s.image_size) for s in specs):
-        check_image_size(backbone, size)
-        if backbone.startswith(TIMM):
-            _try_network(backbone, variant, size)
-            continue
-        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be made without storage
-            if backbone in SYSTEMS:
-                build_model(backbone, variant, 2, size)
-            elif variant != ORIGINAL:
-                with_stn(nn.Identity(), variant.removesuffix(RELEASED), size)
-
-
-def _try_network(backbone, variant, size):
-    """Run the network once; where it fails without storage, which costs nothing, on the CPU."""
-    for device in ("meta", "cpu"):
-        try:
-            with torch.device(device), torch.random.fork_rng([]), torch.no_grad():
-                build_model(backbone, variant, 2, size).eval()(torch.zeros(1, 3, size, size))
-            return
-        except InputError:
-            raise
-        except Exception as error:  # a network of timm may fail in any way
-            reason = str(error).rstrip(".")
-    raise InputError(f"{backbone} cannot take images of {size} pixels a side: give a larger size ({reason}).")
 
 
 def _check_data_dir(data_dir):

@@ -1,8 +1,14 @@
 """No test writes outside its own folder, and all of them run on one thread, as CPU results depend on it."""
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 
+INDUCTOR = tempfile.mkdtemp(prefix="stn_paper_tests_")  # compiled code, apart from the user's
+atexit.register(shutil.rmtree, INDUCTOR, ignore_errors=True)
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = INDUCTOR
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
 
 import pytest

@@ -55,10 +55,12 @@ def load(spec, model, optimizer, device, fingerprint):
     path = path_of(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
-        threads = torch.get_num_threads()
-        return counts | {"epochs": [], "watched": None, "threads": threads, "fingerprint": fingerprint}
+        names = {"run": spec.name, "fingerprint": fingerprint, "threads": torch.get_num_threads()}
+        return counts | names | {"epochs": [], "watched": None}
     with _reading(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
+        if (run := saved["state"].get("run", spec.name)) != spec.name:
+            raise InputError(f"Checkpoint {path} is of the run {run}: delete it to start anew.")
         if saved["state"]["fingerprint"] != fingerprint:
             raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
         model.load_state_dict(saved["model"])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import write_run
+from helpers import probes, write_run
 
 from stn_paper import notebook
 from stn_paper.analysis import authors_runs, effects, experiment
@@ -54,7 +54,7 @@ def test_the_arms_are_paired_by_seed_and_the_others_are_five_seeds_away():
 def test_runs_as_released_that_are_not_the_original_s_say_what_sets_them_apart(commit, test, told):
     for variant, made, accuracy in (("original", commit, 50.0), ("stn-released", "same", test)):
         path = write_run(variant, 0, accuracy)
-        record = json.loads(path.read_text()) | {"environment": {"commit": made, "threads": 1}}
+        record = json.loads(path.read_text()) | {"environment": {"device": "", "commit": made, "threads": 1}}
         path.write_text(json.dumps(record))
     assert experiment.verdict([STUDY]).endswith(told)
 
@@ -196,7 +196,7 @@ def test_strengths_come_from_the_records_probes():
         path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
         record = records.read(path)
         strength = {name: [50.0 + add] * len(at) for name, at in STRENGTHS.items()}
-        record["probes"] = {"strength": strength}
+        record["probes"] = probes() | {"strength": strength}
         spec = RunSpec(study[0], study[1], variant, study[2], seed)
         records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
     found = experiment.strengths(*study)
