@@ -33,9 +33,9 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
 
     `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
     "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
-    name or "auto": the best protocol that has all records asked for, else "paper" on a CUDA machine that has
-    the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
-    digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
+    name or "auto", which is the first of these that is possible: "paper" or "equal" where all records asked for
+    exist; "paper" on a CUDA machine that has the dataset or can download it (for a system "system" on any
+    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = [page], [SYSTEM]
     if page not in SYSTEMS:
@@ -90,12 +90,13 @@ def _check_data_dir(data_dir):
 def _request(specs, shown, dataset, protocol, device, data_dir, said):
     """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
     if protocol == "auto":
-        for recorded in shown:
-            if all(find(spec) for spec in specs(dataset, recorded)):
-                all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
-                return Request([], dataset, [recorded], _note(all_there))
-        protocol = shown[0]
-        missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
+        recorded, missing = next(whole_table, ""), ""
+        if recorded in ("", *SMALLER):  # the full scale is preferred where this machine can train it
+            missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        if recorded and (missing or recorded not in SMALLER):
+            all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
+            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
     wanted = specs(dataset, protocol)

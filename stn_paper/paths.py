@@ -86,10 +86,7 @@ def replacing(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush(partial)
-        partial.replace(path)
-        if os.name == "posix":  # the new name is stored in the folder
-            _flush(path.parent, os.O_RDONLY)
+        move(partial, path)
     except OSError as error:
         reason = f"{error.strerror or error}; what was there before is intact"
         if _is_of_another_file(error, path):
@@ -98,6 +95,14 @@ def replacing(path):
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def move(source, target):
+    """Give a file the name `target` once the disk holds it, so that no loss of power leaves half of it."""
+    _flush(source)
+    source.replace(target)
+    if os.name == "posix":  # the new name is stored in the folder
+        _flush(target.parent, os.O_RDONLY)
 
 
 def _flush(path, flags=os.O_RDWR):

@@ -7,6 +7,7 @@ and in the data folder nothing, or fewer images than `files` accepts.
 import gzip
 import hashlib
 import math
+import os
 import shutil
 import stat
 import tarfile
@@ -23,7 +24,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ..errors import InputError, choose
-from ..paths import cache_dir, check_writable, data_dir
+from ..paths import cache_dir, check_writable, data_dir, move
 from .datasets import DATASETS
 from .files import LAYOUTS, find, needs, present
 
@@ -130,7 +131,7 @@ def _download(archive, path):
         part.unlink()
         wrong = f"{archive.url} has the MD5 checksum {digest} and not {archive.md5}"
         raise InputError(f"{wrong}: the download is deleted, so that the next attempt starts anew.")
-    part.replace(path)
+    move(part, path)
 
 
 def _md5(path):
@@ -192,6 +193,8 @@ def _unpack(path, into, inner):
         unpacked = _extract(path, temporary / "outer")
         if inner:
             unpacked = _extract(unpacked / inner, temporary / "inner")
+        if hasattr(os, "sync"):  # once for all files, as each of 50,000 would take minutes
+            os.sync()
         _move(unpacked, into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -177,7 +177,9 @@ def commit():
 def _git(*command):
     """What git prints for the repository; "" without git."""
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
+        )
     except OSError:
         return ""
     return done.stdout.strip()

@@ -87,7 +87,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     optimizer = optimizer_of(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
-    about["compiled"] = state["compiled"] = compiled if state.get("compiled", compiled) == compiled else PARTLY
+    about["compiled"] = state["compiled"] = (
+        compiled if state.get("compiled", compiled) == compiled else PARTLY
+    )
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]

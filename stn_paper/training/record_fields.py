@@ -137,9 +137,7 @@ RECORD = {  # field -> kind; "?" marks a field that a record may lack
         "commit": text,
         "threads?": count,
         "compiled?": lambda value: flag(value) or value == PARTLY,
-        **dict.fromkeys(
-            ("python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text
-        ),
+        **dict.fromkeys(("python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text),
     },
 }
 

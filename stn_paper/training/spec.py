@@ -63,16 +63,22 @@ class Protocol:
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z0-9-]{1,40}", self.name):
-            raise InputError(f"Protocol name {self.name!r} is not allowed: give 1 to 40 letters, digits and hyphens.")
+            raise InputError(
+                f"Protocol name {self.name!r} is not allowed: give 1 to 40 letters, digits and hyphens."
+            )
         for field in ("batch_size", "max_epochs", "min_epochs", "window"):
             self._whole(field)
         for field in ("image_size", *LIMITS):
             if getattr(self, field) is not None:
                 self._whole(field)
-        object.__setattr__(self, "split_seed", whole("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED))
+        object.__setattr__(
+            self, "split_seed", whole("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
+        )
         for field in ("skip_corrupt", "probes", "test_once"):
             if type(getattr(self, field)) is not bool:
-                raise InputError(f"Protocol's {field} {getattr(self, field)!r} is not allowed: give True or False.")
+                raise InputError(
+                    f"Protocol's {field} {getattr(self, field)!r} is not allowed: give True or False."
+                )
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
             if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):

@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict
 
 import pytest
-
 from helpers import filled
 
 from stn_paper.errors import InputError
@@ -153,7 +152,9 @@ def test_what_no_run_gives_is_named(named, place, values):
 
 
 def test_a_number_too_large_to_be_one_is_named():
-    assert "(epochs.0.test_loss)" in damage(lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999'))
+    assert "(epochs.0.test_loss)" in damage(
+        lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999')
+    )
 
 
 def test_a_used_up_budget_is_no_fault():
