@@ -35,7 +35,8 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
     name or "auto", which is the first of these that is possible: "paper" or "equal" where all records asked for
     exist; "paper" on a CUDA machine that has the dataset or can download it (for a system "system" on any
-    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
+    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
+    Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = [page], [SYSTEM]
     if page not in SYSTEMS:

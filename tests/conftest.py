@@ -6,9 +6,6 @@ import os
 import shutil
 import tempfile
 
-INDUCTOR = tempfile.mkdtemp(prefix="stn_paper_tests_")  # compiled code, apart from the user's
-atexit.register(shutil.rmtree, INDUCTOR, ignore_errors=True)
-os.environ["TORCHINDUCTOR_CACHE_DIR"] = INDUCTOR
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
 
 import pytest
@@ -17,6 +14,9 @@ import torch
 from stn_paper.paths import ROOT
 
 torch.set_num_threads(1)
+COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # torch's compiled code, apart from the user's
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
@@ -33,7 +32,7 @@ CHUNK = 2**16  # bytes
 LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
 DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 
 def fetch(name, folder=None):
@@ -231,7 +230,11 @@ def _extract(path, into):
         else:
             with gzip.open(path) as source, (into / path.stem).open("wb") as target:
                 _check_size(path, iter(lambda: target.write(source.read(CHUNK)), 0), math.inf)
-    except DAMAGED as error:
+    except InputError:
+        raise
+    except Exception as error:  # Python's readers of damaged archives end in many ways
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED):
+            raise  # of the disk
         raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
     return into
 

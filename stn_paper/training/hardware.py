@@ -29,9 +29,9 @@ def check_device(device):
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(device if isinstance(device, str | torch.device) else "")
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError):
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
         raise InputError(message) from None

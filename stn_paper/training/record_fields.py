@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .examples import MOTIONS, STRENGTHS
 
 LARGEST = 1e39  # of a number: float32 ends at 3.4e38
+MOST_THREADS = 4096
 MOST_WHOLE = 2**53  # of a whole number: JSON readers round larger ones
 PARTLY = "partly"  # `environment.compiled` of a run whose parts were compiled and not
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -67,6 +68,19 @@ def picture(value):
     return packed(value) and base64.b64decode(value).startswith(PNG)
 
 
+def threads(value):
+    return count(value) and value <= MOST_THREADS
+
+
+def compiled(value):
+    return flag(value) or value == PARTLY
+
+
+def watched(value):
+    """What was watched of a training, None without a transformer."""
+    return value is None or not first_wrong(value, WATCHED)
+
+
 MAP = List(List(number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
 NUMBERS = List(number, (6, 9, 32))  # the same, flat
 QUANTITY = {"before": List(number, (2,)), "after": List(number, (2,))}
@@ -79,7 +93,7 @@ PROBES = {
     "theta?": List(MAP),
     "motion?": List(MAP, (MOTIONS,)),
     "recovered?": dict.fromkeys(("rotation", "scale", "shift"), QUANTITY),
-    "training?": lambda value: value is None or not first_wrong(value, WATCHED),
+    "training?": watched,
 }
 WATCHED = {"steps": List(whole), "theta": List(List(MAP))}
 THETA = {
@@ -88,6 +102,25 @@ THETA = {
     "spread?": List(positive, (2,)),
     "from_identity?": positive,
     "outside?": percent,
+}
+EPOCH = {
+    "train_loss": positive,
+    "validation_loss": positive,
+    "validation_accuracy": percent,
+    "train_accuracy?": percent,
+    "test_loss?": positive,
+    "test_accuracy?": percent,
+    "theta?": THETA,
+}
+STATE = {  # of a checkpoint
+    "fingerprint": text,
+    "run?": text,
+    "epochs": List(EPOCH),
+    **dict.fromkeys(("seconds", "train_seconds"), positive),
+    **dict.fromkeys(("train_images", "resumed"), whole),
+    "watched": watched,
+    "threads?": threads,
+    "compiled?": compiled,
 }
 RECORD = {  # field -> kind; "?" marks a field that a record may lack
     "schema": whole,
@@ -105,17 +138,7 @@ RECORD = {  # field -> kind; "?" marks a field that a record may lack
         "duplicates?": whole,
     },
     "parameters": count,
-    "epochs": List(
-        {
-            "train_loss": positive,
-            "validation_loss": positive,
-            "validation_accuracy": percent,
-            "train_accuracy?": percent,
-            "test_loss?": positive,
-            "test_accuracy?": percent,
-            "theta?": THETA,
-        }
-    ),
+    "epochs": List(EPOCH),
     "test?": {
         "loss": positive,
         "accuracy": percent,
@@ -135,8 +158,8 @@ RECORD = {  # field -> kind; "?" marks a field that a record may lack
     "environment": {
         "device": text,
         "commit": text,
-        "threads?": count,
-        "compiled?": lambda value: flag(value) or value == PARTLY,
+        "threads?": threads,
+        "compiled?": compiled,
         **dict.fromkeys(("python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text),
     },
 }
