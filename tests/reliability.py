@@ -25,11 +25,11 @@ import hostile
 BATCH = 100  # cases between two looks at the clock
 
 
-def fuzz(minutes):
+def fuzz(minutes, kinds):
     """{kind: {"cases", "result", "sentence"}}: each kind gets the same share of the time."""
-    found, start = {}, 0
-    for name in hostile.KINDS:
-        end, ends = time.time() + 60 * minutes / len(hostile.KINDS), Counter()
+    found = {}
+    for name in kinds:
+        start, end, ends = 0, time.time() + 60 * minutes / len(kinds), Counter()
         while time.time() < end:
             ends.update(hostile.attempt(name, BATCH, start))
             start += 1
@@ -41,7 +41,8 @@ def fuzz(minutes):
 def store(part, found):
     kept = json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
     device = hardware.device_name(torch.device("cpu"))
-    kept[part] = {"commit": hardware.commit(), "device": device, "ended": records.now(), "found": found}
+    about = {"commit": hardware.commit(), "device": device, "ended": records.now()}
+    kept[part] = about | {"found": kept.get(part, {}).get("found", {}) | found}
     with replacing(RELIABILITY) as partial:
         partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
@@ -50,9 +51,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["faults", "fuzz"])
     parser.add_argument("--minutes", type=float, default=25, help="of hostile input")
+    parser.add_argument("--only", action="append", help="a fault or kind of input; the others keep their counts")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    store(options.part, fuzz(options.minutes))
+    store("fuzz", fuzz(options.minutes, options.only or hostile.KINDS))
 
 
 if __name__ == "__main__":
