@@ -27,6 +27,7 @@ from ..training.checkpoint import epochs_done
 from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
 from ..training.loop import run as train
+from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec
 from .effects import ARMS
 from .estimates import devices, estimate, measurements
@@ -115,6 +116,7 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     waiting = missing(plan(name, protocol))
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
+    check_networks(waiting)
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
         ensure(dataset, data_dir)
     if archive:

@@ -18,12 +18,14 @@ from tqdm import tqdm
 from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
-from ..paths import check_writable, locked
+from ..paths import check_writable, locked, remove_partials
 from . import batches, checkpoint, diagnostics, examples, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
-from .hardware import arithmetic, check_device, commit, restored, stream_of
+from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
+from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
+from .record_fields import PARTLY
 from .spec import BEST_VALIDATION
 
 log = logging.getLogger(__name__)
@@ -52,22 +54,25 @@ def run(
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
     checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
     A second process that asks for the same run waits and gets the first one's record.
-    Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
-    downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
-    when a loss or theta is no longer a number or the disk is full.
+    Raises InputError before any training for a wrong device, images too small for the network, a dataset
+    that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
+    process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
+    for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
     device = check_device(device)
+    check_networks([spec])
     for folder in (records.record_path(spec).parent, checkpoint.path_of(spec).parent):
         check_writable(folder)
-    with restored(), stream_of(device), locked(checkpoint.path_of(spec)):
+    with enough_memory(spec), restored(), stream_of(device), locked(checkpoint.path_of(spec), until):
+        remove_partials(records.record_path(spec))
         found = records.find(spec)
         return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole)
 
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
-    protocol, about = spec.protocol, {"commit": commit(), "compiled": compiled, "started": records.now()}
+    protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
         data = datasets.load(spec.dataset, spec.image_size, data_dir, protocol.skip_corrupt)
@@ -82,6 +87,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     optimizer = optimizer_of(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
+    about["compiled"] = state["compiled"] = (
+        compiled if state.get("compiled", compiled) == compiled else PARTLY
+    )
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
@@ -125,11 +133,7 @@ def step_of(model, precision="tf32", compiled=False):
 
     `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
     """
-    cuda = next(model.parameters()).is_cuda
-    fast = (
-        torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False) if compiled else model
-    )
-    size = None
+    fast, size = compiled_network(model) if compiled else model, None
 
     def step(optimizer, images, labels):
         nonlocal size

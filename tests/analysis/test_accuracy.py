@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+from helpers import filled
 
 from stn_paper.analysis import accuracy, frame
 from stn_paper.analysis.paper import networks
@@ -23,19 +24,23 @@ def write(variant, test, backbone="resnet50", dataset="caltech101", protocol="sm
     spec = RunSpec(dataset, backbone, variant, protocol, seed)
     epoch = {"train_loss": given.get("train_loss", 1.0), "validation_loss": 1.0, "validation_accuracy": 50.0}
     if variant != ORIGINAL:
-        epoch["theta"] = {"spread": [given.get("spread", 0.25), 1.0], "outside": given.get("outside", 0.0)}
+        epoch["theta"] = {
+            "mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            "std": [0.0] * 6,
+            "spread": [given.get("spread", 0.25), 1.0],
+            "outside": given.get("outside", 0.0),
+        }
     record = {
-        "data": {"classes": 101, "image_size": spec.image_size, "train": 4000},
+        **filled(spec),
         "parameters": 1,
         "epochs": [epoch] * spec.protocol.max_epochs,
         "stopped": "budget",
-        "measured": {},
-        "environment": {},
         "test": {"loss": 1.0, "accuracy": test, "class_accuracy": test / 2, "correct": ""},
     }
     if "without" in given:
         record["test"]["with_copy"] = {"images": 778, "accuracy": 99.0}
         record["test"]["without_copy"] = {"images": 222, "accuracy": given["without"]}
+    record["data"]["train"] = 4000
     record["selected"] = records.selected(record | {"spec": {"protocol": asdict(spec.protocol)}})
     return records.write(spec, record)
 

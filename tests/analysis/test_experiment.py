@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import write_run
+from helpers import probes, write_run
 
 from stn_paper import notebook
 from stn_paper.analysis import authors_runs, experiment
@@ -103,7 +103,7 @@ def with_strengths(study, variant, seed, add):
         name: [90.0 if at in experiment.AS_THEY_COME else 50.0 + add for at in every]
         for name, every in STRENGTHS.items()
     }
-    record["probes"] = {"strength": strength}
+    record["probes"] = probes() | {"strength": strength}
     spec = RunSpec(study[0], study[1], variant, study[2], seed)
     records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
 

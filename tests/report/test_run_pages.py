@@ -257,7 +257,7 @@ def test_every_run_is_counted_and_unknown_code_is_named():
     for seed, commit in enumerate(("abc", "abc+changes", "")):
         path = write_run("original", seed, 40.0)
         record = json.loads(path.read_text())
-        record |= {"environment": {"commit": commit}, "measured": {"seconds": 1800}}
+        record |= {"environment": {"device": "", "commit": commit}, "measured": {"seconds": 1800}}
         path.write_text(json.dumps(record))
     assert interactive.every_run_verdict() == (
         "3 runs: 3 on Caltech-101; 1.5 hours of training in all. "

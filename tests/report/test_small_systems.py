@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import write_run
+from helpers import probes, write_run
 
 from stn_paper import build_model
 from stn_paper.data import datasets
@@ -92,7 +92,7 @@ def test_errors_are_what_accuracies_lack():
 def test_what_is_recovered_is_a_share_of_what_was_there():
     left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
     left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
-    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": left})
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": left})
     told = small_systems.recovered_verdict("digits")
     assert told.count("%") == 2 and "75%" in told and "50%" in told
     view = small_systems.recovered("digits")
@@ -134,7 +134,7 @@ def kept():
     images = datasets.load("digits", 42).images[[0, 600, 1100, 1600]]
     still = invert(examples.motion_maps())
     theta = torch.stack([torch.eye(2, 3).expand(4, 2, 3), still[:4]])
-    found = {
+    found = probes() | {
         "images": [examples.as_png(image) for image in images],
         "label": [0, 1, 2, 3],
         "theta": theta[1].tolist(),
