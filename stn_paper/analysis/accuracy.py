@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..models import ORIGINAL
+from ..models.guards import COLLAPSED
 from ..training import records
-from ..training.diagnostics import COLLAPSED
 from . import copies, effects, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 

@@ -8,6 +8,7 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL, RELEASED
+from ..models.guards import COLLAPSED, POINTS
 from ..models.transformer import sampling_grid
 from ..training import diagnostics, records
 
@@ -48,7 +49,7 @@ def runs():
                 "protocol": spec["protocol"]["name"],
                 "std": max(theta["std"]),
                 "outside": out,
-                "collapsed": out >= diagnostics.COLLAPSED,
+                "collapsed": out >= COLLAPSED,
                 "photographs": spec["dataset"] in PHOTOGRAPHS,
             }
         )
@@ -60,7 +61,7 @@ def outside(theta):
     if "outside" in theta:
         return theta["outside"]
     mean = torch.tensor(theta["mean"], dtype=torch.float64).view(1, 2, 3)
-    return diagnostics.of_grid(sampling_grid(mean, diagnostics.POINTS, diagnostics.POINTS), 64)["outside"]
+    return diagnostics.of_grid(sampling_grid(mean, POINTS, POINTS), 64)["outside"]
 
 
 def collapses(found):
