@@ -14,7 +14,7 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..errors import InputError
-from ..models import HEADINGS, ORIGINAL
+from ..models import HEADINGS, ORIGINAL, guards
 from ..models.backbones import BACKBONES
 from ..models.transformer import sampling_grid
 from ..paths import PRINTED, results_dir
@@ -68,7 +68,7 @@ def runs(dataset=None, protocol=None, backbone=None):
     - `spread`: how far theta moves from image to image after the last epoch, in pixels (median); NaN if the
       transformer collapsed.
     - `outside`: percent of the sampling grid outside the image after the last epoch.
-    - `collapsed`: whether that is diagnostics.COLLAPSED or more.
+    - `collapsed`: whether that is guards.COLLAPSED or more.
     - `failed`: not collapsed, and `train_loss` above UNTRAINED of guessing's.
     - `preset`: whether the settings are those of the named protocol.
     - `record`: the whole record, a dict that all callers share: do not change it.
@@ -160,7 +160,7 @@ def fate(record):
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")
     away = math.nan if theta is None else outside(theta)
-    collapsed = away >= diagnostics.COLLAPSED
+    collapsed = away >= guards.COLLAPSED
     spread = math.nan if collapsed or theta is None else theta.get("spread", [math.nan])[0]
     failed = not collapsed and last["train_loss"] > UNTRAINED * guessing(spec["dataset"])
     return {"spread": spread, "outside": away, "collapsed": collapsed, "failed": failed}
@@ -176,7 +176,7 @@ def outside(theta):
     if len(theta["mean"]) != 6:
         return math.nan
     mean = torch.tensor(theta["mean"], dtype=torch.float64).view(1, 2, 3)
-    return diagnostics.of_grid(sampling_grid(mean, diagnostics.POINTS, diagnostics.POINTS), 64)["outside"]
+    return diagnostics.of_grid(sampling_grid(mean, guards.POINTS, guards.POINTS), 64)["outside"]
 
 
 def guessing(dataset):

@@ -76,7 +76,7 @@ def collect(job):
     kept["theta"] = thetas(model, normalized(images))
     kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
     known = known_maps(job.spec.dataset, len(data.images))
-    if known is not None and model.transformer.kind == "affine":
+    if known is not None and model.transformer.transform == "affine":
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
         maps, theta = known[split.test], torch.cat(theta)
