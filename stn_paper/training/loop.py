@@ -19,7 +19,7 @@ from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
 from ..paths import check_writable, locked, remove_partials
-from . import batches, checkpoint, diagnostics, examples, records
+from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
@@ -43,7 +43,15 @@ class Job(NamedTuple):
 
 
 def run(
-    spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0, whole=False
+    spec,
+    device="auto",
+    data_dir=None,
+    compiled=False,
+    until=math.inf,
+    data=None,
+    save_every=0.0,
+    whole=False,
+    weights=None,
 ):
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
@@ -53,7 +61,9 @@ def run(
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
     checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
-    A second process that asks for the same run waits and gets the first one's record.
+    With `weights`, the path of a .safetensors file, a run that is trained now keeps the network that its
+    record's accuracies are of. A second process that asks for the same run waits and gets the first one's
+    record.
     Raises InputError before any training for a wrong device, images too small for the network, a dataset
     that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
     process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
@@ -68,10 +78,10 @@ def run(
     with enough_memory(spec), restored(), stream_of(device), locked(checkpoint.path_of(spec), until):
         remove_partials(records.record_path(spec))
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole)
+        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights)
 
 
-def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
+def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
     protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
@@ -108,6 +118,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
+    if weights is not None:
+        kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
