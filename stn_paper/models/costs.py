@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from ..errors import whole
+from ..errors import needing, whole
 
 
 class Cost(NamedTuple):
@@ -22,14 +22,15 @@ class Cost(NamedTuple):
     gflops: float
 
 
-def measure(model, image_size, in_channels=3):
+def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
     `model` may live on any device, torch's "meta" device included, where nothing is computed; it is left
     as it was. Subclasses of convolutions, batch norms and linear layers (timm has many) count as those;
     what else a model holds counts as thop counts it. Raises InputError for a size that is no whole number.
     """
-    import thop  # here, so that a machine without it can still train
+    with needing("train"):
+        import thop  # here, so that a machine without it can still build networks
 
     whole("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())

@@ -132,11 +132,11 @@ def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
         nn.Flatten(),
         nn.Linear(rows[-1].channels * feature_size(rows, image_size) ** 2, hidden),
         nn.ReLU(),
-        nn.Linear(hidden, len(identity)),
+        last := nn.Linear(hidden, len(identity)),
     )
     with torch.no_grad():
-        head[-1].weight.zero_()
-        head[-1].bias.copy_(identity)
+        last.weight.zero_()
+        last.bias.copy_(identity)
     net = nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
     net.register_forward_pre_hook(partial(_check_sides, image_size))
     return net

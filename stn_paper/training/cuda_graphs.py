@@ -23,8 +23,10 @@ def recorded(step):
     def replayed(optimizer, images, labels):
         nonlocal graph, static, calls, largest
         calls, largest = calls + 1, max(largest, len(images))
-        torch.backends.cudnn.benchmark = SEARCH and len(images) == largest  # a search for a rare size does not pay
-        if static is not None and len(images) == len(static[0]):
+        torch.backends.cudnn.benchmark = (
+            SEARCH and len(images) == largest
+        )  # a search for a rare size does not pay
+        if graph is not None and static is not None and len(images) == len(static[0]):
             static[0].copy_(images)
             static[1].copy_(labels)
             graph.replay()

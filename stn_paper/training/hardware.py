@@ -54,11 +54,11 @@ class _DepthwiseInFloat32(TorchFunctionMode):
     On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is not F.conv2d or not _depthwise(*args[:2]):
-            return function(*args, **(kwargs or {}))
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
+        if func is not F.conv2d or not _depthwise(*args[:2]):
+            return func(*args, **(kwargs or {}))
         with torch.autocast("cpu", enabled=False):
-            return function(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
+            return func(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
 
 
 def _depthwise(images, weight):
