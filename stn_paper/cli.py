@@ -77,6 +77,10 @@ def main(arguments=None):
     )
     records.set_defaults(call=_check)
 
+    card = commands.add_parser("card", help="print the model card of a run, as Markdown")
+    card.add_argument("run", help="a record's name, or its JSON file")
+    card.set_defaults(call=_card, extra="book")
+
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
@@ -195,6 +199,12 @@ def _readme(options):
     content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+def _card(options):
+    from .report.card import find, markdown
+
+    print(markdown(find(options.run)), end="")
 
 
 def _check(options):

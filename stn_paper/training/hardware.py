@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -139,10 +140,21 @@ def commit():
     return head.stdout.strip() + (CHANGED if status.stdout.strip() else "")
 
 
+def command():
+    """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
+    program, *arguments = sys.argv
+    if "ipykernel" in program:
+        return "a notebook"
+    path = Path(program)
+    words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*words, *arguments])
+
+
 def environment(device):
     """What a record says of the machine and the packages."""
     return {
         "device": device_name(device),
+        "command": command(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
