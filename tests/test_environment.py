@@ -1,5 +1,6 @@
 """The three files that say what to install agree, and the README's commands are the Makefile's."""
 
+import json
 import re
 import subprocess
 import sys
@@ -118,7 +119,18 @@ build_model("effb0", "lstn", 10)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_everywhere_the_same_version_is_cited():
-    version = PROJECT["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"version = {{{version}}}" in (ROOT / "book" / "cite.md").read_text()
+def test_what_cites_the_companion_says_what_the_citation_file_says():
+    check = subprocess.run(
+        [sys.executable, ROOT / "tools/citation.py", "--check"], capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_the_version_comes_from_one_place(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    citation = pytest.importorskip("citation")
+    written = citation.files()
+    for path, text in written.items():
+        assert PROJECT["version"] in text, path
+    assert json.loads(written["codemeta.json"])["version"] == PROJECT["version"]
+    assert json.loads(written[".zenodo.json"])["title"].startswith("[Re] ")
