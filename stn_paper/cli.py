@@ -1,6 +1,10 @@
-"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
+"""`stn-paper <command>`: train runs, get data, check records, write the computed tables.
+
+`python -m stn_paper <command>` is the same, in a clone that is not installed too.
+"""
 
 import argparse
+import io
 import math
 import signal
 import sys
@@ -8,15 +12,17 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from .errors import InputError, choose
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
 def main(arguments=None):
     """Parse the command line and call the command; a wrong value ends in one sentence."""
-    parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
+    parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
+    parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     train = commands.add_parser("run", help="train runs that have no record yet")
@@ -60,7 +66,7 @@ def main(arguments=None):
     write.set_defaults(call=_costs)
 
     readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
-    readme.set_defaults(call=_readme)
+    readme.set_defaults(call=_readme, extra="book")
 
     records = commands.add_parser(
         "results", help="check the run records, or write all of them into results/results.csv"
@@ -71,14 +77,23 @@ def main(arguments=None):
     )
     records.set_defaults(call=_check)
 
+    card = commands.add_parser("card", help="print the model card of a run, as Markdown")
+    card.add_argument("run", help="a record's name, or its JSON file")
+    card.set_defaults(call=_card, extra="book")
+
     options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
     try:
-        with _stopping():
+        with _stopping(), needing(options.extra):
             options.call(options)
-    except InputError as error:
+    except (InputError, ModuleNotFoundError) as error:
         sys.exit(str(error))
+
+
+def _program():
+    """What the user typed: the installed command, or Python with the module."""
+    return "stn-paper" if Path(sys.argv[0]).stem == "stn-paper" else "python -m stn_paper"
 
 
 @contextmanager
@@ -193,6 +208,12 @@ def _readme(options):
     content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+def _card(options):
+    from .report.card import find, markdown
+
+    print(markdown(find(options.run)), end="")
 
 
 def _check(options):

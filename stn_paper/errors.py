@@ -4,6 +4,7 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+from contextlib import contextmanager
 from numbers import Integral
 
 
@@ -25,6 +26,22 @@ def printable(text):
     """
     odd = {c: c.encode("unicode_escape").decode() for c in set(str(text)) if not c.isprintable()}
     return str(text).translate(str.maketrans(odd))
+
+
+@contextmanager
+def needing(extra):
+    """Name the extra of this package that brings a package which is not installed.
+
+    Raises ModuleNotFoundError of one sentence where the block imports such a package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "stn_paper":
+            raise
+        sentence = f"Package {missing!r} is not installed: `pip install 'stn-paper[{extra}]'` brings it."
+        raise ModuleNotFoundError(sentence, name=error.name) from None
 
 
 def choose(kind, value, allowed):

@@ -21,6 +21,9 @@ from .errors import InputError, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
+IN_CLONE = (
+    ROOT / "pyproject.toml"
+).is_file()  # else the package is installed, and the user's folders are taken
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
 WEIGHTS = ROOT / "weights"  # of the small networks that the playground runs
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
@@ -33,14 +36,14 @@ UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
 def data_dir(given=None):
-    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository.
+    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository or the user's folder.
 
     Raises InputError for a folder that is named and does not exist: it is probably mistyped.
     """
     if given is not None and not isinstance(given, str | os.PathLike):
         raise InputError(f"Data folder {given!r} is not allowed: give a path in quotation marks.")
     named = given or os.environ.get("STN_PAPER_DATA")
-    folder = _folder(named or ROOT / "data", "Data folder")
+    folder = _folder(named or _home() / "data", "Data folder")
     if named and not os.path.isdir(folder):
         state = "is not a folder" if os.path.exists(folder) else "does not exist"
         raise InputError(f"Data folder {folder} {state}: give the folder of the datasets, or make it first.")
@@ -48,13 +51,25 @@ def data_dir(given=None):
 
 
 def results_dir():
-    """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository."""
-    return _folder(os.environ.get("STN_PAPER_RESULTS") or ROOT / "results", "STN_PAPER_RESULTS")
+    """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
+    return _folder(os.environ.get("STN_PAPER_RESULTS") or _home() / "results", "STN_PAPER_RESULTS")
 
 
 def cache_dir():
-    """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete."""
-    return _folder(os.environ.get("STN_PAPER_CACHE") or ROOT / "cache", "STN_PAPER_CACHE")
+    """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete.
+
+    An installed package takes the user's folder of caches.
+    """
+    return _folder(os.environ.get("STN_PAPER_CACHE") or _home("cache") / "cache", "STN_PAPER_CACHE")
+
+
+def _home(kind="data"):
+    """The repository, or for an installed package the user's folder of this kind, "data" or "cache"."""
+    if IN_CLONE:
+        return ROOT
+    import platformdirs  # here, as a clone needs none
+
+    return getattr(platformdirs, f"user_{kind}_path")("stn-paper", appauthor=False)
 
 
 def _folder(path, kind):

@@ -19,7 +19,7 @@ import torch
 from ..data.datasets import DATASETS
 from ..models import RELEASED, build_model, costs
 from ..models.backbones import title
-from ..paths import ROOT
+from ..paths import IN_CLONE, ROOT
 from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
 from . import frame
@@ -83,7 +83,12 @@ def devices(measured):
 
 @cache
 def _known_costs():
-    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine."""
+    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine.
+
+    An installed package has none, and measures.
+    """
+    if not IN_CLONE:
+        return pd.DataFrame(columns=["table", "row", "variant", "image_size", "gflops"])
     known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
     return known[known["table"].isin(COST_TABLES)]
 

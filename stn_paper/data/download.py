@@ -15,6 +15,7 @@ import zipfile
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -31,7 +32,9 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
 LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
-DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
+DATA_FILTER: dict[str, Any] = (
+    {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+)  # Python 3.11.4 and later
 DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Layout(NamedTuple):
     folders: tuple  # where the dataset may lie under the data folder; the first is where `fetch` puts it
     address: str  # where to get it
     needs: str  # the files wanted, for error messages
-    list: callable  # (Dataset, root) -> Listing
+    list: Callable  # (Dataset, root) -> Listing
     archives: tuple = ()  # none: it must be got by hand
 
 

@@ -16,17 +16,17 @@ from .transformer import SpatialTransformer
 
 
 def with_stn(
-    model,
-    variant,
-    image_size,
-    in_channels=3,
-    transform="affine",
-    applied=True,
+    model: nn.Module,
+    variant: str,
+    image_size: int,
+    in_channels: int = 3,
+    transform: str = "affine",
+    applied: bool = True,
     *,
-    before=None,
-    localization_size=None,
+    before: str | None = None,
+    localization_size: int | None = None,
     **options,
-):
+) -> nn.Module:
     """Put the transformer `variant` before `model`, any torchvision or timm network, or before a layer of it.
 
     `variant` is stn, vstn or lstn, or constant: one learned map for all images. `transform` is a family of maps

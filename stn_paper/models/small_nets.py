@@ -5,6 +5,7 @@
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import nn
@@ -26,7 +27,7 @@ class System(NamedTuple):
     image_size: int
     smallest: int  # pixels of a side that the network can take; a localization net may need more
     variants: tuple  # names out of models.HEADINGS
-    build: callable  # (variant, num_classes, image_size) -> nn.Module
+    build: Callable  # (variant, num_classes, image_size) -> nn.Module
 
 
 def _classifier(first, second, hidden, num_classes, image_size):

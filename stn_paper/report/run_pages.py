@@ -51,6 +51,7 @@ ENVIRONMENT = {
     "threads": "CPU threads",
     "compiled": "Through torch.compile",
     "commit": "Commit of the code",
+    "command": "Command",
     "started": "Started (UTC)",
     "ended": "Ended (UTC)",
 }

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -54,11 +55,11 @@ class _DepthwiseInFloat32(TorchFunctionMode):
     On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is not F.conv2d or not _depthwise(*args[:2]):
-            return function(*args, **(kwargs or {}))
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
+        if func is not F.conv2d or not _depthwise(*args[:2]):
+            return func(*args, **(kwargs or {}))
         with torch.autocast("cpu", enabled=False):
-            return function(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
+            return func(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
 
 
 def _depthwise(images, weight):
@@ -185,10 +186,21 @@ def _git(*command):
     return done.stdout.strip()
 
 
+def command():
+    """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
+    program, *arguments = sys.argv
+    if "ipykernel" in program:
+        return "a notebook"
+    path = Path(program)
+    words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*words, *arguments])
+
+
 def environment(device):
     """What a record says of the machine and the packages."""
     return {
         "device": device_name(device),
+        "command": command(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},

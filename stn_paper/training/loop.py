@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from .hardware import arithmetic, check_device, commit, compiled_network, enough
 from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
 from .record_fields import PARTLY
-from .spec import BEST_VALIDATION
+from .spec import BEST_VALIDATION, RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +43,16 @@ class Job(NamedTuple):
 
 
 def run(
-    spec,
-    device="auto",
-    data_dir=None,
-    compiled=False,
-    until=math.inf,
-    data=None,
-    save_every=0.0,
-    whole=False,
-    weights=None,
-):
+    spec: RunSpec,
+    device: str = "auto",
+    data_dir: str | os.PathLike | None = None,
+    compiled: bool = False,
+    until: float = math.inf,
+    data: datasets.Images | None = None,
+    save_every: float = 0.0,
+    whole: bool = False,
+    weights: str | os.PathLike | None = None,
+) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
@@ -90,7 +90,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
-    model.to(device, memory_format=batches.MEMORY_FORMAT)
+    model.to(device).to(memory_format=batches.MEMORY_FORMAT)
     train_step = step_of(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
         train_step = recorded(train_step)
@@ -179,7 +179,7 @@ def _one_epoch(job, train_step, optimizer, state, bar):
         if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
             last = epochs[-1]["validation_accuracy"] if epochs else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
-    row = {
+    row: dict[str, Any] = {
         "train_loss": round(float(total) / seen, 6),
         "train_accuracy": round(100 * float(correct) / seen, 4),
     }

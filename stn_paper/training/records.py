@@ -46,7 +46,7 @@ def record_path(spec):
     return folder / f"{spec.name}.json"
 
 
-def find(spec):
+def find(spec: RunSpec) -> dict | None:
     """The spec's record as a dict, or None if this run has not been made."""
     path = record_path(spec)
     if not path.exists():

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS
@@ -171,10 +172,10 @@ def preset(name, dataset, variant):
     choose("protocol", name, PROTOCOLS)
     if name == SYSTEM:
         choose("dataset of a smaller system", dataset, _SYSTEM_SETTINGS)
-        settings = {**_SYSTEM_SETTINGS[dataset]}
+        settings: dict[str, Any] = {**_SYSTEM_SETTINGS[dataset]}
         epochs = settings.pop("epochs")
         return Protocol(name, batch_size=64, min_epochs=epochs, max_epochs=epochs, probes=True, **settings)
-    settings = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
+    settings: dict[str, Any] = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     variant = variant.removesuffix(RELEASED)
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS

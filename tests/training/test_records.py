@@ -6,11 +6,12 @@ import re
 from dataclasses import asdict
 
 import pytest
+import torch
 from helpers import filled
 
 from stn_paper.errors import InputError
 from stn_paper.paths import results_dir
-from stn_paper.training import records
+from stn_paper.training import hardware, records
 from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
 
@@ -278,3 +279,17 @@ def test_the_fifth_best_epoch_still_counts():
 def test_selection_of_one_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
     assert records.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (["/somewhere/stn_paper/__main__.py", "run", "digits"], "python -m stn_paper run digits"),
+        (["/usr/bin/stn-paper", "run", "a b"], "stn-paper run 'a b'"),
+        (["/x/ipykernel_launcher.py", "-f", "/tmp/kernel.json"], "a notebook"),
+    ],
+)
+def test_a_record_has_the_command_that_was_typed(monkeypatch, typed, command):
+    monkeypatch.setattr("sys.argv", typed)
+    environment = hardware.environment(torch.device("cpu"))
+    assert environment["command"] == command
