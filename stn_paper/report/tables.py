@@ -3,7 +3,10 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
+from html import escape
+
 import pandas as pd
+from IPython.display import HTML
 
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
@@ -44,6 +47,27 @@ def layers(number):
             ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
         }
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
+
+
+def architectures():
+    """The three localization nets side by side as HTML: a line a layer, a bar as long as its MFLOPS at 224 pixels."""
+    ours = {number: read_costs(number) for number in LOCALIZATION_TABLES}
+    most, columns = max(cost["gflops"].max() for cost in ours.values()), []
+    for number, variant in LOCALIZATION_TABLES.items():
+        cost, printed, lines = ours[number], table(number), []
+        for row, (made, gflops) in enumerate(zip(cost["output"], cost["gflops"])):
+            kind = corrected(number, printed["type"][row], row + 1)
+            kernel = " × ".join(printed["filter"][row].split(" x ")[:2])
+            side, _, channels = made.split(" x ")
+            color = "pool" if "pool" in kind else "point" if kernel == "1 × 1" else "wide"
+            lines.append(
+                f'<li class="{color}" style="--share: {gflops / most:.3f}">{escape(kernel)} {escape(kind.lower())}'
+                f"<small>{side} × {side} × {channels}; {1000 * gflops:.2f} MFLOPS</small></li>"
+            )
+        total = f"{cost['parameters'].sum():,} parameters, {1000 * cost['gflops'].sum():.1f} MFLOPS"
+        name = f"<h3>{HEADINGS[variant]}</h3><p>{total}</p>"
+        columns.append(f"<section>{name}<ol>{''.join(lines)}</ol></section>")
+    return HTML(f'<div class="nets">{"".join(columns)}</div>')
 
 
 def costs(number, quantity):
