@@ -11,6 +11,7 @@ from pathlib import Path
 
 import itables
 
+from stn_paper.paths import ROOT
 from stn_paper.report import run_pages
 from stn_paper.training import records
 
@@ -85,6 +86,7 @@ def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
     runs, folder = records.everything(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
+    shutil.copyfile(ROOT / "results/results.csv", Path(app.outdir, "results.csv"))
     of_the_same_network = run_pages.relatives(runs)  # so that the time grows as the number of records
     for name, record in runs.items():
         shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")

@@ -8,6 +8,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
+from ..analysis.accuracy import student
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
 from ..analysis.paper import (
@@ -16,14 +17,14 @@ from ..analysis.paper import (
     corrections,
     table,
 )
-from ..analysis.statistics import MISSING, mean_text
+from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
-ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
+TEST = f"Test, {BEST_VALIDATION}"  # a column of `accuracy`
 
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
@@ -134,20 +135,25 @@ def transformer_verdict():
 def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
-    Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
-    difference, in points. The original's other seeds have a row of their own, as no variant has them.
+    Means over n seeds, each with half of its 95 % interval (NaN for one seed), by both selection rules. The
+    selection bias is the mean of their difference, in points. The original's other seeds have a row of their own,
+    as no variant has them.
     """
-    ours = runs(dataset, protocol)
-    rows, called = [], arms(ours)
+    ours, rows = runs(dataset, protocol), []
+    called = arms(ours)
     for backbone in ordered(ours["backbone"]):
         for heading in (*HEADINGS.values(), OTHERS):
             mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
-                accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
-                bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
-                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
-    columns = ["Backbone", "Variant", *ACCURACIES, "Selection bias", "n"]
-    return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
+                row = {"Backbone": title(backbone), "Variant": heading}
+                for column in ("validation", *RULES):
+                    name = f"Test, {column}" if column in RULES else "Validation"
+                    row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}
+                row |= {"Selection bias": (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean(), "n": len(mine)}
+                rows.append(row)
+    if not rows:
+        return pd.DataFrame(columns=["Backbone", "Variant"]).set_index(["Backbone", "Variant"])
+    return pd.DataFrame(rows).set_index(["Backbone", "Variant"])
 
 
 def protocol_heading(dataset, protocol):
