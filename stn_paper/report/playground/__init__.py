@@ -38,7 +38,7 @@ def playground():
         "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
         "digits": json.dumps([base64.b64encode(digit.tobytes()).decode() for digit in real_digits()]),
         "names": json.dumps(_names()),
-        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.VARIANTS}),
+        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.trained()}),
         "canvas": CANVAS,
         "digit": DIGIT,
     }
@@ -47,7 +47,7 @@ def playground():
 
 def scripts():
     """The scripts that the page loads: {file name: text}, each below 400 kB."""
-    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.VARIANTS}
+    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.trained()}
 
 
 def script(variant, model):
@@ -140,4 +140,4 @@ def _accuracies(record):
 
 
 def _names():
-    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.VARIANTS}
+    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.trained()}
