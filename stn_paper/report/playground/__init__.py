@@ -110,7 +110,8 @@ def networks():
     """The page's networks: parameters, training images, epochs and test accuracy of their records."""
     rows = {}
     for variant, name in _names().items():
-        record = kept.record_of(variant)
+        if (record := kept.record_of(variant)) is None:
+            continue
         rows[name] = {
             "Parameters": f"{record['parameters']:,}",
             "Training images": f"{record['data']['train']:,}",
