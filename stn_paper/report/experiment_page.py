@@ -14,6 +14,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
 from . import interactive
+from .sentences import listed
 
 NO_NUMBER = "–"
 BETWEEN, ALONE, CONSTANT_MAP, CONTROLS = effects.FAMILIES
@@ -185,7 +186,10 @@ def _between(rows):
         else:
             told[row.shown].append(f"{first} and {second}")
     whole = len(effects.FAMILIES[BETWEEN])
-    names = {k: "any two of the three" if len(v) == whole else listed(v, ", and ") for k, v in told.items()}
+    names = {
+        k: "any two of the three transformers" if len(v) == whole else listed(v, ", and ")
+        for k, v in told.items()
+    }
     sentences = {
         EQUAL: f"{names[EQUAL]} are equal within {statistics.MARGIN:g} point",
         SAME: f"{names[SAME]} are identical",
@@ -238,6 +242,17 @@ def _unlike(study):
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
         f"of {told}."
     ]
+
+
+def untrained(chosen):
+    """Which arms of these studies are not yet trained, in one sentence; empty if all are."""
+    parts = []
+    for variant, studies in experiment.untrained(chosen).items():
+        where = (
+            "in any study" if len(studies) == len(chosen) else f"on {listed([_plain(s) for s in studies])}"
+        )
+        parts.append(f"{HEADINGS[variant]} {where}")
+    return f"Not yet trained: {'; '.join(parts)}." if parts else ""
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
@@ -311,12 +326,6 @@ def summary():
         f"{len(bypassed)} comparisons."
     )
     return " ".join(parts) if len(found) else f"{MISSING.capitalize()}."
-
-
-def listed(words, last_joint=" and "):
-    """Words as a list in a sentence."""
-    *first, last = words or [""]
-    return f"{', '.join(first)}{last_joint}{last}" if first else last
 
 
 def _lower(text):
