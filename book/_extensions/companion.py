@@ -67,7 +67,8 @@ def write_redirects(app):
         link = relpath(new, Path(old).parent).replace("\\", "/")
         path.write_text(
             f'<!doctype html><html lang="en"><head><meta charset="utf-8">{policy()}<title>Moved</title>'
-            f'<meta http-equiv="refresh" content="0; url={link}"></head><body><a href="{link}">Moved</a></body></html>\n',
+            f'<meta http-equiv="refresh" content="0; url={link}"></head>'
+            f'<body><a href="{link}">Moved</a></body></html>\n',
             encoding="utf-8",
         )
 

@@ -1,4 +1,4 @@
-"""The figures of the pages "Is it the transformer?" and "Where a transformer helps", and the front page's."""
+"""The figures of the pages "Is it the transformer?" and "Where a transformer helps"."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,11 +6,10 @@ import pandas as pd
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import APPLIED, ARMS, differences
+from ..analysis.effects import ARMS, differences
 from ..analysis.statistics import FEWEST, MISSING, interval
-from ..data.datasets import DATASETS
 from ..models import HEADINGS
-from .figures import COLORS, MARKERS, closed
+from .figures import COLORS, closed
 
 
 def effects_plot(chosen):
@@ -74,42 +73,6 @@ def strength_curves(dataset, backbone, protocol):
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     else:
         axes[0].set_title(MISSING)
-    return closed(figure)
-
-
-def at_a_glance():
-    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
-
-    Left the mean difference from the original network of the same seed, with Student's 95 % interval, of
-    every study with two pairs of seeds or more. Right the first of STRENGTH_STUDIES that has records.
-    """
-    found = {study: differences(*study) for study in (experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES)}
-    found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
-    for place, one in enumerate(found.values()):
-        for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
-            values = one.get(variant, pd.Series(dtype=float))
-            if len(values) > 1:
-                look = {"color": COLORS[variant], "marker": MARKERS[variant], "capsize": 3}
-                left.errorbar(values.mean(), place + offset, xerr=interval(values), **look)
-    left.axvline(0, color="black", linewidth=1)
-    left.set_yticks(
-        range(len(found)), [experiment.name(*study).replace("`", "").replace(", ", "\n") for study in found]
-    )
-    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
-    study = next(
-        (s for s in experiment.STRENGTH_STUDIES if len(experiment.strengths(*s))),
-        experiment.STRENGTH_STUDIES[-1],
-    )
-    turned = experiment.strengths(*study).query("distortion == 'rotation'")
-    for variant in experiment.drawn_variants(turned):
-        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
-        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
-        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
-    right.set_ylabel("test accuracy (%)")
-    if len(turned):
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
     return closed(figure)
 
 

@@ -71,19 +71,19 @@ def ours():
     return found
 
 
+def tally():
+    """Of our Comparisons with enough pairs: (number in which L-STN is better than STN, worse, all of them)."""
+    shown = [effects.judge(one.values) for one in ours() if len(one.values) >= statistics.FEWEST]
+    return shown.count(effects.BETTER), shown.count(effects.WORSE), len(shown)
+
+
 def answer():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    ratio, _ = lstn_against_stn()
-    shown = [effects.judge(one.values) for one in ours() if len(one.values) >= statistics.FEWEST]
-    better, worse = shown.count(effects.BETTER), shown.count(effects.WORSE)
-    gain = (
-        "In accuracy, a gain is not shown"
-        if not better
-        else f"In accuracy, in {better} of {len(shown)} cases"
-    )
+    (ratio, _), (better, worse, number) = lstn_against_stn(), tally()
+    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
-        f"budget it is better than STN in {better} of our {len(shown)} comparisons and worse in {worse}."
+        f"budget it is better than STN in {better} of our {number} comparisons and worse in {worse}."
     )
 
 

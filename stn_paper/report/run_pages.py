@@ -224,7 +224,9 @@ def chart(record):
         for part, quantity in (("loss", "loss"), ("accuracy", "accuracy (%)"))
         for split, name in SPLITS.items()
         for epoch, values in enumerate(record["epochs"], 1)
-        if math.isfinite(values.get(f"{split}_{part}", math.nan))  # a run that diverged has NaN, which JSON lacks
+        if math.isfinite(
+            values.get(f"{split}_{part}", math.nan)
+        )  # a run that diverged has NaN, which JSON lacks
     ]
     return _chart() | {"data": {"values": rows}}
 
