@@ -23,7 +23,9 @@ PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
-RELIABILITY = ROOT / "tests/reliability.json"  # counts of faults that were tried, beside the script that tries them
+RELIABILITY = (
+    ROOT / "tests/reliability.json"
+)  # counts of faults that were tried, beside the script that tries them
 PLAIN = "plain"  # what its files call the loop of the paper's authors
 LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it

@@ -283,7 +283,12 @@ def renamed_classes(_, draw):
     return "right labels"
 
 
-HTML = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<svg/onload=alert(1)>", "</td><iframe src=x>")
+HTML = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<svg/onload=alert(1)>",
+    "</td><iframe src=x>",
+)
 TEXTS = (
     *(("environment", field) for field in ("device", "commit", "python", "torch", "started", "ended")),
     ("data", "fingerprint"),
@@ -301,7 +306,9 @@ def html_in_a_record(_, draw):
         path.write_text(json.dumps(record), encoding="utf-8")
         found = records.everything()
         shown = run_pages.page(path.stem, found) + interactive.every_run().data
-        assert payload not in shown and "alert" not in shown.replace("&gt;alert(1)", "").replace("=alert(1)", "")
+        assert payload not in shown and "alert" not in shown.replace("&gt;alert(1)", "").replace(
+            "=alert(1)", ""
+        )
     return "shown as text"
 
 

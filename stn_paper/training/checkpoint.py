@@ -73,7 +73,9 @@ def load(spec, model, optimizer, device, fingerprint):
         torch.set_rng_state(saved["rng"]["cpu"])
         if device.type == "cuda" and "cuda" in saved["rng"]:
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
-        torch.set_num_threads(state.get("threads", torch.get_num_threads()))  # each number rounds in its own way
+        torch.set_num_threads(
+            state.get("threads", torch.get_num_threads())
+        )  # each number rounds in its own way
     return state | {"resumed": state["resumed"] + 1}
 
 
