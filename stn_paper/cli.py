@@ -18,7 +18,20 @@ def main(arguments=None):
     """Parse the command line and call the command; a wrong value ends in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_training(commands)
+    _add_the_rest(commands)
+    options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
+    try:
+        with _stopping():
+            options.call(options)
+    except InputError as error:
+        sys.exit(str(error))
 
+
+def _add_training(commands):
+    """Add the commands that train."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -47,6 +60,9 @@ def main(arguments=None):
     slot.add_argument("--data-dir")
     slot.set_defaults(call=_campaign)
 
+
+def _add_the_rest(commands):
+    """Add the commands that list, count, measure and check."""
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")
     data.add_argument("--data-dir")
@@ -70,15 +86,6 @@ def main(arguments=None):
         "folders", nargs="*", help="of records from other machines, besides the results folder"
     )
     records.set_defaults(call=_check)
-
-    options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
-    try:
-        with _stopping():
-            options.call(options)
-    except InputError as error:
-        sys.exit(str(error))
 
 
 @contextmanager

@@ -109,7 +109,23 @@ def split(
     `max_images` so many of each split. NumPy's RandomState is used because its stream never changes between
     versions.
     """
-    draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
+    sizes, parts = DATASETS[name].splits, _drawn(name, data, np.random.RandomState(seed), validation_images)
+    train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in parts)
+    _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
+    limit = min((n for n in (train_images, max_images) if n is not None), default=None)
+    if train_per_class is not None:
+        train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
+    validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
+    found = Split(train[:limit], validation[:max_images], test[:max_images])
+    for kind, part in found._asdict().items():
+        if sizes[kind] and not len(part):
+            raise InputError(f"Dataset {name!r} cannot be split: no image is left for the {kind} split.")
+    return found
+
+
+def _drawn(name, data, draw, validation_images):
+    """Draw all images into training, validation and test; `validation_images` None is the dataset's own number."""
+    labels, shares, sizes = np.asarray(data.labels), DATASETS[name].stratify, DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]
     held_out = validation_images or sizes["validation"]
     if held_out >= both:
@@ -117,35 +133,23 @@ def split(
             f"{held_out} validation images are not allowed: dataset {name!r} has {both} for training and "
             f"validation, so give at most {both - 1}."
         )
-    official = data.test_start is not None
-    shares = DATASETS[name].stratify
     if shares:
         test_share = shares["test"] / sum(shares.values())
         share = shares["validation"] / sum(shares.values())
         if validation_images:
-            share = validation_images / len(data.labels)
-        train, validation, test = _stratified(np.asarray(data.labels), share, test_share, draw)
-    else:
-        order = draw.permutation(data.test_start if official else len(data.labels))
-        train, validation, test = np.split(order, [both - held_out, both])
+            share = validation_images / len(labels)
+        return _stratified(labels, share, test_share, draw)
+    official = data.test_start is not None
+    order = draw.permutation(data.test_start if official else len(labels))
+    train, validation, test = np.split(order, [both - held_out, both])
     if official:
-        test = data.test_start + draw.permutation(len(data.labels) - data.test_start)
+        test = data.test_start + draw.permutation(len(labels) - data.test_start)
     if data.groups is not None:
         group = np.asarray(data.groups)[order]
         numbers = draw.permutation(np.unique(group))
         held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
         train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
-    train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in (train, validation, test))
-    _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
-    limit = min((n for n in (train_images, max_images) if n is not None), default=None)
-    if train_per_class is not None:
-        train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
-    validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
-    parts = Split(train[:limit], validation[:max_images], test[:max_images])
-    for kind, part in parts._asdict().items():
-        if sizes[kind] and not len(part):
-            raise InputError(f"Dataset {name!r} cannot be split: no image is left for the {kind} split.")
-    return parts
+    return train, validation, test
 
 
 def _per_class(train, labels, count, limit):

@@ -288,6 +288,13 @@ def _list_gtsrb(dataset, root):
         raise _Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
     numbers = np.unique([_track(path) for path in paths], return_inverse=True)[1]
 
+    test_paths, test_labels = _gtsrb_answers(dataset, root, test)
+    groups = np.concatenate([numbers, np.full(test, -1)])  # the test set has no tracks
+    return Listing(root, paths + test_paths, labels + test_labels, classes, test_start=train, groups=groups)
+
+
+def _gtsrb_answers(dataset, root, number):
+    """Paths and labels of the `number` test images, in the order of the table that holds the labels."""
     images = _below(root, ("Final_Test", "Images")) or _below(root, ("Test",)) or root / "Final_Test/Images"
     tables = [above / file for file in GTSRB_ANSWERS for above in (root.parent, root, images)]
     table = next((path for path in tables if path.is_file()), None)
@@ -302,12 +309,9 @@ def _list_gtsrb(dataset, root):
         answers = [(_file_name(r), _label(r["ClassId"], dataset)) for r in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise _Incomplete(f"has a wrong line in {table} ({error})") from None
-    _check_count(sum(name in there for name, _ in answers), test, images, "test ")
-    _check_count(len(dict(answers)), test, table, "different test ")
-    paths += [there[name] for name, _ in answers]
-    labels += [label for _, label in answers]
-    groups = np.concatenate([numbers, np.full(test, -1)])  # the test set has no tracks
-    return Listing(root, paths, labels, classes, test_start=train, groups=groups)
+    _check_count(sum(name in there for name, _ in answers), number, images, "test ")
+    _check_count(len(dict(answers)), number, table, "different test ")
+    return [there[name] for name, _ in answers], [label for _, label in answers]
 
 
 def _number(name):

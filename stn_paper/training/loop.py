@@ -5,15 +5,12 @@ One run trains one network on one split and writes one record. Its settings are 
 
 import logging
 import math
-import os
-import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from ..data import datasets
 from ..data.download import ensure
@@ -25,6 +22,7 @@ from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
 from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
+from .progress import progress
 from .record_fields import PARTLY
 from .spec import BEST_VALIDATION
 
@@ -93,7 +91,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
-    with _progress(spec, state["train_images"], len(split.train)) as bar:
+    with progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
             if state["epochs"] and state["seconds"] - saved >= save_every:
                 checkpoint.save(spec, model, optimizer, state)
@@ -153,25 +151,7 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     """Train for an epoch, validate, and append the epoch's row to the state."""
     spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
     number, start = len(epochs) + 1, time.perf_counter()
-    order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
-    watch = examples.watcher(job, state)
-    job.model.train()
-    total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
-    for images, labels in job.batches(order, protocol.batch_size):
-        set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
-        loss, logits = train_step(optimizer, images, labels)
-        total += loss * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
-        seen += len(labels)
-        watch(-(-seen // protocol.batch_size))
-        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
-            last = epochs[-1]["validation_accuracy"] if epochs else math.nan
-            bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
-    row = {
-        "train_loss": round(float(total) / seen, 6),
-        "train_accuracy": round(100 * float(correct) / seen, 4),
-    }
-    check_finite("training loss", [row["train_loss"]], spec, number)
+    row = _trained(job, train_step, optimizer, state, bar)
     state["train_seconds"] += time.perf_counter() - start
     for name in ("validation",) if protocol.test_once else ("validation", "test"):
         loss, right = evaluate(job.model, job.batches(getattr(job.split, name)), protocol.precision)
@@ -189,12 +169,26 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     if keeps_best and records.selected_epoch(epochs, BEST_VALIDATION) == number:
         state["best"] = {name: value.clone() for name, value in job.model.state_dict().items()}
     state["seconds"] += time.perf_counter() - start
-    state["train_images"] += seen
+    state["train_images"] += len(job.split.train)
 
 
-def _progress(spec, done, images):
-    """A bar over the images of all epochs: in a terminal or Jupyter; quiet under papermill and in a log."""
-    in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
-    quiet = not (in_jupyter or sys.stderr.isatty())
-    total, name = spec.protocol.max_epochs * images, f"{spec.backbone} {spec.variant} seed {spec.seed}"
-    return tqdm(total=total, initial=done, desc=name, unit=" images", leave=False, disable=quiet)
+def _trained(job, train_step, optimizer, state, bar):
+    """Train for an epoch: its mean loss and its accuracy in percent, while the weights change."""
+    spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
+    number, watch = len(epochs) + 1, examples.watcher(job, state)
+    order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
+    job.model.train()
+    total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
+    for images, labels in job.batches(order, protocol.batch_size):
+        set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
+        loss, logits = train_step(optimizer, images, labels)
+        total += loss * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+        watch(-(-seen // protocol.batch_size))
+        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
+            last = epochs[-1]["validation_accuracy"] if epochs else math.nan
+            bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
+    loss = round(float(total) / seen, 6)
+    check_finite("training loss", [loss], spec, number)
+    return {"train_loss": loss, "train_accuracy": round(100 * float(correct) / seen, 4)}

@@ -30,7 +30,7 @@ from stn_paper.errors import InputError
 from stn_paper.models import build_model, with_stn
 from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, records
+from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, progress, records
 from stn_paper.training.loop import stop_reason
 from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import Protocol, RunSpec, preset
@@ -614,7 +614,7 @@ def shown(capsys):
 
 def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(loop, "tqdm", partial(loop.tqdm, mininterval=0))
+    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0))
     bar = [line for line in shown(capsys).split("\r") if "144/144" in line][-1]  # 3 epochs of 48 images
     assert "tiny lstn seed 0" in bar and "images/s" in bar
     assert re.search(r"epoch 3, loss \d\.\d{3}, validation \d+\.\d{2} %", bar)
@@ -623,10 +623,10 @@ def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
 def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    with loop._progress(tiny_spec(), 0, 48) as bar:
+    with progress.progress(tiny_spec(), 0, 48) as bar:
         assert bar.disable
     monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
-    with loop._progress(tiny_spec(), 48, 48) as bar:
+    with progress.progress(tiny_spec(), 48, 48) as bar:
         assert not bar.disable and (bar.n, bar.total) == (48, 144)
 
 
