@@ -77,7 +77,9 @@ def killed(_, draw):
         kills = 0
         while records.find(long_spec()) is None:
             process = started(loop.run, long_spec(), "cpu")
-            process.join(draw.uniform(0.2, 1) * seconds)
+            process.join(
+                draw.uniform(0.2, 1) * seconds * (1 + kills / 2)
+            )  # longer and longer, so that it ends
             process.kill()
             process.join()
             kills += process.exitcode == -signal.SIGKILL
@@ -336,20 +338,20 @@ def copy_records(folder):
 
 
 FAULTS = {
-    "SIGKILL during a training": Fault("at a random moment, again and again until the run ends", 20, killed),
+    "SIGKILL during a training": Fault("at a random moment, again and again until the run ends", 10, killed),
     **{
         f"{number.name} during a training": Fault(
-            "sent to the command at a random moment; the same command follows", 20, partial(signalled, number)
+            "sent to the command at a random moment; the same command follows", 8, partial(signalled, number)
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     },
-    "Eight processes ask for one run": Fault("all at once", 20, eight_at_once),
+    "Eight processes ask for one run": Fault("all at once", 10, eight_at_once),
     "Another process trains the run": Fault("the command's own time ends first", 20, locked_out),
-    "Full disk: checkpoint": Fault("no file can be larger than a random size", 20, full_while_checkpointing),
+    "Full disk: checkpoint": Fault("no file can be larger than a random size", 10, full_while_checkpointing),
     "Full disk: decoded images": Fault("no file can be larger than a random size", 40, full_while_decoding),
-    "Full disk: record": Fault("no file can be larger than a random size", 40, full_while_recording),
+    "Full disk: record": Fault("no file can be larger than a random size", 20, full_while_recording),
     "Full disk: results.csv": Fault("no file can be larger than a random size", 40, full_while_tabulating),
-    "Flipped bit: checkpoint": Fault("one random bit of the file", 200, flipped_checkpoint),
+    "Flipped bit: checkpoint": Fault("one random bit of the file", 100, flipped_checkpoint),
     "Flipped bit: decoded images": Fault("one random bit of the array or its note", 300, flipped_cache),
     "Flipped bit: record": Fault("one random bit of the file", 1000, flipped_record),
     "Shifted labels": Fault("class folders with any number of leading zeros", 300, renamed_classes),
