@@ -14,7 +14,7 @@ from .errors import InputError, choose
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and call the command; a wrong value ends in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -90,7 +90,7 @@ def _add_the_rest(commands):
 
 @contextmanager
 def _stopping():
-    """Turn Ctrl-C, SIGTERM and SIGHUP into one sentence and the usual exit code, 128 plus the signal's number."""
+    """Context: Ctrl-C, SIGTERM and SIGHUP end in one sentence and the usual exit code, 128 plus the signal's number."""
 
     def stop(number, _):
         raise _Stopped(number)
@@ -111,13 +111,13 @@ def _stopping():
 
 
 class _Stopped(BaseException):
-    """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
+    """Raised by the handler of a signal; a BaseException, so that no `except Exception` swallows it."""
 
     where = ""  # what the interrupted command has finished, in words
 
 
 def _minutes(options):
-    """The minutes of the slot, if they are more than 0; argparse takes "nan" for a number."""
+    """The option --minutes; InputError unless it is above 0. (argparse accepts "nan" as a number.)"""
     if not options.minutes > 0:
         raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
     return options.minutes

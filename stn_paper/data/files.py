@@ -55,7 +55,7 @@ class _Incomplete(Exception):
     """What is wrong with a dataset's folder: the middle of the sentence that `find` raises."""
 
 
-def find(name, dataset, folder):
+def find(name: str, dataset, folder: Path) -> Listing:
     """List the files of the dataset `name` below the data folder, without decoding an image.
 
     `dataset` is its row of `datasets.DATASETS`. Raises InputError that says what is missing where, what is
@@ -78,7 +78,7 @@ def find(name, dataset, folder):
         raise InputError(f"Dataset {name!r} {what}: {hint}{where}") from None
 
 
-def present(name, folder):
+def present(name: str, folder: Path) -> Path | None:
     """The dataset's folder below the data folder, whole or not; None if there is none.
 
     The data folder may also be the dataset's own, or one that lies between. Capitals do not matter.
@@ -119,7 +119,7 @@ def _entries(folder):
         return []
 
 
-def needs(name, dataset):
+def needs(name: str, dataset) -> str:
     """The files that the dataset consists of, in words."""
     train, test = _official(dataset)
     return LAYOUTS[name].needs.format(
@@ -400,7 +400,7 @@ def _tsrd_archives(dataset, root):
         yield from ((ranked[-1] / name, label) for name, label in rows)
 
 
-def contents(items):
+def contents(items: list) -> np.ndarray:
     """Number the distinct contents of image files or arrays: int64 (N,), equal where the bytes are equal.
 
     Numbers count from 0 in the order of first appearance.

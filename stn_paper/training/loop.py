@@ -6,6 +6,7 @@ One run trains one network on one split and writes one record. Its settings are 
 import logging
 import math
 import time
+from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +19,14 @@ from ..models import ORIGINAL, build_model
 from ..paths import check_writable, locked, remove_partials
 from . import batches, checkpoint, diagnostics, examples, records
 from .cuda_graphs import recorded
+from .early_stopping import stop_reason
 from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
 from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
 from .progress import progress
 from .record_fields import PARTLY
-from .spec import BEST_VALIDATION
+from .spec import BEST_VALIDATION, RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +43,28 @@ class Job(NamedTuple):
 
 
 def run(
-    spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0, whole=False
-):
+    spec: RunSpec,
+    device: str = "auto",
+    data_dir: str | PathLike | None = None,
+    compiled: bool = False,
+    until: float = math.inf,
+    data: datasets.Images | None = None,
+    save_every: float = 0.0,
+    whole: bool = False,
+) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
-    `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
-    worth its minutes of compiling where steps are many and small; the record says so. Without it, a step on
-    CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
-    where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
-    dataset's Images where they are at hand already, `save_every` the least seconds of training between two
-    checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
-    A second process that asks for the same run waits and gets the first one's record.
-    Raises InputError before any training for a wrong device, images too small for the network, a dataset
-    that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
-    process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
-    for a full memory or disk.
+    - `compiled`: train through torch.compile; the record says so. Pays where steps are many and small. Without
+      it, a step on CUDA is recorded as a CUDA graph.
+    - `until`: the time (of `time.time`, in seconds) by which to stop. If the next epoch would end later, the run
+      is left at its checkpoint and None is returned; with `whole`, if all its epochs would.
+    - `data`: the dataset's Images, if they are loaded already.
+    - `save_every`: the least seconds of training between two checkpoints.
+
+    A second process that asks for the same run waits and returns the first one's record. Raises InputError
+    before any training for a wrong device, images too small for the network, an incomplete dataset, a folder
+    that cannot be written, an unusable checkpoint, or a lock that another process holds until `until`; later
+    for a loss or theta that is not finite, and for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
@@ -109,21 +118,6 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
-
-
-def stop_reason(epochs, protocol):
-    """Why training ends after these epochs: "budget", "early" or "" to go on (paper section 4.2, 4).
-
-    Early stopping as released: not before `min_epochs`, not if validation accuracy just rose, else when
-    each of the last `window` validation accuracies lies within `tolerance` points of their mean.
-    """
-    if len(epochs) >= protocol.max_epochs:
-        return "budget"
-    accuracies = [e["validation_accuracy"] for e in epochs]
-    if len(epochs) < max(protocol.min_epochs, protocol.window, 2) or accuracies[-1] > accuracies[-2]:
-        return ""
-    last = np.array(accuracies[-protocol.window :])
-    return "early" if np.all(np.abs(last - last.mean()) <= protocol.tolerance) else ""
 
 
 def step_of(model, precision="tf32", compiled=False):

@@ -1,4 +1,4 @@
-"""What a training shows of its progress: a bar in a terminal or in Jupyter."""
+"""The progress bar of a training, in a terminal or in Jupyter."""
 
 import os
 import sys
