@@ -21,7 +21,7 @@ from ..data.download import ensure
 from ..errors import InputError, choose, whole
 from ..models import ORIGINAL, VARIANTS
 from ..models.localization import CONSTANT
-from ..paths import replacing, results_dir
+from ..paths import remove_partials, replacing, results_dir
 from ..training import records
 from ..training.checkpoint import epochs_done
 from ..training.checkpoint import path_of as checkpoint
@@ -157,6 +157,8 @@ def _ended(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
     process.kill()  # has ended, or is too late: it loses what came after its checkpoint
     process.join()
+    for path in (records.record_path(spec), checkpoint(spec)):
+        remove_partials(path)
     found = records.find(spec)
     print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
     return spec if found else None
