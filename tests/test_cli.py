@@ -124,6 +124,7 @@ def test_the_readme_is_utf8_in_every_locale(tmp_path):
         "from stn_paper import cli\n"
         f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
         "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
+        "overview.facts, overview.answer = dict, lambda _: ''\n"
         "cli.main(['readme'])"
     )
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -167,6 +167,11 @@ def test_readme_shows_the_current_findings(committed):
     )
 
 
+def test_readme_gives_the_current_answer(committed):
+    text = overview.answer(overview.facts())
+    assert text in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
+
+
 def test_every_table_of_the_paper_has_its_csv():
     for number in TABLES:
         assert isinstance(table(number), pd.DataFrame) and len(table(number))
