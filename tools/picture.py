@@ -1,4 +1,4 @@
-"""Write the README's picture, .github/answer.png: the figure that the book's front page shows; `make notebooks` calls it."""
+"""Write the README's picture, the figure that the book's front page shows, to .github/answer.png."""
 
 import base64
 from pathlib import Path
