@@ -110,7 +110,8 @@ def _stopping():
     try:
         yield
     except _Stopped as stopped:
-        print("Stopped. What is finished is kept, and the same command goes on from there.", file=sys.stderr)
+        where = stopped.where or "What is finished is kept"
+        print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
     finally:
         for number, handler in before.items():
@@ -119,6 +120,8 @@ def _stopping():
 
 class _Stopped(BaseException):
     """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
+
+    where = ""  # what the interrupted command has finished, in words
 
 
 def _minutes(options):
@@ -130,9 +133,10 @@ def _minutes(options):
 
 def _run(options):
     from .models import variants
-    from .notebook import check_networks
+    from .training.checkpoint import epochs_done
     from .training.hardware import PRECISIONS
     from .training.loop import run
+    from .training.networks import check_networks
     from .training.records import chosen, find, record_path
     from .training.spec import RunSpec
 
@@ -145,7 +149,12 @@ def _run(options):
     until = time.time() + 60 * _minutes(options)
     check_networks([spec for spec in specs if not find(spec)])
     for spec in specs:
-        record = run(spec, options.device, options.data_dir, options.compile, until)
+        try:
+            record = run(spec, options.device, options.data_dir, options.compile, until)
+        except _Stopped as stopped:
+            done, epochs = epochs_done(spec), spec.protocol.max_epochs
+            stopped.where = f"{spec.name} has {done} of {epochs} epochs in its checkpoint"
+            raise
         if record is None:
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
@@ -170,7 +179,7 @@ def _data(options):
 
 
 def _copies(options):
-    from .analysis.copies import write_all
+    from .analysis.copy_search import write_all
     from .paths import data_dir
 
     data_dir(options.data_dir)  # a wrong folder is no dataset that is missing

@@ -46,7 +46,11 @@ def needing(extra):
 
 def choose(kind, value, allowed):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
-    if value not in allowed:
+    try:
+        known = value in allowed
+    except TypeError:  # a list or a dict, say
+        known = False
+    if not known:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
     return value
 

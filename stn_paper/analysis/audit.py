@@ -54,7 +54,7 @@ def _files(folders):
 
 
 def _outcome(record):
-    """What two records of one run must share; times, memory and the machine may differ."""
+    """The fields that two records of one run must agree on; times, memory and the machine may differ."""
     return {
         "images": record["data"].get("fingerprint"),
         "parameters": record["parameters"],

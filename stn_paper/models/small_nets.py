@@ -72,8 +72,8 @@ def mnist_cnn(variant, num_classes, image_size):
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, kind = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
-    transformer = SpatialTransformer(localization_net(net, image_size, kind=kind), kind)
+    net, transform = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
+    transformer = SpatialTransformer(localization_net(net, image_size, transform=transform), transform)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 

@@ -7,7 +7,7 @@ than the kernels themselves. The arithmetic is that of the eager step.
 import torch
 
 WARM_UP = 3  # steps that run as they are: they create the optimizer's state and choose cuDNN's algorithms
-SEARCH = True  # let cuDNN time its algorithms for each layer; False takes the ones it expects to be fast
+SEARCH_FROM = 100  # pixels of a side from which cuDNN times its algorithms; below, a search outlasts the run
 
 
 def recorded(step):
@@ -23,9 +23,8 @@ def recorded(step):
     def replayed(optimizer, images, labels):
         nonlocal graph, static, calls, largest
         calls, largest = calls + 1, max(largest, len(images))
-        torch.backends.cudnn.benchmark = (
-            SEARCH and len(images) == largest
-        )  # a search for a rare size does not pay
+        # a search for a rare size does not pay
+        torch.backends.cudnn.benchmark = images.shape[-1] >= SEARCH_FROM and len(images) == largest
         if graph is not None and static is not None and len(images) == len(static[0]):
             static[0].copy_(images)
             static[1].copy_(labels)

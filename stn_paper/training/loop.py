@@ -3,6 +3,7 @@
 One run trains one network on one split and writes one record. Its settings are the `Protocol` of its `RunSpec`.
 """
 
+import logging
 import math
 import os
 import sys
@@ -17,13 +18,17 @@ from tqdm import tqdm
 from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
-from ..paths import check_writable, locked
-from . import batches, checkpoint, diagnostics, examples, records
+from ..paths import check_writable, locked, remove_partials
+from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
-from .hardware import arithmetic, check_device, commit, restored, stream_of
+from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
+from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
+from .record_fields import PARTLY
 from .spec import BEST_VALIDATION, RunSpec
+
+log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
@@ -45,6 +50,8 @@ def run(
     until: float = math.inf,
     data: datasets.Images | None = None,
     save_every: float = 0.0,
+    whole: bool = False,
+    weights: str | os.PathLike | None = None,
 ) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
@@ -53,23 +60,29 @@ def run(
     CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
-    checkpoints. A second process that asks for the same run waits and gets the first one's record.
-    Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
-    downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
-    when a loss or theta is no longer a number or the disk is full.
+    checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
+    With `weights`, the path of a .safetensors file, a run that is trained now keeps the network that its
+    record's accuracies are of. A second process that asks for the same run waits and gets the first one's
+    record.
+    Raises InputError before any training for a wrong device, images too small for the network, a dataset
+    that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
+    process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
+    for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
     device = check_device(device)
+    check_networks([spec])
     for folder in (records.record_path(spec).parent, checkpoint.path_of(spec).parent):
         check_writable(folder)
-    with restored(), stream_of(device), locked(checkpoint.path_of(spec)):
+    with enough_memory(spec), restored(), stream_of(device), locked(checkpoint.path_of(spec), until):
+        remove_partials(records.record_path(spec))
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every)
+        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights)
 
 
-def _train(spec, device, data_dir, compiled, until, data, save_every):
-    protocol, about = spec.protocol, {"commit": commit(), "compiled": compiled, "started": records.now()}
+def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
+    protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
         data = datasets.load(spec.dataset, spec.image_size, data_dir, protocol.skip_corrupt)
@@ -84,6 +97,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     optimizer = optimizer_of(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
+    about["compiled"] = state["compiled"] = (
+        compiled if state.get("compiled", compiled) == compiled else PARTLY
+    )
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
@@ -92,7 +108,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
             if state["epochs"] and state["seconds"] - saved >= save_every:
                 checkpoint.save(spec, model, optimizer, state)
                 saved = state["seconds"]
-            if time.time() + state["seconds"] / max(len(state["epochs"]), 1) > until:
+            done = len(state["epochs"])
+            left = protocol.max_epochs - done if whole and done else 1
+            if time.time() + left * state["seconds"] / max(done, 1) > until:
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
     if "best" in state:
@@ -100,6 +118,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every):
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
+    if weights is not None:
+        kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
@@ -125,11 +145,7 @@ def step_of(model, precision="tf32", compiled=False):
 
     `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
     """
-    cuda = next(model.parameters()).is_cuda
-    fast = (
-        torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False) if compiled else model
-    )
-    size = None
+    fast, size = compiled_network(model) if compiled else model, None
 
     def step(optimizer, images, labels):
         nonlocal size
@@ -177,6 +193,10 @@ def _one_epoch(job, train_step, optimizer, state, bar):
         row["theta"] = diagnostics.of_theta(job.model.transformer, job.batches(job.split.validation))
         check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     epochs.append(row)
+    log.info(
+        "%s: epoch %d of %d, training accuracy %.1f %%, validation %.1f %%",
+        *(spec.name, number, protocol.max_epochs, row["train_accuracy"], row["validation_accuracy"]),
+    )
     keeps_best = protocol.test_once and protocol.selection == BEST_VALIDATION
     if keeps_best and records.selected_epoch(epochs, BEST_VALIDATION) == number:
         state["best"] = {name: value.clone() for name, value in job.model.state_dict().items()}

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
+from itertools import count
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
 from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, records
 from stn_paper.training.loop import stop_reason
+from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import Protocol, RunSpec, preset
 
 
@@ -153,8 +155,8 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
-    for count, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(count), 4))
+    for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
+        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
         assert torch.cat([labels for _, labels in found]).tolist() == list(range(count))
 
@@ -321,7 +323,7 @@ def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
 def test_the_record_has_every_field(tiny):
     spec = tiny_spec()
     record = loop.run(spec, "cpu")
-    assert set(record) == {*records.FIELDS}
+    assert set(record) == {field for field in RECORD if field[-1] != "?"}
     assert record["spec"] == asdict(spec)
     assert record["stopped"] == "budget" and len(record["epochs"]) == 3
     assert all(set(epoch) == {*records.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
@@ -452,6 +454,15 @@ def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeyp
     again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
+
+
+@pytest.mark.parametrize(("until", "epochs"), [(8, 5), (7, 1)])
+def test_a_run_that_cannot_end_in_time_is_given_up_after_an_epoch(tiny, monkeypatch, until, epochs):
+    spec, ticks = tiny_spec(max_epochs=5, min_epochs=5), count()  # an epoch reads the clock three times
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), time=lambda: 0)
+    monkeypatch.setattr(loop, "time", clock)
+    found = loop.run(spec, "cpu", until=until, whole=True)
+    assert (checkpoint.epochs_done(spec) if found is None else len(found["epochs"])) == epochs
 
 
 def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
@@ -735,6 +746,7 @@ def test_theta_of_one_image_has_no_spread(tiny):
 def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "ROOT", tmp_path)
     (tmp_path / "stn_paper").mkdir()
+    (tmp_path / "stn_paper/__init__.py").touch()
     (tmp_path / "stn_paper/code.py").write_text("committed")
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
@@ -744,6 +756,19 @@ def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{12}", head)
     (tmp_path / "stn_paper/code.py").write_text("changed")
     assert hardware.commit() == f"{head}+changes"
+
+
+def test_a_package_in_another_projects_repository_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "ROOT", tmp_path)
+    (tmp_path / "theirs.py").touch()
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "theirs"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    (tmp_path / "stn_paper").mkdir()  # as `pip install --target` puts it
+    (tmp_path / "stn_paper/__init__.py").touch()
+    assert hardware.commit() == ""
+    monkeypatch.setenv("STN_PAPER_COMMIT", "0123456789ab")
+    assert hardware.commit() == "0123456789ab"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
