@@ -2,7 +2,8 @@
 
 The arms share budget, batch size, seeds and split: the network alone (`original`), behind a transformer that
 is *applied*, behind one that is *bypassed*, whose output is discarded as in most of the released notebooks,
-and alone again with other seeds, the *seed control*. `effects` compares them; here is which studies there
+behind a *constant map*, six learned numbers without a localization net, and alone again with other seeds, the
+*seed control*. `effects` compares them; here is which studies there
 are, how much of a gain is budget and selection, and how accuracy falls with the strength of a distortion.
 """
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from ..data.datasets import DATASETS
 from ..errors import whole
-from ..models import ORIGINAL, RELEASED
+from ..models import CONSTANT, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..training import records
 from ..training.examples import STRENGTHS
@@ -38,7 +39,8 @@ PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recor
 def specs(dataset, backbone, protocol, seeds):
     """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
     whole("Number of seeds", seeds, most=OTHER_SEEDS)
-    pairs = [(v, s) for s in range(seeds) for v in ARMS] + [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
+    pairs = [(v, s) for s in range(seeds) for v in (*ARMS, CONSTANT)]
+    pairs += [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 
 
@@ -92,6 +94,14 @@ def pairing(chosen):
                 row | {"p": statistics.seed_effect(cells), "paired": bool(statistics.seeds_pair(cells))}
             )
     return pd.DataFrame(rows, columns=["study", "seeds", "correlation", "p", "paired"])
+
+
+def untrained(chosen):
+    """The arms without a recorded run: {variant: studies}, of the original, the applied and the constant map."""
+    recorded = {study: set(runs(*study)["variant"]) for study in chosen}
+    arms = (ORIGINAL, *APPLIED, CONSTANT)
+    missing = {arm: [study for study, variants in recorded.items() if arm not in variants] for arm in arms}
+    return {arm: studies for arm, studies in missing.items() if studies}
 
 
 def unlike(dataset, backbone, protocol):

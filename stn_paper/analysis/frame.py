@@ -77,7 +77,7 @@ def runs(dataset=None, protocol=None, backbone=None):
 
     >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
-    found = _table(protocol == stored.SMOKE)
+    found = _table(protocol == stored.SMOKE).copy(deep=False)  # so that a caller may add columns
     for column, value in (("dataset", dataset), ("protocol", protocol), ("backbone", backbone)):
         if value is not None:
             found = found[found[column] == value]

@@ -5,6 +5,7 @@ fewest runs, and when seeds pair.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,11 @@ def compare(first, second, paired):
     identical = bool(paired and (first == 0).all())
     if min(n, against) < 2:
         return Comparison(mean, math.nan, n, against, paired, math.nan, math.nan, identical)
-    half, p, below, above = _tests(first.to_numpy(float), None if paired else second.to_numpy(float), mean)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side may hold equal values
+        half, p, below, above = _tests(
+            first.to_numpy(float), None if paired else second.to_numpy(float), mean
+        )
     return Comparison(mean, half, n, against, paired, p, max(below, above), identical)
 
 

@@ -15,6 +15,7 @@ from ..training import records
 from ..training.spec import BEST_VALIDATION, LAST_EPOCH
 from . import charts, interactive
 from .figures import COLORS, closed
+from .sentences import listed
 
 NONE = "–"  # a cell without a run
 RULES = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
@@ -53,7 +54,7 @@ def protocols(number):
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
     texts = [
-        told if whole or (i == 0 and len(kinds) > 1) else f"{_listed(map(title, backbones))}: {told}"
+        told if whole or (i == 0 and len(kinds) > 1) else f"{listed(list(map(title, backbones)))}: {told}"
         for i, (backbones, told) in enumerate(kinds)
     ]
     return f"**Ours: {'; '.join(texts)}.**"
@@ -75,11 +76,6 @@ def missing(number):
         )
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
     return f"{told} At the paper's image size (protocol `{SCALE}`) {lacking} are missing; {price}."
-
-
-def _listed(words):
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 # --- the tables -----------------------------------------------------------------------------------

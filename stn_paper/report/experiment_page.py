@@ -10,10 +10,12 @@ from IPython.display import HTML
 from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NONE, SAME, WORSE
 from ..data.datasets import DATASETS
-from ..models import HEADINGS, ORIGINAL
+from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
+from ..training.spec import OTHER_SEEDS
 from . import interactive
+from .sentences import listed
 
 NO_NUMBER = "–"
 BETWEEN, ALONE, CONSTANT_MAP, CONTROLS = effects.FAMILIES
@@ -38,34 +40,54 @@ def compared(row):
 # --- tables -------------------------------------------------------------------------------------
 
 
-def arms(chosen):
-    """The comparisons of these studies, between transformers first, with links to the runs."""
-    rows = {}
-    for study, found in experiment.comparisons(chosen).items():
-        runs = effects.arms_of(experiment.runs(*study))
-        for row in found.itertuples():
-            rows[_plain(study), compared(row)] = cells(row) | {"Runs": _links(runs, row)}
-        if found.empty:
-            rows[_plain(study), ""] = {"Difference": MISSING}
-    view = pd.DataFrame.from_dict(rows, orient="index").fillna("")
-    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{NOTE}</p>')
-
-
 NOTE = (
     "Differences of test accuracy in points, with half of the 95 % interval. Equal: p of a difference of "
-    f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind. Runs are "
-    "seeds, which lead to their pages."
+    f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind."
 )
+RUNS_NOTE = "Test accuracy in percent, mean of the runs that did not collapse. A seed leads to the page of its run."
+
+
+def comparisons(chosen):
+    """The comparisons of these studies, between transformers first, as HTML."""
+    rows = {}
+    for study, found in experiment.comparisons(chosen).items():
+        rows |= {(_plain(study), compared(row)): cells(row) for row in found.itertuples()}
+        if found.empty:
+            rows[_plain(study), ""] = {"Difference": MISSING}
+    return _html(rows, NOTE)
+
+
+def arms(chosen):
+    """The accuracies of the arms of these studies, with links to their runs, as HTML."""
+    rows = {}
+    for study in chosen:
+        found = effects.arms_of(experiment.runs(*study))
+        for arm in [arm for arm in (*effects.ARMS, CONSTANT, effects.CONTROL) if arm in found]:
+            runs = found[arm].reset_index()
+            runs = runs[runs["seed"] < OTHER_SEEDS] if arm == ORIGINAL else runs
+            rows[_plain(study), arm_title(arm)] = {
+                "Test accuracy": statistics.mean_text(runs.loc[~runs["collapsed"].astype(bool), "test"], ""),
+                "Collapsed": f"{runs['collapsed'].sum()} of {len(runs)}",
+                "Runs": interactive.seed_links(runs),
+            }
+        if not found:
+            rows[_plain(study), ""] = {"Test accuracy": MISSING}
+    return _html(rows, RUNS_NOTE)
+
+
+def _html(rows, note):
+    """Rows {(study, name): cells} as a table in HTML with a note below it."""
+    view = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
 
 
 def cells(row):
-    """A comparison as cells of a table: difference, runs, test, both p and verdict."""
+    """A comparison as cells of a table: difference, number of runs or pairs, both p and verdict."""
     half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-    number = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}"
+    compared_runs = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against} runs, Welch"
     return {
         "Difference": f"{row.mean:+.2f}{half}" if not pd.isna(row.mean) else NO_NUMBER,
-        "Compared": number,
-        "Test": "identical" if row.identical else "paired" if row.paired else "Welch",
+        "Compared": compared_runs,
         "p": _p(row.p_holm),
         "p, equal": _p(row.p_apart_holm),
         "Verdict": shown(row),
@@ -87,11 +109,6 @@ def _p(value):
 
 def _plain(study):
     return experiment.name(*study).replace("`", "")
-
-
-def _links(arms, row):
-    sides = [arms[arm].reset_index() for arm in (row.variant, row.against)]
-    return " and ".join(interactive.seed_links(side) for side in sides)
 
 
 def paired_table(pairs):
@@ -185,7 +202,10 @@ def _between(rows):
         else:
             told[row.shown].append(f"{first} and {second}")
     whole = len(effects.FAMILIES[BETWEEN])
-    names = {k: "any two of the three" if len(v) == whole else listed(v, ", and ") for k, v in told.items()}
+    names = {
+        k: "any two of the three transformers" if len(v) == whole else listed(v, ", and ")
+        for k, v in told.items()
+    }
     sentences = {
         EQUAL: f"{names[EQUAL]} are equal within {statistics.MARGIN:g} point",
         SAME: f"{names[SAME]} are identical",
@@ -238,6 +258,17 @@ def _unlike(study):
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
         f"of {told}."
     ]
+
+
+def untrained(chosen):
+    """Which arms of these studies are not yet trained, in one sentence; empty if all are."""
+    parts = []
+    for variant, studies in experiment.untrained(chosen).items():
+        where = (
+            "in any study" if len(studies) == len(chosen) else f"on {listed([_plain(s) for s in studies])}"
+        )
+        parts.append(f"{HEADINGS[variant]} {where}")
+    return f"Not yet trained: {'; '.join(parts)}." if parts else ""
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
@@ -311,12 +342,6 @@ def summary():
         f"{len(bypassed)} comparisons."
     )
     return " ".join(parts) if len(found) else f"{MISSING.capitalize()}."
-
-
-def listed(words, last_joint=" and "):
-    """Words as a list in a sentence."""
-    *first, last = words or [""]
-    return f"{', '.join(first)}{last_joint}{last}" if first else last
 
 
 def _lower(text):

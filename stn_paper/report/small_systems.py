@@ -21,6 +21,7 @@ from ..training.examples import from_png, motion_maps, moving
 from ..training.spec import SYSTEM
 from . import explorer
 from .figures import COLORS, closed
+from .sentences import listed
 
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
@@ -221,7 +222,7 @@ def recovered_verdict(dataset):
             parts.append(f"{low if low == high else f'{low} to {high}'} of the {quantity}")
     if not parts:
         return f"{MISSING.capitalize()}."
-    names = " and ".join(HEADINGS[variant] for variant in found)
+    names = listed([HEADINGS[variant] for variant in found])
     told = f"Of the median distance from the typical pose, {names} take away {', '.join(parts)}."
     return f"{told} {typical_pose(dataset)}"
 

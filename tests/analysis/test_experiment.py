@@ -1,4 +1,4 @@
-"""The four arms, their intervals and verdicts, what is budget and selection, and strength: from records."""
+"""The arms of the experiment, the shares of budget and selection, and strength: from records."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
 def test_all_arms_are_asked_for():
     asked = notebook.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
     names = [(s.variant, s.seed) for s in asked.specs]
-    assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1)
+    assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1 + 1)
     assert ("original", OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
     assert experiment.studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
     assert notebook.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
@@ -126,3 +126,11 @@ def test_without_records_there_is_nothing_to_compare():
     assert all(rows.empty for rows in experiment.comparisons(experiment.studies()).values())
     assert experiment.pairing(experiment.studies()).empty
     assert experiment.shares(*STUDY).empty and experiment.strength_comparisons(*STUDY).empty
+
+
+def test_arms_without_a_run_are_named():
+    write_run("original", 0, 50.0)
+    assert experiment.untrained([STUDY]) == {v: [STUDY] for v in ("stn", "vstn", "lstn", "constant")}
+    for variant in ("stn", "vstn", "lstn", "constant"):
+        write_run(variant, 0, 50.0)
+    assert experiment.untrained([STUDY]) == {}

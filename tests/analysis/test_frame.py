@@ -45,6 +45,12 @@ def test_a_row_says_what_its_record_says():
     assert row.run in frame.records() and frame.records()[row.run] is row.record
 
 
+def test_a_column_that_a_caller_adds_is_not_kept():
+    write_run("stn", 0, 52.5)
+    frame.runs()["mine"] = 1
+    assert "mine" not in frame.runs()
+
+
 def test_a_damaged_record_is_named_and_the_readable_ones_can_be_had():
     write_run("original", 0, 50.0)
     path = write_run("stn", 0, 52.0)

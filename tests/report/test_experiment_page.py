@@ -18,11 +18,13 @@ def write_study(gains, seeds=4):
             write_run(variant, seed, 50.0 + gain + 0.1 * (seed % 2))
 
 
-def test_the_table_has_a_row_a_comparison_with_links_to_its_runs():
+def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
     write_study({"stn": 5.0, "lstn": 5.1})
-    html = experiment_page.arms([STUDY]).data
-    assert [html.count(name) for name in ("L-STN − STN", "STN − Original")] == [1, 2]
-    assert html.count("<tr") == 1 + 3 and html.count("../runs/") == 3 * 8
+    write_run("original", 5, 50.0)
+    compared, arms = experiment_page.comparisons([STUDY]).data, experiment_page.arms([STUDY]).data
+    assert [compared.count(name) for name in ("L-STN − STN", "STN − Original")] == [1, 2]
+    assert compared.count("<tr") == 1 + 4  # with the seed control
+    assert arms.count("<tr") == 1 + 4 and arms.count("../runs/") == 3 * 4 + 1
 
 
 def test_the_sentences_of_a_study_do_not_repeat_the_table():
@@ -73,7 +75,8 @@ def test_at_a_glance_shows_studies_with_two_runs_of_both_sides():
 
 def test_without_records_every_table_and_figure_says_so():
     studies = experiment.studies()
-    assert experiment_page.arms(studies).data.count(MISSING) == len(studies)
+    for table in (experiment_page.arms(studies), experiment_page.comparisons(studies)):
+        assert table.data.count(MISSING) == len(studies)
     assert (experiment_page.all_shares(studies).iloc[:, 0] == MISSING).all()
     assert (experiment_page.strengths() == MISSING).all(axis=None)
     assert experiment_page.verdict(studies).count(MISSING.capitalize()) == len(studies)

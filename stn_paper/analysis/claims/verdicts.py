@@ -165,7 +165,7 @@ def studied(variant, against):
     if not shown:
         return "No study has runs of both yet."
     texts = [f"{word} for {' and '.join(where)}" for word, where in shown.items()]
-    return f"In our studies (Is it the transformer?): {'; '.join(texts)}."
+    return f"In our studies: {'; '.join(texts)}."
 
 
 def span(values, form="+.2f"):
