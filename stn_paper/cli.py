@@ -169,10 +169,10 @@ def _run(options):
 
 
 def _campaign(options):
-    from .analysis.campaign import run
+    from .analysis.campaign import train_missing
 
     slot = options.table, _minutes(options), options.protocol, options.device
-    run(*slot, options.data_dir, options.together, options.archive)
+    train_missing(*slot, options.data_dir, options.together, options.archive)
 
 
 def _data(options):
