@@ -169,10 +169,10 @@ def _run(options):
 
 
 def _campaign(options):
-    from .analysis.campaign import run
+    from .analysis.campaign import train_missing
 
     slot = options.table, _minutes(options), options.protocol, options.device
-    run(*slot, options.data_dir, options.together, options.archive)
+    train_missing(*slot, options.data_dir, options.together, options.archive)
 
 
 def _data(options):
@@ -202,7 +202,7 @@ def _costs(options):
 
 def _readme(options):
     from .paths import ROOT, replacing
-    from .report.overview import as_markdown, findings
+    from .report import front_page, overview
 
     path = ROOT / "README.md"
     try:
@@ -212,7 +212,8 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
+    found = f"\n{front_page.answer()}\n\n{overview.as_markdown(overview.findings())}\n"
+    content = README_MARK.join([before, found, after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
 

@@ -62,3 +62,15 @@ def test_the_reference_page_has_every_name_that_the_package_offers():
     page = (ROOT / "book" / "reference.md").read_text()
     missing = [name for name in stn_paper.__all__ if not re.search(rf"\bstn_paper\.{name}\b", page)]
     assert missing == []
+
+
+def test_the_readmes_picture_is_the_front_pages(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    picture = pytest.importorskip("picture")
+    assert picture.PICTURE.read_bytes() == picture.figure(), "run: python tools/picture.py"
+    assert ".github/answer.png" in (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_files_are_there():
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", (ROOT / "README.md").read_text())
+    assert links and [link for link in links if not (ROOT / link).exists()] == []

@@ -26,7 +26,7 @@ from ..training import records
 from ..training.checkpoint import epochs_done
 from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
-from ..training.loop import run as train
+from ..training.loop import run
 from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec
 from .effects import ARMS
@@ -98,7 +98,7 @@ def missing(specs):
     return [spec for spec in specs if records.find(spec) is None]
 
 
-def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
+def train_missing(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
     `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
@@ -187,7 +187,7 @@ def choose_next(waiting, seconds, device):
 def _train(spec, device, data_dir, until, threads):
     torch.set_num_threads(threads)
     try:
-        train(spec, device, data_dir, until=until)
+        run(spec, device, data_dir, until=until)
     except InputError as error:
         print(f"{spec.name}: {error}", flush=True)
 
