@@ -195,7 +195,7 @@ def _costs(options):
 
 def _readme(options):
     from .paths import ROOT, replacing
-    from .report import overview
+    from .report import front_page, overview
 
     path = ROOT / "README.md"
     try:
@@ -205,7 +205,7 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    found = f"\n{overview.answer(overview.facts())}\n\n{overview.as_markdown(overview.findings())}\n"
+    found = f"\n{front_page.answer()}\n\n{overview.as_markdown(overview.findings())}\n"
     content = README_MARK.join([before, found, after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")

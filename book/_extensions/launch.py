@@ -1,4 +1,4 @@
-"""Buttons that open a notebook on Colab or Binder, in a book built from a clone of a GitHub repository.
+"""Buttons that lead to the repository, and open a notebook on Colab or Binder, in a book built from a clone on GitHub.
 
 The address is the one that git calls `origin`, so that a fork's book opens the fork's notebooks, at the
 commit that the book was built from. Binder installs what `.binder/` says. For Colab the book brings a
@@ -29,8 +29,17 @@ sys.path.insert(0, os.getcwd())  # as this process started before the installati
 
 
 def setup(app):
+    app.connect("config-inited", add_repository, priority=400)  # before the theme's
     app.connect("html-page-context", add_buttons, priority=502)  # after the theme's
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def add_repository(app, config):
+    """Offer the repository and its issues at the top of each page."""
+    if found := origin(ROOT):
+        offered = {"repository_url": f"https://github.com/{found[0]}"}
+        offered |= {"use_repository_button": True, "use_issues_button": True}
+        config.html_theme_options = config.html_theme_options | offered
 
 
 def add_buttons(app, pagename, templatename, context, doctree):

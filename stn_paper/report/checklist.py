@@ -39,7 +39,7 @@ def view():
         (
             "Models",
             "Are parameters and operations stated, and do they agree with the paper?",
-            _share(int(numbers["exact"]), int(numbers["cells"])),
+            _share(numbers["exact"], numbers["cells"]),
             f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
             f"{numbers['close']} GFLOPS figures within {cost_tables.TOLERANCE}.",
         ),
@@ -79,7 +79,7 @@ def view():
         (
             "Results",
             "Are the paper's networks trained at the paper's scale?",
-            _share(int(numbers["trained"]), int(numbers["networks"])),
+            _share(numbers["trained"], numbers["networks"]),
             f"{numbers['trained']} of the {numbers['networks']} of Tables 4, 6 and 8.",
         ),
         (

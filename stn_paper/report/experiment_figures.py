@@ -1,15 +1,14 @@
-"""The figures of the pages "Is it the transformer?" and "Where a transformer helps", and the front page's."""
+"""The figures of the pages "Is it the transformer?" and "Where a transformer helps"."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import APPLIED, FAMILIES
+from ..analysis.effects import FAMILIES
 from ..analysis.statistics import FEWEST, MARGIN, MISSING, interval
-from ..data.datasets import DATASETS
 from ..models import HEADINGS
-from .figures import COLORS, MARKERS, closed
+from .figures import COLORS, closed
 
 SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
@@ -88,45 +87,6 @@ def strength_curves(dataset, backbone, protocol):
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     else:
         axes[0].set_title(MISSING)
-    return closed(figure)
-
-
-def at_a_glance():
-    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
-
-    Left the mean difference from the original, with its 95 % interval, of every study with two runs or more
-    on both sides. Right the first of STRENGTH_STUDIES that has records.
-    """
-    chosen = (experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES)
-    found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}
-    found = {
-        study: rows[(rows["family"] == SHOWN[1]) & rows["half"].notna()] for study, rows in found.items()
-    }
-    found = {study: rows for study, rows in found.items() if len(rows)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
-    offsets = dict(zip(APPLIED, (-0.22, 0, 0.22)))
-    for place, rows in enumerate(found.values()):
-        for row in rows.itertuples():
-            look = {"color": COLORS[row.variant], "marker": MARKERS[row.variant], "capsize": 3}
-            left.errorbar(row.mean, place + offsets[row.variant], xerr=row.half, **look)
-    left.axvline(0, color="black", linewidth=1)
-    left.set_yticks(
-        range(len(found)), [experiment.name(*study).replace("`", "").replace(", ", "\n") for study in found]
-    )
-    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
-    study = next(
-        (s for s in experiment.STRENGTH_STUDIES if len(experiment.strengths(*s))),
-        experiment.STRENGTH_STUDIES[-1],
-    )
-    turned = experiment.strengths(*study).query("distortion == 'rotation'")
-    for variant in experiment.drawn_variants(turned):
-        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
-        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
-        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
-    right.set_ylabel("test accuracy (%)")
-    if len(turned):
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
     return closed(figure)
 
 

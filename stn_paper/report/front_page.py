@@ -5,13 +5,12 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
+from ..analysis import accuracy, authors_runs, copies, effects, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from ..training import records
-from . import speed
+from . import experiment_page, speed
 from .figures import COLORS, closed
 
 LSTN, STN = "lstn", "stn"
@@ -19,71 +18,64 @@ PAPER = (0.35, 0.35, 0.35)
 WORKS = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
 
 
-class Comparison(NamedTuple):
-    """L-STN minus STN on one dataset, in points of test accuracy."""
+class Row(NamedTuple):
+    """L-STN minus STN in one study, in points of test accuracy: a row of the figure."""
 
     label: str
-    values: pd.Series  # paired differences: of the paper over networks, of ours over seeds
-    collapsed: int  # pairs left out, as the sampling grid of one of the two left the image
+    values: pd.Series  # differences: of the paper by network, of ours by seed
+    mean: float
+    half: float  # half width of the 95 % interval of the mean
+    collapsed: int  # runs left out, as their sampling grid left the image
+    runs: int
+    shown: str = ""  # the verdict
 
 
 def papers():
-    """The paper's Comparisons: Tables 6 and 8, a value a network."""
+    """The paper's Rows: Tables 6 and 8, a value a network."""
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
         mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
-        found.append(Comparison(f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks", mine, 0))
+        label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
+        found.append(Row(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
     return found
 
 
 def ours():
-    """Our Comparisons with enough pairs of seeds for an interval, in the order of DATASETS.
-
-    Each is of one network, dataset and protocol. Pairs in which a transformer collapsed are left out and counted.
-    """
-    pairs = {
-        (spec["dataset"], spec["protocol"]["name"]): None
-        for spec in (record["spec"] for record in records.everything().values())
-        if spec["variant"] == LSTN
-    }
-    moved = theta.runs().set_index("run")["collapsed"]
-    found = []
-    for dataset, protocol in sorted(pairs, key=lambda pair: [*DATASETS].index(pair[0])):
-        every = frame.runs(dataset, protocol)
-        every["collapsed"] = [
-            bool(moved.get(records.spec_of(record).name, False)) for record in every["record"]
-        ]
-        every = every.set_index(["backbone", "variant", "seed"])["collapsed"]
-        slow = effects.hardly_learned(dataset, protocol)
-        for backbone in frame.ordered(every.index.unique("backbone")):
-            values = effects.differences(dataset, backbone, protocol, against=STN).get(
-                LSTN, pd.Series(dtype=float)
-            )
-            lost = [
-                any(every.get((backbone, variant, seed), False) for variant in (LSTN, STN))
-                for seed in values.index
+    """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
+    every, found = frame.runs(), []
+    every = every[every["variant"] == LSTN]
+    for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
+        for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
+            gains = effects.gains(dataset, protocol)
+            gains = gains[
+                (gains["variant"] == LSTN) & (gains["against"] == STN) & ~gains["left_out"].astype(bool)
             ]
-            learned = not any((backbone, variant) in slow for variant in (LSTN, STN)) or any(lost)
-            if len(values) >= statistics.FEWEST and learned:
-                kept = values[[not gone for gone in lost]]
-                found.append(Comparison(f"{DATASETS[dataset].title}, {title(backbone)}", kept, sum(lost)))
+            for row in gains.itertuples():
+                if min(row.n, row.n_against) >= statistics.FEWEST:
+                    cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
+                    label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
+                    values = (cells[LSTN] - cells[STN]).dropna()
+                    lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
+                    found.append(Row(label, values, row.mean, row.half, lost, runs, row.shown))
     return found
+
+
+def tally():
+    """Of our Rows: (number in which L-STN is better than STN, worse, equal within the margin, all of them)."""
+    shown = [one.shown for one in ours()]
+    kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
+    return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
 
 
 def answer():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    ratio, _ = lstn_against_stn()
-    shown = [effects.judge(one.values) for one in ours() if len(one.values) >= statistics.FEWEST]
-    better, worse = shown.count(effects.BETTER), shown.count(effects.WORSE)
-    gain = (
-        "In accuracy, a gain is not shown"
-        if not better
-        else f"In accuracy, in {better} of {len(shown)} cases"
-    )
+    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), tally()
+    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
-        f"budget it is better than STN in {better} of our {len(shown)} comparisons and worse in {worse}."
+        f"budget it is better than STN in {better} of our {number} comparisons, worse in {worse}, and equal within "
+        f"{statistics.MARGIN:g} point in {equal}."
     )
 
 
@@ -92,7 +84,6 @@ def facts():
     cells = pd.concat([compare_costs(number) for number in (4, 5, 7, 9)])
     bypassed, transformers, chosen, logs = authors_runs.totals()
     copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
-    digits = effects.differences(*WORKS, against=STN).get(LSTN, pd.Series(dtype=float))
     quick = speed.rows("everyday", program="papermill", device="cpu").get("seconds", pd.Series(dtype=float))
     missing = accuracy.missing(6)
     hours = (
@@ -109,8 +100,8 @@ def facts():
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
-        "gain": experiment.gain(WORKS),
-        "equal": statistics.mean_text(digits, " points (n={})", "+"),
+        "gain": experiment_page.gain(WORKS),
+        "equal": experiment_page.gain(WORKS, against=STN),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
@@ -118,7 +109,7 @@ def facts():
 
 
 def lstn_minus_stn():
-    """The front page's figure: a row a Comparison, the paper's above ours: dots, mean and Student's 95 % interval."""
+    """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
     rows = [*((one, PAPER) for one in papers()), *((one, COLORS[LSTN]) for one in ours())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):
@@ -131,17 +122,15 @@ def lstn_minus_stn():
             markeredgecolor="white",
             zorder=3,
         )
-        if len(one.values) >= statistics.FEWEST:
-            mean, half = one.values.mean(), statistics.interval(one.values)
-            axis.plot(
-                [mean - half, mean + half],
-                [place, place],
-                color=color,
-                linewidth=5,
-                alpha=0.4,
-                solid_capstyle="butt",
-            )
-            axis.plot(mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
+        axis.plot(
+            [one.mean - one.half, one.mean + one.half],
+            [place, place],
+            color=color,
+            linewidth=5,
+            alpha=0.4,
+            solid_capstyle="butt",
+        )
+        axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axhline(len(papers()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(papers()), "ours")):
@@ -161,6 +150,4 @@ def lstn_minus_stn():
 
 
 def _label(one):
-    if not one.collapsed:
-        return one.label
-    return f"{one.label}\n({one.collapsed} of {one.collapsed + len(one.values)} pairs collapsed)"
+    return f"{one.label}\n({one.collapsed} of {one.runs} runs collapsed)" if one.collapsed else one.label

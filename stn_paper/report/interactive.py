@@ -14,6 +14,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis import claims, effects, frame, statistics
+from ..analysis.statistics import BETTER, WORSE
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -92,19 +93,20 @@ def seed_links(ours):
 
 
 def clearly_best(ours, column="test"):
-    """The variant of these `frame.runs` that is shown to be better than each other one; None if there is none.
+    """The variant of these runs of one network that is shown to be better than each other one; None if there is none.
 
-    Of the original and the applied variants: the interval of each difference, seed by seed, leaves out zero.
+    Of the original and the applied variants, by the comparisons of `effects`.
     """
-    ranked = ours[ours["variant"].isin((ORIGINAL, *effects.APPLIED))]
-    cells = ranked.pivot_table(index="seed", columns="variant", values=column)
-    for variant in cells:
-        others = [
-            effects.judge((cells[variant] - cells[other]).dropna()) for other in cells.columns.drop(variant)
-        ]
-        if others and set(others) == {effects.BETTER}:
-            return variant
-    return None
+    found = effects.compare_arms(ours, column)
+    found = found[found["shown"].str.startswith((BETTER, WORSE)) & ~found["left_out"].astype(bool)]
+    ahead = found["shown"].str.startswith(BETTER)
+    beaten = {variant: set() for variant in (ORIGINAL, *effects.APPLIED)}
+    for variant, against, first in zip(found["variant"], found["against"], ahead):
+        winner, loser = (variant, against) if first else (against, variant)
+        beaten.get(winner, set()).add(loser)
+    present = {*beaten} & {*ours["variant"]}
+    best = [variant for variant in present if len(present) > 1 and beaten[variant] >= present - {variant}]
+    return best[0] if best else None
 
 
 # --- our runs -----------------------------------------------------------------------------------

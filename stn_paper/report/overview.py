@@ -1,14 +1,10 @@
-"""Views across tables: the protocols, the selection rules, and what the front page says.
-
-The notebooks `index` and `protocol` and the README show them.
-"""
+"""Views across tables: the protocols, the selection rules, and the findings that the README shows."""
 
 from itertools import chain, product
 
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, claims, copies, effects, experiment, frame, theta
-from ..analysis.claims.verdicts import VERDICTS
+from ..analysis import accuracy, copies, effects, frame
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.frame import runs
 from ..analysis.grid import SYSTEM_DATASETS
@@ -121,41 +117,24 @@ def selection_verdict():
     return "\n".join(sentences) or f"{MISSING.capitalize()}."
 
 
-# --- the front page -----------------------------------------------------------------------------
+# --- what was found -----------------------------------------------------------------------------
 
 
 def facts():
-    """What the front page's sentences are filled with, by name: every number in them, as text."""
-    cells, (ratio, _) = _all_costs(), lstn_against_stn()
-    counts = claims.counts().sum()
-    digits, caltech101, cifar10 = experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES[2:]
-    bypassed, transformers, chosen, logs = authors_runs.totals()
-    copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
-    tables = [accuracy.cells(number) for number in DATASET_OF]
+    """How much of the paper was rebuilt and trained: {name: number}.
+
+    `cells` of Tables 4, 5, 7 and 9, `exact` parameter counts and `close` GFLOPS figures of these; `networks` of
+    Tables 4, 6 and 8, of which `trained` have a run at the paper's scale.
+    """
+    cells, tables = _all_costs(), [accuracy.cells(number) for number in DATASET_OF]
     at_scale = [found[found["protocol"].isin(("paper", "equal"))] for found in tables]
-    found = {
+    return {
         "cells": len(cells),
-        "exact": cells["exact"].sum(),
-        "close": cells["close"].sum(),
-        "within": TOLERANCE,
-        "ratio": f"{ratio.min():.3f} to {ratio.max():.3f}",
-        "bypassed": f"{bypassed} of {transformers}",
-        "chosen": f"{chosen} of {logs}",
-        "copied": f"{copied[0]:,} of {copied[1]:,}",
-        "trained": sum((c["n"] > 0).sum() for c in at_scale),
+        "exact": int(cells["exact"].sum()),
+        "close": int(cells["close"].sum()),
+        "trained": int(sum((c["n"] > 0).sum() for c in at_scale)),
         "networks": sum(map(len, tables)),
-        "still": f"{moved['std below 0.05']} of {moved['runs']}",
-        "collapsed": moved["collapsed"],
-        "full": accuracy_page.in_words(6),
-        "caltech101": experiment_page.gain(caltech101),
-        "cifar10": experiment_page.gain(cifar10),
-        "digits": experiment_page.gain(digits),
-        "answer": experiment_page.answer(),
-        "claims": counts.sum(),
     }
-    names = ("reproduced", "not_reproduced", "agrees", "disagrees", "misprints", "open")
-    found |= {name: counts[verdict] for name, verdict in zip(names, VERDICTS)}
-    return {name: str(value) for name, value in found.items()}
 
 
 def _all_costs():
@@ -211,23 +190,6 @@ def _reduced_gain(dataset, variant):
     ]
     images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"
     return f"{HEADINGS[variant]} against the original, in points at {images}: {'; '.join(parts)}"
-
-
-def answer(found):
-    """The README's first sentences, as Markdown, from `facts`."""
-    return (
-        f"**Of {found['claims']} statements of the paper, {found['holds']} hold, {found['part']} hold in part, "
-        f"{found['fails']} fail and {found['untested']} cannot be tested here.** "
-        f"{found['exact']} of {found['cells']} parameter counts agree to the unit. On distorted digits L-STN changes "
-        f"a small network's accuracy by {found['digits']}; ResNet-18's at 64 pixels on Caltech-101 by "
-        f"{found['caltech101']}, on CIFAR-10 by {found['cifar10']}. {found['trained']} of {found['networks']} cells "
-        "of Tables 4, 6 and 8 have a run at the paper's scale."
-    )
-
-
-def missing_verdict():
-    """How many cells of Tables 4, 6 and 8 have a run, and what the missing ones would cost; a line a table."""
-    return "\n".join(f"- Table {number}: {accuracy_page.missing(number)}" for number in DATASET_OF)
 
 
 def as_markdown(view):

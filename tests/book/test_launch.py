@@ -54,6 +54,14 @@ def test_no_buttons_outside_of_git(launch, tmp_path):
     assert launch.origin(tmp_path) is None
 
 
+def test_the_repository_and_its_issues_are_offered_where_there_is_one(launch, monkeypatch):
+    for found, expected in ((None, {}), (("owner/name", "0123abc"), "https://github.com/owner/name")):
+        monkeypatch.setattr(launch, "origin", lambda folder, found=found: found)
+        config = SimpleNamespace(html_theme_options={})
+        launch.add_repository(None, config)
+        assert config.html_theme_options.get("repository_url", {}) == expected
+
+
 def test_buttons_open_the_page_s_own_notebook_at_the_commit(launch, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "origin", lambda folder: ("owner/name", "0123abc"))
     context = {"header_buttons": []}

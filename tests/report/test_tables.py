@@ -186,8 +186,8 @@ def test_a_small_localization_net_costs_less():
     assert lstn < stn
 
 
-def test_bars_without_records_say_so():
-    assert figures.accuracy_bars("caltech101", "reduced").axes[0].get_title() == "not yet run"
+def test_dots_without_records_say_so():
+    assert figures.accuracy_dots("caltech101", "reduced").axes[0].get_title() == "not yet run"
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -195,8 +195,8 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
         write_run("original", 0, 40.0, backbone)
     write_run("lstn", 0, 40.0, "resnet18")
     order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
-    axis = figures.accuracy_bars("caltech101", "reduced").axes[0]
-    assert [label.get_text() for label in axis.get_xticklabels()] == order
-    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in axis.patches)
-    assert middles == pytest.approx([0, 0.8, 1.2, 2])  # each group above its name
+    axis = figures.accuracy_dots("caltech101", "reduced").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == order
+    rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
+    assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
     assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order
