@@ -122,9 +122,10 @@ def test_the_readme_is_utf8_in_every_locale(tmp_path):
     code = (
         "import pathlib, stn_paper.paths as paths, stn_paper.report.overview as overview\n"
         "from stn_paper import cli\n"
+        "from stn_paper.report import front_page\n"
         f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
         "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
-        "overview.facts, overview.answer = dict, lambda _: ''\n"
+        "front_page.answer = str\n"
         "cli.main(['readme'])"
     )
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

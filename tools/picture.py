@@ -12,7 +12,7 @@ PICTURE = ROOT / ".github/answer.png"
 def figure(path=ROOT / "notebooks/index.ipynb"):
     """The bytes of the last PNG among a notebook's outputs."""
     outputs = [o for c in nbformat.read(path, as_version=4).cells for o in c.get("outputs", ())]
-    pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    pictures = [d for o in outputs for kind, d in o.get("data", {}).items() if kind.endswith("image/png")]
     return base64.b64decode(pictures[-1])
 
 
