@@ -187,7 +187,7 @@ def preset(name, dataset, variant):
         settings |= {"test_once": True, "precision": "bfloat16"}  # a GPU's matrix units
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "small":
-        settings = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
+        settings |= {"batch_size": 32} | _SMALL.get(dataset, _SMALL_OTHERS)
         epochs = settings.pop("epochs")
         return Protocol(
             name,
