@@ -12,7 +12,9 @@ PICTURE = ROOT / ".github/answer.png"
 def figure(path=ROOT / "notebooks/index.ipynb"):
     """The bytes of the last PNG among a notebook's outputs."""
     outputs = [o for c in nbformat.read(path, as_version=4).cells for o in c.get("outputs", ())]
-    pictures = [d for o in outputs for kind, d in o.get("data", {}).items() if kind.endswith("image/png")]
+    pictures = [
+        data for o in outputs for kind, data in o.get("data", {}).items() if kind.endswith("image/png")
+    ]
     return base64.b64decode(pictures[-1])
 
 

@@ -16,7 +16,7 @@ dataTables.then(({ default: DataTable }) => {
       autoWidth: false,
       layout: {
         topStart: choices,
-        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true }] },
+        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, customizeData }] },
         bottomStart: "info",
         bottomEnd: long ? "paging" : null,
       },
@@ -24,6 +24,16 @@ dataTables.then(({ default: DataTable }) => {
     });
     const asked = new URLSearchParams(location.search).get("search");
     if (asked) view.search(asked).draw();
+
+    // One name a column of the file: where headings have two rows, both.
+    function customizeData(data) {
+      const rows = [...table.tHead.rows].map((row) =>
+        [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell.innerText.trim()))
+      );
+      const joined = rows[0].map((_, i) => rows.map((row) => row[i]).filter(Boolean).join(" "));
+      data.headerStructure = [joined.map((text) => ({ title: text, colSpan: 1, rowSpan: 1 }))];
+      data.header = joined;
+    }
 
     function choices() {
       const bar = document.createElement("div");

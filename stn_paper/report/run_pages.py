@@ -81,7 +81,7 @@ def title(spec):
     """What a run is, in words."""
     variant = spec["variant"]
     behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
-    where = f"{DATASETS[spec['dataset']].title}, {protocol(spec)}, seed {spec['seed']}"
+    where = f"{DATASETS[spec['dataset']].title}, protocol {protocol(spec)}, seed {spec['seed']}"
     return f"{network(spec['backbone'])} {behind} on {where}"
 
 

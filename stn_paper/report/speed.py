@@ -135,7 +135,7 @@ def precision():
 def throughput_plot():
     """The ratios at the paper's batch sizes: a panel a machine and opponent, whiskers the quartiles."""
     found = rows("throughput", paper=True)
-    figure, axes = _panels(found, 2, 5)
+    figure, axes = _panels(found, 2, 3.8)
     for (_, mine), line in zip(_by_machine(found), axes):
         ours = mine[mine["program"].str.startswith("ours") & mine["ratios"].notna()]
         labels = list(dict.fromkeys(f"{title(r.backbone)}, {r.mode}" for r in ours.itertuples()))
@@ -181,7 +181,7 @@ def parts_plot():
     """
     found, width = rows("transformer", what="part"), 0.27
     steps = rows("transformer", what=STEP, mode=OURS)
-    figure, axes = _panels(found, 1, 3.4)
+    figure, axes = _panels(found, 1, 2.7)
     for (machine, mine), (axis,) in zip(_by_machine(found), axes):
         for i, (variant, parts) in enumerate(mine.groupby("variant", sort=False)):
             shares = {part.program: 1 / part.ratios[STEP][1] for part in parts.itertuples()}
@@ -216,7 +216,7 @@ def nets():
 def flops_plot():
     """FLOPS against time and memory, all as shares of STN's in the same form; on the line both agree."""
     found = rows("transformer", "nets")
-    figure, axes = _panels(found, 3, 3.6)
+    figure, axes = _panels(found, 3, 3)
     for (_, mine), line in zip(_by_machine(found), axes):
         for (batch, form), group in mine.groupby(["batch", "form"], sort=False):
             stn = group[group["variant"] == "stn"].iloc[0]
@@ -254,7 +254,7 @@ def roofline():
     A network has its marker, which is open in bfloat16.
     """
     found, peaks = rows("limit"), rows("limit", "peaks")
-    figure, axes = _panels(found, 1, 4.2)
+    figure, axes = _panels(found, 1, 3.4)
     networks = list(dict.fromkeys(found.get("backbone", ())))
     shapes = {backbone: {"marker": "osDv"[i]} for i, backbone in enumerate(networks)}
     for (machine, mine), (axis,) in zip(_by_machine(found), axes):
