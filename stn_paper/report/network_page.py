@@ -59,7 +59,7 @@ def gains():
 
 
 def warps(machine="cpu"):
-    """The measured warps: columns image_size, work, other, low, middle, high, commit; the ratio of ours to `other`."""
+    """How many times as fast as `other` ours is: columns image_size, work, other, low, middle, high (quartiles)."""
     path = BENCHMARKS / f"warps/{machine}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = [
@@ -70,6 +70,20 @@ def warps(machine="cpu"):
         if other != "stn_paper"
     ]
     return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
+
+
+def warps_range(machine="cpu"):
+    """The lowest and the highest median of `warps` over the image sizes: a row a work and program."""
+    found = warps(machine)
+    rows = {}
+    for (work, other), mine in found.groupby(["work", "other"], sort=False):
+        lowest = mine.loc[mine["middle"].idxmin()]
+        rows[WORKS[work], NAMES[other]] = {
+            "Lowest": f"{lowest['middle']:.2f} ({lowest['low']:.2f} to {lowest['high']:.2f})",
+            "At (pixels)": lowest["image_size"],
+            "Highest": f"{mine['middle'].max():.2f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["Work", "Against"])
 
 
 def warps_machine(machine="cpu"):
