@@ -1,6 +1,10 @@
-"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
+"""`stn-paper <command>`: train runs, get data, check records, write the computed tables.
+
+`python -m stn_paper <command>` is the same, in a clone that is not installed too.
+"""
 
 import argparse
+import io
 import math
 import signal
 import sys
@@ -8,17 +12,32 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from .errors import InputError, choose
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and call the command; a wrong value ends in one sentence."""
-    parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
+    parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
+    parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_training(commands)
+    _add_the_rest(commands)
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
+    try:
+        with _stopping(), needing(options.extra):
+            options.call(options)
+    except (InputError, ModuleNotFoundError) as error:
+        sys.exit(str(error))
 
+
+def _add_training(commands):
+    """Add the commands that train."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -47,6 +66,9 @@ def main(arguments=None):
     slot.add_argument("--data-dir")
     slot.set_defaults(call=_campaign)
 
+
+def _add_the_rest(commands):
+    """Add the commands that list, count, measure and check."""
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")
     data.add_argument("--data-dir")
@@ -60,7 +82,7 @@ def main(arguments=None):
     write.set_defaults(call=_costs)
 
     readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
-    readme.set_defaults(call=_readme)
+    readme.set_defaults(call=_readme, extra="book")
 
     records = commands.add_parser(
         "results", help="check the run records, or write all of them into results/results.csv"
@@ -71,19 +93,19 @@ def main(arguments=None):
     )
     records.set_defaults(call=_check)
 
-    options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
-    try:
-        with _stopping():
-            options.call(options)
-    except InputError as error:
-        sys.exit(str(error))
+    card = commands.add_parser("card", help="print the model card of a run, as Markdown")
+    card.add_argument("run", help="a record's name, or its JSON file")
+    card.set_defaults(call=_card, extra="book")
+
+
+def _program():
+    """What the user typed: the installed command, or Python with the module."""
+    return "stn-paper" if Path(sys.argv[0]).stem == "stn-paper" else "python -m stn_paper"
 
 
 @contextmanager
 def _stopping():
-    """Turn Ctrl-C, SIGTERM and SIGHUP into one sentence and the usual exit code, 128 plus the signal's number."""
+    """Context: Ctrl-C, SIGTERM and SIGHUP end in one sentence and the usual exit code, 128 plus the signal's number."""
 
     def stop(number, _):
         raise _Stopped(number)
@@ -95,7 +117,8 @@ def _stopping():
     try:
         yield
     except _Stopped as stopped:
-        print("Stopped. What is finished is kept, and the same command goes on from there.", file=sys.stderr)
+        where = stopped.where or "What is finished is kept"
+        print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
     finally:
         for number, handler in before.items():
@@ -103,11 +126,13 @@ def _stopping():
 
 
 class _Stopped(BaseException):
-    """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
+    """Raised by the handler of a signal; a BaseException, so that no `except Exception` swallows it."""
+
+    where = ""  # what the interrupted command has finished, in words
 
 
 def _minutes(options):
-    """The minutes of the slot, if they are more than 0; argparse takes "nan" for a number."""
+    """The option --minutes; InputError unless it is above 0. (argparse accepts "nan" as a number.)"""
     if not options.minutes > 0:
         raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
     return options.minutes
@@ -115,9 +140,10 @@ def _minutes(options):
 
 def _run(options):
     from .models import variants
-    from .notebook import check_networks
+    from .training.checkpoint import epochs_done
     from .training.hardware import PRECISIONS
     from .training.loop import run
+    from .training.networks import check_networks
     from .training.records import chosen, find, record_path
     from .training.spec import RunSpec
 
@@ -130,7 +156,12 @@ def _run(options):
     until = time.time() + 60 * _minutes(options)
     check_networks([spec for spec in specs if not find(spec)])
     for spec in specs:
-        record = run(spec, options.device, options.data_dir, options.compile, until)
+        try:
+            record = run(spec, options.device, options.data_dir, options.compile, until)
+        except _Stopped as stopped:
+            done, epochs = epochs_done(spec), spec.protocol.max_epochs
+            stopped.where = f"{spec.name} has {done} of {epochs} epochs in its checkpoint"
+            raise
         if record is None:
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
@@ -138,10 +169,10 @@ def _run(options):
 
 
 def _campaign(options):
-    from .analysis.campaign import run
+    from .analysis.campaign import train_missing
 
     slot = options.table, _minutes(options), options.protocol, options.device
-    run(*slot, options.data_dir, options.together, options.archive)
+    train_missing(*slot, options.data_dir, options.together, options.archive)
 
 
 def _data(options):
@@ -155,7 +186,7 @@ def _data(options):
 
 
 def _copies(options):
-    from .analysis.copies import write_all
+    from .analysis.copy_search import write_all
     from .paths import data_dir
 
     data_dir(options.data_dir)  # a wrong folder is no dataset that is missing
@@ -171,7 +202,7 @@ def _costs(options):
 
 def _readme(options):
     from .paths import ROOT, replacing
-    from .report.overview import as_markdown, findings
+    from .report import front_page, overview
 
     path = ROOT / "README.md"
     try:
@@ -181,9 +212,16 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
+    found = f"\n{front_page.answer()}\n\n{overview.as_markdown(overview.findings())}\n"
+    content = README_MARK.join([before, found, after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+def _card(options):
+    from .report.card import find, markdown
+
+    print(markdown(find(options.run)), end="")
 
 
 def _check(options):

@@ -4,6 +4,8 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+from collections.abc import Iterable
+from contextlib import contextmanager
 from numbers import Integral
 
 
@@ -18,7 +20,7 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def printable(text):
+def printable(text: str) -> str:
     """Return `text` on one line that every terminal, file and page can show: other characters are escaped.
 
     File names may hold line breaks, and bytes that are no UTF-8.
@@ -27,14 +29,34 @@ def printable(text):
     return str(text).translate(str.maketrans(odd))
 
 
-def choose(kind, value, allowed):
+@contextmanager
+def needing(extra):
+    """Name the extra of this package that brings a package which is not installed.
+
+    Raises ModuleNotFoundError of one sentence where the block imports such a package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "stn_paper":
+            raise
+        sentence = f"Package {missing!r} is not installed: `pip install 'stn-paper[{extra}]'` brings it."
+        raise ModuleNotFoundError(sentence, name=error.name) from None
+
+
+def choose(kind: str, value, allowed: Iterable):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
-    if value not in allowed:
+    try:
+        known = value in allowed
+    except TypeError:  # a list or a dict, say
+        known = False
+    if not known:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
     return value
 
 
-def whole(kind, value, least=1, most=math.inf):
+def whole(kind: str, value, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
 
     NumPy's whole numbers are allowed.

@@ -1,13 +1,10 @@
-"""What a notebook's papermill parameters ask for: which runs to train and what to say about them.
+"""The parameters of the notebooks: checked and turned into a list of runs.
 
-The notebooks that train call `resolve`, train its specs and show what the records then say.
+Each notebook that trains calls `resolve`, trains the missing runs and shows the records.
 """
 
-from contextlib import suppress
+from os import PathLike
 from typing import NamedTuple
-
-import torch
-from torch import nn
 
 from . import paths
 from .analysis import experiment
@@ -16,29 +13,40 @@ from .analysis.paper import table
 from .data import datasets
 from .data.download import ensure
 from .errors import InputError, choose, whole
-from .models import ORIGINAL, RELEASED, build_model, variants, with_stn
-from .models.backbones import TIMM, check_backbone, check_image_size
+from .models import RELEASED, variants
+from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
+from .training.networks import check_networks
 from .training.records import find, records
 from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 
 
 class Request(NamedTuple):
-    specs: list  # runs to make sure of
+    specs: list  # RunSpecs of the runs that the page needs; those without a record are trained
     dataset: str
-    protocols: list  # whose records the page shows
-    banner: str  # what the reader must know first, as Markdown
+    protocols: list  # names of the protocols whose records the page shows
+    banner: str  # Markdown for the top of the page: the parameters, and what is trained
 
 
-def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", data_dir=None):
+def resolve(
+    page: int | str,
+    backbone: str,
+    variant: str,
+    dataset: str,
+    protocol: str,
+    seed: int = 0,
+    device: str = "auto",
+    data_dir: str | PathLike | None = None,
+) -> Request:
     """Turn the parameters of a notebook into a Request.
 
     `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
     "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
-    name or "auto": the best protocol that has all records asked for, else "paper" on a CUDA machine that has
-    the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
-    digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
+    name or "auto", which is the first of these that is possible: "paper" or "equal" where all records asked for
+    exist; "paper" on a CUDA machine that has the dataset or can download it (for a system "system" on any
+    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
+    Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = [page], [SYSTEM]
     if page not in SYSTEMS:
@@ -64,8 +72,15 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
-def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_dir=None):
-    """Turn the parameters of the notebook `experiment` into a Request: as `resolve`, for all arms.
+def resolve_experiment(
+    backbone: str,
+    dataset: str,
+    protocol: str,
+    seeds: int,
+    device: str = "auto",
+    data_dir: str | PathLike | None = None,
+) -> Request:
+    """Turn the parameters of the notebook `experiment` into a Request for all its arms, as `resolve` does.
 
     `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
     """
@@ -84,49 +99,22 @@ def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_d
     return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
-def check_networks(specs):
-    """Raise InputError if a network of the runs cannot take its images, before any image is read."""
-    for backbone, variant, size in dict.fromkeys((s.backbone, s.variant, s.image_size) for s in specs):
-        check_image_size(backbone, size)
-        if backbone.startswith(TIMM):
-            _try_network(backbone, variant, size)
-            continue
-        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be made without storage
-            if backbone in SYSTEMS:
-                build_model(backbone, variant, 2, size)
-            elif variant != ORIGINAL:
-                with_stn(nn.Identity(), variant.removesuffix(RELEASED), size)
-
-
-def _try_network(backbone, variant, size):
-    """Run the network once; where it fails without storage, which costs nothing, on the CPU."""
-    for device in ("meta", "cpu"):
-        try:
-            with torch.device(device), torch.random.fork_rng([]), torch.no_grad():
-                build_model(backbone, variant, 2, size).eval()(torch.zeros(1, 3, size, size))
-            return
-        except InputError:
-            raise
-        except Exception as error:  # a network of timm may fail in any way
-            reason = str(error).rstrip(".")
-    raise InputError(f"{backbone} cannot take images of {size} pixels a side: give a larger size ({reason}).")
-
-
 def _check_data_dir(data_dir):
-    """Raise InputError for a folder that is given and wrong, be it needed or not."""
+    """Raise InputError for a wrong data folder, even if no dataset is needed."""
     if data_dir not in ("", None):
         paths.data_dir(data_dir)
 
 
 def _request(specs, shown, dataset, protocol, device, data_dir, said):
-    """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
+    """The Request for the runs `specs(dataset, protocol)`; "auto" chooses among `shown`, see `resolve`."""
     if protocol == "auto":
-        for recorded in shown:
-            if all(find(spec) for spec in specs(dataset, recorded)):
-                all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
-                return Request([], dataset, [recorded], _note(all_there))
-        protocol = shown[0]
-        missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
+        recorded, missing = next(whole_table, ""), ""
+        if recorded in ("", *SMALLER):  # the full scale is preferred where this machine can train it
+            missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        if recorded and (missing or recorded not in SMALLER):
+            all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
+            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
     wanted = specs(dataset, protocol)
@@ -138,7 +126,7 @@ def _request(specs, shown, dataset, protocol, device, data_dir, said):
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):
-    """Why this machine cannot train at the full scale, or "" if it can."""
+    """The reason why this machine cannot train at the full scale; "" if it can."""
     if needs_cuda and device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
     try:
@@ -152,7 +140,7 @@ STORED = "Stored run records are shown; nothing was trained"
 
 
 def _asked(**parameters):
-    """The parameters in words: a misspelt name of one, which papermill passes on, shows its default here."""
+    """The parameters in words. Papermill ignores a misspelt name, so its default value shows here."""
     return f"Asked for: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}. "
 
 

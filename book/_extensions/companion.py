@@ -1,47 +1,98 @@
-"""What the book has beyond its notebooks: a page for each run record, tables that sort, and lighter pages.
+"""What the book has beyond its notebooks: a page for each run record, tables that sort, a security policy, redirects.
 
 Everything works in pages opened as files, without a server and without a network.
 """
 
+import json
 import re
 import shutil
+from os.path import relpath
 from pathlib import Path
 
 import itables
 
-from stn_paper.report import run_pages
-from stn_paper.training import records
+from stn_paper.paths import ROOT
+from stn_paper.report import playground, run_pages
+from stn_paper.training import kept, records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
 OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there
+NETWORKS = "playground"  # the folder of the playground's networks
 SCRIPT, STYLE = "datatables.js", "datatables.css"
-ICONS = "scripts/fontawesome.js"  # 1.5 MB, loaded by every page to draw icons that the theme's fonts draw too
+POLICY = (  # a page loads what lies beside it, and nothing from another host
+    "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self' file:"
+)
+MOVED = {  # former pages, and where their content is now
+    "notebooks/table1": "notebooks/localization_nets.html#stn-table-1",
+    "notebooks/table2": "notebooks/localization_nets.html#v-stn-table-2",
+    "notebooks/table3": "notebooks/localization_nets.html#l-stn-table-3",
+    "notebooks/table5": "notebooks/network_costs.html#caltech-101-table-5",
+    "notebooks/table7": "notebooks/network_costs.html#cifar-10-table-7",
+    "notebooks/watching": "notebooks/known_truth.html#watch-it-learn",
+}
 
 
 def setup(app):
     app.connect("builder-inited", write_scripts)
+    app.connect("builder-inited", write_redirects)
     app.connect("html-collect-pages", run_record_pages)
+    app.connect("html-page-context", state_policy)
     app.connect("html-page-context", load_tables)
+    app.connect("html-page-context", load_networks)
     app.connect("html-page-context", without_thebe)
-    app.connect("build-finished", leave_out_icons)
     app.connect("build-finished", give_one_page_its_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write_scripts(app):
-    """Write what `load_tables` loads where the built pages find it."""
+    """Write what `load_tables` and `load_networks` load where the built pages find it."""
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
-    script = classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
+    script = as_classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
     (static / SCRIPT).write_text(script, encoding="utf-8")
     shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
     shutil.copyfile(OWN, static / OWN.name)
+    (static / NETWORKS).mkdir(exist_ok=True)
+    for name, text in playground.scripts().items():
+        (static / NETWORKS / name).write_text(text, encoding="utf-8")
+
+
+def as_classic_script(module):
+    """A script that imports an ES module from its text as `dataTables`: a page opened as a file cannot import files."""
+    blob = f'new Blob([{json.dumps(module)}], {{ type: "text/javascript" }})'
+    return f"const dataTables = import(URL.createObjectURL({blob}));\n"
+
+
+def write_redirects(app):
+    """Write a page at each address of MOVED, and at the book's root, that leads to the page of today."""
+    for old, new in {"index": "notebooks/index.html", **MOVED}.items():
+        path = Path(app.outdir, f"{old}.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        link = relpath(new, Path(old).parent).replace("\\", "/")
+        path.write_text(
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8">{policy()}<title>Moved</title>'
+            f'<meta http-equiv="refresh" content="0; url={link}"></head>'
+            f'<body><a href="{link}">Moved</a></body></html>\n',
+            encoding="utf-8",
+        )
+
+
+def policy():
+    """The meta tag that states POLICY."""
+    return f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+
+
+def state_policy(app, pagename, templatename, context, doctree):
+    """State POLICY at the top of the page, before anything is loaded."""
+    context["metatags"] = policy() + context.get("metatags", "")
 
 
 def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
     runs, folder = records.everything(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
+    shutil.copyfile(ROOT / "results/results.csv", Path(app.outdir, "results.csv"))
     of_the_same_network = run_pages.relatives(runs)  # so that the time grows as the number of records
     for name, record in runs.items():
         shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")
@@ -60,6 +111,13 @@ def load_tables(app, pagename, templatename, context, doctree):
             app.add_js_file(script, loading_method="defer")
 
 
+def load_networks(app, pagename, templatename, context, doctree):
+    """Load the playground's networks on the page that holds it, and on no other."""
+    if 'class="stn-playground"' in context.get("body", ""):
+        for variant in kept.trained():
+            app.add_js_file(f"{NETWORKS}/{variant}.js", loading_method="defer")
+
+
 def without_thebe(app, pagename, templatename, context, doctree):
     """Leave out thebe, which jupyter-book loads everywhere: no page uses it, and its script fails."""
     for files in (context["script_files"], context["css_files"]):
@@ -72,26 +130,3 @@ def give_one_page_its_files(app, exception):
         out = Path(app.outdir)
         for name in ("_images", "_static"):
             shutil.copytree(out / name, (out / app.config.root_doc).parent / name, dirs_exist_ok=True)
-
-
-def leave_out_icons(app, exception):
-    """Take the script ICONS from the pages and from what they load."""
-    if exception or app.builder.format != "html":
-        return
-    for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        if (lighter := without_icons(text)) != text:
-            path.write_text(lighter, encoding="utf-8")
-    Path(app.outdir, "_static", ICONS).unlink(missing_ok=True)
-
-
-def classic_script(module):
-    """An ES module as a script that sets DataTable: pages opened as files cannot import modules."""
-    pattern = r"(.*)\bexport\s*\{[^{}]*?(\w+) as default[^{}]*\};?(.*)"  # licences stand at the end
-    code, name, licences = re.fullmatch(pattern, module, re.DOTALL).groups()
-    return f'(() => {{"use strict";\n{code}\nwindow.DataTable = {name};\n}})();\n{licences}'
-
-
-def without_icons(html):
-    """The page without the tag that loads the script ICONS."""
-    return re.sub(rf'\s*<script[^>]*src="[^"]*/{re.escape(ICONS)}[^"]*"[^>]*></script>', "", html)

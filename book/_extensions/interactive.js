@@ -1,101 +1,59 @@
 "use strict";
 
-// Tables of the class "interactive" sort, filter and download. Without this script they are whole and plain.
-const MARKS = ".best"; // shown, but part of no value
+// Tables of the class "interactive" sort, filter and download, by DataTables. Without scripts they are whole and plain.
+const ROWS = 25; // on a page of a table
 
-for (const table of document.querySelectorAll("table.interactive")) {
-  const names = headings(table);
-  for (const group of table.tHead.rows.length > 1 ? table.tHead.rows[0].cells : []) group.dataset.dtOrder = "disable";
-  sortByNumber(table);
-  const view = new DataTable(table, {
-    paging: false,
-    order: [],
-    autoWidth: false,
-    layout: { topStart: null, topEnd: null, top: tools, bottomStart: "info", bottomEnd: null },
-    language: { search: "Search", info: "_TOTAL_ rows", infoEmpty: "No row", infoFiltered: "of _MAX_" },
-  });
-
-  function tools() {
-    const bar = document.createElement("div");
-    bar.className = "table-tools";
-    for (const name of (table.dataset.filters || "").split("|").filter(Boolean)) {
-      const filter = choice(name, table, names.indexOf(name));
-      if (filter) bar.append(filter);
-    }
-    const words = labelled("Search", document.createElement("input"));
-    words.lastChild.type = "search";
-    words.lastChild.addEventListener("input", (event) => view.search(event.target.value).draw());
-    const save = document.createElement("button");
-    save.type = "button";
-    save.textContent = "Download CSV";
-    save.addEventListener("click", () => download(table, names, view));
-    bar.append(words, save);
-    bar.addEventListener("change", (event) => {
-      if (event.target.tagName !== "SELECT") return;
-      const { value, dataset } = event.target;
-      view.column(Number(dataset.column)).search(value, { exact: value !== "" }).draw();
+dataTables.then(({ default: DataTable }) => {
+  for (const table of document.querySelectorAll("table.interactive")) {
+    const names = [...table.tHead.rows].at(-1).cells;
+    for (const group of table.tHead.rows.length > 1 ? table.tHead.rows[0].cells : []) group.dataset.dtOrder = "disable";
+    const long = table.tBodies[0].rows.length > ROWS;
+    const title = table.getAttribute("aria-label");
+    const view = new DataTable(table, {
+      paging: long,
+      pageLength: ROWS,
+      order: [],
+      autoWidth: false,
+      layout: {
+        topStart: choices,
+        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, customizeData }] },
+        bottomStart: "info",
+        bottomEnd: long ? "paging" : null,
+      },
+      language: { search: "Search", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "No row", infoFiltered: "(_MAX_ in all)" },
     });
-    return bar;
+    const asked = new URLSearchParams(location.search).get("search");
+    if (asked) view.search(asked).draw();
+
+    // One name a column of the file: where headings have two rows, both.
+    function customizeData(data) {
+      const rows = [...table.tHead.rows].map((row) =>
+        [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell.innerText.trim()))
+      );
+      const joined = rows[0].map((_, i) => rows.map((row) => row[i]).filter(Boolean).join(" "));
+      data.headerStructure = [joined.map((text) => ({ title: text, colSpan: 1, rowSpan: 1 }))];
+      data.header = joined;
+    }
+
+    function choices() {
+      const bar = document.createElement("div");
+      bar.className = "table-tools";
+      for (const name of (table.dataset.filters || "").split("|").filter(Boolean)) {
+        const column = [...names].findIndex((cell) => cell.textContent.trim() === name);
+        const values = new Set([...table.tBodies[0].rows].map((row) => row.cells[column].textContent.trim()));
+        if (values.size > 1) bar.append(choice(name, column, [...values].sort()));
+      }
+      return bar;
+    }
+
+    function choice(name, column, values) {
+      const label = document.createElement("label");
+      const select = document.createElement("select");
+      select.setAttribute("aria-label", name); // that of the label would hold all options too
+      select.append(new Option("all", ""), ...values.map((text) => new Option(text, text)));
+      select.addEventListener("change", () => view.column(column).search(select.value, { exact: select.value !== "" }).draw());
+      label.append(`${name} `, select);
+      return label;
+    }
   }
-}
-
-// One name a column: where headings have two rows, both.
-function headings(table) {
-  const rows = [...table.tHead.rows].map((row) =>
-    [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell.textContent.trim()))
-  );
-  return rows[0].map((_, i) => rows.map((row) => row[i]).filter(Boolean).join(" "));
-}
-
-// Columns whose cells begin with a number, or say that there is none, sort by it.
-function sortByNumber(table) {
-  const rows = [...table.tBodies[0].rows];
-  for (let i = 0; i < rows[0].cells.length; i++) {
-    const numbers = rows.map((row) => leading(value(row.cells[i])));
-    const known = numbers.filter(Number.isFinite);
-    if (!known.length || numbers.some(Number.isNaN)) continue;
-    rows.forEach((row, j) => (row.cells[i].dataset.order = numbers[j]));
-  }
-}
-
-function leading(text) {
-  if (text === "" || text === "–" || text.startsWith("not yet run")) return -1e9;
-  const found = /^[+-]?[\d,]*\.?\d+(?=$|[\s%])/.exec(text);
-  return found ? Number(found[0].replaceAll(",", "")) : NaN;
-}
-
-function value(cell) {
-  const copy = cell.cloneNode(true);
-  copy.querySelectorAll(MARKS).forEach((mark) => mark.remove());
-  copy.querySelectorAll("br").forEach((line) => line.replaceWith(" "));
-  return copy.textContent.trim().replace(/\s+/g, " ");
-}
-
-function labelled(name, control) {
-  const label = document.createElement("label");
-  control.setAttribute("aria-label", name); // that of the label would hold all options too
-  label.append(`${name} `, control);
-  return label;
-}
-
-// A choice among the values of a column; none where there is but one.
-function choice(name, table, column) {
-  const values = [...new Set([...table.tBodies[0].rows].map((row) => value(row.cells[column])))];
-  if (values.length < 2) return null;
-  const select = document.createElement("select");
-  select.dataset.column = column;
-  select.append(new Option("all", ""), ...values.map((text) => new Option(text, text)));
-  return labelled(name, select);
-}
-
-// The rows that are shown, in their order.
-function download(table, names, view) {
-  const rows = view.rows({ search: "applied", order: "applied" }).nodes().toArray();
-  const lines = [names, ...rows.map((row) => [...row.cells].map(value))];
-  const quoted = lines.map((line) => line.map((text) => `"${text.replaceAll('"', '""')}"`).join(","));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(["\ufeff", quoted.join("\r\n"), "\r\n"], { type: "text/csv" }));
-  link.download = `${table.getAttribute("aria-label").toLowerCase().replace(/[^a-z0-9]+/g, "-")}.csv`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href));
-}
+});

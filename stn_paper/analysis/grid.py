@@ -22,9 +22,7 @@ SYSTEM_DATASETS = {  # smaller system -> what it is trained on
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLES},
     "gtsrb": ("systems", "claims"),
-    **dict.fromkeys(
-        ("small_cnn", "distorted_mnist", "traffic_signs", "watching", "known_truth"), ("systems",)
-    ),
+    **dict.fromkeys(("small_cnn", "distorted_mnist", "traffic_signs", "known_truth"), ("systems",)),
     "experiment": ("claims",),
     "strength": ("systems", "claims"),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),

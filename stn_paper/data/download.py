@@ -7,14 +7,15 @@ and in the data folder nothing, or fewer images than `files` accepts.
 import gzip
 import hashlib
 import math
+import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -23,7 +24,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ..errors import InputError, choose
-from ..paths import cache_dir, check_writable, data_dir
+from ..paths import cache_dir, check_writable, data_dir, move
 from .datasets import DATASETS
 from .files import LAYOUTS, find, needs, present
 
@@ -31,11 +32,13 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
 LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
-DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+DATA_FILTER: dict[str, Any] = (
+    {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+)  # Python 3.11.4 and later
+DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 
-def fetch(name, folder=None):
+def fetch(name: str, folder: str | os.PathLike | None = None) -> Path:
     """Return the folder of the dataset `name`, downloaded to below the data folder if it is not there whole.
 
     `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once. Raises InputError
@@ -59,8 +62,8 @@ def fetch(name, folder=None):
         return _found(name, folder) or _fetch(name, folder, downloads)
 
 
-def ensure(name, folder=None):
-    """Raise InputError unless the dataset is there whole; before, fetch it where nothing of it is there."""
+def ensure(name: str, folder: str | os.PathLike | None = None) -> None:
+    """Download the dataset if nothing of it is there; raise InputError unless it is then complete."""
     if name not in LAYOUTS:
         return
     folder, failed = data_dir(folder), ""
@@ -130,7 +133,7 @@ def _download(archive, path):
         part.unlink()
         wrong = f"{archive.url} has the MD5 checksum {digest} and not {archive.md5}"
         raise InputError(f"{wrong}: the download is deleted, so that the next attempt starts anew.")
-    part.replace(path)
+    move(part, path)
 
 
 def _md5(path):
@@ -142,7 +145,7 @@ def _md5(path):
 
 
 def _receive(url, part):
-    """Append to `part` what it lacks, or write it anew where the server cannot go on in the middle."""
+    """Download the rest of `part`, or all of it if the server cannot resume."""
     start = part.stat().st_size if part.exists() else 0
     with _response(url, start) or _response(url, 0) as response:
         start = start if response.status == 206 else 0
@@ -170,7 +173,7 @@ def _check_download(url, part, size):
 
 
 def _response(url, start):
-    """The response with the bytes from `start`, None if the server has none there."""
+    """The server's response with the bytes from `start`; None if the file has no bytes there."""
     headers = {"User-Agent": "stn-paper"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
@@ -192,13 +195,15 @@ def _unpack(path, into, inner):
         unpacked = _extract(path, temporary / "outer")
         if inner:
             unpacked = _extract(unpacked / inner, temporary / "inner")
+        if hasattr(os, "sync"):  # once for all files, as each of 50,000 would take minutes
+            os.sync()
         _move(unpacked, into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _move(source, target):
-    """Move all in `source` to `target`: a folder that is new there comes at once, others are merged.
+    """Move the content of `source` to `target`; a folder that exists there is merged.
 
     Files that only `target` has stay; one of the same name is replaced, as it may be the damaged one.
     """
@@ -228,7 +233,11 @@ def _extract(path, into):
         else:
             with gzip.open(path) as source, (into / path.stem).open("wb") as target:
                 _check_size(path, iter(lambda: target.write(source.read(CHUNK)), 0), math.inf)
-    except DAMAGED as error:
+    except InputError:
+        raise
+    except Exception as error:  # Python's readers of damaged archives end in many ways
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED):
+            raise  # of the disk
         raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
     return into
 
@@ -250,7 +259,7 @@ def _check_size(path, sizes, most=None):
 
 
 def _check(name, is_special):
-    """Raise InputError for a link or device and for a name that leads out, be it on Windows only."""
+    """Raise InputError for a link, a device, and a name that leads out of the folder, on Windows too."""
     path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
     if is_special or path.anchor or ".." in path.parts:
         raise InputError(f"Archive member {name!r} could lead out of its folder: nothing of it was unpacked.")

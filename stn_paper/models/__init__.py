@@ -30,8 +30,8 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "one": "One transformer",
     "two": "Two transformers",
 }
-RELEASED = "-released"  # ends the name of a variant whose transformer is there and thrown away
-HEADINGS |= {f"{v}{RELEASED}": f"{heading} as released" for v, heading in HEADINGS.items() if v != ORIGINAL}
+RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
+HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
 
 
 def variants(backbone: str) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def check_image_size(name: str, image_size: int) -> int:
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
     image_size = whole("Image size", image_size)
-    if image_size < (row.smallest if row else 1):
+    if row and image_size < row.smallest:
         raise InputError(
             f"Image size {image_size} is too small for {row.title}: "
             f"at least {row.smallest} pixels a side are needed."

@@ -213,7 +213,7 @@ def _register(variant, backbone):
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{BACKBONES[backbone].title} behind the paper's {variant}: see `TimmTransformer`."
-    cfg = timm.get_pretrained_cfg(backbone) if backbone in TIMMS else PretrainedCfg()
+    cfg = (timm.get_pretrained_cfg(backbone) if backbone in TIMMS else None) or PretrainedCfg()
     default_cfgs[name] = _config(name, backbone, asdict(cfg))
     setattr(sys.modules[__name__], name, create)
     register_model(create)

@@ -1,21 +1,21 @@
 """Tables, figures and sentences of the pages of Tables 4, 6 and 8; the numbers are those of `accuracy`."""
 
-from html import escape
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from ..analysis import accuracy, effects, statistics
+from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import SCALE, TSRD_COLUMNS, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import corrected, networks
+from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from ..training.spec import BEST_VALIDATION, LAST_EPOCH
 from . import charts, interactive
 from .figures import COLORS, closed
+from .sentences import listed
 
 NONE = "–"  # a cell without a run
 RULES = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
@@ -54,7 +54,7 @@ def protocols(number):
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
     texts = [
-        told if whole or (i == 0 and len(kinds) > 1) else f"{_listed(map(title, backbones))}: {told}"
+        told if whole or (i == 0 and len(kinds) > 1) else f"{listed(list(map(title, backbones)))}: {told}"
         for i, (backbones, told) in enumerate(kinds)
     ]
     return f"**Ours: {'; '.join(texts)}.**"
@@ -78,34 +78,35 @@ def missing(number):
     return f"{told} At the paper's image size (protocol `{SCALE}`) {lacking} are missing; {price}."
 
 
-def _listed(words):
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 # --- the tables -----------------------------------------------------------------------------------
 
 
 def table(number, backbone="", split="test"):
     """Table 6 or 8: the paper's accuracy and ours of each variant; the row of `backbone` comes first.
 
-    `split` is test or validation. The best of a row is marked, the paper's and ours apart; ours only where
-    the row is whole.
+    `split` is test or validation. A star marks a variant of ours that is shown to be better than each other one.
     """
     found = _first(accuracy.cells(number), backbone)
-    runs, rows = accuracy.runs_by_cell(number), {}
+    runs, rows, links, marks = accuracy.runs_by_cell(number), {}, {}, {}
+    several = (found["n"] > 1).any()
     for model, part in found.groupby("model", sort=False):
-        stars = interactive.best([f"{value:.2f}" for value in part[f"paper_{split}"]])
-        whole = (part["n"] > 0).all()
-        ours = interactive.best([f"{value:.2f}" for value in part[split]]) if whole else [False] * len(part)
-        row = {}
-        for cell, theirs, mine in zip(part.itertuples(), stars, ours):
+        name, row = corrected(number, model), {}
+        cells = list(part.itertuples())
+        ours = pd.concat([runs[cell.backbone, cell.variant] for cell in cells])
+        star = interactive.clearly_best(ours, split) if (part["n"] > 0).all() else None
+        for cell in cells:
             heading = HEADINGS[cell.variant]
-            printed = interactive._marked(f"{getattr(cell, f'paper_{split}'):.2f}", theirs)
-            row[heading, "paper"] = f'<span class="paper">{printed}</span>'
-            row[heading, "ours"] = _cell(cell, runs[cell.backbone, cell.variant], split, mine)
-        rows[escape(corrected(number, model))] = row
-    return interactive.shown(_headed(rows), f"Table {number}, {split} accuracy", note=_note(found))
+            row[heading, "paper"], row[heading, "ours"] = (
+                getattr(cell, f"paper_{split}"),
+                getattr(cell, split),
+            )
+            if several:
+                row[heading, "±"] = accuracy.student(runs[cell.backbone, cell.variant][split])
+            marks[name, (heading, "paper")], marks[name, (heading, "ours")] = "paper", _classes(cell, star)
+            links |= _link(name, (heading, "ours"), runs[cell.backbone, cell.variant], cell)
+        rows[name] = row
+    view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
+    return interactive.shown(view, f"Table {number}, {split} accuracy", (), _note(found), links, marks)
 
 
 def _first(found, backbone):
@@ -113,26 +114,31 @@ def _first(found, backbone):
     return pd.concat([found[found["backbone"] == backbone], found[found["backbone"] != backbone]])
 
 
-def _headed(rows):
-    names = {"paper": '<span class="paper">paper</span>', "ours": '<span class="ours">ours</span>'}
-    return pd.DataFrame(rows).T.rename(columns=names, level=1).rename_axis(columns=["", "Network"])
+def _headed(view):
+    """The frame with MultiIndex columns, the name of the index's column in the lower row of headings."""
+    view.columns = pd.MultiIndex.from_tuples(view.columns, names=["", "Network"])
+    return view
 
 
-def _cell(cell, runs, split, is_best):
-    """Our accuracy as HTML: linked to its run, or the seeds linked below it; and what became of its runs."""
+def _classes(cell, star):
+    """The classes of a cell of ours, see `interactive`."""
+    found = {interactive.BEST: cell.variant == star, "collapsed": cell.collapsed, "failed": cell.failed}
+    return " ".join(["ours", *(name for name, true in found.items() if true)])
+
+
+def _link(row, column, runs, cell):
+    """{place: address} of the cell's run, or of the list of its runs; {} without a run or for a smoke run."""
     if not cell.n:
-        return f'<span class="ours">{NONE}</span>'
-    number = f"{getattr(cell, split):.2f}"
+        return {}
     if cell.n == 1:
-        number = interactive.run_link(runs["record"].iloc[0], number)
-    mark = f'<span class="best" role="img" aria-label="best">{interactive.MARK}</span>'
-    text = f"<strong>{number}</strong>{mark}" if is_best else number
-    if cell.n > 1:
-        half = accuracy.student(runs[split])
-        text += f' ± {half:.2f}<br><span class="runs">seeds {interactive.seed_links(runs)}</span>'
-    if fate := _fate(cell):
-        text += f'<br><span class="runs">{fate}</span>'
-    return f'<span class="ours">{text}</span>'
+        address = interactive.run_address(runs["record"].iloc[0])
+        return {(row, column): address} if address else {}
+    dataset = DATASETS[runs["record"].iloc[0]["spec"]["dataset"]].title
+    return {
+        (row, column): interactive.runs_address(
+            title(cell.backbone), HEADINGS[cell.variant], dataset, cell.protocol
+        )
+    }
 
 
 def _fate(cell):
@@ -143,18 +149,18 @@ def _fate(cell):
 
 
 def _note(found):
-    note = (
-        f"The paper's numbers are in italics, ours on a tint. {interactive.MARK} marks the best of a row, the "
-        f"paper's and ours apart, and all of equals. {NONE}: no run."
-    )
+    note = "The paper's numbers are in italics, ours on a tint; an empty cell has no run."
     if (found["n"] > 0).any():
-        note += " Our numbers lead to the pages of their runs."
+        note += " Our numbers lead to their runs."
     if (found["n"] > 1).any():
-        note += " ±: half of the 95 % interval of the mean over seeds."
+        note += (
+            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, in the 95 % "
+            "interval of the difference over seeds."
+        )
     if found["collapsed"].any():
-        note += " Collapsed: the sampling grid left the image, and the classifier saw nothing."
+        note += " †: in a run the sampling grid left the image, and the classifier saw nothing."
     if found["failed"].any():
-        note += " Failed to train: the training loss ended near that of guessing."
+        note += " ‡: the training loss of a run ended near that of guessing."
     return note
 
 
@@ -178,7 +184,7 @@ def requested(specs):
     rows = []
     for spec in specs:
         record = records.find(spec)
-        chosen, of = records.chosen(record), accuracy._of_record(record)
+        chosen, of = records.chosen(record), frame.fate(record)
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -301,7 +307,7 @@ def replication(number):
 def smallest_p(number):
     """The smallest p that a sign test over the backbones of a table can give, in a sentence."""
     backbones, tests = networks(number)["backbone"].nunique(), len(accuracy.COMPARISONS)
-    smallest = accuracy.sign_test(backbones, 0)
+    smallest = statistics.sign_test(backbones, 0)
     adjusted = min(1.0, tests * smallest)
     means = (
         "the interval of the mean has to show a gain"
@@ -384,37 +390,33 @@ def learning_curves(number, asked):
 def table4(backbone=""):
     """Table 4: the paper's test accuracy beside ours, and the baselines that learn nothing."""
     found, learned = _first(accuracy.cells(4), backbone), accuracy.baselines()
-    runs = accuracy.found_runs(4)
-    rows = {}
+    known, rows, links, marks = accuracy.found_runs(4), {}, {}, {}
+    several = (found[["n", "distinct_n"]] > 1).any(axis=None)
     for cell in found.itertuples():
-        printed = f'<span class="paper">{cell.paper_test:.2f}</span>'
-        row = {("Paper", "test"): printed}
+        name = corrected(4, cell.model)
+        row, marks[name, ("Paper", "test")] = {("Paper", "test"): cell.paper_test}, "paper"
         for column, half in TSRD_COLUMNS.items():
-            value = getattr(cell, column)
-            text = _number(value)
-            dataset = accuracy.datasets_of(4)[column == "distinct"]
-            mine = runs[cell.protocol or accuracy.PROTOCOLS[0]][dataset]
+            place, dataset = ("Ours", SHORT[column]), accuracy.datasets_of(4)[column == "distinct"]
+            row[place], marks[name, place] = getattr(cell, column), "ours"
+            if several:
+                row["Ours", f"± {SHORT[column]}"] = getattr(cell, half)
+            if column == "without_copy":
+                continue
+            mine = known[cell.protocol or accuracy.PROTOCOLS[0]][dataset]
             mine = mine[mine["backbone"] == cell.backbone]
-            if not pd.isna(value) and len(mine) == 1:
-                text = interactive.run_link(mine["record"].iloc[0], text)
-            if len(mine) > 1:
-                text += f" ± {getattr(cell, half):.2f}"
-                if column != "without_copy":
-                    text += f'<br><span class="runs">seeds {interactive.seed_links(mine)}</span>'
-            fate = f'<br><span class="runs">{_fate(cell)}</span>' if column == "test" and _fate(cell) else ""
-            row["Ours", SHORT[column]] = f'<span class="ours">{text}{fate}</span>'
-        rows[escape(corrected(4, cell.model))] = row
+            links |= _link(name, place, mine, cell._replace(n=len(mine)))
+            marks[name, place] = _classes(cell, None) if column == "test" else "ours"
+        rows[name] = row
     for name, values in learned.iterrows():
-        row = {("Paper", "test"): f'<span class="paper">{NONE}</span>'}
-        row |= {("Ours", SHORT[c]): f'<span class="ours">{_number(values[c])}</span>' for c in TSRD_COLUMNS}
-        rows[escape(name.capitalize())] = row
+        rows[name.capitalize()] = {("Ours", SHORT[column]): values[column] for column in TSRD_COLUMNS}
+        marks |= {(name.capitalize(), ("Ours", SHORT[column])): "ours" for column in TSRD_COLUMNS}
     note = (
         "Test accuracy in percent; the paper's, in italics, is its column “Validation Error”. All: TSRD's test "
         "images. No copy: those without an identical training image. Distinct: TSRD with one file of each "
-        f"picture, trained anew. The last two rows learn nothing. {NONE}: no run."
+        "picture, trained anew. The last two rows learn nothing. "
     )
-    view = pd.DataFrame(rows).T.rename_axis(columns=["", "Network"])
-    return interactive.shown(view, "Table 4, test accuracy", note=note)
+    view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
+    return interactive.shown(view, "Table 4, test accuracy", (), note + _note(found), links, marks)
 
 
 def dots4():

@@ -1,37 +1,50 @@
-"""The figures of the pages "Is it the transformer?" and "Where a transformer helps", and the front page's."""
+"""The figures of the pages "Is it the transformer?" and "Where a transformer helps"."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import APPLIED, ARMS, differences
-from ..analysis.statistics import FEWEST, MISSING, interval
-from ..data.datasets import DATASETS
+from ..analysis.effects import FAMILIES
+from ..analysis.statistics import FEWEST, MARGIN, MISSING, interval
 from ..models import HEADINGS
-from .figures import COLORS, MARKERS, closed
+from .figures import COLORS, closed
+
+SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
 
 def effects_plot(chosen):
-    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar Student's 95 % interval."""
-    found = [differences(*study) for study in chosen]
-    arms = [arm for arm in ARMS if any(arm in one for one in found)]
-    figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
-    for axis, one in zip(axes, found):
-        for place, arm in enumerate(arms):
-            values = one.get(arm, pd.Series(dtype=float))
-            if len(values):
-                if len(values) >= FEWEST:
-                    ends = values.mean() - interval(values), values.mean() + interval(values)
-                    axis.plot(ends, [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
-                axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
-                axis.plot(values.mean(), place, "|", color="black", markersize=14)
-        if len(one):
+    """The comparisons of transformers: a panel a study, a mark a mean, a bar its 95 % interval.
+
+    On a tint the differences that count as equal. Below the comparisons between transformers stand those
+    against the original.
+    """
+    found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}
+    pairs = [pair for family in SHOWN for pair in FAMILIES[family]]
+    figure, axes = _panels(chosen, found.values(), height=1.2 + 0.3 * len(pairs), sharey=True)
+    for axis, rows in zip(axes, found.values()):
+        for row in rows.itertuples():
+            place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
+            if min(row.n, row.n_against) >= FEWEST:
+                axis.plot(
+                    [row.mean - row.half, row.mean + row.half],
+                    [place] * 2,
+                    color=color,
+                    linewidth=6,
+                    alpha=0.5,
+                )
+            axis.plot(row.mean, place, "|", color="black", markersize=14)
+        if len(rows):
             axis.axvline(0, color="black", linewidth=1)
-        axis.set_yticks(range(len(arms)), [experiment.arm_title(arm) for arm in arms])
-        axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+            axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
+        axis.set_yticks(range(len(pairs)), [f"{HEADINGS[v]} − {HEADINGS[against]}" for v, against in pairs])
+        axis.set(ylim=(len(pairs) - 0.5, -0.5), xlabel="difference of test accuracy (points)")
     return closed(figure)
+
+
+def _drawn(rows):
+    """The comparisons of the families SHOWN that have a mean."""
+    return rows[rows["family"].isin(SHOWN) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
 
 
 def budget_curves(chosen):
@@ -74,42 +87,6 @@ def strength_curves(dataset, backbone, protocol):
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     else:
         axes[0].set_title(MISSING)
-    return closed(figure)
-
-
-def at_a_glance():
-    """The front page's figure: the gain of each transformer, study by study, and accuracy against rotation.
-
-    Left the mean difference from the original network of the same seed, with Student's 95 % interval, of
-    every study with two pairs of seeds or more. Right the first of STRENGTH_STUDIES that has records.
-    """
-    found = {study: differences(*study) for study in (experiment.STRENGTH_STUDIES[-1], *experiment.STUDIES)}
-    found = {study: one for study, one in found.items() if any(len(one.get(v, ())) > 1 for v in APPLIED)}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.7), width_ratios=(1.25, 1))
-    for place, one in enumerate(found.values()):
-        for offset, variant in zip((-0.22, 0, 0.22), APPLIED):
-            values = one.get(variant, pd.Series(dtype=float))
-            if len(values) > 1:
-                look = {"color": COLORS[variant], "marker": MARKERS[variant], "capsize": 3}
-                left.errorbar(values.mean(), place + offset, xerr=interval(values), **look)
-    left.axvline(0, color="black", linewidth=1)
-    left.set_yticks(
-        range(len(found)), [experiment.name(*study).replace("`", "").replace(", ", "\n") for study in found]
-    )
-    left.set(ylim=(max(len(found), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
-    study = next(
-        (s for s in experiment.STRENGTH_STUDIES if len(experiment.strengths(*s))),
-        experiment.STRENGTH_STUDIES[-1],
-    )
-    turned = experiment.strengths(*study).query("distortion == 'rotation'")
-    for variant in experiment.drawn_variants(turned):
-        mean = turned[turned["variant"] == variant].groupby("strength")["accuracy"].mean()
-        look = {"color": COLORS[variant], "marker": MARKERS[variant], "markersize": 5}
-        right.plot(mean.index, mean, label=HEADINGS[variant], **look)
-    right.set(xlabel=f"rotation (degrees), {DATASETS[study[0]].title}")
-    right.set_ylabel("test accuracy (%)")
-    if len(turned):
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
     return closed(figure)
 
 

@@ -107,7 +107,7 @@ def motion_animation(image, maps, theta, zoom=4):
     inputs = _moved(image, maps)
     frames = [_pairs(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)]
     bars = [(k / len(maps), f"position {k} of {len(maps)}") for k in range(1, len(maps) + 1)]
-    return _gif(frames, bars, "A moving input and the transformer's output", last=FRAME)
+    return _gif(frames, bars, "A moving input and the transformer's output")
 
 
 def motion_strip(image, maps, theta, count=5):
@@ -186,8 +186,8 @@ def _barred(picture, share, text):
     return frame
 
 
-def _gif(pictures, bars, text, last=LAST):
-    """Pictures of one size as a GIF that loops, in colours common to all; each of `bars`: (share, text)."""
+def _gif(pictures, bars, text):
+    """Pictures of one size as a GIF that loops and pauses at its end, in common colours; `bars`: (share, text) each."""
     frames = [_barred(picture, *bar) for picture, bar in zip(pictures, bars)]
     width, height = frames[0].size
     tower = Image.new("RGB", (width, height * len(frames)))
@@ -195,7 +195,7 @@ def _gif(pictures, bars, text, last=LAST):
         tower.paste(frame, (0, k * height))
     tower = tower.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     first, *others = (tower.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames)))
-    times = [FRAME] * len(others) + [last]
+    times = [FRAME] * len(others) + [LAST]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
     return Picture(file.getvalue(), format="gif", alt=text)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from ..analysis import frame, statistics
 from ..models import HEADINGS, RELEASED, costs
@@ -60,33 +60,32 @@ def cost_against_size(sizes=range(32, 481, 32)):
     return closed(figure)
 
 
-def accuracy_bars(dataset, protocol):
-    """Our test accuracies: a group of bars a backbone, a dot a seed, whiskers the 95 % interval.
-
-    Of two seeds far apart the interval is wider than all accuracies: its whisker ends at the axis.
-    """
+def accuracy_dots(dataset, protocol):
+    """Our test accuracies: a row a backbone and variant, a small dot a seed, a large one the mean, 95 % intervals."""
     ours = frame.runs(dataset, protocol)
     ours = ours[frame.arms(ours) != frame.OTHERS]
-    backbones = frame.ordered(ours["backbone"])
-    figure, axis = plt.subplots(figsize=(8, 4))
-    drawn = frame.variants_of(ours)
-    width = 0.8 / max(len(drawn), 1)
+    backbones, drawn = frame.ordered(ours["backbone"]), frame.variants_of(ours)
+    figure, axis = plt.subplots(figsize=(5.4, 1.2 + 0.36 * max(len(backbones), 1)))
     for place, backbone in enumerate(backbones):
         group = ours[ours["backbone"] == backbone].groupby("variant")["test"]
         mine = [v for v in drawn if v in group.groups]
         for offset, variant in enumerate(mine):
-            values, x = group.get_group(variant), place + width * (offset - (len(mine) - 1) / 2)
-            axis.bar(x, values.mean(), 0.9 * width, color=COLORS[variant], alpha=0.75)
-            axis.errorbar(x, values.mean(), statistics.interval(values), color="black", capsize=3)
-            axis.plot([x] * len(values), values, ".", color="black", markersize=5)
-    slope = {"rotation": 30, "ha": "right"} if len(backbones) > 4 else {}
-    axis.set_xticks(range(len(backbones)), [title(b) for b in backbones], **slope)
-    axis.set(ylabel="test accuracy (%)", xlim=(-0.6, max(len(backbones), 2) - 0.4))
-    axis.grid(axis="x", visible=False)
+            values, row = group.get_group(variant), place + 0.8 / len(mine) * (offset - (len(mine) - 1) / 2)
+            axis.plot(values, [row] * len(values), ".", color=COLORS[variant], markersize=5)
+            axis.errorbar(
+                values.mean(), row, xerr=statistics.interval(values) or 0, color=COLORS[variant], capsize=3
+            )
+            axis.plot(values.mean(), row, MARKERS.get(variant, "o"), color=COLORS[variant], markersize=8)
+    axis.set_yticks(range(len(backbones)), [title(b) for b in backbones])
+    axis.set(xlabel="test accuracy (%)", ylim=(max(len(backbones), 1) - 0.4, -0.6))
+    axis.grid(axis="y", visible=False)
     if backbones:
-        axis.set_ylim(0, 1.1 * ours["test"].max())
-        handles = [Patch(color=COLORS[v], alpha=0.75, label=HEADINGS[v]) for v in drawn]
-        axis.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
+        room = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
+        axis.set_xlim(ours["test"].min() - room, min(ours["test"].max() + room, 101))
+        handles = [
+            Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=10, frameon=False)
     else:
         axis.set_title(statistics.MISSING)
     return closed(figure)

@@ -1,85 +1,119 @@
-"""Tables of accuracies as HTML for the book: links to the runs, the best marked, sorted and filtered there.
+"""Tables of our runs as HTML for the book: numbers that sort as numbers, links to the runs, the best marked.
 
-Strings come from `tables`; what is added here shows only in HTML. Without JavaScript a table is whole and
-plain; `book/_extensions/interactive.js` makes those of the class `interactive` sort, filter and download.
+`shown` makes them by pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so that a
+cell of a number holds nothing but the number. Without JavaScript a table is whole and plain;
+`book/_extensions/interactive.js` makes those of the class `interactive` sort, filter and download.
 """
 
+import re
 from collections import Counter
 from html import escape
+from urllib.parse import quote
 
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis import claims, effects, experiment, frame, statistics
+from ..analysis import claims, effects, frame, statistics
+from ..analysis.statistics import BETTER, WORSE
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from . import run_pages, small_systems, tables
 
-MARK = "★"
+BEST, COLLAPSED, FAILED = "best", "collapsed", "failed"  # classes of cells
 
 
-def shown(view, name, filters=(), note=""):
-    """The frame `view`, whose cells are HTML, as a table to sort; its index is the first column.
+def shown(view, name, filters=(), note="", links=None, marks=None):
+    """The frame `view` as a table to sort; an index with a name, or below two rows of headings, is the first column.
 
-    `name` is what it is called, for readers who cannot see it and as the name of its CSV. `filters` are the
-    columns with few values, by which rows are chosen. `note` stands below.
+    Numbers with decimals have two, NaN is an empty cell, and text is escaped unless it is a `Html`. `name` is what
+    the table is called, for readers who cannot see it and as the name of its CSV. `filters` are columns with few
+    values, by which rows are chosen. `links` and `marks` are {(row, column): address or class of the cell}. `note`
+    stands below.
     """
-    if view.columns.names[-1] is None:
-        view = view.rename_axis(columns=[*view.columns.names[:-1], view.index.name or ""])
-    html = view.rename_axis(index=None).to_html(escape=False, border=0, classes="interactive")
     attributes = {"aria-label": name, "data-filters": "|".join(filters)}
     written = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value)
+    styler = view.style.format(_cell).format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    for (row, column), address in (links or {}).items():
+        inside = pd.IndexSlice[[row], [column]]
+        styler.format(
+            lambda value, address=address: f'<a href="{escape(address)}">{_cell(value)}</a>', subset=inside
+        )
+    if isinstance(view.index, pd.RangeIndex):
+        styler.hide(axis="index")
+    if marks:
+        classes = pd.DataFrame("", view.index, view.columns)
+        for place, mark in marks.items():
+            classes.loc[place] = f"{classes.loc[place]} {mark}".strip()
+        styler.set_td_classes(classes)
+    styler.set_uuid(re.sub(r"\W+", "-", name.lower())).set_table_attributes(
+        f'class="dataframe interactive" {written}'
+    )
+    styler.cell_ids = False
+    html = re.sub(r"<style.*?</style>\n?", "", styler.to_html(), flags=re.DOTALL)
     note = f'\n<p class="table-note">{note}</p>' if note else ""
-    return HTML(html.replace("<table ", f"<table {written} ", 1) + note)
+    return HTML(html + note)
+
+
+class Html(str):
+    """Text of a cell that is HTML already."""
+
+
+def _cell(value):
+    """A cell's HTML."""
+    if isinstance(value, Html):
+        return str(value)
+    if pd.isna(value):
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else escape(str(value))
+
+
+def run_address(record):
+    """The address of the page of the record's run from a page under notebooks/; None for a smoke run."""
+    if record["spec"]["protocol"]["name"] == records.SMOKE:
+        return None
+    return f"../runs/{records.spec_of(record).name}.html"
+
+
+def runs_address(*words):
+    """The address of the list of all runs, with those chosen whose row holds all of these words."""
+    return f"runs.html?search={quote(' '.join(words))}"
 
 
 def run_link(record, text):
     """`text`, linked to the page of the record's run from a page under notebooks/; smoke runs have none."""
-    if record["spec"]["protocol"]["name"] == records.SMOKE:
-        return escape(str(text))
-    return f'<a href="../runs/{escape(records.spec_of(record).name)}.html">{escape(str(text))}</a>'
+    address = run_address(record)
+    return Html(f'<a href="{escape(address)}">{escape(str(text))}</a>' if address else escape(str(text)))
 
 
 def seed_links(ours):
     """The seeds of these `frame.runs`, each linked to its run."""
-    return ", ".join(run_link(run.record, run.seed) for run in ours.itertuples())
+    return Html(", ".join(run_link(run.record, run.seed) for run in ours.itertuples()))
 
 
-def best(texts):
-    """Which of these cells begin with the largest number, all of equals; none where fewer than two do."""
-    numbers = [_leading(text) for text in texts]
-    known = [number for number in numbers if number is not None]
-    return [len(known) > 1 and number is not None and number == max(known) for number in numbers]
+def clearly_best(ours, column="test"):
+    """The variant of these runs of one network that is shown to be better than each other one; None if there is none.
 
-
-def _leading(text):
-    """The number that a cell begins with, None where it has none."""
-    try:
-        return float(text.split()[0])
-    except (ValueError, IndexError):
-        return None
-
-
-def _marked(text, is_best):
-    """The number that begins a cell, bold and starred where it is the best; what follows stays."""
-    if not is_best:
-        return escape(text)
-    number, *rest = text.split(" ", 1)
-    mark = f'<span class="best" role="img" aria-label="best">{MARK}</span>'
-    return " ".join([f"<strong>{escape(number)}</strong>{mark}", *map(escape, rest)])
+    Of the original and the applied variants, by the comparisons of `effects`.
+    """
+    found = effects.compare_arms(ours, column)
+    found = found[found["shown"].str.startswith((BETTER, WORSE)) & ~found["left_out"].astype(bool)]
+    ahead = found["shown"].str.startswith(BETTER)
+    beaten = {variant: set() for variant in (ORIGINAL, *effects.APPLIED)}
+    for variant, against, first in zip(found["variant"], found["against"], ahead):
+        winner, loser = (variant, against) if first else (against, variant)
+        beaten.get(winner, set()).add(loser)
+    present = {*beaten} & {*ours["variant"]}
+    best = [variant for variant in present if len(present) > 1 and beaten[variant] >= present - {variant}]
+    return best[0] if best else None
 
 
 # --- our runs -----------------------------------------------------------------------------------
 
 
 def accuracies(dataset, protocols):
-    """`tables.accuracy` of all these protocols below each other, with links; None where there is no run.
-
-    Of a backbone's arms at one protocol the best is marked, column by column: the original and the variants
-    that are applied, which had the same seeds.
-    """
+    """`tables.accuracy` of all these protocols below each other, with links; None where there is no run."""
     parts = []
     for protocol in protocols:
         found, ours = tables.accuracy(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
@@ -87,22 +121,23 @@ def accuracies(dataset, protocols):
         kinds = ours["backbone"].map(title), frame.arms(ours)
         cells = zip(found["Backbone"], found["Variant"])
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
+        stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
+        found["star"] = [HEADINGS.get(stars[b]) == v for b, v in zip(found["Backbone"], found["Variant"])]
         parts.append(found)
     view = pd.concat(parts, ignore_index=True)
     if view.empty:
         return None
-    ranked = view[view["Variant"].isin(HEADINGS[arm] for arm in (ORIGINAL, *effects.APPLIED))]
-    for column in tables.ACCURACIES:
-        marks = ranked.groupby(["Backbone", "Protocol"])[column].transform(lambda texts: best(list(texts)))
-        marks = marks.reindex(view.index, fill_value=False)
-        view[column] = [_marked(text, is_best) for text, is_best in zip(view[column], marks)]
-    view["Backbone"] = view["Backbone"].map(escape)
+    marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
     note = (
-        f"{MARK} marks the best of the original and the applied variants at the same protocol, and all of "
-        "equals; whether it is more than chance, the verdict says. Runs are seeds, which lead to their pages."
+        "★: better than each other variant, in the 95 % interval of the difference over seeds."
+        if marks
+        else ""
+    )
+    note += (
+        " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
     )
     name = f"Accuracies on {DATASETS[dataset].title}"
-    return shown(view.set_index("Backbone"), name, ["Backbone", "Variant", "Protocol"], note)
+    return shown(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
 
 
 def system_runs(dataset, system):
@@ -110,20 +145,8 @@ def system_runs(dataset, system):
     view, ours = small_systems.all_runs(dataset, system), small_systems.runs(dataset, system)
     if len(ours):
         view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
-    return shown(view.rename_axis("Variant"), f"Our runs on {DATASETS[dataset].title}")
-
-
-def arms(chosen):
-    """`experiment.effects` of these studies with links to the runs; plain, as a study is named once."""
-    view = experiment.stacked(_arms, chosen)
-    note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
-    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
-
-
-def _arms(*study):
-    view, ours = experiment.effects(*study), experiment.runs(*study)
-    called = frame.arms(ours)
-    return view.assign(Runs=[seed_links(ours[called == arm]) for arm in view.index])
+    view = view.rename_axis("Variant").reset_index()
+    return shown(view, f"Our runs on {DATASETS[dataset].title}")
 
 
 # --- every run ----------------------------------------------------------------------------------
@@ -132,27 +155,27 @@ def _arms(*study):
 def every_run():
     """All records, a row each, with links to their pages."""
     rows = []
-    for record in records.everything().values():
+    for record in frame.records().values():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
                 "Dataset": DATASETS[spec["dataset"]].title,
-                "Network": escape(title(spec["backbone"])),
+                "Network": title(spec["backbone"]),
                 "Variant": HEADINGS[spec["variant"]],
-                "Protocol": escape(run_pages.protocol(spec)),
+                "Protocol": run_pages.protocol(spec),
                 "Seed": spec["seed"],
-                "Test": run_link(record, f"{records.chosen(record)['test']:.2f}"),
-                "Minutes": f"{_seconds(record) / 60:.1f}" if _seconds(record) else "",
-                "Device": escape(environment.get("device", "")),
-                "Commit": escape(environment.get("commit", "")),
+                "Test (%)": run_link(record, f"{records.chosen(record)['test']:.2f}"),
+                "Minutes": round(_seconds(record) / 60, 1) or None,
+                "Device": environment.get("device", ""),
+                "Commit": environment.get("commit", ""),
             }
         )
     if not rows:
         return pd.DataFrame({"Our runs": [statistics.MISSING]}, index=[""])
     filters = ["Dataset", "Network", "Variant", "Protocol", "Device"]
-    note = "Test accuracy in percent, by the protocol's own rule. Minutes of training and evaluation. "
-    note += "An accuracy leads to the page of its run."
-    return shown(pd.DataFrame(rows).set_index("Dataset"), "Every run", filters, note)
+    note = "Test accuracy by the protocol's own rule, linked to the page of its run. Minutes of all epochs. "
+    note += 'The same and more as a file: <a href="../results.csv" download>results.csv</a>.'
+    return shown(pd.DataFrame(rows), "Every run", filters, note)
 
 
 def _seconds(record):
@@ -161,7 +184,7 @@ def _seconds(record):
 
 def every_run_verdict():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
-    found = records.everything().values()
+    found = frame.records().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ..analysis import experiment
+from ..analysis import frame
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PLAIN, UNFINISHED
 from ..training import records
+from . import experiment_page
 from .figures import COLORS, MARKERS, closed
 
 STEP = "step"
@@ -118,7 +119,7 @@ def spread(quartiles, form="{:.2f}"):
 def precision():
     """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
     found = {}
-    for record in records.everything().values():
+    for record in frame.records().values():
         spec = records.spec_of(record)
         if spec.changes == {"precision": "bfloat16"}:
             twin = records.find(replace(spec, protocol=spec.protocol.name))
@@ -128,13 +129,13 @@ def precision():
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
     if len(found) > 1:
         found["all pairs"] = np.concatenate(list(found.values()))
-    return experiment.compared({name: pd.Series(values) for name, values in found.items()})
+    return experiment_page.paired_table({name: pd.Series(values) for name, values in found.items()})
 
 
 def throughput_plot():
     """The ratios at the paper's batch sizes: a panel a machine and opponent, whiskers the quartiles."""
     found = rows("throughput", paper=True)
-    figure, axes = _panels(found, 2, 5)
+    figure, axes = _panels(found, 2, 3.8)
     for (_, mine), line in zip(_by_machine(found), axes):
         ours = mine[mine["program"].str.startswith("ours") & mine["ratios"].notna()]
         labels = list(dict.fromkeys(f"{title(r.backbone)}, {r.mode}" for r in ours.itertuples()))
@@ -180,7 +181,7 @@ def parts_plot():
     """
     found, width = rows("transformer", what="part"), 0.27
     steps = rows("transformer", what=STEP, mode=OURS)
-    figure, axes = _panels(found, 1, 3.4)
+    figure, axes = _panels(found, 1, 2.7)
     for (machine, mine), (axis,) in zip(_by_machine(found), axes):
         for i, (variant, parts) in enumerate(mine.groupby("variant", sort=False)):
             shares = {part.program: 1 / part.ratios[STEP][1] for part in parts.itertuples()}
@@ -215,7 +216,7 @@ def nets():
 def flops_plot():
     """FLOPS against time and memory, all as shares of STN's in the same form; on the line both agree."""
     found = rows("transformer", "nets")
-    figure, axes = _panels(found, 3, 3.6)
+    figure, axes = _panels(found, 3, 3)
     for (_, mine), line in zip(_by_machine(found), axes):
         for (batch, form), group in mine.groupby(["batch", "form"], sort=False):
             stn = group[group["variant"] == "stn"].iloc[0]
@@ -253,7 +254,7 @@ def roofline():
     A network has its marker, which is open in bfloat16.
     """
     found, peaks = rows("limit"), rows("limit", "peaks")
-    figure, axes = _panels(found, 1, 4.2)
+    figure, axes = _panels(found, 1, 3.4)
     networks = list(dict.fromkeys(found.get("backbone", ())))
     shapes = {backbone: {"marker": "osDv"[i]} for i, backbone in enumerate(networks)}
     for (machine, mine), (axis,) in zip(_by_machine(found), axes):
@@ -354,7 +355,7 @@ def verdict():
     lines += [f"- **{g['Goal']}**: missed, {g['Came out']}, {g['Machine']}." for g in missed]
     accuracy = precision().iloc[-1]
     if accuracy["Pairs"]:
-        told = "{Difference} points of test accuracy, {95 % interval} by Student, in {Pairs} pairs: {Verdict}"
+        told = "{Difference} points of test accuracy in {Pairs} pairs: {Verdict}"
         lines.append(f"- **bfloat16 instead of float32**: {told.format(**accuracy)}.")
     return "\n".join(lines)
 

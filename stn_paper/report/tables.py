@@ -3,8 +3,12 @@
 The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
 """
 
-import pandas as pd
+from html import escape
 
+import pandas as pd
+from IPython.display import HTML
+
+from ..analysis.accuracy import student
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
 from ..analysis.paper import (
@@ -13,14 +17,13 @@ from ..analysis.paper import (
     corrections,
     table,
 )
-from ..analysis.statistics import MISSING, mean_text
+from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
-ACCURACIES = ["Validation", *(f"Test, {rule}" for rule in RULES)]  # columns of `accuracy`
+TEST = f"Test, {BEST_VALIDATION}"  # a column of `accuracy`
 
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
@@ -42,12 +45,39 @@ def layers(number):
             ],
             ("Parameters", "ours"): [str(n) for n in (*ours["parameters"], ours["parameters"].sum())],
             ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
+            ("MFLOPS", "by torch"): [
+                f"{1000 * g:.2f}" for g in (*ours["torch_gflops"], ours["torch_gflops"].sum())
+            ],
         }
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
 
 
+def architectures():
+    """The three localization nets side by side as HTML: a line a layer, a bar as long as its MFLOPS at 224 pixels."""
+    ours = {number: read_costs(number) for number in LOCALIZATION_TABLES}
+    most, columns = max(cost["gflops"].max() for cost in ours.values()), []
+    for number, variant in LOCALIZATION_TABLES.items():
+        cost, printed, lines = ours[number], table(number), []
+        for row, (made, gflops) in enumerate(zip(cost["output"], cost["gflops"])):
+            kind = corrected(number, printed["type"][row], row + 1)
+            kernel = " × ".join(printed["filter"][row].split(" x ")[:2])
+            side, _, channels = made.split(" x ")
+            color = "pool" if "pool" in kind else "point" if kernel == "1 × 1" else "wide"
+            lines.append(
+                f'<li class="{color}" style="--share: {gflops / most:.3f}">{escape(kernel)} {escape(kind.lower())}'
+                f"<small>{side} × {side} × {channels}; {1000 * gflops:.2f} MFLOPS</small></li>"
+            )
+        total = f"{cost['parameters'].sum():,} parameters, {1000 * cost['gflops'].sum():.1f} MFLOPS"
+        name = f"<h3>{HEADINGS[variant]}</h3><p>{total}</p>"
+        columns.append(f"<section>{name}<ol>{''.join(lines)}</ol></section>")
+    return HTML(f'<div class="nets">{"".join(columns)}</div>')
+
+
 def costs(number, quantity):
-    """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours."""
+    """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours.
+
+    GFLOPS also as torch's own counter gives them, about two for each of the paper's.
+    """
     cells = compare_costs(number)
     view = {}
     for variant in cells["variant"].unique():
@@ -55,6 +85,8 @@ def costs(number, quantity):
         form = "{:,}" if quantity == "parameters" else f"{{:.{mine['decimals'].iloc[0]}f}}"
         view[HEADINGS[variant], "paper"] = mine[quantity].map(form.format)
         view[HEADINGS[variant], "ours"] = mine[f"our_{quantity}"].map(form.format)
+        if quantity == "gflops":
+            view[HEADINGS[variant], "by torch"] = mine["torch_gflops"].map(form.format)
     return _named(pd.DataFrame(view), number)
 
 
@@ -110,20 +142,25 @@ def transformer_verdict():
 def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
-    Mean and 95 % interval over n seeds, by both selection rules. The selection bias is the mean of their
-    difference, in points. The original's other seeds have a row of their own, as no variant has them.
+    Means over n seeds, each with half of its 95 % interval (NaN for one seed), by both selection rules. The
+    selection bias is the mean of their difference, in points. The seed control has a row of its own, as no
+    variant has its seeds.
     """
-    ours = runs(dataset, protocol)
-    rows, called = [], arms(ours)
+    ours, rows = runs(dataset, protocol), []
+    called = arms(ours)
     for backbone in ordered(ours["backbone"]):
         for heading in (*HEADINGS.values(), OTHERS):
             mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
-                accuracies = [mean_text(mine[column], "") for column in ("validation", *RULES)]
-                bias = (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean()
-                rows.append([title(backbone), heading, *accuracies, f"{bias:+.2f}", len(mine)])
-    columns = ["Backbone", "Variant", *ACCURACIES, "Selection bias", "n"]
-    return pd.DataFrame(rows, columns=columns).set_index(["Backbone", "Variant"])
+                row = {"Backbone": title(backbone), "Variant": heading}
+                for column in ("validation", *RULES):
+                    name = f"Test, {column}" if column in RULES else "Validation"
+                    row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}
+                row |= {"Selection bias": (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean(), "n": len(mine)}
+                rows.append(row)
+    if not rows:
+        return pd.DataFrame(columns=["Backbone", "Variant"]).set_index(["Backbone", "Variant"])
+    return pd.DataFrame(rows).set_index(["Backbone", "Variant"])
 
 
 def protocol_heading(dataset, protocol):
@@ -137,7 +174,7 @@ def protocol_heading(dataset, protocol):
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
     heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
-    found = records.records(dataset, protocol)
+    found = list(runs(dataset, protocol)["record"])
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
     return " ".join([heading, *copies(found)])

@@ -1,4 +1,4 @@
-"""Checkpoints: what an unfinished run goes on from."""
+"""Checkpoints: an unfinished run is continued from its checkpoint, with the same results to the last bit."""
 
 from contextlib import contextmanager, suppress
 from zipfile import ZipFile
@@ -7,15 +7,16 @@ import torch
 
 from ..errors import InputError
 from ..paths import cache_dir, replacing
+from .record_fields import STATE, first_wrong
 
 
 def path_of(spec):
-    """The file that an unfinished run goes on from."""
+    """The file of the run's checkpoint, whether it exists or not."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
 
 
 def epochs_done(spec):
-    """How many epochs the checkpoint of an unfinished run holds; 0 of one that the run itself cannot read."""
+    """Number of epochs in the run's checkpoint; 0 if there is none or it cannot be read."""
     path = path_of(spec)
     if path.exists():
         with suppress(InputError), _reading(path):
@@ -25,7 +26,7 @@ def epochs_done(spec):
 
 @contextmanager
 def _reading(path):
-    """Turn what is wrong with a corrupt checkpoint into one InputError; its checksums are compared first."""
+    """Context: check the file's checksums, and turn any error of reading it into one InputError."""
     try:
         with ZipFile(path) as parts:  # torch writes a ZIP file, and reads it without looking at its checksums
             if damaged := parts.testzip():
@@ -38,7 +39,7 @@ def _reading(path):
 
 
 def save(spec, model, optimizer, state):
-    """Write all that the run needs to go on: weights, optimizer, random streams, and the epochs so far."""
+    """Write the checkpoint: weights, optimizer, random states, and the rows of the epochs so far."""
     rng = {"cpu": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
@@ -51,25 +52,59 @@ def save(spec, model, optimizer, state):
 
 
 def load(spec, model, optimizer, device, fingerprint):
-    """The state to start from: the checkpoint's, or an empty one. InputError if it cannot be gone on with."""
+    """The training state: that of the checkpoint, or an empty one without a checkpoint.
+
+    Loads the weights, the optimizer and the random states too. Raises InputError for a checkpoint that is
+    damaged, of another run or of other images.
+    """
     path = path_of(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
-        threads = torch.get_num_threads()
-        return counts | {"epochs": [], "watched": None, "threads": threads, "fingerprint": fingerprint}
+        names = {"run": spec.name, "fingerprint": fingerprint, "threads": torch.get_num_threads()}
+        return counts | names | {"epochs": [], "watched": None}
     with _reading(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["state"]["fingerprint"] != fingerprint:
+        state = saved["state"]
+        if wrong := first_wrong(state, STATE):
+            raise ValueError(wrong)
+        if (run := state.get("run", spec.name)) != spec.name:
+            raise InputError(f"Checkpoint {path} is of the run {run}: delete it to start anew.")
+        if state["fingerprint"] != fingerprint:
             raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for weights in (state.get("best", saved["model"]), saved["model"]):
+            model.load_state_dict(weights)
+        _load_optimizer(optimizer, saved["optimizer"], device)
         torch.set_rng_state(saved["rng"]["cpu"])
-        for group in optimizer.param_groups:
-            if device.type == "cuda":
-                group["lr"] = torch.as_tensor(group["lr"], device=device)
-        threads = saved["state"].get("threads", torch.get_num_threads())
-        torch.set_num_threads(threads)  # each number of them rounds in its own way
         if device.type == "cuda" and "cuda" in saved["rng"]:
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
-        saved["state"]["resumed"] += 1
-    return saved["state"]
+        torch.set_num_threads(
+            state.get("threads", torch.get_num_threads())
+        )  # each number rounds in its own way
+    return state | {"resumed": state["resumed"] + 1}
+
+
+def _load_optimizer(optimizer, saved, device):
+    """Load the optimizer's state; ValueError unless it fits these weights and settings."""
+    settings = [_settings(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    if settings != [_settings(group) for group in optimizer.param_groups]:
+        raise ValueError("settings of the optimizer")
+    for weight, values in optimizer.state.items():
+        if values == {"momentum_buffer": None}:  # SGD without momentum
+            continue
+        if set(values) != GATHERED[type(optimizer)] or not all(_fits(v, weight) for v in values.values()):
+            raise ValueError("state of the optimizer")
+    for group in optimizer.param_groups if device.type == "cuda" else ():
+        group["lr"] = torch.as_tensor(group["lr"], device=device)
+
+
+GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
+
+
+def _settings(group):
+    """Settings of a parameter group except the learning rate, which the schedule sets before each step."""
+    return {name: value for name, value in group.items() if name not in ("params", "lr")}
+
+
+def _fits(value, weight):
+    return value.is_floating_point() and value.shape in ((), weight.shape)

@@ -1,7 +1,7 @@
-"""What a trained network shows that accuracies do not: kept in its record, as weights are not kept.
+"""Diagnostics of a trained network that its record keeps, because the weights are not kept.
 
-`loop` calls these where the protocol has `probes`; `report.explorer` draws them. All use the weights after
-the last epoch, but what is watched during the training.
+`loop` calls these functions if the protocol has `probes`; `report.explorer` draws the results. All use the
+weights after the last epoch, except `watcher`, which records theta during the training.
 """
 
 import base64
@@ -19,10 +19,10 @@ from ..models import ORIGINAL
 from ..models.transformer import affine_theta, sample, sampling_grid
 from .batches import network_input
 
-EXAMPLES = 4  # validation images, of as many classes
+EXAMPLES = 4  # validation images, each of another class
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
-MOTIONS = 40  # places on the closed path that an image is moved along
-STRENGTHS = {  # of a distortion of the test images, and what its numbers are
+MOTIONS = 40  # maps on the closed path of `motion_maps`
+STRENGTHS = {  # distortion of the test images -> its strengths, and their unit
     "rotation": (0, 15, 30, 45, 60, 75, 90),  # degrees, to either side
     "scale": (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 2),  # of what the image shows, as a ratio
     "shift": (0, 0.1, 0.2, 0.3, 0.4, 0.5),  # in image sides, in any direction
@@ -38,25 +38,26 @@ def examples(data, split):
 
 
 def moving(images):
-    """The one of the examples (N, C, S, S) that `motion` is about, (1, C, S, S)."""
+    """The example image that is moved along `motion_maps`: the last of (N, C, S, S), as (1, C, S, S)."""
     return images[-1:]
 
 
 def steps_to_watch(steps):
-    """The numbers of the steps after which theta is kept, of a training of so many steps.
+    """The training steps after which theta is recorded, sorted; `steps` is the length of the training.
 
-    They lie the closer the earlier, as most happens in the beginning.
+    They are dense at the beginning, where theta changes most.
     """
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
 def collect(job):
-    """All that the record keeps of the trained network of a `loop.Job`.
+    """All diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
 
     `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
     `strength` is the accuracy on distorted test images.
     With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
-    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
+    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`, with
+    the typical pose of all images and, as `recovered_in_class`, with that of each class.
     """
     model, data, split = job.model, job.data, job.split
     settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
@@ -78,12 +79,14 @@ def collect(job):
     if known is not None and model.transformer.transform == "affine":
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
-        kept["recovered"] = recovered(known[split.test], torch.cat(theta))
+        maps, theta = known[split.test], torch.cat(theta)
+        kept["recovered"] = recovered(maps, theta)
+        kept["recovered_in_class"] = recovered(maps, theta, data.labels[split.test].numpy())
     return kept
 
 
 def watcher(job, state):
-    """What the loop calls after each step of an epoch: it keeps theta of a few images now and then."""
+    """Return the function that the loop calls after each step: it records theta of the examples."""
     spec, model, data, split = job.spec, job.model, job.data, job.split
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
@@ -113,7 +116,7 @@ def thetas(model, images):
 
 
 def motion_maps():
-    """A closed path of maps (MOTIONS, 2, 3): an image turns, shrinks, grows and wanders."""
+    """A closed path of maps (MOTIONS, 2, 3): rotation, scale and shift of an image change smoothly."""
     turns = torch.arange(MOTIONS) / MOTIONS * 2 * torch.pi
     return torch.stack(
         [
@@ -135,7 +138,7 @@ def moved(images, maps):
 
 @torch.no_grad()
 def against_strength(model, data, indices, normalized):
-    """Accuracy in percent on these images, distorted further to each of STRENGTHS: {distortion: [accuracy]}.
+    """Accuracy in percent on test images that are distorted further: {distortion: [accuracy at each strength]}.
 
     What the images are as they come counts as no distortion; the sides and directions are drawn once, the
     same for all networks and strengths. What lies outside an image is black.
@@ -186,22 +189,30 @@ def gradcam(model, images, labels):
     return LayerGradCam(model, layer).attribute(images, labels, relu_attributions=True).detach()
 
 
-def recovered(known, theta):
+def recovered(known, theta, labels=None):
     """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
     `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's
-    output from the image. A transformer may choose any pose to show all digits in: after it, what is left
-    is the distance of each output from the typical pose, the median of all; before it, that of each image.
-    Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
+    output from the image. A transformer may choose any pose to show digits in: what it leaves is the distance
+    of each output from the typical pose, the median of all outputs; before it, that of each image. With
+    `labels` (N,), the typical pose is that of the image's own class, as a transformer may show each class in a
+    pose of its own. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
     """
     last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
     after = known @ torch.cat([theta, last], 1)
     table = {}
     for moment, maps in (("before", known), ("after", after)):
-        for quantity, values in _distances(maps).items():
+        for quantity, values in _distances_in_class(maps, labels).items():
             quantiles = np.quantile(values, (0.5, 0.9)).round(4).tolist()
             table.setdefault(quantity, {})[moment] = quantiles
     return table
+
+
+def _distances_in_class(maps, labels):
+    """`_distances` of the maps of each class from its own median pose; of one class without `labels`."""
+    labels = np.zeros(len(maps)) if labels is None else np.asarray(labels)
+    parts = [_distances(maps[torch.from_numpy(labels == label)]) for label in np.unique(labels)]
+    return {quantity: np.concatenate([part[quantity] for part in parts]) for quantity in parts[0]}
 
 
 def _distances(maps):

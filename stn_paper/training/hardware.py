@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -24,14 +25,14 @@ PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes 
 }
 
 
-def check_device(device):
+def check_device(device: str | torch.device) -> torch.device:
     """torch.device of `device` ("auto" is CUDA where there is one); InputError if it cannot be used."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(device if isinstance(device, str | torch.device) else "")
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError):
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
         raise InputError(message) from None
@@ -40,7 +41,7 @@ def check_device(device):
 
 @contextmanager
 def arithmetic(precision, device_type):
-    """Compute products at a row of PRECISIONS: what runs inside may be a forward pass or its evaluation."""
+    """Context: compute convolutions and matrix products at a precision, a row of PRECISIONS."""
     tf32, autocast = PRECISIONS[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
@@ -54,11 +55,11 @@ class _DepthwiseInFloat32(TorchFunctionMode):
     On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is not F.conv2d or not _depthwise(*args[:2]):
-            return function(*args, **(kwargs or {}))
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
+        if func is not F.conv2d or not _depthwise(*args[:2]):
+            return func(*args, **(kwargs or {}))
         with torch.autocast("cpu", enabled=False):
-            return function(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
+            return func(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
 
 
 def _depthwise(images, weight):
@@ -68,7 +69,7 @@ def _depthwise(images, weight):
 
 @contextmanager
 def restored():
-    """Keep freed memory while a run trains, and leave the process to its caller as it was."""
+    """Context: keep freed memory while a run trains; afterwards restore torch's settings and random state."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark
@@ -82,9 +83,49 @@ def restored():
         torch.backends.cudnn.benchmark = benchmark
 
 
+def short_of_memory(error):
+    """Whether an error says that the computer or the GPU has not enough memory."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+@contextmanager
+def enough_memory(spec):
+    """Context: turn an out-of-memory error into one InputError that names image size and batch size."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        sizes = f"images of {spec.image_size} pixels a side in batches of {spec.protocol.batch_size}"
+        raise InputError(f"{spec.name} needs more memory than there is: give less than {sizes}.") from None
+
+
 def stream_of(device):
     """The stream to train on: on CUDA a new one, as a CUDA graph cannot be recorded on the default stream."""
     return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+
+
+def compiled_network(model):
+    """The network through torch.compile, on CUDA with CUDA graphs; a compilation that fails is one InputError.
+
+    A process killed while torch writes its cache of compiled code leaves files that no later run can load.
+    """
+    cuda = next(model.parameters()).is_cuda
+    fast = torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False)
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    def call(images):
+        try:
+            return fast(images)
+        except (OSError, ImportError, TorchDynamoException) as error:
+            if short_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            choice = f"delete torch's cache of compiled code, {cache_dir()}, or train without --compile"
+            raise InputError(f"torch.compile failed: {choice} ({reason}).") from error
+
+    return call
 
 
 def keep_freed_memory():
@@ -99,7 +140,7 @@ def keep_freed_memory():
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
 
 
-def peak_memory(device):
+def peak_memory(device: torch.device) -> int:
     """MiB: on CUDA what torch allocated at most, on a CPU the process's largest resident size."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
@@ -111,38 +152,55 @@ def peak_memory(device):
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def device_name(device):
+def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and its number of cores: what records say."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]
         return f"{names[0].strip()}, {len(names)} cores"
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
 
 
-def commit():
+def commit() -> str:
     """The repository's commit, with CHANGED if the package differs from it.
 
-    Where there is no repository, $STN_PAPER_COMMIT or "".
+    Where there is no repository, or another project's that does not track the package, $STN_PAPER_COMMIT or "".
     """
-    if not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
-    git = ["git", "-C", str(ROOT)]
+    head, status = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "stn_paper")
+    return head + (CHANGED if head and status else "")
+
+
+def _git(*command):
+    """What git prints for the repository; "" without git."""
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-        status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
+        )
     except OSError:
         return ""
-    return head.stdout.strip() + (CHANGED if status.stdout.strip() else "")
+    return done.stdout.strip()
 
 
-def environment(device):
-    """What a record says of the machine and the packages."""
+def command():
+    """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
+    program, *arguments = sys.argv
+    if "ipykernel" in program:
+        return "a notebook"
+    path = Path(program)
+    words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*words, *arguments])
+
+
+def environment(device: torch.device) -> dict:
+    """The record's field `environment`: device, threads, and versions of Python and of packages."""
     return {
         "device": device_name(device),
+        "command": command(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},

@@ -54,6 +54,14 @@ def test_no_buttons_outside_of_git(launch, tmp_path):
     assert launch.origin(tmp_path) is None
 
 
+def test_the_repository_and_its_issues_are_offered_where_there_is_one(launch, monkeypatch):
+    for found, expected in ((None, {}), (("owner/name", "0123abc"), "https://github.com/owner/name")):
+        monkeypatch.setattr(launch, "origin", lambda folder, found=found: found)
+        config = SimpleNamespace(html_theme_options={})
+        launch.add_repository(None, config)
+        assert config.html_theme_options.get("repository_url", {}) == expected
+
+
 def test_buttons_open_the_page_s_own_notebook_at_the_commit(launch, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "origin", lambda folder: ("owner/name", "0123abc"))
     context = {"header_buttons": []}
@@ -97,7 +105,7 @@ def test_the_first_cell_gets_the_companion_at_that_commit(launch, tmp_path, monk
     client = NotebookClient(launch.installing(notebook, "owner/name", commit), kernel_name="python3")
     client.execute(cwd=tmp_path, env=dict(os.environ))
     printed = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
-    assert f"asked install --quiet --editable . in {tmp_path / 'stn-paper'}" in printed
+    assert f"asked install --quiet --editable .[book] in {tmp_path / 'stn-paper'}" in printed
     root, records = notebook.cells[1].outputs[0].text.split()
     assert root == str(tmp_path / "stn-paper") and int(records) > 0
     assert git(root, "rev-parse", "HEAD") == commit

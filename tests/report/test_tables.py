@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import cost_tables, effects, frame
+from stn_paper.analysis import cost_tables, frame
 from stn_paper.analysis.paper import TABLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, figures, overview, tables
+from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
 from stn_paper.training import records
 from stn_paper.training.spec import RunSpec, preset
 
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.accuracy("caltech101", "reduced").empty
-    assert effects.verdict("caltech101", "reduced").endswith("not yet run.")
+    assert experiment_page.networks_verdict("caltech101", "reduced").endswith("not yet run.")
     assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
 
 
@@ -45,9 +45,9 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
 def test_the_originals_other_seeds_have_a_row_of_their_own():
     for seed, test in ((0, 40.0), (5, 90.0)):
         write_run("original", seed, test)
-    assert tables.accuracy("caltech101", "reduced")["Test, best-validation"].to_dict() == {
-        ("ResNet-18", "Original"): "40.00",
-        ("ResNet-18", frame.OTHERS): "90.00",
+    assert tables.accuracy("caltech101", "reduced")[tables.TEST].to_dict() == {
+        ("ResNet-18", "Original"): 40.0,
+        ("ResNet-18", frame.OTHERS): 90.0,
     }
 
 
@@ -63,7 +63,8 @@ def test_mean_and_interval_over_seeds():
         write_run("original", seed, test)
     # Student's t with 2 degrees of freedom: 4.3027 * 2 / sqrt(3)
     view = tables.accuracy("caltech101", "reduced")
-    assert (view["Test, best-validation"].item(), view["n"].item()) == ("42.00 ± 4.97", 3)
+    assert (view[tables.TEST].item(), view["n"].item()) == (42.0, 3)
+    assert view[f"{tables.TEST} ±"].item() == pytest.approx(4.97, abs=0.005)
 
 
 def test_networks_come_in_the_papers_order():
@@ -84,7 +85,7 @@ def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
 def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
-    assert effects.verdict("caltech101", "reduced").endswith("ResNet-50 50.00 (n=1), ResNet-18 40.00 (n=1).")
+    assert "ResNet-50 does best" in experiment_page.networks_verdict("caltech101", "reduced")
 
 
 def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
@@ -110,8 +111,11 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in [(60, 40), (59, 43), (1, 99)]]
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
-    assert tables.accuracy("caltech101", "reduced")["Selection bias"].tolist() == ["+3.00"]
+    assert tables.accuracy("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
     assert "3.00 points on average" in overview.selection_verdict()
+
+
+PILOT = ("batch_size", "learning_rate", "max_epochs", "min_epochs")  # settings that pilot runs varied
 
 
 def test_committed_records_are_named_by_their_settings(committed):
@@ -121,8 +125,7 @@ def test_committed_records_are_named_by_their_settings(committed):
         spec = records.read(path)["spec"]
         if spec["protocol"]["name"] != "smoke":
             named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"])
-            # --precision may change the first, the pilot runs of `small` varied the others
-            free = ("precision", "batch_size", "learning_rate") if named.name == "small" else ("precision",)
+            free = ("precision", *(PILOT if named.name == "small" else ()))  # --precision may change it
             named = replace(named, **{field: spec["protocol"][field] for field in free})
             assert asdict(named) == spec["protocol"]
             again = RunSpec(spec["dataset"], spec["backbone"], spec["variant"], named, spec["seed"])
@@ -167,6 +170,10 @@ def test_readme_shows_the_current_findings(committed):
     )
 
 
+def test_readme_gives_the_current_answer(committed):
+    assert front_page.answer() in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
+
+
 def test_every_table_of_the_paper_has_its_csv():
     for number in TABLES:
         assert isinstance(table(number), pd.DataFrame) and len(table(number))
@@ -178,8 +185,8 @@ def test_a_small_localization_net_costs_less():
     assert lstn < stn
 
 
-def test_bars_without_records_say_so():
-    assert figures.accuracy_bars("caltech101", "reduced").axes[0].get_title() == "not yet run"
+def test_dots_without_records_say_so():
+    assert figures.accuracy_dots("caltech101", "reduced").axes[0].get_title() == "not yet run"
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -187,8 +194,8 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
         write_run("original", 0, 40.0, backbone)
     write_run("lstn", 0, 40.0, "resnet18")
     order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
-    axis = figures.accuracy_bars("caltech101", "reduced").axes[0]
-    assert [label.get_text() for label in axis.get_xticklabels()] == order
-    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in axis.patches)
-    assert middles == pytest.approx([0, 0.8, 1.2, 2])  # each group above its name
+    axis = figures.accuracy_dots("caltech101", "reduced").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == order
+    rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
+    assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
     assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order

@@ -1,6 +1,7 @@
 """Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
 
 import base64
+import ctypes
 import io
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
+from itertools import count
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -28,8 +30,9 @@ from stn_paper.errors import InputError
 from stn_paper.models import build_model, with_stn
 from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, records
+from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, progress, records
 from stn_paper.training.loop import stop_reason
+from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import Protocol, RunSpec, preset
 
 
@@ -153,10 +156,10 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
-    for count, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(count), 4))
+    for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
+        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
-        assert torch.cat([labels for _, labels in found]).tolist() == list(range(count))
+        assert torch.cat([labels for _, labels in found]).tolist() == list(range(number))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +324,7 @@ def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
 def test_the_record_has_every_field(tiny):
     spec = tiny_spec()
     record = loop.run(spec, "cpu")
-    assert set(record) == {*records.FIELDS}
+    assert set(record) == {field for field in RECORD if field[-1] != "?"}
     assert record["spec"] == asdict(spec)
     assert record["stopped"] == "budget" and len(record["epochs"]) == 3
     assert all(set(epoch) == {*records.EPOCH_FIELDS, "train_accuracy", "theta"} for epoch in record["epochs"])
@@ -452,6 +455,15 @@ def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeyp
     again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
+
+
+@pytest.mark.parametrize(("until", "epochs"), [(8, 5), (7, 1)])
+def test_a_run_that_cannot_end_in_time_is_given_up_after_an_epoch(tiny, monkeypatch, until, epochs):
+    spec, ticks = tiny_spec(max_epochs=5, min_epochs=5), count()  # an epoch reads the clock three times
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), time=lambda: 0)
+    monkeypatch.setattr(loop, "time", clock)
+    found = loop.run(spec, "cpu", until=until, whole=True)
+    assert (checkpoint.epochs_done(spec) if found is None else len(found["epochs"])) == epochs
 
 
 def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatch):
@@ -602,7 +614,7 @@ def shown(capsys):
 
 def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(loop, "tqdm", partial(loop.tqdm, mininterval=0))
+    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0))
     bar = [line for line in shown(capsys).split("\r") if "144/144" in line][-1]  # 3 epochs of 48 images
     assert "tiny lstn seed 0" in bar and "images/s" in bar
     assert re.search(r"epoch 3, loss \d\.\d{3}, validation \d+\.\d{2} %", bar)
@@ -611,10 +623,10 @@ def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
 def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    with loop._progress(tiny_spec(), 0, 48) as bar:
+    with progress.progress(tiny_spec(), 0, 48) as bar:
         assert bar.disable
     monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
-    with loop._progress(tiny_spec(), 48, 48) as bar:
+    with progress.progress(tiny_spec(), 48, 48) as bar:
         assert not bar.disable and (bar.n, bar.total) == (48, 144)
 
 
@@ -704,7 +716,66 @@ def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, m
     assert compiled["epochs"][0]["train_loss"] == pytest.approx(plain["epochs"][0]["train_loss"], rel=0.2)
 
 
+def test_compiled_code_that_cannot_be_loaded_names_the_folder_to_delete(monkeypatch):
+    def broken(*_, **__):
+        return lambda images: ctypes.CDLL(__file__)  # "file too short" or "invalid ELF header"
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(InputError, match=re.escape(os.environ["TORCHINDUCTOR_CACHE_DIR"])):
+        one_step(compiled=True)
+
+
+def test_a_run_that_is_continued_with_compilation_says_partly(tiny, monkeypatch, kept_checkpoint):
+    path = checkpoint.path_of(tiny_spec())
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+    monkeypatch.setattr(loop, "compiled_network", lambda model: model)
+    assert loop.run(tiny_spec(), "cpu", compiled=True)["environment"]["compiled"] == "partly"
+
+
 # --- how it fails ---
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("alexnet", 32), ("timm/inception_v3", 64)])
+def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch, backbone, size):
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    with pytest.raises(InputError, match=f"{size}") as error:
+        loop.run(RunSpec("digits", backbone, "original", short(image_size=size)), "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: you tried 1")],
+)
+def test_a_lack_of_memory_names_what_it_depends_on(tiny, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(loop, "_train", fails)
+    with pytest.raises(InputError, match="24 pixels a side in batches of 16"):
+        loop.run(tiny_spec(), "cpu")
+    error = KeyError("a fault of the code stays one")
+    with pytest.raises(KeyError):
+        loop.run(tiny_spec(), "cpu")
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_with(tiny, kept_checkpoint):
+    other = replace(tiny_spec(), seed=1)
+    path = checkpoint.path_of(other)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+    with pytest.raises(InputError, match=f"is of the run {tiny_spec().name}"):
+        loop.run(other, "cpu")
+
+
+def test_what_a_killed_process_left_of_the_record_is_removed(tiny):
+    path = records.record_path(tiny_spec())
+    path.parent.mkdir(parents=True)
+    left = path.with_name(f"{path.name}.77.part")
+    left.touch()
+    loop.run(tiny_spec(), "cpu")
+    assert path.exists() and not left.exists()
 
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
@@ -735,6 +806,7 @@ def test_theta_of_one_image_has_no_spread(tiny):
 def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "ROOT", tmp_path)
     (tmp_path / "stn_paper").mkdir()
+    (tmp_path / "stn_paper/__init__.py").touch()
     (tmp_path / "stn_paper/code.py").write_text("committed")
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
@@ -744,6 +816,19 @@ def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{12}", head)
     (tmp_path / "stn_paper/code.py").write_text("changed")
     assert hardware.commit() == f"{head}+changes"
+
+
+def test_a_package_in_another_projects_repository_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "ROOT", tmp_path)
+    (tmp_path / "theirs.py").touch()
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "theirs"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    (tmp_path / "stn_paper").mkdir()  # as `pip install --target` puts it
+    (tmp_path / "stn_paper/__init__.py").touch()
+    assert hardware.commit() == ""
+    monkeypatch.setenv("STN_PAPER_COMMIT", "0123456789ab")
+    assert hardware.commit() == "0123456789ab"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):

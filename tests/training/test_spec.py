@@ -102,7 +102,7 @@ def test_the_equal_protocol():
 
 def test_the_small_protocol():
     protocol = preset("small", "caltech101", "stn")
-    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (64, 16, 10)
+    assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (64, 32, 20)
     assert (protocol.train_per_class, protocol.train_images, protocol.max_validation) == (None, None, 600)
     assert (protocol.schedule, protocol.localization_rate) == ("one-cycle", 0.1)
     assert (protocol.selection, protocol.test_once) == ("last-epoch", True)  # nothing is selected

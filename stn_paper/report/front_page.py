@@ -1,0 +1,153 @@
+"""The front page: the answer to its title, the numbers of its findings, and its figure."""
+
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from ..analysis import accuracy, authors_runs, copies, effects, frame, statistics, theta
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis.paper import DATASET_OF
+from ..data.datasets import DATASETS
+from ..models.backbones import title
+from . import experiment_page, speed
+from .figures import COLORS, closed
+
+LSTN, STN = "lstn", "stn"
+PAPER = (0.35, 0.35, 0.35)
+WORKS = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
+
+
+class Row(NamedTuple):
+    """L-STN minus STN in one study, in points of test accuracy: a row of the figure."""
+
+    label: str
+    values: pd.Series  # differences: of the paper by network, of ours by seed
+    mean: float
+    half: float  # half width of the 95 % interval of the mean
+    collapsed: int  # runs left out, as their sampling grid left the image
+    runs: int
+    shown: str = ""  # the verdict
+
+
+def papers():
+    """The paper's Rows: Tables 6 and 8, a value a network."""
+    found = []
+    for number in (6, 8):
+        every = accuracy.differences(number)
+        mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
+        label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
+        found.append(Row(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
+    return found
+
+
+def ours():
+    """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
+    every, found = frame.runs(), []
+    every = every[every["variant"] == LSTN]
+    for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
+        for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
+            gains = effects.gains(dataset, protocol)
+            gains = gains[
+                (gains["variant"] == LSTN) & (gains["against"] == STN) & ~gains["left_out"].astype(bool)
+            ]
+            for row in gains.itertuples():
+                if min(row.n, row.n_against) >= statistics.FEWEST:
+                    cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
+                    label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
+                    values = (cells[LSTN] - cells[STN]).dropna()
+                    lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
+                    found.append(Row(label, values, row.mean, row.half, lost, runs, row.shown))
+    return found
+
+
+def tally():
+    """Of our Rows: (number in which L-STN is better than STN, worse, equal within the margin, all of them)."""
+    shown = [one.shown for one in ours()]
+    kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
+    return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
+
+
+def answer():
+    """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
+    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), tally()
+    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
+    return (
+        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
+        f"budget it is better than STN in {better} of our {number} comparisons, worse in {worse}, and equal within "
+        f"{statistics.MARGIN:g} point in {equal}."
+    )
+
+
+def facts():
+    """What the front page's sentences are filled with: {name: text}."""
+    cells = pd.concat([compare_costs(number) for number in (4, 5, 7, 9)])
+    bypassed, transformers, chosen, logs = authors_runs.totals()
+    copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
+    quick = speed.rows("everyday", program="papermill", device="cpu").get("seconds", pd.Series(dtype=float))
+    missing = accuracy.missing(6)
+    hours = (
+        f"{missing['hours']:.0f} hours of an {missing['device']}" if missing["hours"] else "hours of a GPU"
+    )
+    found = {
+        "answer": answer(),
+        "cells": len(cells),
+        "exact": cells["exact"].sum(),
+        "close": cells["close"].sum(),
+        "within": TOLERANCE,
+        "bypassed": f"{bypassed} of {transformers}",
+        "chosen": f"{chosen} of {logs}",
+        "copied": f"{copied[0]:,} of {copied[1]:,}",
+        "still": f"{moved['std below 0.05']} of {moved['runs']}",
+        "collapsed": moved["collapsed"],
+        "gain": experiment_page.gain(WORKS),
+        "equal": experiment_page.gain(WORKS, against=STN),
+        "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
+        "hours": hours,
+    }
+    return {name: str(value) for name, value in found.items()}
+
+
+def lstn_minus_stn():
+    """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
+    rows = [*((one, PAPER) for one in papers()), *((one, COLORS[LSTN]) for one in ours())]
+    figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
+    for place, (one, color) in enumerate(rows):
+        axis.plot(
+            one.values,
+            [place] * len(one.values),
+            "o",
+            color=color,
+            markersize=5,
+            markeredgecolor="white",
+            zorder=3,
+        )
+        axis.plot(
+            [one.mean - one.half, one.mean + one.half],
+            [place, place],
+            color=color,
+            linewidth=5,
+            alpha=0.4,
+            solid_capstyle="butt",
+        )
+        axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
+    axis.axvline(0, color="black", linewidth=1, zorder=0)
+    axis.axhline(len(papers()) - 0.5, color="0.8", linewidth=1)
+    for place, text in ((0, "paper"), (len(papers()), "ours")):
+        axis.annotate(
+            text,
+            (0.01, place - 0.42),
+            xycoords=("axes fraction", "data"),
+            va="top",
+            fontsize=10,
+            fontweight="bold",
+        )
+    axis.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
+    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
+    axis.tick_params(labelsize=10)
+    axis.grid(axis="y", visible=False)
+    return closed(figure)
+
+
+def _label(one):
+    return f"{one.label}\n({one.collapsed} of {one.runs} runs collapsed)" if one.collapsed else one.label
