@@ -12,7 +12,7 @@ from stn_paper.report import network_page
 def test_failures_of_networks_are_shown(monkeypatch, tmp_path):
     columns = "network,family,trains,timm,torch,commit"
     text = f"{columns}\nresnet,convolutional,yes,1,2,c\nvit,transformer,ValueError: no,1,2,c\n"
-    (tmp_path / "timm_networks.csv").write_text(text)
+    (tmp_path / "timm_networks.csv").write_text(text, encoding="utf-8")
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
     table = network_page.timm_networks()
     assert table["trains"].to_dict() == {"resnet": "yes", "vit": "ValueError: no"}
@@ -29,7 +29,7 @@ def test_ratios_are_those_of_ours_to_the_others(monkeypatch, tmp_path):
         row(64, "stn_paper", {"stn_paper": [1, 1, 1], "kornia": [0.8, 0.9, 1.5]}),
     ]
     (tmp_path / "warps").mkdir()
-    (tmp_path / "warps/cpu.json").write_text(json.dumps({"rows": rows}))
+    (tmp_path / "warps/cpu.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
     assert network_page.warps()["middle"].tolist() == [3, 0.9]
     table = network_page.warps_range()
