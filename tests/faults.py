@@ -4,6 +4,7 @@
 tiny network and the folder of `hostile.own_folder`.
 """
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -11,9 +12,10 @@ import os
 import random
 import resource
 import signal
+import threading
 import time
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -47,18 +49,11 @@ def numbers(record):
     return {field: record[field] for field in NUMBERS_OF_A_RUN}
 
 
+@cache
 def undisturbed(which=long_spec):
-    """The numbers of the run that nothing disturbs, and the seconds it takes; asked for in a folder of its own."""
-    if which not in KNOWN:
-        with own_folder():
-            loop.run(tiny_spec(), "cpu")  # what is slow only once
-        with own_folder():
-            start = time.perf_counter()
-            KNOWN[which] = numbers(loop.run(which(), "cpu")), time.perf_counter() - start
-    return KNOWN[which]
-
-
-KNOWN = {}
+    """The numbers of the run that nothing disturbs."""
+    with own_folder():
+        return numbers(loop.run(which(), "cpu"))
 
 
 def started(call, *given):
@@ -70,17 +65,37 @@ def started(call, *given):
 # --- kills and signals ----------------------------------------------------------------------------------
 
 
+def doomed(number, step, delay, call, *given):
+    """Call it; so many seconds after the start of a training step, the process gets the signal."""
+    step_of = loop.step_of
+
+    def counted(*settings):
+        one_step, steps = step_of(*settings), itertools.count(1)
+
+        def stepped(*batch):
+            if next(steps) == step:
+                timer = threading.Timer(delay, os.kill, (os.getpid(), number))
+                timer.daemon = True
+                timer.start()
+            return one_step(*batch)
+
+        return stepped
+
+    with patch.object(loop, "step_of", counted):
+        call(*given)
+
+
+def moment(draw):
+    """A random step of the twelve, and seconds after it."""
+    return draw.randint(1, 12), draw.uniform(0, 0.05)
+
+
 def killed(_, draw):
     """SIGKILL at a random moment, again and again until a process ends by itself: the run has the same numbers."""
-    known, seconds = undisturbed()
+    known, kills = undisturbed(), 0
     with own_folder():
-        kills = 0
         while records.find(long_spec()) is None:
-            process = started(loop.run, long_spec(), "cpu")
-            process.join(
-                draw.uniform(0.2, 1) * seconds * (1 + kills / 2)
-            )  # longer and longer, so that it ends
-            process.kill()
+            process = started(doomed, signal.SIGKILL, *moment(draw), loop.run, long_spec(), "cpu")
             process.join()
             kills += process.exitcode == -signal.SIGKILL
         assert numbers(records.find(long_spec())) == known
@@ -89,24 +104,17 @@ def killed(_, draw):
 
 def signalled(number, _, draw):
     """The command is stopped at a random moment: one sentence and the usual status; then it goes on."""
-    known, seconds = undisturbed()
+    known = undisturbed()
     words = ["run", "digits", "tiny", "lstn", "smoke", "--device", "cpu"]
     with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
-        process = started(quietly, folder / "said", words)
-        process.join(draw.uniform(0.2, 0.9) * seconds)
-        os.kill(process.pid, number)
+        process = started(doomed, number, *moment(draw), quietly, folder / "said", words)
         process.join()
         said = (folder / "said").read_text(encoding="utf-8").splitlines()
-        if process.exitcode == 0:
-            return "ended before the signal"
-        if process.exitcode == -number:  # before the command listens
-            assert said == []
-        else:
-            assert process.exitcode == 128 + number and len(said) == 1, (process.exitcode, said)
+        assert process.exitcode in (0, 128 + number) and len(said) == 1, (process.exitcode, said)
         again = started(quietly, folder / "again", words)
         again.join()
         assert again.exitcode == 0 and numbers(records.find(long_spec())) == known
-    return "the same numbers"
+    return "the same numbers" if process.exitcode else "ended before the signal"
 
 
 def quietly(path, words):
@@ -178,7 +186,7 @@ def on_a_full_disk(most, call):
 
 def full_while_checkpointing(_, draw):
     content, _ = hostile._checkpoint(long_spec)
-    known, _ = undisturbed()
+    known = undisturbed()
     with own_folder():
         path = checkpoint.path_of(long_spec())
         path.parent.mkdir(parents=True)
@@ -199,7 +207,7 @@ def full_while_decoding(_, draw):
 
 
 def full_while_recording(_, draw):
-    known, _ = undisturbed(tiny_spec)
+    known = undisturbed(tiny_spec)
     with own_folder() as folder:
         on_a_full_disk(draw.randrange(1, 500), lambda: loop.run(tiny_spec(), "cpu", save_every=math.inf))
         assert not [p for p in (folder / "results").rglob("*") if p.is_file()]
@@ -338,10 +346,10 @@ def copy_records(folder):
 
 
 FAULTS = {
-    "SIGKILL during a training": Fault("at a random moment, again and again until the run ends", 10, killed),
+    "SIGKILL during a training": Fault("at a random moment, again and again until the run ends", 15, killed),
     **{
         f"{number.name} during a training": Fault(
-            "sent to the command at a random moment; the same command follows", 8, partial(signalled, number)
+            "sent to the command at a random moment; the same command follows", 10, partial(signalled, number)
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     },

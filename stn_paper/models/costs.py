@@ -28,8 +28,9 @@ class Cost(NamedTuple):
 def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Return the cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
-    `model` may live on any device, torch's "meta" device included, where nothing is computed; it is left
-    as it was. Subclasses of convolutions, batch norms and linear layers (timm has many) count as those;
+    `model` may live on any device, torch's "meta" device included, where nothing is computed, and may be of
+    any precision, compiled or without parameters; it is left as it was. Subclasses of convolutions, batch
+    norms and linear layers (timm has many) count as those;
     what else a model holds counts as thop counts it. Raises InputError for a size that is no whole number.
     Source: paper Tables 5, 7 and 9.
 
@@ -40,8 +41,9 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
 
     whole("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
-    device = next(model.parameters()).device
-    model = deepcopy(model).eval()  # thop leaves its counters in the state_dict
+    device = next((p.device for p in model.parameters()), "cpu")
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = deepcopy(model).eval().float()  # thop leaves its counters in the state_dict
     rules = {type(m): rule for m in model.modules() for base, rule in RULES.items() if isinstance(m, base)}
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)

@@ -161,7 +161,7 @@ def device_name(device: torch.device) -> str:
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]
         return f"{names[0].strip()}, {len(names)} cores"
     except (OSError, IndexError):
-        return platform.processor() or platform.machine()
+        return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def commit() -> str:

@@ -15,6 +15,7 @@ import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
 from itertools import count
+from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stn_paper.analysis.estimates import is_gpu
 from stn_paper.data import datasets, download
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
@@ -694,6 +696,23 @@ def test_a_gpu_is_called_by_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert hardware.device_name(torch.device("cuda", 1)) == "GPU 1"
     assert "core" in hardware.device_name(torch.device("cpu"))
+
+
+def test_a_processor_of_any_kind_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(hardware, "Path", lambda _: Path("/no/such/file"))  # no /proc, as on macOS
+    monkeypatch.setattr(platform, "processor", lambda: "aarch64")
+    assert hardware.device_name(torch.device("cpu")) == f"aarch64, {os.cpu_count()} cores"
+    assert not is_gpu(hardware.device_name(torch.device("cpu"))) and is_gpu("NVIDIA H200")
+
+
+def test_peak_memory_is_in_mib_on_every_system(monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=3 * 2**20)
+    monkeypatch.setattr(resource, "getrusage", lambda _: usage)
+    for system, expected in (("linux", 3 * 2**10), ("darwin", 3)):  # KiB and bytes
+        monkeypatch.setattr(sys, "platform", system)
+        assert hardware.peak_memory(torch.device("cpu")) == expected
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert hardware.peak_memory(torch.device("cpu")) == 0
 
 
 def test_on_a_cpu_tf32_is_float32():
