@@ -1,9 +1,12 @@
 # `make book` and `make test` are all that a fresh machine needs; both set up .venv first.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+# `make book TORCH=cpu` sets it up with PyTorch's CPU builds.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+TORCH ?=
 BIN := .venv/bin
 SMOKE := cache/smoke
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
 
-.PHONY: book test notebooks lock lint clean
+.PHONY: book test notebooks citation lock lint clean
 
 book: .venv/installed  ## run the main job on embedded data, then build the book
 	rm -rf $(SMOKE) && mkdir -p $(SMOKE)
@@ -17,6 +20,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/ty check --quiet
 
 notebooks: .venv/installed  ## execute the notebooks in place, as they are committed, and write the README's table
 	$(BIN)/python -m stn_paper costs
@@ -24,14 +28,18 @@ notebooks: .venv/installed  ## execute the notebooks in place, as they are commi
 	$(BIN)/python -m stn_paper readme
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
-lock:  ## pin every dependency anew, for all platforms (needs uv)
-	uv pip compile --universal --python-version 3.11 --extra dev --no-annotate --no-header pyproject.toml -o requirements.lock
+citation:  ## write the version and what CITATION.cff says into the other files that cite
+	$(BIN)/python tools/citation.py
 
-.venv/installed: requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found: install one or set PYTHON."; exit 1; }
+lock:  ## pin every dependency anew, for all platforms (needs uv)
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --extra cluster --constraint requirements.lock -o requirements-cluster.lock
+	$(BIN)/python tools/cpu_lock.py > requirements-cpu.lock
+
+.venv/installed: requirements.lock requirements-cpu.lock pyproject.toml tools/install.sh
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found: install one or set PYTHON."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	PYTHON=$(BIN)/python sh tools/install.sh $(TORCH)
 	touch $@
 
 clean:

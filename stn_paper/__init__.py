@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 # seconds instead of 125, alone as long as without.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+from .errors import needing
 from .models import build_model, with_stn
 from .models.transformer import SpatialTransformer
 
@@ -33,7 +34,8 @@ def __getattr__(name):
     """Import the name's module at its first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f".{_LATER[name]}", __name__)
+    with needing("train"):
+        module = import_module(f".{_LATER[name]}", __name__)
     value = module if name == "costs" else getattr(module, name)
     globals()[name] = value
     return value

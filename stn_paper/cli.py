@@ -1,6 +1,10 @@
-"""`python -m stn_paper <command>`: train runs, get data, check records, write the computed tables."""
+"""`stn-paper <command>`: train runs, get data, check records, write the computed tables.
+
+`python -m stn_paper <command>` is the same, in a clone that is not installed too.
+"""
 
 import argparse
+import io
 import math
 import signal
 import sys
@@ -8,15 +12,17 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from .errors import InputError, choose
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
 def main(arguments=None):
     """Parse the command line and call the command; a wrong value ends in one sentence."""
-    parser = argparse.ArgumentParser(prog="python -m stn_paper", description=__doc__)
+    parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
+    parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     train = commands.add_parser("run", help="train runs that have no record yet")
@@ -60,7 +66,7 @@ def main(arguments=None):
     write.set_defaults(call=_costs)
 
     readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
-    readme.set_defaults(call=_readme)
+    readme.set_defaults(call=_readme, extra="book")
 
     records = commands.add_parser(
         "results", help="check the run records, or write all of them into results/results.csv"
@@ -71,14 +77,23 @@ def main(arguments=None):
     )
     records.set_defaults(call=_check)
 
+    card = commands.add_parser("card", help="print the model card of a run, as Markdown")
+    card.add_argument("run", help="a record's name, or its JSON file")
+    card.set_defaults(call=_card, extra="book")
+
     options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
     try:
-        with _stopping():
+        with _stopping(), needing(options.extra):
             options.call(options)
-    except InputError as error:
+    except (InputError, ModuleNotFoundError) as error:
         sys.exit(str(error))
+
+
+def _program():
+    """What the user typed: the installed command, or Python with the module."""
+    return "stn-paper" if Path(sys.argv[0]).stem == "stn-paper" else "python -m stn_paper"
 
 
 @contextmanager
@@ -95,7 +110,8 @@ def _stopping():
     try:
         yield
     except _Stopped as stopped:
-        print("Stopped. What is finished is kept, and the same command goes on from there.", file=sys.stderr)
+        where = stopped.where or "What is finished is kept"
+        print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
     finally:
         for number, handler in before.items():
@@ -104,6 +120,8 @@ def _stopping():
 
 class _Stopped(BaseException):
     """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
+
+    where = ""  # what the interrupted command has finished, in words
 
 
 def _minutes(options):
@@ -115,9 +133,10 @@ def _minutes(options):
 
 def _run(options):
     from .models import variants
-    from .notebook import check_networks
+    from .training.checkpoint import epochs_done
     from .training.hardware import PRECISIONS
     from .training.loop import run
+    from .training.networks import check_networks
     from .training.records import chosen, find, record_path
     from .training.spec import RunSpec
 
@@ -130,7 +149,12 @@ def _run(options):
     until = time.time() + 60 * _minutes(options)
     check_networks([spec for spec in specs if not find(spec)])
     for spec in specs:
-        record = run(spec, options.device, options.data_dir, options.compile, until)
+        try:
+            record = run(spec, options.device, options.data_dir, options.compile, until)
+        except _Stopped as stopped:
+            done, epochs = epochs_done(spec), spec.protocol.max_epochs
+            stopped.where = f"{spec.name} has {done} of {epochs} epochs in its checkpoint"
+            raise
         if record is None:
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
@@ -155,7 +179,7 @@ def _data(options):
 
 
 def _copies(options):
-    from .analysis.copies import write_all
+    from .analysis.copy_search import write_all
     from .paths import data_dir
 
     data_dir(options.data_dir)  # a wrong folder is no dataset that is missing
@@ -184,6 +208,12 @@ def _readme(options):
     content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+def _card(options):
+    from .report.card import find, markdown
+
+    print(markdown(find(options.run)), end="")
 
 
 def _check(options):

@@ -4,6 +4,7 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+from contextlib import contextmanager
 from numbers import Integral
 
 
@@ -27,9 +28,29 @@ def printable(text):
     return str(text).translate(str.maketrans(odd))
 
 
+@contextmanager
+def needing(extra):
+    """Name the extra of this package that brings a package which is not installed.
+
+    Raises ModuleNotFoundError of one sentence where the block imports such a package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "stn_paper":
+            raise
+        sentence = f"Package {missing!r} is not installed: `pip install 'stn-paper[{extra}]'` brings it."
+        raise ModuleNotFoundError(sentence, name=error.name) from None
+
+
 def choose(kind, value, allowed):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
-    if value not in allowed:
+    try:
+        known = value in allowed
+    except TypeError:  # a list or a dict, say
+        known = False
+    if not known:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
     return value
 

@@ -3,11 +3,7 @@
 The notebooks that train call `resolve`, train its specs and show what the records then say.
 """
 
-from contextlib import suppress
 from typing import NamedTuple
-
-import torch
-from torch import nn
 
 from . import paths
 from .analysis import experiment
@@ -16,10 +12,11 @@ from .analysis.paper import table
 from .data import datasets
 from .data.download import ensure
 from .errors import InputError, choose, whole
-from .models import ORIGINAL, RELEASED, build_model, variants, with_stn
-from .models.backbones import TIMM, check_backbone, check_image_size
+from .models import RELEASED, variants
+from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
+from .training.networks import check_networks
 from .training.records import find, records
 from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 
@@ -36,9 +33,10 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
 
     `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
     "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
-    name or "auto": the best protocol that has all records asked for, else "paper" on a CUDA machine that has
-    the dataset or can download it, for a system "system" on any machine, else "smoke" on the embedded
-    digits, with a banner that says so. Raises InputError for any wrong value, before anything is trained.
+    name or "auto", which is the first of these that is possible: "paper" or "equal" where all records asked for
+    exist; "paper" on a CUDA machine that has the dataset or can download it (for a system "system" on any
+    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
+    Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = [page], [SYSTEM]
     if page not in SYSTEMS:
@@ -84,34 +82,6 @@ def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_d
     return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
-def check_networks(specs):
-    """Raise InputError if a network of the runs cannot take its images, before any image is read."""
-    for backbone, variant, size in dict.fromkeys((s.backbone, s.variant, s.image_size) for s in specs):
-        check_image_size(backbone, size)
-        if backbone.startswith(TIMM):
-            _try_network(backbone, variant, size)
-            continue
-        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be made without storage
-            if backbone in SYSTEMS:
-                build_model(backbone, variant, 2, size)
-            elif variant != ORIGINAL:
-                with_stn(nn.Identity(), variant.removesuffix(RELEASED), size)
-
-
-def _try_network(backbone, variant, size):
-    """Run the network once; where it fails without storage, which costs nothing, on the CPU."""
-    for device in ("meta", "cpu"):
-        try:
-            with torch.device(device), torch.random.fork_rng([]), torch.no_grad():
-                build_model(backbone, variant, 2, size).eval()(torch.zeros(1, 3, size, size))
-            return
-        except InputError:
-            raise
-        except Exception as error:  # a network of timm may fail in any way
-            reason = str(error).rstrip(".")
-    raise InputError(f"{backbone} cannot take images of {size} pixels a side: give a larger size ({reason}).")
-
-
 def _check_data_dir(data_dir):
     """Raise InputError for a folder that is given and wrong, be it needed or not."""
     if data_dir not in ("", None):
@@ -121,12 +91,13 @@ def _check_data_dir(data_dir):
 def _request(specs, shown, dataset, protocol, device, data_dir, said):
     """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
     if protocol == "auto":
-        for recorded in shown:
-            if all(find(spec) for spec in specs(dataset, recorded)):
-                all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
-                return Request([], dataset, [recorded], _note(all_there))
-        protocol = shown[0]
-        missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
+        recorded, missing = next(whole_table, ""), ""
+        if recorded in ("", *SMALLER):  # the full scale is preferred where this machine can train it
+            missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        if recorded and (missing or recorded not in SMALLER):
+            all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
+            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
     wanted = specs(dataset, protocol)

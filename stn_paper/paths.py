@@ -6,32 +6,44 @@ wants and a test writes nowhere else.
 
 import errno
 import glob
+import math
 import os
+import platform
+import stat
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from .errors import InputError
+from .errors import InputError, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
+IN_CLONE = (
+    ROOT / "pyproject.toml"
+).is_file()  # else the package is installed, and the user's folders are taken
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
+WEIGHTS = ROOT / "weights"  # of the small networks that the playground runs
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
+RELIABILITY = (
+    ROOT / "tests/reliability.json"
+)  # counts of faults that were tried, beside the script that tries them
 PLAIN = "plain"  # what its files call the loop of the paper's authors
+LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
 def data_dir(given=None):
-    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository.
+    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository or the user's folder.
 
     Raises InputError for a folder that is named and does not exist: it is probably mistyped.
     """
     if given is not None and not isinstance(given, str | os.PathLike):
         raise InputError(f"Data folder {given!r} is not allowed: give a path in quotation marks.")
     named = given or os.environ.get("STN_PAPER_DATA")
-    folder = _folder(named or ROOT / "data", "Data folder")
+    folder = _folder(named or _home() / "data", "Data folder")
     if named and not os.path.isdir(folder):
         state = "is not a folder" if os.path.exists(folder) else "does not exist"
         raise InputError(f"Data folder {folder} {state}: give the folder of the datasets, or make it first.")
@@ -39,13 +51,25 @@ def data_dir(given=None):
 
 
 def results_dir():
-    """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository."""
-    return _folder(os.environ.get("STN_PAPER_RESULTS") or ROOT / "results", "STN_PAPER_RESULTS")
+    """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
+    return _folder(os.environ.get("STN_PAPER_RESULTS") or _home() / "results", "STN_PAPER_RESULTS")
 
 
 def cache_dir():
-    """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete."""
-    return _folder(os.environ.get("STN_PAPER_CACHE") or ROOT / "cache", "STN_PAPER_CACHE")
+    """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete.
+
+    An installed package takes the user's folder of caches.
+    """
+    return _folder(os.environ.get("STN_PAPER_CACHE") or _home("cache") / "cache", "STN_PAPER_CACHE")
+
+
+def _home(kind="data"):
+    """The repository, or for an installed package the user's folder of this kind, "data" or "cache"."""
+    if IN_CLONE:
+        return ROOT
+    import platformdirs  # here, as a clone needs none
+
+    return getattr(platformdirs, f"user_{kind}_path")("stn-paper", appauthor=False)
 
 
 def _folder(path, kind):
@@ -57,6 +81,16 @@ def _folder(path, kind):
         return Path(path).expanduser()
     except RuntimeError:
         raise InputError(f"{kind} {path} is not allowed: this machine knows no such user.") from None
+
+
+def content(path, most=LARGEST_FILE):
+    """The bytes of a file of at most `most` bytes; OSError for another, or for a broken link or a pipe."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("no regular file")
+    if found.st_size > most:
+        raise OSError(f"{found.st_size} bytes, and {most} are allowed")
+    return path.read_bytes()
 
 
 @contextmanager
@@ -71,10 +105,7 @@ def replacing(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush(partial)
-        partial.replace(path)
-        if os.name == "posix":  # the new name is stored in the folder
-            _flush(path.parent, os.O_RDONLY)
+        move(partial, path)
     except OSError as error:
         reason = f"{error.strerror or error}; what was there before is intact"
         if _is_of_another_file(error, path):
@@ -83,6 +114,14 @@ def replacing(path):
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def move(source, target):
+    """Give a file the name `target` once the disk holds it, so that no loss of power leaves half of it."""
+    _flush(source)
+    source.replace(target)
+    if os.name == "posix":  # the new name is stored in the folder
+        _flush(target.parent, os.O_RDONLY)
 
 
 def _flush(path, flags=os.O_RDWR):
@@ -106,13 +145,38 @@ def _is_of_another_file(error, path):
 
 
 @contextmanager
-def locked(path):
-    """Let one process at a time make `path`: the others wait, and what a killed one left is removed."""
+def locked(path, until=math.inf):
+    """Let one process at a time make `path`: the others wait, and what a killed one left is removed.
+
+    Raises InputError, which names the process that works on it, where it is still busy at the time `until`
+    (of `time.time`, in seconds).
+    """
     check_writable(path.parent)
-    with FileLock(path.with_name(f"{path.name}.lock")):  # freed however its process ends
-        for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
-            left.unlink(missing_ok=True)
+    holder = path.with_name(f"{path.name}.holder.lock")
+    lock = FileLock(path.with_name(f"{path.name}.lock"))  # freed however its process ends
+    try:
+        lock.acquire(timeout=-1 if until == math.inf else max(0, until - time.time()))
+    except Timeout:
+        with suppress(OSError, UnicodeDecodeError):
+            who = printable(holder.read_text(encoding="utf-8")[:200])
+            raise InputError(f"{who} works on {path}: the time was up before it ended.") from None
+        raise InputError(f"Another process works on {path}: the time was up before it ended.") from None
+    try:
+        with suppress(OSError):  # a full disk is named by what the block writes
+            holder.write_text(f"Process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        remove_partials(path)
         yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def remove_partials(path):
+    """Remove what killed processes left of `path`; the caller must know that none is writing it."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
 
 
 def check_writable(folder):

@@ -1,7 +1,10 @@
 """No test writes outside its own folder, and all of them run on one thread, as CPU results depend on it."""
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
 
@@ -11,6 +14,9 @@ import torch
 from stn_paper.paths import ROOT
 
 torch.set_num_threads(1)
+COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # torch's compiled code, apart from the user's
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 
 
 @pytest.fixture(autouse=True)

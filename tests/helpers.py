@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from stn_paper.data import files
 from stn_paper.data.datasets import DATASETS
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
-from stn_paper.training import records
+from stn_paper.training import examples, records
 from stn_paper.training.spec import RunSpec
 
 
@@ -18,6 +19,23 @@ def real(name):
         return files.find(name, DATASETS[name], data_dir())
     except InputError:
         pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
+
+
+def filled(spec):
+    """Fields that each record has, and that few tests are about."""
+    numbers = {"classes": 101, "image_size": spec.image_size, "train": 24, "validation": 8, "test": 8}
+    return {
+        "data": {"fingerprint": "f", **numbers},
+        "measured": {"seconds": 0},
+        "environment": {"device": "", "commit": ""},
+    }
+
+
+def probes(images=1):
+    """What each record of a smaller system keeps of so many images."""
+    picture = examples.as_png(np.zeros((3, 2, 2), np.uint8))
+    kept = {"images": [picture] * images, "label": [0] * images, "gradcam": [[[0.0]]] * images}
+    return kept | {"strength": {name: [50.0] * len(at) for name, at in examples.STRENGTHS.items()}}
 
 
 def write_run(
@@ -30,9 +48,8 @@ def write_run(
     spec = RunSpec(dataset, backbone, variant, protocol, seed)
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)
     epochs = epochs or [row | {"validation_accuracy": 50.0 - i, "test_accuracy": test} for i in range(20)]
-    filled = {"data": {"classes": 101}, "measured": {}, "environment": {}}
     stopped = "budget" if len(epochs) == spec.protocol.max_epochs else "early"
-    record = filled | {"parameters": 1, "epochs": epochs, "stopped": stopped}
+    record = filled(spec) | {"parameters": 1, "epochs": epochs, "stopped": stopped}
     if spec.protocol.test_once:
         record["epochs"] = [{k: v for k, v in e.items() if not k.startswith("test")} for e in epochs]
         record["test"] = {"loss": 1.0, "accuracy": test, "class_accuracy": test, "correct": ""}

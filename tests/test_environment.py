@@ -1,5 +1,6 @@
 """The three files that say what to install agree, and the README's commands are the Makefile's."""
 
+import json
 import re
 import subprocess
 import sys
@@ -12,36 +13,74 @@ from packaging.utils import canonicalize_name
 import stn_paper
 from stn_paper.paths import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = DECLARED["project"]
+LOCKS = {"requirements.lock": "dev", "requirements-cluster.lock": "cluster"}  # lock -> the extra it pins
 
 
-def declared():
-    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    return [Requirement(line) for line in lines]
+def pins(lock):
+    """Every pinned package of a lock: [(requirement, number of its hashes)]."""
+    packages = re.split(r"\n(?=\S)", (ROOT / lock).read_text())
+    return [(Requirement(p.partition("\\")[0].strip()), p.count("--hash=sha256:")) for p in packages]
 
 
-@pytest.mark.parametrize("requirement", declared(), ids=lambda r: r.name)
-def test_the_lock_pins_every_dependency_within_its_range(requirement):
-    pins = [r for r in LOCK if canonicalize_name(r.name) == canonicalize_name(requirement.name)]
-    assert pins
-    for pin in pins:
-        version = str(pin.specifier).removeprefix("==")
-        assert requirement.specifier.contains(version), (requirement, version)
+def declared(extra):
+    """What the package requires with an extra, those within extras too."""
+    for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"].get(extra, ())):
+        requirement = Requirement(line)
+        if requirement.name == PROJECT["name"]:
+            for inner in requirement.extras:
+                yield from declared(inner)
+        else:
+            yield requirement
 
 
-def test_the_lock_pins_exactly():
-    assert all(re.fullmatch(r"==[^,*]+", str(r.specifier)) for r in LOCK)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_dependency_within_its_range(lock):
+    pinned = [requirement for requirement, _ in pins(lock)]
+    for wanted in declared(LOCKS[lock]):
+        found = [r for r in pinned if canonicalize_name(r.name) == canonicalize_name(wanted.name)]
+        assert found, wanted
+        for pin in found:
+            assert wanted.specifier.contains(str(pin.specifier).removeprefix("==")), (wanted, pin)
 
 
-def test_conda_installs_the_lock_and_nothing_else_through_pip():
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-cpu.lock"])
+def test_a_lock_pins_exactly_and_by_hash(lock):
+    for requirement, hashes in pins(lock):
+        assert re.fullmatch(r"==[^,*]+", str(requirement.specifier)) and hashes, requirement
+
+
+def test_the_locks_agree_on_what_they_share():
+    first, other = ({r.name + str(r.marker or ""): str(r.specifier) for r, _ in pins(lock)} for lock in LOCKS)
+    assert {
+        name: (first[name], other[name]) for name in first.keys() & other if first[name] != other[name]
+    } == {}
+
+
+def test_the_lock_without_cuda_is_the_lock_less_those_packages():
+    script = subprocess.run(
+        [sys.executable, ROOT / "tools/cpu_lock.py"], capture_output=True, text=True, check=True
+    )
+    assert script.stdout == (ROOT / "requirements-cpu.lock").read_text(), "run: make lock"
+    names = {requirement.name for requirement, _ in pins("requirements-cpu.lock")}
+    assert {"timm", "numpy", "jupyter-book"} <= names
+    assert not [n for n in names if n.startswith(("torch", "nvidia", "cuda", "triton"))]
+
+
+def test_the_build_backend_is_the_locked_one():
+    (backend,) = map(Requirement, DECLARED["build-system"]["requires"])
+    assert str(backend) in [str(requirement) for requirement, _ in pins("requirements.lock")]
+
+
+def test_conda_installs_the_lock_through_pip():
     lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
-    pip = lines[lines.index("- pip:") + 1 :]
-    assert pip == ["- -r requirements.lock", "- -e ."]
+    assert lines[lines.index("- pip:") + 1 :] == ["- -r requirements.lock"]
 
 
-def test_conda_takes_an_allowed_python():
-    python = re.search(r"python=([\d.]+)", (ROOT / "environment.yml").read_text())[1]
+@pytest.mark.parametrize("folder", [".", ".binder"])
+def test_conda_takes_an_allowed_python(folder):
+    python = re.search(r"python=([\d.]+)", (ROOT / folder / "environment.yml").read_text())[1]
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
 
 
@@ -80,7 +119,18 @@ build_model("effb0", "lstn", 10)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_everywhere_the_same_version_is_cited():
-    version = PROJECT["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"version = {{{version}}}" in (ROOT / "book" / "cite.md").read_text()
+def test_what_cites_the_companion_says_what_the_citation_file_says():
+    check = subprocess.run(
+        [sys.executable, ROOT / "tools/citation.py", "--check"], capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_the_version_comes_from_one_place(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    citation = pytest.importorskip("citation")
+    written = citation.files()
+    for path, text in written.items():
+        assert PROJECT["version"] in text, path
+    assert json.loads(written["codemeta.json"])["version"] == PROJECT["version"]
+    assert json.loads(written[".zenodo.json"])["title"].startswith("[Re] ")

@@ -85,8 +85,21 @@ def test_auto_shows_what_is_recorded():
     for variant in VARIANTS:
         write_run(variant, 0, 40.0)
     asked = resolve()
-    assert (asked.specs, asked.protocols) == ([], ["reduced"])
+    assert asked.protocols == ["reduced"] and "nothing was trained" in asked.banner
+    assert [(s.variant, s.protocol.name) for s in asked.specs] == [(v, "reduced") for v in VARIANTS]
     assert resolve(seed=1).protocols == ["smoke"]  # this seed has no record
+
+
+def test_auto_prefers_the_full_scale_to_smaller_records_where_it_can_be_trained(monkeypatch):
+    for variant in VARIANTS:
+        write_run(variant, 0, 40.0)
+    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
+    asked = resolve()
+    assert asked.protocols == ["paper"] and "4 of 4 runs" in asked.banner
+    for variant in VARIANTS:
+        write_run(variant, 0, 40.0, protocol="equal")
+    asked = resolve()
+    assert asked.protocols == ["equal"] and "nothing was trained" in asked.banner
 
 
 def test_auto_does_not_call_all_recorded_what_lacks_a_run():

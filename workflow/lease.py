@@ -17,7 +17,6 @@ import json
 import logging
 import lzma
 import multiprocessing
-import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -34,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files
 from stn_paper.models import build_model
-from stn_paper.paths import cache_dir, data_dir
+from stn_paper.paths import cache_dir, data_dir, replacing
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
@@ -91,10 +90,8 @@ def unpacked(name, size, folder):
         files = [content[end - length : end] for end, length in zip(ends, meta["sizes"])]
         with ProcessPoolExecutor() as pool:
             images = np.stack(list(pool.map(partial(_decoded, size=size), files, chunksize=64)))
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_suffix(f".{os.getpid()}.npy")
-        np.save(part, images)
-        part.rename(cached)
+        with replacing(cached) as part, part.open("wb") as file:
+            np.save(file, images)
     arrays = {f: None if meta[f] is None else np.array(meta[f]) for f in ("groups", "copies")}
     known = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
     return datasets.Images(
@@ -124,7 +121,11 @@ def spec_of(line):
 
 def work(folder, jobs, workers, until):
     """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
-    lines = [line for line in Path(jobs).read_text().splitlines() if line.strip() and line[0] != "#"]
+    lines = [
+        line
+        for line in Path(jobs).read_text(encoding="utf-8").splitlines()
+        if line.strip() and line[0] != "#"
+    ]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
             unpacked(dataset, size, folder)
@@ -197,7 +198,7 @@ def measure(path, seconds=1.0, device="cuda"):
         row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
         found.append(row | {"images_per_second": round(speed, 1)})
         print(*found[-1].values(), flush=True)
-        Path(path).write_text(json.dumps(head | {"rows": found}, indent=1) + "\n")
+        Path(path).write_text(json.dumps(head | {"rows": found}, indent=1) + "\n", encoding="utf-8")
 
 
 def _speed(backbone, size, batch, precision, last, graph, seconds, device):

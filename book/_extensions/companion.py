@@ -12,11 +12,12 @@ from pathlib import Path
 import itables
 
 from stn_paper.paths import ROOT
-from stn_paper.report import run_pages
-from stn_paper.training import records
+from stn_paper.report import playground, run_pages
+from stn_paper.training import kept, records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
 OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there
+NETWORKS = "playground"  # the folder of the playground's networks
 SCRIPT, STYLE = "datatables.js", "datatables.css"
 POLICY = (  # a page loads what lies beside it, and nothing from another host
     "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'none'; "
@@ -38,19 +39,23 @@ def setup(app):
     app.connect("html-collect-pages", run_record_pages)
     app.connect("html-page-context", state_policy)
     app.connect("html-page-context", load_tables)
+    app.connect("html-page-context", load_networks)
     app.connect("html-page-context", without_thebe)
     app.connect("build-finished", give_one_page_its_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write_scripts(app):
-    """Write what `load_tables` loads where the built pages find it."""
+    """Write what `load_tables` and `load_networks` load where the built pages find it."""
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
     script = as_classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
     (static / SCRIPT).write_text(script, encoding="utf-8")
     shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
     shutil.copyfile(OWN, static / OWN.name)
+    (static / NETWORKS).mkdir(exist_ok=True)
+    for name, text in playground.scripts().items():
+        (static / NETWORKS / name).write_text(text, encoding="utf-8")
 
 
 def as_classic_script(module):
@@ -104,6 +109,13 @@ def load_tables(app, pagename, templatename, context, doctree):
         app.add_css_file(STYLE, priority=100)  # before the book's own, which adapts it
         for script in (SCRIPT, OWN.name):
             app.add_js_file(script, loading_method="defer")
+
+
+def load_networks(app, pagename, templatename, context, doctree):
+    """Load the playground's networks on the page that holds it, and on no other."""
+    if 'class="stn-playground"' in context.get("body", ""):
+        for variant in kept.VARIANTS:
+            app.add_js_file(f"{NETWORKS}/{variant}.js", loading_method="defer")
 
 
 def without_thebe(app, pagename, templatename, context, doctree):

@@ -12,8 +12,7 @@ import pandas as pd
 
 from ..models import ORIGINAL
 from ..training import records
-from ..training.diagnostics import COLLAPSED
-from . import copies, effects, estimates, frame, grid, statistics
+from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
 PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
@@ -31,15 +30,6 @@ WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
 REPLICATES, NOT, OPEN = "replicates", "does not replicate", "open"
 FEWEST = 3  # backbones that a verdict on a pattern needs
 SETTINGS = ("image_size", "epochs", "train_images", "selection")  # columns of `runs` that describe a protocol
-OF_RECORD = (
-    "class_accuracy",
-    "without_copy",
-    "images_without_copy",
-    "spread",
-    "collapsed",
-    "failed",
-    *SETTINGS,
-)
 TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
     "test": "half",
     "without_copy": "without_copy_half",
@@ -51,34 +41,16 @@ TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
 
 
 def runs(dataset, protocol):
-    """`frame.runs` with the columns OF_RECORD, a row a run.
+    """`frame.runs` with the accuracy on the test images without an identical training image.
 
-    `class_accuracy` is the mean over classes, `without_copy` the accuracy on the test images without an
-    identical training image. `spread` is how far theta moves from image to image, in pixels (the median of
-    the last epoch; NaN if the transformer collapsed). `collapsed`: the sampling grid is outside the image
-    after the last epoch. `failed`: not collapsed, and the last training loss is near that of guessing.
+    Columns `without_copy` (percent, NaN where a record does not hold it) and `images_without_copy` (how many).
     """
     found = frame.runs(dataset, protocol)
-    rows = [_of_record(record) for record in found["record"]]
-    return found.assign(**{column: [row[column] for row in rows] for column in OF_RECORD})
-
-
-def _of_record(record):
-    spec, data, last, test = record["spec"], record["data"], record["epochs"][-1], record.get("test", {})
-    theta, without = last.get("theta", {}), test.get("without_copy", {})
-    collapsed = theta.get("outside", 0) >= COLLAPSED
-    return {
-        "class_accuracy": test.get("class_accuracy", math.nan),
-        "without_copy": without.get("accuracy", math.nan),
-        "images_without_copy": without.get("images", 0),
-        "spread": math.nan if collapsed else theta.get("spread", [math.nan])[0],
-        "collapsed": collapsed,
-        "failed": not collapsed and last["train_loss"] > effects.LEARNED * effects.guessing(spec["dataset"]),
-        "image_size": data.get("image_size", spec["protocol"]["image_size"]),
-        "epochs": len(record["epochs"]),
-        "train_images": data.get("train"),
-        "selection": spec["protocol"]["selection"],
-    }
+    kept = [record.get("test", {}).get("without_copy", {}) for record in found["record"]]
+    return found.assign(
+        without_copy=pd.Series([one.get("accuracy", math.nan) for one in kept], found.index, dtype=float),
+        images_without_copy=pd.Series([one.get("images", 0) for one in kept], found.index, dtype=int),
+    )
 
 
 def datasets_of(number):
@@ -198,39 +170,6 @@ def student(values):
     return math.nan if half is None else half
 
 
-def welch(first, second):
-    """Half width of Welch's 95 % interval of the difference of two means; NaN if a side has under two values."""
-    if min(len(first), len(second)) < 2:
-        return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    parts = [np.var(values, ddof=1) / len(values) for values in (first, second)]
-    if not sum(parts):
-        return 0.0
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (first, second)))
-    return float(stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts)))
-
-
-def sign_test(ahead, behind):
-    """Exact two-sided p of so many differences above and below zero, NaN without any."""
-    if not ahead + behind:
-        return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.binomtest(ahead, ahead + behind).pvalue)
-
-
-def holm(p_values):
-    """Holm's adjusted p of each of some tests that were made together; a NaN stays and counts as no test."""
-    p_values = np.asarray(p_values, float)
-    adjusted, largest = np.full(len(p_values), math.nan), 0.0
-    order = [i for i in np.argsort(p_values) if not math.isnan(p_values[i])]
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
 # --- does the pattern replicate? ----------------------------------------------------------------
 
 
@@ -249,7 +188,8 @@ def differences(number):
             a, b, original = (found.loc[(backbone, v)] for v in (variant, against, ORIGINAL))
             row = {"variant": variant, "against": against, "backbone": backbone}
             row |= {"paper": round(a["paper_test"] - b["paper_test"], 2), "ours": a["test"] - b["test"]}
-            row |= {"half": welch(seeds[backbone, variant]["test"], seeds[backbone, against]["test"])}
+            sides = (seeds[backbone, name].set_index("seed")["test"] for name in (variant, against))
+            row |= {"half": statistics.compare(*sides, paired=False).half}
             row |= {"n": int(min(a["n"], b["n"])), "protocol": a["protocol"]}
             row |= {"collapsed": int(a["collapsed"]), "collapsed_against": int(b["collapsed"])}
             rows.append(row | {"left_out": bool(original["n"] and 2 * original["failed"] >= original["n"])})
@@ -277,11 +217,11 @@ def replication(number, found=None):
         row = {"variant": variant, "against": against, "paper_ahead": int((part["paper"] > 0).sum())}
         row |= {"paper_backbones": len(part), "paper_mean": part["paper"].mean()}
         row |= {"ahead": ahead, "behind": behind, "backbones": len(ours), "mean": ours.mean()}
-        row |= {"half": student(ours), "p": sign_test(ahead, behind)}
+        row |= {"half": student(ours), "p": statistics.sign_test(ahead, behind)}
         row |= {"collapsed": len(ours) - len(kept), "kept": len(kept)}
         rows.append(row | {"mean_kept": kept.mean(), "half_kept": student(kept)})
     view = pd.DataFrame(rows)
-    return view.assign(p_holm=holm(view["p"]))
+    return view.assign(p_holm=statistics.holm(view["p"]))
 
 
 def judged(row):

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError
-from ..paths import results_dir
+from ..paths import IN_CLONE, results_dir
 from ..training import records
 from ..training.hardware import commit
 
@@ -42,6 +42,11 @@ def check(folders=()):
 def _files(folders):
     """Every JSON file in these folders and the results folder, once, sorted."""
     places = [results_dir(), *map(Path, folders)]
+    if not IN_CLONE and not places[0].is_dir():
+        raise InputError(
+            f"Folder {places[0]} holds no records yet: an installed package brings none, and those of the book "
+            "are in the repository's folder results/."
+        )
     for place in places:
         if not place.is_dir():
             raise InputError(f"Folder {place} is not there: give one that holds records.")
@@ -49,7 +54,7 @@ def _files(folders):
 
 
 def _outcome(record):
-    """What two records of one run must share; times, memory and the machine may differ."""
+    """The fields that two records of one run must agree on; times, memory and the machine may differ."""
     return {
         "images": record["data"].get("fingerprint"),
         "parameters": record["parameters"],

@@ -1,6 +1,6 @@
 """How the paper's accuracies were made, from what its authors released: `printed/author_runs.csv`.
 
-Its rows are the cells of Tables 4, 6 and 8; where the facts come from stands at its top. What was
+A row is a cell of Table 4, 6 or 8; the file's first lines name the source. What was
 released may differ from what was run, so every view says "as released".
 """
 
@@ -30,9 +30,9 @@ def _csv():
 
 
 def runs(number):
-    """The released notebook of each cell of Table 4, 6 or 8, beside what the paper prints there.
+    """The released notebook of each cell of Table 4, 6 or 8, with the printed numbers of the cell.
 
-    Columns: those of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
+    Columns: all of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
     """
     printed = networks(number).drop(columns="backbone")
     cost = table(COSTS_OF[number]).rename(columns={"parameters": "printed_parameters"})
@@ -70,28 +70,29 @@ def selection():
 
 
 def budgets():
-    """Epochs, floor of early stopping, batch sizes, unused transformers: a row a column of Tables 6 and 8."""
+    """Epochs, floor of early stopping, batch sizes, bypassed transformers: a row a column of Tables 6 and 8."""
     rows = []
     for number in (6, 8):
         for variant, cells in runs(number).groupby("variant", sort=False):
             early = (cells["epochs_run"] < cells["max_epochs"]).sum()
             batches = ", ".join(map(str, sorted(cells["batch_size"].unique())))
-            thrown = unused(cells)
+            bypassed = unused(cells)
             rows.append(
                 {
                     "Table": f"{number}, {DATASETS[DATASET_OF[number]].title}",
                     "Variant": HEADINGS[variant],
-                    "Epochs run": _span(cells["epochs_run"]),
+                    "Epochs run": span(cells["epochs_run"]),
                     "Ended early": f"{early} of {cells['epochs_run'].count()}",
-                    "Floor": _span(cells["min_epochs"]),
+                    "Floor": span(cells["min_epochs"]),
                     "Batches of": batches,
-                    "Image unused": "{} of {}".format(*thrown) if thrown[1] else "–",
+                    "Bypassed": "{} of {}".format(*bypassed) if bypassed[1] else "–",
                 }
             )
     return pd.DataFrame(rows).set_index(["Table", "Variant"])
 
 
-def _span(values):
+def span(values):
+    """The smallest and the largest of some whole numbers as text, or the one that all of them are."""
     low, high = int(values.min()), int(values.max())
     return f"{low} to {high}" if low < high else str(low)
 
@@ -106,7 +107,7 @@ def budget_share(dataset, variant):
 
 
 def unused(cells):
-    """In how many of these `runs` with a transformer its image is thrown away, and how many there are."""
+    """How many of these `runs` with a transformer bypass it, and how many there are."""
     known = cells["transform_applied"].dropna()
     return int((known == "no").sum()), len(known)
 
@@ -135,41 +136,3 @@ def unlike():
                 }
             )
     return pd.DataFrame(rows).set_index("Cell").rename_axis(None)
-
-
-def verdict():
-    """What follows from these counts, and what does not, as Markdown."""
-    found = pd.concat([rules(n) for n in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
-    *_, by_test, logs = totals()
-    six, eight = (unused(runs(n)) for n in (6, 8))
-    cells = runs(6)
-    first, last = (_span(cells[cells["variant"] == v]["epochs_run"]) for v in (ORIGINAL, "lstn"))
-    return "\n".join(
-        [
-            f"- **Selection.** Of {logs} cells with a log, {found[BEST]} report the test accuracy at the "
-            f"best validation epoch and {by_test} a higher one that the test images helped to choose; "
-            f"{found['other']} match no rule.",
-            f"- **Budget.** In Table 6 as released, the original networks ran for {first} epochs and those "
-            f"with L-STN for {last}. A difference between columns is therefore not of the transformer alone.",
-            f"- **Which network.** {len(unlike())} of {logs} logs are of a network with another number of "
-            f"parameters than is printed for the cell.{_densenet()}",
-            f"- **Transformer.** In {six[0]} of {six[1]} transformer cells of Table 6 and {eight[0]} of "
-            f"{eight[1]} of Table 8, the network goes on with the untouched image, as released: the "
-            "localization net then gets no gradient, and what it predicts changes nothing.",
-            "- **Not known.** Whether the notebooks are as they were when the numbers were made: what was "
-            "released may differ from what was run. No seed is stated and one log a cell is released, so "
-            "that no interval can be given.",
-        ]
-    )
-
-
-def _densenet():
-    """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would."""
-    cells = runs(8).set_index(["model", "variant"]).loc["DenseNet-121"]
-    more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
-    if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
-        return ""
-    return (
-        f" The log of DenseNet-121 without a transformer on CIFAR-10 counts {more:.0f} parameters more than "
-        "its V-STN log, as many as Table 7 gives STN beyond V-STN."
-    )

@@ -1,7 +1,7 @@
 """A campaign trains the most valuable missing runs of a table in a slot of time, several at once on a device.
 
 `python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
-`PLANS`, and packs the new records into one archive. What time cuts off stays at its checkpoint and goes on in
+`PLANS`, and packs the new records into one archive. An unfinished run stays at its checkpoint and goes on in
 the next slot on the same machine.
 """
 
@@ -27,6 +27,7 @@ from ..training.checkpoint import epochs_done
 from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
 from ..training.loop import run as train
+from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec
 from .effects import ARMS
 from .estimates import devices, estimate, measurements
@@ -93,7 +94,7 @@ def _small_steps(number):
 
 
 def missing(specs):
-    """Those of the runs that have no record."""
+    """The runs of `specs` that have no record yet."""
     return [spec for spec in specs if records.find(spec) is None]
 
 
@@ -104,7 +105,7 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
     the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
     that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz that each new record is put
-    into, as it lies under the results folder, beside those of earlier slots. Raises InputError, before any
+    into, as it lies under the results folder, beside the records of earlier slots. Raises InputError, before any
     training, for a wrong value, a dataset that is not to be had or an archive that cannot be written; a run
     that fails is named with its reason, and the others go on.
     """
@@ -115,6 +116,7 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     waiting = missing(plan(name, protocol))
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
+    check_networks(waiting)
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
         ensure(dataset, data_dir)
     if archive:
@@ -123,7 +125,14 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
         together = TOGETHER if device.type == "cuda" else cores
     settings = str(device), data_dir, end, max(1, cores // together)
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
-    running, new = {}, []
+    new = _train_all(waiting, device, together, settings, archive)
+    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
+    return new
+
+
+def _train_all(waiting, device, together, settings, archive):
+    """Train the waiting runs, `together` at a time, until the end in `settings`; return the new records' paths."""
+    running, new, end = {}, [], settings[2]
     while running or (waiting and time.time() < end):
         while waiting and len(running) < room(device, together) and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
@@ -136,17 +145,21 @@ def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=
             running[process.sentinel] = process, spec
         late = end + GRACE - time.time()
         for sentinel in wait(running, max(0, late)) or list(running):
-            process, spec = running.pop(sentinel)
-            process.kill()  # has ended, or is too late: it loses what came after its checkpoint
-            process.join()
-            found = records.find(spec)
-            print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
-            if found:
+            spec = _ended(*running.pop(sentinel))
+            if spec:
                 new.append(records.record_path(spec))
                 if archive:
                     pack(new[-1:], archive)
-    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
     return new
+
+
+def _ended(process, spec):
+    """End a process that is done or too late; return its run if there is a record, else None."""
+    process.kill()  # has ended, or is too late: it loses what came after its checkpoint
+    process.join()
+    found = records.find(spec)
+    print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
+    return spec if found else None
 
 
 def room(device, together):
@@ -184,7 +197,7 @@ def _outcome(spec, record):
 
 
 def pack(paths, archive):
-    """Put the records, as they lie under the results folder, into a .tar.gz beside those that it holds.
+    """Put the records, as they lie under the results folder, into a .tar.gz, beside the records that it holds.
 
     InputError if it cannot be written, or is a file of another kind.
     """

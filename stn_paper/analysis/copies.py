@@ -1,308 +1,55 @@
-"""Which test images are in the training set: exact copies, near copies, and baselines that do not learn.
+"""Which test images have a copy in training: what `copy_search` found, and the accuracies apart.
 
-`python -m stn_paper copies` compares the splits of split seed 0 and writes small files to results/copies/,
-which the page "Are test images in the training set?" reads. `accuracy_apart` divides the test accuracy of a
-record into images with and without a copy.
-
-An exact copy has the same bytes. A near copy is found in small pictures: each image is scaled to 24 x 24
-pixels, made grey, and normalized to mean 0 and length 1. The distance of two images is 1 - correlation. A
-test image has a near copy if the distance to its nearest training image is at most a fifth (THRESHOLD) of
-the distance to its 50th nearest (NEIGHBOUR). An absolute distance would not do: each MNIST digit is close to
-many others. The method misses copies that are mirrored, cropped or shifted, and images with NEIGHBOUR or
-more near copies.
+The files are in results/copies/. An exact copy has the same bytes; `copy_search` says what a near copy is.
 """
 
 import base64
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from functools import cache
 
 import numpy as np
 import pandas as pd
-import torch
-from PIL import Image, ImageDraw, ImageFont
-from torch.nn.functional import avg_pool2d, conv2d
 
-from ..data import datasets
-from ..data.datasets import DATASETS, Images
-from ..data.files import contents, find
-from ..errors import InputError
-from ..paths import data_dir, replacing, results_dir
+from ..paths import results_dir
 
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
 SPLIT_SEED = 0  # the default of `spec.Protocol`: all records use it
-SIDE = 24  # pixels of a compared picture
-COLOR_SIDE = 32  # pixels of a picture for the nearest neighbour in RGB
 NEIGHBOUR = 50  # above the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
-THRESHOLD = 0.2
-SEEDS = 200  # splits of TSRD
-BLOCK = 1000  # images compared at once
-
-#: bands of the ratio on a contact sheet, a row each; four rows are below the threshold
-BANDS = ((0, 0.05), (0.05, 0.1), (0.1, 0.15), (0.15, THRESHOLD), (THRESHOLD, 0.25), (0.25, 0.3), (0.3, 0.4))
-PAIRS, THUMB = 6, 40  # pairs in a row, pixels of a thumbnail
+THRESHOLD = 0.2  # of the ratio, from which on a nearest image is no near copy
 
 
-class Neighbours(NamedTuple):
-    index: np.ndarray  # (N,): the nearest training image, a position in the training pictures
-    distance: np.ndarray  # (N,): 1 - correlation with it
-    ratio: np.ndarray  # (N,): that distance divided by the distance of the 50th nearest
+def folder():
+    """Where the results lie: `copies` in the results folder."""
+    return results_dir() / "copies"
 
 
-class Compared(NamedTuple):
-    """A dataset that has been read, and how its test images compare with its training images."""
-
-    data: Images
-    pictures: np.ndarray  # uint8 (N, 32, 32, 3)
-    copies: np.ndarray  # (N,): equal for identical bytes
-    split: datasets.Split
-    exact: np.ndarray  # bool, of the test images in the split's order
-    near: np.ndarray  # bool: a near copy and no exact one
-    neighbours: Neighbours
+def read(file):
+    """The table results/copies/<file>.csv; empty, with the column `dataset`, if it is not there."""
+    path = folder() / f"{file}.csv"
+    if not path.exists():
+        return pd.DataFrame({"dataset": []})
+    status = path.stat()
+    return _csv(path, status.st_ino, status.st_mtime_ns, status.st_size).copy()
 
 
-# --- the method ---------------------------------------------------------------------------------
+@cache
+def _csv(path, *stamp):
+    """The file as a table, read again where its stamp is another."""
+    return pd.read_csv(path)
 
 
-def pictures(items):
-    """uint8 (N, 32, 32, 3) of image files or arrays."""
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(_picture, items)))
+def png(name):
+    """Path of a dataset's contact sheet."""
+    return folder() / f"{name}.png"
 
 
-def _picture(item):
-    with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
-        small = image.convert("RGB").resize((COLOR_SIDE, COLOR_SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(small)
+def test_images_with_copy(name):
+    """How many test images of a dataset have an identical training image (split seed 0), and how many there are.
 
-
-def normalized(images):
-    """float32 (N, 576): images (N, 32, 32, 3) as grey pictures with mean 0 and length 1; 0 if uniform."""
-    grey = (Image.fromarray(image).convert("L") for image in images)
-    small = [np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32) for image in grey]
-    flat = torch.from_numpy(np.stack(small)).flatten(1)
-    flat = flat - flat.mean(1, keepdim=True)
-    return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-3)
-
-
-def nearest(queries, keys, neighbour=NEIGHBOUR):
-    """Neighbours of each query among the keys, both as `normalized` returns them.
-
-    With fewer keys than `neighbour`, the farthest key takes the place of the 50th nearest.
+    Both are 0 where nothing has been counted.
     """
-    found = [(block @ keys.T).topk(min(neighbour, len(keys)), 1) for block in queries.split(BLOCK)]
-    distances = (1 - torch.cat([block.values for block in found])).clamp(min=0).double().numpy()
-    first, last = distances[:, 0], distances[:, -1]
-    index = torch.cat([block.indices[:, 0] for block in found]).numpy()
-    return Neighbours(index, first, first / np.maximum(last, 1e-9))
-
-
-def is_near(neighbours, threshold=THRESHOLD):
-    """bool (N,): the nearest training image is a near copy (an exact copy is one too)."""
-    return neighbours.ratio <= threshold
-
-
-def compare(name, folder=None):
-    """Read the dataset `name` below the data folder and compare its test with its training images."""
-    listing = find(name, DATASETS[name], data_dir(folder))
-    data = Images(
-        None,
-        torch.tensor(listing.labels),
-        listing.classes,
-        datasets._fingerprint(listing),
-        listing.test_start,
-        listing.groups,
-    )
-    small, copies = pictures(listing.items), contents(listing.items)
-    split = datasets.split(name, data, SPLIT_SEED)
-    exact, neighbours = matches(normalized(small), copies, split.test, split.train)
-    return listing, Compared(data, small, copies, split, exact, is_near(neighbours) & ~exact, neighbours)
-
-
-def matches(flat, copies, queries, keys):
-    """(exact, Neighbours) of the images at the indices `queries`, looked for among those at `keys`."""
-    exact = np.isin(copies[queries], copies[keys])
-    return exact, nearest(flat[queries], flat[keys])
-
-
-# --- counts -------------------------------------------------------------------------------------
-
-
-def files(name, listing, compared):
-    """One row on the whole dataset: how many images, same names left out, and distinct contents.
-
-    `alone` counts the images without an exact copy.
-    """
-    times = np.bincount(compared.copies)
-    row = {
-        "dataset": name,
-        "images": len(listing.items),
-        "same_name": len(listing.replaced),
-        "contents": len(times),
-        "alone": (times == 1).sum(),
-    }
-    return pd.DataFrame([row])
-
-
-def counts(name, compared):
-    """Copies in training, counted: a row for the test images and one for the validation images.
-
-    For GTSRB, a third row is for validation images drawn without regard to the tracks.
-    """
-    split, flat = compared.split, normalized(compared.pictures)
-    parts = {"test": (split.test, split.train), "validation": (split.validation, split.train)}
-    if compared.data.groups is not None:
-        torn = datasets.split(name, compared.data._replace(groups=None), SPLIT_SEED)
-        parts["validation, tracks ignored"] = torn.validation, torn.train
-    labels, rows = compared.data.labels.numpy(), []
-    for part, (queries, keys) in parts.items():
-        exact, neighbours = matches(flat, compared.copies, queries, keys)
-        near = is_near(neighbours) & ~exact
-        same = labels[queries] == labels[keys][neighbours.index]
-        rows.append(
-            {
-                "dataset": name,
-                "images": part,
-                "number": len(queries),
-                "training": len(keys),
-                "exact": exact.sum(),
-                "near": near.sum(),
-                "near_same_class": (near & same).sum(),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def test_images(name, compared):
-    """One row: which test images have an exact or a near copy, as `packed` arrays, and of which data."""
-    row = {
-        "dataset": name,
-        "split_seed": SPLIT_SEED,
-        "fingerprint": compared.data.fingerprint,
-        "train": len(compared.split.train),
-        "test": len(compared.split.test),
-        "exact": packed(compared.exact),
-        "near": packed(compared.near),
-    }
-    return pd.DataFrame([row])
-
-
-def ratios(name, compared):
-    """Number of test images without an exact copy in each hundredth of the ratio, from 0 to 1."""
-    numbers, edges = np.histogram(compared.neighbours.ratio[~compared.exact], 100, (0, 1))
-    return pd.DataFrame({"dataset": name, "below": edges[1:].round(2), "images": numbers})
-
-
-def seeds(name, compared):
-    """Test images with an exact copy in training, for each of 200 split seeds."""
-    splits = [datasets.split(name, compared.data, seed) for seed in range(SEEDS)]
-    found = [np.isin(compared.copies[s.test], compared.copies[s.train]).sum() for s in splits]
-    return pd.DataFrame({"dataset": name, "seed": range(SEEDS), "exact": found, "test": len(splits[0].test)})
-
-
-# --- crops of the same photograph: Caltech-101's Faces and Faces_easy ----------------------------
-
-CROPS = ("Faces", "Faces_easy")  # photographs, and parts of them under the same file name
-CROP_HEIGHT = 48  # pixels of a compared photograph's height
-
-
-def part_of(photo, part):
-    """Highest correlation of the grey image `part` with a region of `photo` of its size, over all places.
-
-    Both are PIL images of one scale; they are compared with the photograph `CROP_HEIGHT` pixels high.
-    """
-    scale = CROP_HEIGHT / photo.height
-    whole, piece = (_small(image, scale) for image in (photo, part))
-    piece = piece[..., : whole.shape[-2], : whole.shape[-1]]
-    size = piece.shape[-2:]
-    piece = (piece - piece.mean()) / piece.std(correction=0).clamp(min=1e-3)
-    mean, square = (avg_pool2d(values, size, 1) for values in (whole, whole**2))
-    products = conv2d(whole, piece) / piece.numel()
-    return (products / (square - mean**2).clamp(min=1e-6).sqrt()).max().item()
-
-
-def _small(image, scale):
-    size = [max(1, round(side * scale)) for side in image.size]
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32) / 255
-    return torch.from_numpy(grey)[None, None]
-
-
-def crops(name, listing, compared):
-    """One row on the photographs that are whole in `Faces` and cropped in `Faces_easy`.
-
-    `lowest` is the lowest correlation of a crop with the photograph of its file name, `others` the median
-    with the photograph of the next file name. `test` counts the test images of the two classes, and
-    `in_training` those whose photograph is in training under the other class.
-    """
-    of = {
-        (path.parent.name, path.name): i for i, path in enumerate(listing.items) if path.parent.name in CROPS
-    }
-    names = sorted({file for _, file in of})
-    photos, parts = ([Image.open(listing.items[of[c, file]]) for file in names] for c in CROPS)
-    own = [part_of(photo, part) for photo, part in zip(photos, parts)]
-    others = [part_of(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
-    partner = {i: of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in of.items()}
-    tested = [i for i in compared.split.test if i in partner]
-    train = set(compared.split.train.tolist())
-    row = {
-        "dataset": name,
-        "pairs": len(names),
-        "lowest": round(min(own), 3),
-        "median": round(float(np.median(own)), 3),
-        "others": round(float(np.median(others)), 3),
-        "test": len(tested),
-        "in_training": sum(partner[i] in train for i in tested),
-    }
-    return pd.DataFrame([row])
-
-
-# --- baselines that do not learn ----------------------------------------------------------------
-
-
-def look_up(contents, labels, queries):
-    """Predict by identical bytes: (M,) class of the training image with the content of each query.
-
-    `contents` and `labels` are of the training images, `queries` the contents of the test images, all of them
-    numbered as by `files.contents`. A content that training lacks gets the most frequent class there.
-    """
-    most = np.bincount(labels).argmax()
-    known = dict(zip(contents.tolist(), labels.tolist()))
-    return np.array([known.get(content, most) for content in queries.tolist()])
-
-
-def nearest_pixels(images, labels, queries):
-    """Predict by the nearest training image: (M,) its class; L2 distance of uint8 images (N, 32, 32, 3)."""
-    keys, wanted = (torch.from_numpy(part).flatten(1).double() / 255 for part in (images, queries))
-    length = (keys**2).sum(1)
-    found = [(length - 2 * block @ keys.T).argmin(1) for block in wanted.split(BLOCK)]
-    return labels[torch.cat(found).numpy()]
-
-
-def baselines(name, compared):
-    """Test accuracy of the look-up and of the nearest neighbour: all, with and without an exact copy."""
-    train, test = compared.split.train, compared.split.test
-    labels, copies, small = compared.data.labels.numpy(), compared.copies, compared.pictures
-    predicted = {
-        "look-up": look_up(copies[train], labels[train], copies[test]),
-        "nearest neighbour": nearest_pixels(small[train], labels[train], small[test]),
-    }
-    rows = []
-    for baseline, classes in predicted.items():
-        for images, (number, right) in _apart(classes == labels[test], compared.exact).items():
-            row = {
-                "dataset": name,
-                "baseline": baseline,
-                "images": images,
-                "number": number,
-                "correct": right,
-            }
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _apart(correct, copied):
-    """{images: (number, number correct)} of all test images, of those with a copy and of those without."""
-    parts = {"all": np.ones_like(copied), "with copy": copied, "without copy": ~copied}
-    return {name: (int(part.sum()), int(correct[part].sum())) for name, part in parts.items()}
+    counts = read("counts")
+    row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
+    return (int(row["exact"].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)
 
 
 # --- accuracies of records ----------------------------------------------------------------------
@@ -346,108 +93,11 @@ def accuracy_apart(record, near=False):
     flags, text = copied(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:
         return None
-    parts = _apart(unpacked(text, len(flags)), flags)
+    parts = apart(unpacked(text, len(flags)), flags)
     return {name: 100 * right / number if number else np.nan for name, (number, right) in parts.items()}
 
 
-# --- contact sheets -----------------------------------------------------------------------------
-
-
-def sheet(compared, seed=0):
-    """A PIL image of pairs, test image left and training image right, a row a band of the ratio.
-
-    Pairs are drawn at random from each band and sorted; under each stands its ratio. Exact copies are left
-    out. A line divides near copies from other pairs.
-    """
-    draw, ratio = np.random.RandomState(seed), np.where(compared.exact, np.inf, compared.neighbours.ratio)
-    wide, high = 2 * THUMB + 12, THUMB + 16
-    image = Image.new("RGB", (PAIRS * wide, len(BANDS) * high + 4), "white")
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(10)
-    for row, (low, top) in enumerate(BANDS):
-        shift = 4 * (low >= THRESHOLD)
-        if low == THRESHOLD:
-            pen.line([(0, row * high + 1), (image.width, row * high + 1)], fill="black", width=2)
-        chosen = draw.permutation(np.flatnonzero(_within(ratio, low, top)))[:PAIRS]
-        for column, test in enumerate(sorted(chosen, key=lambda i: ratio[i])):
-            x, y = column * wide, row * high + shift
-            training = compared.split.train[compared.neighbours.index[test]]
-            for place, index in enumerate((compared.split.test[test], training)):
-                thumb = Image.fromarray(compared.pictures[index])
-                image.paste(thumb.resize((THUMB, THUMB), Image.Resampling.BICUBIC), (x + place * THUMB, y))
-            pen.text((x + THUMB, y + THUMB), f"{ratio[test]:.2f}", fill="black", font=font, anchor="ma")
-    return image.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-
-
-def _within(ratio, low, top):
-    return (ratio <= top) & ((ratio > low) | (low == 0))
-
-
-# --- the command --------------------------------------------------------------------------------
-
-
-def folder():
-    """Where the results lie: `copies` in the results folder."""
-    return results_dir() / "copies"
-
-
-def read(file):
-    """The table results/copies/<file>.csv; empty, with the column `dataset`, if it is not there."""
-    path = folder() / f"{file}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame({"dataset": []})
-
-
-def _store(file, found):
-    """Write the rows of a dataset in place of its older ones; other datasets keep theirs."""
-    old = read(file)
-    old = old[~old["dataset"].isin(found["dataset"])]
-    table = found if old.empty else pd.concat([old, found])
-    order = table["dataset"].map(STUDIED.index)
-    with replacing(folder() / f"{file}.csv") as part:
-        table.iloc[np.argsort(order.to_numpy(), kind="stable")].to_csv(part, index=False)
-
-
-def write(name, data_folder=None):
-    """Compare one dataset, write its rows and its contact sheet, and return its counts."""
-    listing, compared = compare(name, data_folder)
-    found = counts(name, compared)
-    _store("counts", found)
-    _store("files", files(name, listing, compared))
-    _store("test_images", test_images(name, compared))
-    _store("ratios", ratios(name, compared))
-    if name == "caltech101":
-        _store("crops", crops(name, listing, compared))
-    if name == "tsrd":
-        _store("seeds", seeds(name, compared))
-    if name.startswith("tsrd"):
-        _store("baselines", baselines(name, compared))
-    with replacing(png(name)) as part:
-        sheet(compared).save(part, "PNG", optimize=True)
-    return found
-
-
-def write_all(data_folder=None):
-    """Write the results of each dataset in the data folder; yield a sentence for each dataset of STUDIED."""
-    for name in STUDIED:
-        try:
-            found = write(name, data_folder)
-        except InputError as error:
-            yield f"{name}: left as it was. {error}"
-            continue
-        row = found.iloc[0]
-        found = f"{row['exact']:,} have an exact and {row['near']:,} a near copy in training"
-        yield f"{name}: of {row['number']:,} test images, {found}."
-
-
-def png(name):
-    """Path of a dataset's contact sheet."""
-    return folder() / f"{name}.png"
-
-
-def test_images_with_copy(name):
-    """How many test images of a dataset have an identical training image (split seed 0), and how many there are.
-
-    Both are 0 where nothing has been counted.
-    """
-    counts = read("counts")
-    row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
-    return (int(row["exact"].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)
+def apart(correct, copied):
+    """{images: (number, number correct)} of all test images, of those with a copy and of those without."""
+    parts = {"all": np.ones_like(copied), "with copy": copied, "without copy": ~copied}
+    return {name: (int(part.sum()), int(correct[part].sum())) for name, part in parts.items()}

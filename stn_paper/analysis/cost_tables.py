@@ -10,7 +10,7 @@ import torch
 from ..errors import InputError
 from ..models import ORIGINAL, build_model
 from ..models.backbones import input_size
-from ..models.costs import Cost, measure
+from ..models.costs import measure, torch_gflops
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer
 from ..paths import check_writable, replacing, results_dir
@@ -31,7 +31,7 @@ def write_costs():
     """
     check_writable(costs_path().parent)
     rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
-    columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops"]
+    columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops", "torch_gflops"]
     measured = pd.DataFrame(rows, columns=columns)
     with replacing(costs_path()) as partial:
         measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
@@ -50,7 +50,8 @@ def compare_costs(number):
     """Every cost that Table 4, 5, 7 or 9 prints beside ours: one row a cell, numbers and verdicts.
 
     Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
-    our_gflops (rounded to the printed decimals), exact (parameters), close (GFLOPS within TOLERANCE).
+    our_gflops (rounded to the printed decimals), torch_gflops (as torch counts), exact (parameters),
+    close (GFLOPS within TOLERANCE).
     """
     printed, ours = networks(number).copy(), read_costs(number)
     printed["parameters"] = printed["parameters"].astype(int)
@@ -58,6 +59,7 @@ def compare_costs(number):
     printed["gflops"] = printed["gflops"].astype(float)
     printed["our_parameters"] = ours["parameters"]
     printed["our_gflops"] = [round(g, d) for g, d in zip(ours["gflops"], decimals)]
+    printed["torch_gflops"] = ours["torch_gflops"]
     printed["decimals"] = decimals
     printed["exact"] = printed["parameters"] == printed["our_parameters"]
     printed["close"] = (printed["gflops"] - printed["our_gflops"]).abs() <= TOLERANCE + 1e-9
@@ -86,7 +88,12 @@ def _layer_costs():
 
 def _layer_cost(layer, shape):
     has_parameters = any(True for _ in layer.parameters())
-    return measure(layer, shape[-1], shape[1]) if has_parameters else Cost(0, 0.0)
+    return _both_counts(layer, shape[-1], shape[1]) if has_parameters else (0, 0.0, 0.0)
+
+
+def _both_counts(model, *size):
+    """Parameters, GFLOPS as the paper counts, and GFLOPS as torch counts."""
+    return *measure(model, *size), torch_gflops(model, *size)
 
 
 def _model_costs():
@@ -111,11 +118,11 @@ def _transformer_costs():
 def _backbone_cost(backbone, classes):
     with torch.device("meta"):
         model = build_model(backbone, ORIGINAL, classes)
-    return measure(model, input_size(backbone))
+    return _both_counts(model, input_size(backbone))
 
 
 @cache
 def _transformer_cost(variant, size):
     with torch.device("meta"):
         model = SpatialTransformer(localization_net(variant, size))
-    return measure(model, size)
+    return _both_counts(model, size)

@@ -1,168 +1,128 @@
-"""What a transformer changes in our runs: differences between runs of the same seed, and what they show.
+"""Compare networks with each transformer and without one, a study at a time.
 
-The verdicts of Tables 6 and 8, of the claims, of the experiment and of the first page all come from here.
+A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of
+the claims come from here. The rules, stated beforehand:
+
+- The families of FAMILIES are compared in their order, and Holm's correction is made within each.
+- Seeds pair in a study if its arms show an effect of the seed (`statistics.seeds_pair`); else Welch's test
+  takes all seeds of both arms. A bypassed transformer always pairs with the original, as it is the same
+  network; the seed control never does, as it has other seeds.
+- Runs whose transformer collapsed are counted, and are in no mean.
+- A study is left out if at least half of its original's runs failed to train (`frame.UNTRAINED`).
 """
-
-import math
 
 import pandas as pd
 
-from ..data.datasets import DATASETS
-from ..models import HEADINGS, ORIGINAL, RELEASED
-from ..models.backbones import title
-from ..training.spec import OTHER_SEEDS, PROTOCOLS, preset
+from ..models import CONSTANT, ORIGINAL, RELEASED
+from ..training.spec import OTHER_SEEDS
 from . import frame, statistics
 
 APPLIED = ("stn", "vstn", "lstn")
-ARMS = (ORIGINAL, *APPLIED, *(v + RELEASED for v in APPLIED))
-SAME, FEW, NONE = "the same in every digit", "too few pairs", "no difference shown"
-BETTER, WORSE = "better", "worse"
-NO_MORE = "by no more than other seeds alone"  # what is added where the noise is as large
-LEARNED = 0.8  # of guessing's loss; see `hardly_learned`
+BYPASSED = tuple(v + RELEASED for v in APPLIED)
+ARMS = (ORIGINAL, *APPLIED, *BYPASSED)
+CONTROL = "seed control"  # the original with the seeds from OTHER_SEEDS on
+FAMILIES = {  # in the order in which they are shown: (variant, against)
+    "between transformers": (("lstn", "stn"), ("vstn", "stn"), ("lstn", "vstn")),
+    "against the original": tuple((variant, ORIGINAL) for variant in APPLIED),
+    "of a constant map": ((CONSTANT, ORIGINAL), ("lstn", CONSTANT)),
+    "controls": ((CONTROL, ORIGINAL), *((variant, ORIGINAL) for variant in BYPASSED)),
+}
+COLUMNS = [
+    "family",
+    "variant",
+    "against",
+    *statistics.Comparison._fields,
+    "p_holm",
+    "p_apart_holm",
+    "shown",
+    "collapsed",
+    "collapsed_against",
+    "runs",
+    "runs_against",
+    "left_out",
+]
 
 
-def differences(dataset, backbone, protocol, column="test", against=ORIGINAL):
-    """Accuracy of each arm minus that of `against` with the same seed, in points: {arm: Series by seed}.
+def comparisons(dataset, backbone, protocol):
+    """All comparisons of FAMILIES in a study, in points of test accuracy: see `compare_arms`."""
+    return compare_arms(frame.runs(dataset, protocol, backbone))
 
-    Arms are names of variants, and against the original "original" is the original with other seeds. Only
-    pairs that were run.
+
+def compare_arms(ours, column="test"):
+    """The comparisons of FAMILIES among the runs of one study, a row a comparison that has runs of both sides.
+
+    `ours` has the columns variant, seed, collapsed, failed and `column`, in percent. Columns of the result:
+    family, variant, against, the fields of `statistics.Comparison`, p_holm and p_apart_holm (adjusted within the
+    family), shown (the verdict, by these), collapsed and collapsed_against (numbers of collapsed runs, which
+    are in no mean), runs and runs_against (all runs of a side), left_out.
     """
-    ours = frame.runs(dataset, protocol, backbone)
-    cells = ours.pivot_table(index="seed", columns="variant", values=column)
-    if against not in cells:
-        return {}
-    pairs = cells[cells.index < OTHER_SEEDS]
-    arms = {arm: pairs[arm] for arm in ARMS[1:] if arm in cells and arm != against}
-    if against == ORIGINAL:
-        other = cells[ORIGINAL][cells.index >= OTHER_SEEDS]
-        arms = {ORIGINAL: other.set_axis(other.index - OTHER_SEEDS), **arms}
-    found = {arm: (values - pairs[against]).dropna() for arm, values in arms.items()}
-    return {arm: values for arm, values in found.items() if len(values)}
+    arms = arms_of(ours)
+    pair, left_out = _pairs(ours, column), original_failed(ours)
+    rows = []
+    for family, pairs in FAMILIES.items():
+        found = [_compared(arms, *one, column, pair) for one in pairs if arms.keys() >= set(one)]
+        adjusted = [statistics.holm([row[key] for row in found]) for key in ("p", "p_apart")]
+        for row, p, apart in zip(found, *adjusted):
+            comparison = statistics.Comparison(*(row[field] for field in statistics.Comparison._fields))
+            shown = statistics.judge(comparison, p, apart)
+            row |= {"family": family, "p_holm": p, "p_apart_holm": apart, "shown": shown}
+            rows.append(row | {"left_out": left_out})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def judge(values):
-    """What paired differences show, in plain words: better or worse where Student's 95 % interval leaves out zero."""
-    if len(values) < statistics.FEWEST:
-        return FEW  # equal ones too: two unlike networks can have the same number of images right
-    if (values == 0).all():
-        return SAME
-    half, mean = statistics.interval(values), values.mean()
-    if mean - half > 0:
-        return BETTER
-    return WORSE if mean + half < 0 else NONE
+def arms_of(ours):
+    """The runs of each arm by seed: {variant: rows indexed by seed}, the seed control under its own name.
 
-
-def beside_noise(found, arm, shown):
-    """What `judge` says of an arm of `differences`, and whether other seeds alone move the mean as far."""
-    as_far = arm != ORIGINAL and ORIGINAL in found and abs(found[ORIGINAL].mean()) >= abs(found[arm].mean())
-    return f"{shown}, yet {NO_MORE}" if shown in (BETTER, WORSE) and as_far else shown
-
-
-def gains(dataset, protocol, against=ORIGINAL):
-    """`differences` of all networks: a row a network and arm, in points of test accuracy.
-
-    Columns: backbone, variant, mean, half (of Student's 95 % interval, NaN for one seed), seeds, shown. Left
-    out are networks of which a run of either side has hardly learned: a mean over runs that learned and runs
-    that did not says nothing of either (see `hardly_learned`).
+    "original" has all seeds of the original, as Welch's test takes them all.
     """
-    slow, rows = hardly_learned(dataset, protocol), []
-    for backbone in frame.ordered(frame.runs(dataset, protocol)["backbone"]):
-        found = differences(dataset, backbone, protocol, against=against)
-        for arm, values in found.items():
-            if arm != ORIGINAL and not {(backbone, arm), (backbone, against)} & slow.keys():
-                shown = beside_noise(found, arm, judge(values))
-                rows.append([backbone, arm, values.mean(), statistics.interval(values), len(values), shown])
-    return pd.DataFrame(rows, columns=["backbone", "variant", "mean", "half", "seeds", "shown"])
+    arms = {variant: rows.set_index("seed").sort_index() for variant, rows in ours.groupby("variant")}
+    if ORIGINAL in arms:
+        control = arms[ORIGINAL][arms[ORIGINAL].index >= OTHER_SEEDS]
+        arms |= {CONTROL: control} if len(control) else {}
+    return arms
 
 
-def hardly_learned(dataset, protocol):
-    """Networks of which a run ends near guessing: {(backbone, variant): (such runs, all runs, highest loss)}.
-
-    Guessing gives a loss of the logarithm of the number of classes, in nats. Where the last training loss is
-    above LEARNED of it, the network has not begun to learn, or has lost again what it had learned.
-    """
-    ours, found = frame.runs(dataset, protocol), {}
-    for key, mine in ours.groupby(["backbone", "variant"]):
-        last = [record["epochs"][-1]["train_loss"] for record in mine["record"]]
-        slow = [loss for loss in last if loss > LEARNED * guessing(dataset)]
-        if slow:
-            found[key] = len(slow), len(last), max(slow)
-    return found
-
-
-def guessing(dataset):
-    """The loss of guessing among a dataset's classes, in nats."""
-    return math.log(DATASETS[dataset].num_classes)
-
-
-def in_words(dataset, protocol, variant, against=ORIGINAL):
-    """The `gains` of one variant over another, network by network, and which are not compared."""
-    found, slow = gains(dataset, protocol, against), hardly_learned(dataset, protocol)
-    left_out = []
-    for backbone in frame.ordered(backbone for backbone, _ in slow):
-        if arm := next((arm for arm in (against, variant) if (backbone, arm) in slow), None):
-            runs, of, _ = slow[backbone, arm]
-            where = "alone" if arm == ORIGINAL else f"with {HEADINGS[arm]}"
-            left_out.append(f"{title(backbone)} ({where}, {runs} of {of} runs hardly learned)")
-    parts = [listed(found[found["variant"] == variant])]
-    parts += [f"not compared: {' and '.join(left_out)}"] * bool(left_out)
-    versus = "the network alone" if against == ORIGINAL else HEADINGS[against]
-    return f"{HEADINGS[variant]} against {versus}: {'; '.join(filter(None, parts)) or statistics.MISSING}"
-
-
-def listed(found):
-    """Rows of `gains` as text: in points, with half of the 95 % interval, and whether it is a difference."""
-    texts = []
-    for row in found.itertuples():
-        half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-        shown = f", {row.shown}" if row.shown.startswith((BETTER, WORSE)) else ""
-        texts.append(f"{title(row.backbone)} {row.mean:+.2f}{half} (n={row.seeds}{shown})")
-    return ", ".join(texts)
-
-
-def verdict(dataset, protocol):
-    """What our runs say of the transformers, in plain sentences computed from the records."""
-    if protocol == "smoke":
-        return "Everything runs. Nothing follows from a smoke run's accuracies."
-    ours = frame.runs(dataset, protocol)
-    if ours.empty:
-        return f"At the protocol `{protocol}`: {statistics.MISSING}."
-    if set(ours["variant"]) == {ORIGINAL}:
-        return _plain_verdict(ours, protocol)
-    slow = hardly_learned(dataset, protocol)
-    heading = (
-        f"Test accuracy, the epoch chosen by `{preset(protocol, dataset, ORIGINAL).selection}`, against the "
-        f"original network with the same seeds, protocol `{protocol}` ({PROTOCOLS[protocol]}):"
+def _compared(arms, variant, against, column, pair):
+    first, second = arms[variant], arms[against]
+    if variant == CONTROL:
+        pair, second = False, second[second.index < OTHER_SEEDS]
+    kept = [side.loc[~side["collapsed"].astype(bool), column].dropna() for side in (first, second)]
+    comparison = statistics.compare(*kept, paired=pair or variant.endswith(RELEASED))
+    collapsed = [int(side["collapsed"].sum()) for side in (first, second)]
+    return (
+        {"variant": variant, "against": against}
+        | comparison._asdict()
+        | {"collapsed": collapsed[0], "collapsed_against": collapsed[1]}
+        | {"runs": len(first), "runs_against": len(second)}
     )
-    found = gains(dataset, protocol)
-    sentences = [f"{_named(row.backbone, row.variant)}: {_told(row)}" for row in found.itertuples()]
-    sentences += [
-        f"{_named(*network)} has hardly learned: in {runs} of {of} runs the training loss ends above "
-        f"{100 * LEARNED:.0f} % of guessing's {guessing(dataset):.2f}, at {loss:.2f} at most. Its accuracies "
-        "are not compared."
-        for network, (runs, of, loss) in slow.items()
-        if network[1] == ORIGINAL or (network[0], ORIGINAL) not in slow
-    ]
-    return "\n".join([heading, "", *(f"- {s}" for s in sentences)])
 
 
-def _named(backbone, variant):
-    return title(backbone) if variant == ORIGINAL else f"{title(backbone)} with {HEADINGS[variant]}"
+def _pairs(ours, column):
+    return statistics.seeds_pair(by_seed(ours, column))
 
 
-def _told(row):
-    """A row of `gains` in words."""
-    if row.shown == SAME:
-        return f"{SAME} ({row.seeds} seeds)"
-    if pd.isna(row.half):
-        return f"{row.mean:+.2f} points (one seed, so no interval)"
-    low, high = row.mean - row.half, row.mean + row.half
-    return f"{row.mean:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}, {row.seeds} seeds): {row.shown}"
+def by_seed(ours, column="test"):
+    """Accuracies of the original and the applied variants that have the same seeds: a row a seed.
+
+    Collapsed runs are gaps.
+    """
+    used = ours[ours["variant"].isin((ORIGINAL, *APPLIED)) & (ours["seed"] < OTHER_SEEDS)]
+    used = used[~used["collapsed"].astype(bool)]
+    return used.pivot_table(index="seed", columns="variant", values=column)
 
 
-def _plain_verdict(ours, protocol):
-    """Which of the networks without a transformer does best, in one sentence."""
-    means = ours.groupby("backbone")["test"].mean().sort_values(ascending=False)
-    texts = [f"{title(b)} {statistics.mean_text(ours[ours['backbone'] == b]['test'])}" for b in means.index]
-    heading = f"Test accuracy in percent of the networks alone, protocol `{protocol}`, best first"
-    return f"{heading}: {', '.join(texts)}."
+def original_failed(ours):
+    """Whether at least half of the original's runs failed to train, so that nothing is compared with it."""
+    original = ours[ours["variant"] == ORIGINAL]
+    return bool(len(original) and 2 * original["failed"].sum() >= len(original))
+
+
+def gains(dataset, protocol):
+    """`comparisons` of all backbones, with the column `backbone` first; left-out backbones are marked, not dropped."""
+    found = []
+    for backbone in frame.ordered(frame.runs(dataset, protocol)["backbone"]):
+        view = comparisons(dataset, backbone, protocol)
+        view.insert(0, "backbone", backbone)
+        found.append(view)
+    known = [view for view in found if len(view)]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=["backbone", *COLUMNS])

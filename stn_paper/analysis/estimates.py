@@ -1,6 +1,6 @@
-"""What runs cost before they are run: hours, from the throughput that records of earlier runs hold.
+"""Estimate the hours of runs from the throughput of recorded runs.
 
-A network of the same backbone and image size is the best witness; where there is none, throughput is scaled
+A network of the same backbone and image size gives the best estimate; where there is none, throughput is scaled
 by the operations in results/costs.csv. `workflow/Snakefile` asks for `resources`, and the page on the cost
 of the grid shows `cost` and `growth`.
 """
@@ -8,7 +8,6 @@ of the grid shows `cost` and `growth`.
 import math
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from statistics import median
@@ -18,12 +17,12 @@ import pandas as pd
 import torch
 
 from ..data.datasets import DATASETS
-from ..errors import InputError
 from ..models import RELEASED, build_model, costs
 from ..models.backbones import title
-from ..paths import ROOT, results_dir
+from ..paths import IN_CLONE, ROOT
 from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
+from . import frame
 from .grid import GRID, TABLES, cells, runs, unique
 
 EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
@@ -45,7 +44,7 @@ class Measurement(NamedTuple):
     precision: str = DEFAULTS["precision"]  # of products, as in the run's protocol
 
 
-WITNESSES = {  # how near the measured runs are to the run that is estimated, best first
+BASES = {  # how near the measured runs are to the run that is estimated, best first
     "the same network and image size": ("backbone", "variant", "image_size"),
     "the same backbone and image size": ("backbone", "image_size"),
     "the same backbone": ("backbone",),
@@ -55,25 +54,20 @@ WITNESSES = {  # how near the measured runs are to the run that is estimated, be
 
 def measurements():
     """A Measurement of each record that has one. Damaged records are left out: `results check` names them."""
-    found = []
-    for path in sorted(results_dir().glob("*/*.json")):
-        with suppress(InputError):
-            record = records.read(path)
-            spec, measured = record["spec"], record["measured"]
-            if path.parent.name != records.SMOKE and "train_images_per_second" in measured:
-                found.append(
-                    Measurement(
-                        record["environment"]["device"],
-                        spec["backbone"],
-                        spec["variant"],
-                        record["data"]["image_size"],
-                        spec["protocol"]["batch_size"],
-                        measured["train_images_per_second"],
-                        measured.get("peak_memory_mib", 0),
-                        spec["protocol"]["precision"],
-                    )
-                )
-    return found
+    return [
+        Measurement(
+            record["environment"]["device"],
+            record["spec"]["backbone"],
+            record["spec"]["variant"],
+            record["data"]["image_size"],
+            record["spec"]["protocol"]["batch_size"],
+            record["measured"]["train_images_per_second"],
+            record["measured"].get("peak_memory_mib", 0),
+            record["spec"]["protocol"]["precision"],
+        )
+        for record in frame.readable()
+        if "train_images_per_second" in record["measured"]
+    ]
 
 
 def is_gpu(device):
@@ -82,14 +76,19 @@ def is_gpu(device):
 
 
 def devices(measured):
-    """Names of the measured devices: GPUs first, then those with most records."""
+    """Names of the measured devices: GPUs first, then by number of records."""
     counts = Counter(m.device for m in measured)
     return sorted(counts, key=lambda d: (not is_gpu(d), -counts[d], d))
 
 
 @cache
 def _known_costs():
-    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine."""
+    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine.
+
+    An installed package has none, and measures.
+    """
+    if not IN_CLONE:
+        return pd.DataFrame(columns=["table", "row", "variant", "image_size", "gflops"])
     known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
     return known[known["table"].isin(COST_TABLES)]
 
@@ -129,26 +128,26 @@ def images(spec):
     return sizes["train"], sizes["validation"] + sizes["test"]
 
 
-def witnesses(spec, measured, device):
-    """The best witnesses of a run among those measured on the device: (key of WITNESSES, measurements).
+def basis(spec, measured, device):
+    """The measurements on the device that are nearest to a run: (key of BASES, measurements).
 
     They are of the run's own precision; where the device has none of it, of the default one.
     """
     wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
     here = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
     here = here or [m for m in measured if m.device == device and m.precision == DEFAULTS["precision"]]
-    for name, fields in WITNESSES.items():
+    for name, fields in BASES.items():
         if found := [m for m in here if all(getattr(m, f) == wanted[f] for f in fields)]:
             return name, found
     return None, []
 
 
 def estimate(spec, measured, device=None):
-    """Hours of a run on a measured device, by default the first of `devices`; None without a witness.
+    """Hours of a run on a measured device, by default the first of `devices`; None without any measurement there.
 
     They are of all epochs of the protocol; early stopping can make them fewer.
     """
-    _, found = witnesses(spec, measured, device or next(iter(devices(measured)), None))
+    _, found = basis(spec, measured, device or next(iter(devices(measured)), None))
     if not found:
         return None
     rate = median(m.speed * gflops(m.backbone, m.variant, m.image_size) for m in found)
@@ -164,7 +163,7 @@ def total_hours(specs, measured, device=None):
 
 
 def resources(spec, measured, attempt=1, longest=1440, gpus=1):
-    """What a job asks for: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
+    """The resources that a job asks for: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
 
     Never more than `longest` minutes: a job that meets its limit goes on from its checkpoint when it is tried
     again, with more time at each attempt. A run that nothing can estimate asks for the `longest`.
@@ -180,7 +179,7 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
 
 
 def missing(targets, measured, seeds=3, protocol="equal"):
-    """What the targets still lack, in a line each, with hours and the device that they were measured on."""
+    """How many runs of each target have no record, a line a target, with hours and the device measured."""
     lines = []
     for target in targets:
         wanted = runs(target, seeds, protocol)
@@ -222,8 +221,8 @@ def throughput():
     return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
 
 
-def verdict(seeds=3, protocol="equal"):
-    """What the whole grid costs, in one sentence."""
+def cost_in_words(seeds=3, protocol="equal"):
+    """The hours of the whole grid, in one sentence."""
     measured = measurements()
     specs = list(unique(GRID, seeds, protocol).values())
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
@@ -260,9 +259,9 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
 
 
 def growth_with_backbones(target="table6", protocol="equal"):
-    """What one seed of each backbone of a table costs, all its variants: a row a backbone.
+    """Hours of one seed of each backbone of a table, all its variants: a row a backbone.
 
-    Beside the hours on a device stands which of WITNESSES they rest on there.
+    Beside the hours on a device stands which of BASES they rest on there.
     """
     measured, rows = measurements(), {}
     for backbone in dict.fromkeys(b for _, b, _ in cells(target)):
@@ -270,8 +269,8 @@ def growth_with_backbones(target="table6", protocol="equal"):
         row = {("", "Image size"): specs[0].image_size, ("", "Runs"): len(specs)}
         for device, hours in _by_device(specs, measured).items():
             row[device, "Hours"] = hours
-            if used := {witnesses(spec, measured, device)[0] for spec in specs} - {None}:
-                row[device, "Estimated from"] = ", ".join(name for name in WITNESSES if name in used)
+            if used := {basis(spec, measured, device)[0] for spec in specs} - {None}:
+                row[device, "Estimated from"] = ", ".join(name for name in BASES if name in used)
         rows[title(backbone)] = row
     return pd.DataFrame(rows).T
 

@@ -1,36 +1,23 @@
-"""Does the transformer cause the gain? Four arms under one budget, and what else moves an accuracy.
+"""Does the transformer cause the gain? Arms under one budget, and what else moves an accuracy.
 
 The arms share budget, batch size, seeds and split: the network alone (`original`), behind a transformer that
-is *applied*, behind one whose output is thrown away *as released*, and alone again with *other seeds*, which
-shows the noise. The notebooks `experiment` and `strength` show what is computed here from the records.
+is *applied*, behind one that is *bypassed*, whose output is discarded as in most of the released notebooks,
+behind a *constant map*, six learned numbers without a localization net, and alone again with other seeds, the
+*seed control*. `effects` compares them; here is which studies there
+are, how much of a gain is budget and selection, and how accuracy falls with the strength of a distortion.
 """
 
-from collections import Counter
-
-import numpy as np
 import pandas as pd
 
 from ..data.datasets import DATASETS
 from ..errors import whole
-from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models import CONSTANT, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..training import records
 from ..training.examples import STRENGTHS
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
-from . import authors_runs, frame, statistics
-from .effects import (
-    APPLIED,
-    ARMS,
-    BETTER,
-    FEW,
-    NO_MORE,
-    NONE,
-    SAME,
-    WORSE,
-    beside_noise,
-    differences,
-    judge,
-)
+from . import authors_runs, effects, frame, statistics
+from .effects import APPLIED, ARMS
 
 STUDIES = (  # dataset, backbone, protocol of what two processor cores can train
     ("mnist-rts", "mnist-cnn", "system"),
@@ -52,12 +39,13 @@ PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recor
 def specs(dataset, backbone, protocol, seeds):
     """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
     whole("Number of seeds", seeds, most=OTHER_SEEDS)
-    pairs = [(v, s) for s in range(seeds) for v in ARMS] + [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
+    pairs = [(v, s) for s in range(seeds) for v in (*ARMS, CONSTANT)]
+    pairs += [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 
 
 def studies(asked=None, backbone=PUBLISHED):
-    """STUDIES and those of LARGER that have a record; for a backbone those that `asked`, a Request, is of."""
+    """STUDIES and those of LARGER with a record; with `backbone` given, the studies that the Request `asked` names."""
     if backbone != PUBLISHED:
         return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
     return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
@@ -80,87 +68,56 @@ def same_seeds(dataset, backbone, protocol):
 
 
 def drawn_variants(found):
-    """The original and the applied variants, those that there are in `found`."""
+    """The original and the applied variants that `found` holds."""
     return [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
 
 
-# --- the four arms ------------------------------------------------------------------------------
+# --- the arms -----------------------------------------------------------------------------------
 
 
-def effects(dataset, backbone, protocol):
-    """The arms against the original with the same seeds: a row an arm, in points of test accuracy."""
-    found = differences(dataset, backbone, protocol)
-    view = compared({arm_title(arm): values for arm, values in found.items()})
-    if found:
-        view["Verdict"] = [beside_noise(found, *row) for row in zip(found, view["Verdict"])]
-    return view
+def comparisons(chosen):
+    """`effects.comparisons` of each of these studies: {study: frame}."""
+    return {study: effects.compare_arms(runs(*study)) for study in chosen}
 
 
-def compared(pairs):
-    """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
-    rows = {}
-    for what, values in pairs.items():
-        mean, half = values.mean(), statistics.interval(values)
-        interval = "–" if half is None else _between(mean - half, mean + half)
-        rows[what] = [f"{mean:+.2f}", interval, len(values), judge(values)]
-    return _table(rows, ["Difference", "95 % interval", "Pairs", "Verdict"])
+def pairing(chosen):
+    """Whether seeds pair, a row a study that has runs: seeds, correlation of the arms over them, p, paired.
 
-
-def _between(low, high):
-    return f"{low:+.2f} to {high:+.2f}"
-
-
-def _table(rows, columns):
-    """Rows {name: cells} as a table, or one row that says that there are none."""
-    rows = rows or {"": [statistics.MISSING] + [""] * (len(columns) - 1)}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-
-
-def stacked(view, chosen):
-    """A view, of (dataset, backbone, protocol), of each study, one below the other."""
-    return pd.concat({name(*study).replace("`", ""): view(*study) for study in chosen})
-
-
-def arm_title(arm):
-    return frame.OTHERS if arm == ORIGINAL else HEADINGS[arm]
-
-
-def verdict(chosen):
-    """What the arms show in each study, as Markdown."""
-    lines = []
+    `p` is that of "the seed has no effect", see `statistics.seed_effect`.
+    """
+    rows = []
     for study in chosen:
-        found = differences(*study)
-        parts = [
-            f"{arm_title(arm)}: {values.mean():+.2f}, {beside_noise(found, arm, judge(values))} "
-            f"(n={len(values)})"
-            for arm, values in found.items()
-        ]
-        told = f"{'; '.join(parts) or statistics.MISSING.capitalize()}.{_unlike(*study)}"
-        lines.append(_told(study, told))
-    return "\n".join(lines)
+        cells = effects.by_seed(runs(*study))
+        if len(cells):
+            row = {"study": study, "seeds": len(cells.dropna()), "correlation": statistics.correlation(cells)}
+            rows.append(
+                row | {"p": statistics.seed_effect(cells), "paired": bool(statistics.seeds_pair(cells))}
+            )
+    return pd.DataFrame(rows, columns=["study", "seeds", "correlation", "p", "paired"])
 
 
-def _told(study, text):
-    """A study's line in a verdict, with what is known of its images where they are not the official files."""
-    return " ".join([f"- **{name(*study)}.**", text, *frame.copies(runs(*study)["record"])])
+def untrained(chosen):
+    """The arms without a recorded run: {variant: studies}, of the original, the applied and the constant map."""
+    recorded = {study: set(runs(*study)["variant"]) for study in chosen}
+    arms = (ORIGINAL, *APPLIED, CONSTANT)
+    missing = {arm: [study for study, variants in recorded.items() if arm not in variants] for arm in arms}
+    return {arm: studies for arm, studies in missing.items() if studies}
 
 
-def _unlike(dataset, backbone, protocol):
-    """What sets records as released apart from the original's, where they are not the same in every digit."""
-    records = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+def unlike(dataset, backbone, protocol):
+    """Why bypassed transformers differ from the original in some digit: a list, a set of names a run.
+
+    A set holds the fields of the environment that are not the same; it is empty where all are, which is an
+    error. Under one code on one machine the list is empty, as a bypassed transformer changes no digit.
+    """
+    stored = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     apart = []
-    for (variant, seed), record in records.items():
-        alone = records.get((ORIGINAL, seed))
+    for (variant, seed), record in stored.items():
+        alone = stored.get((ORIGINAL, seed))
         if alone and variant.endswith(RELEASED) and _tests(alone) != _tests(record):
             here, there = record["environment"], alone["environment"]
             apart.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
-    if not apart:
-        return ""
-    fields = set().union(*apart)
-    told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
-    return (
-        f" A thrown output changes no digit under one code on one machine; here the original's are of {told}."
-    )
+    return apart
 
 
 def _tests(record):
@@ -169,31 +126,8 @@ def _tests(record):
 
 
 def with_test_curves(found):
-    """Those of the runs that have a test accuracy after each epoch."""
+    """The runs of `found` that have a test accuracy after each epoch."""
     return found[found["record"].map(lambda record: "test_accuracy" in record["epochs"][0]).astype(bool)]
-
-
-def summary():
-    """How often an applied transformer is better than the network alone, over all studies, in words."""
-    found = [differences(*study) for study in studies()]
-    judged = [(one, v, judge(one[v])) for one in found for v in APPLIED if v in one]
-    applied = Counter(shown for *_, shown in judged)
-    small = sum(NO_MORE in beside_noise(*case) for case in judged)
-    thrown = [(values == 0).all() for one in found for arm, values in one.items() if arm.endswith(RELEASED)]
-    if not applied:
-        return f"{statistics.MISSING.capitalize()}."
-    return (
-        f"In {applied.total()} pairs of a network and a variant, under one budget with the same seeds, the "
-        f"applied transformer is better in {applied[BETTER]}, worse in {applied[WORSE]}, shows no difference "
-        f"in {applied[NONE] + applied[SAME]} and has too few seeds in {applied[FEW]}. "
-        + (f"In {small} of these it is better or worse {NO_MORE}. " if small else "")
-        + (
-            f"Thrown away as released, it leaves the same accuracy in every digit in {sum(thrown)} of "
-            f"{len(thrown)}."
-            if thrown
-            else f"Thrown away as released: {statistics.MISSING}."
-        )
-    )
 
 
 # --- how much is budget and selection -----------------------------------------------------------
@@ -207,37 +141,29 @@ def at_budget(record, epochs, rule=BEST_VALIDATION):
     return records.select(record["epochs"][:epochs])[rule]["test"]
 
 
+PARTS = ("worst", "selection", "budget", "rest")  # of `shares`: a gain and the three parts that add up to it
+
+
 def shares(dataset, backbone, protocol):
     """A variant's gain in the comparison that is worst for the original, and its three parts, in points.
 
-    A row a variant. The gain is of a variant chosen by `best-of-five` over an original chosen by
-    `best-validation` with the shorter budget that the original had as released. It is the sum of what
-    selection adds to the variant, of what the missing epochs take from the original, and of the difference
-    under one budget and one rule. With two pairs or more, each with half of its 95 % interval.
+    A row a variant and a pair of seeds: variant, seed, PARTS, epochs, shorter. `worst` is the gain of a
+    variant chosen by `best-of-five` over an original chosen by `best-validation` with the shorter budget that
+    the original had as released. It is the sum of what `selection` adds to the variant, of what the missing
+    epochs (`budget`) take from the original, and of the difference under one budget and one rule (`rest`).
     """
-    ours, rows = with_test_curves(runs(dataset, backbone, protocol)), {}
+    ours, rows = with_test_curves(runs(dataset, backbone, protocol)), []
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
     for variant in APPLIED:
         mine = ours[ours["variant"] == variant].set_index("seed")["record"]
-        seeds = sorted(set(mine.index) & set(alone.index))
-        parts = []
-        for seed in seeds:
-            budget = len(alone[seed]["epochs"])
-            shorter = max(1, round(budget * authors_runs.budget_share(dataset, variant)))
-            with_it, full = at_budget(mine[seed], budget), at_budget(alone[seed], budget)
-            chosen = at_budget(mine[seed], budget, BEST_OF_FIVE)
-            parts.append([chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full])
-        if parts:
-            each = np.sum(parts, axis=1), *np.transpose(parts)
-            cells = [statistics.mean_text(values, "", "+") for values in each]
-            rows[HEADINGS[variant]] = [*cells, f"{budget} against {shorter}", len(seeds)]
-    columns = ["At worst for the original", "by selection", "by budget", "under one rule and budget"]
-    return _table(rows, [*columns, "Epochs", "Pairs"])
-
-
-def all_shares(chosen):
-    """The `shares` of each study, one below the other."""
-    return stacked(shares, chosen)
+        for seed in sorted(set(mine.index) & set(alone.index)):
+            epochs = len(alone[seed]["epochs"])
+            shorter = max(1, round(epochs * authors_runs.budget_share(dataset, variant)))
+            with_it, full = at_budget(mine[seed], epochs), at_budget(alone[seed], epochs)
+            chosen = at_budget(mine[seed], epochs, BEST_OF_FIVE)
+            parts = chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full
+            rows.append([variant, seed, sum(parts), *parts, epochs, shorter])
+    return pd.DataFrame(rows, columns=["variant", "seed", *PARTS, "epochs", "shorter"])
 
 
 # --- where a transformer helps ------------------------------------------------------------------
@@ -261,46 +187,22 @@ def strengths(dataset, backbone, protocol):
     return pd.DataFrame(rows, columns=["variant", "seed", "distortion", "strength", "accuracy"])
 
 
-def strength_verdict(chosen=STRENGTH_STUDIES):
-    """Each variant against the original, distortion by distortion, without the images as they come.
+def strength_comparisons(dataset, backbone, protocol):
+    """`effects.compare_arms` of a run's mean accuracy over the strengths of a distortion, a distortion at a time.
 
-    Markdown: the mean over the strengths and, unless all of them show the same, where it is better or worse.
+    Images as they come are left out. Column `distortion` is added.
     """
-    lines = []
-    for study in chosen:
-        found = strengths(*study)
-        found = found[~found["strength"].isin(AS_THEY_COME)]
-        parts = []
-        for distortion in UNITS if ORIGINAL in set(found["variant"]) else ():
-            mine = found[found["distortion"] == distortion]
-            cells = mine.pivot_table(index="seed", columns=["variant", "strength"], values="accuracy")
-            gains = {v: (cells[v] - cells[ORIGINAL]).dropna() for v in APPLIED if v in cells}
-            parts.append(f"{distortion}: {', '.join(_gain(v, gain) for v, gain in gains.items())}")
-        lines.append(_told(study, f"{'; '.join(parts) or statistics.MISSING.capitalize()}."))
-    return "\n".join(lines)
-
-
-def _gain(variant, gains):
-    """The gains in points, a row a seed and a column a strength, in words."""
-    mean, at = gains.mean(axis=1), {}
-    for strength, values in gains.items():
-        at.setdefault(judge(values), []).append(f"{strength:g}")
-    where = [f"{shown} at {_listed(at[shown])}" for shown in (BETTER, WORSE) if len(at) > 1 and shown in at]
-    told = "; ".join([f"{judge(mean)}, n={len(mean)}", *where])
-    return f"{HEADINGS[variant]} {mean.mean():+.2f} ({told})"
-
-
-def _listed(texts):
-    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-
-
-# --- at a glance --------------------------------------------------------------------------------
-
-
-def gain(study, variant="lstn"):
-    """Test accuracy of a variant against the original in a study, in points, with its verdict, as text."""
-    found = differences(*study)
-    if variant not in found:
-        return statistics.MISSING
-    values = found[variant]
-    return f"{values.mean():+.2f} points ({beside_noise(found, variant, judge(values))}, n={len(values)})"
+    kept = strengths(dataset, backbone, protocol)
+    kept = kept[~kept["strength"].isin(AS_THEY_COME)]
+    views = []
+    for distortion in UNITS:
+        mine = kept[kept["distortion"] == distortion]
+        means = mine.groupby(["variant", "seed"], as_index=False)["accuracy"].mean()
+        view = effects.compare_arms(means.assign(collapsed=False, failed=False), "accuracy")
+        views.append(view.assign(distortion=distortion))
+    known = [view for view in views if len(view)]
+    return (
+        pd.concat(known, ignore_index=True)
+        if known
+        else pd.DataFrame(columns=[*effects.COLUMNS, "distortion"])
+    )

@@ -1,38 +1,190 @@
-"""Run records as a table, a row a run, and how its rows are named and ordered."""
+"""All run records as one table, a row a run, and how its rows are named and ordered.
+
+Every record file is read once a process, and again only if it changes; the functions of `analysis` and
+`report` take their runs from here.
+"""
 
 import math
+import os
+from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
+import torch
 
-from ..models import HEADINGS, ORIGINAL
+from ..data.datasets import DATASETS
+from ..errors import InputError
+from ..models import HEADINGS, ORIGINAL, guards
 from ..models.backbones import BACKBONES
-from ..paths import PRINTED
-from ..training import records
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS
+from ..models.transformer import sampling_grid
+from ..paths import PRINTED, results_dir
+from ..training import diagnostics
+from ..training import records as stored
+from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
-OTHERS = "Original, other seeds"  # runs that are compared with the original, and pair with no variant
+OTHERS = "Original, seed control"  # runs that are compared with the original, and pair with no variant
 RULES = (BEST_VALIDATION, BEST_OF_FIVE)
-RUN_COLUMNS = ["backbone", "variant", "seed", "validation", "test", *RULES, "record"]
+UNTRAINED = 0.8  # of guessing's loss: a last training loss above it means that the network failed to train
+COLUMNS = [
+    "run",
+    "dataset",
+    "backbone",
+    "variant",
+    "protocol",
+    "seed",
+    "preset",
+    "validation",
+    "test",
+    *RULES,
+    "class_accuracy",
+    "train_loss",
+    "image_size",
+    "epochs",
+    "train_images",
+    "selection",
+    "parameters",
+    "device",
+    "seconds",
+    "commit",
+    "spread",
+    "outside",
+    "collapsed",
+    "failed",
+    "record",
+]
+_read = {}  # of all files read: path -> (its stamp, its record or the InputError that says what is wrong)
+_tables = {}  # whether of smoke runs -> (paths and stamps, their table)
 
 
-def runs(dataset, protocol, backbone=None):
-    """One row a recorded run, of one backbone or of all, accuracies in percent: columns RUN_COLUMNS.
+def runs(dataset=None, protocol=None, backbone=None):
+    """All runs as a table, or those of a dataset, protocol and backbone: columns COLUMNS, sorted by file name.
 
-    `test` is the test accuracy by the protocol's own selection rule; the column of a rule's name is what that
-    rule reports of the same run.
+    With `protocol`, only runs with exactly the settings of the protocol of this name; smoke runs only with
+    `protocol` "smoke". Accuracies in percent, NaN where a record does not hold them:
+
+    - `validation`, `test`: by the run's own selection rule; a column of RULES is what that rule reports.
+    - `class_accuracy`: mean over classes.
+    - `train_loss`: of the last epoch, in nats.
+    - `spread`: how far theta moves from image to image after the last epoch, in pixels (median); NaN if the
+      transformer collapsed.
+    - `outside`: percent of the sampling grid outside the image after the last epoch.
+    - `collapsed`: whether that is guards.COLLAPSED or more.
+    - `failed`: not collapsed, and `train_loss` above UNTRAINED of guessing's.
+    - `preset`: whether the settings are those of the named protocol.
+    - `record`: the whole record, a dict that all callers share: do not change it.
+
+    Raises InputError naming a damaged record.
+
+    >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
-    rows = []
-    for record in records.records(dataset, protocol):
-        names = [record["spec"][field] for field in ("backbone", "variant", "seed")]
-        chosen, by_rule = records.chosen(record), [_by(record, rule) for rule in RULES]
-        rows.append([*names, chosen["validation"], chosen["test"], *by_rule, record])
-    found = pd.DataFrame(rows, columns=RUN_COLUMNS)
-    return found if backbone is None else found[found["backbone"] == backbone]
+    found = _table(protocol == stored.SMOKE).copy(deep=False)  # so that a caller may add columns
+    for column, value in (("dataset", dataset), ("protocol", protocol), ("backbone", backbone)):
+        if value is not None:
+            found = found[found[column] == value]
+    return found if protocol is None else found[found["preset"].astype(bool)]
 
 
-def _by(record, rule):
-    """The test accuracy that a rule reports of a run; NaN where the record does not hold it."""
-    return record["selected"].get(rule, {}).get("test", math.nan)
+def records():
+    """All records except smoke runs: {name of the run: record}, sorted by file name."""
+    found = _table(smoke=False)
+    return dict(zip(found["run"], found["record"]))
+
+
+def readable():
+    """All records except smoke runs and damaged ones, as a list."""
+    return [record for _, record in _files(smoke=False).values() if not isinstance(record, InputError)]
+
+
+def clear():
+    """Forget all records that were read."""
+    _read.clear()
+    _tables.clear()
+
+
+def _table(smoke):
+    files = _files(smoke)
+    stamps = {path: stamp for path, (stamp, _) in files.items()}
+    if smoke not in _tables or _tables[smoke][0] != stamps:
+        for _, record in files.values():
+            if isinstance(record, InputError):
+                raise record
+        rows = [_row(Path(path).stem, record) for path, (_, record) in files.items()]
+        _tables[smoke] = stamps, pd.DataFrame(rows, columns=COLUMNS)
+    return _tables[smoke][1]
+
+
+def _files(smoke):
+    """{path: (stamp, record or InputError)} of the record files, sorted; reads those that are new or changed."""
+    found = {}
+    for path, stamp in sorted(_stamps(smoke), key=lambda one: Path(one[0]).parts):
+        if path not in _read or _read[path][0] != stamp:
+            try:
+                _read[path] = stamp, stored.read_named(Path(path))
+            except InputError as error:
+                _read[path] = stamp, error
+        found[path] = _read[path]
+    return found
+
+
+def _stamps(smoke):
+    """Path and stamp of each record file: a file that is written again has another stamp."""
+    for folder in os.scandir(results_dir()) if results_dir().is_dir() else ():
+        if folder.is_dir() and (folder.name == stored.SMOKE) == smoke:
+            for file in os.scandir(folder):
+                if file.name.endswith(".json") and "_seed" in file.name:
+                    status = file.stat()
+                    yield file.path, (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _row(name, record):
+    spec, data, last = record["spec"], record["data"], record["epochs"][-1]
+    chosen, settings, environment = stored.chosen(record), spec["protocol"], record["environment"]
+    named = settings["name"] in PROTOCOLS
+    row = {field: spec[field] for field in ("dataset", "backbone", "variant", "seed")}
+    row |= {"run": name, "protocol": settings["name"], "selection": settings["selection"]}
+    row |= {
+        "preset": named and settings == asdict(preset(settings["name"], spec["dataset"], spec["variant"]))
+    }
+    row |= {"validation": chosen["validation"], "test": chosen["test"]}
+    row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULES}
+    row |= {"class_accuracy": record.get("test", {}).get("class_accuracy", math.nan)}
+    row |= {"train_loss": last["train_loss"], "epochs": len(record["epochs"])}
+    row |= {"image_size": data.get("image_size", settings["image_size"]), "train_images": data.get("train")}
+    row |= {"parameters": record["parameters"], "seconds": record["measured"].get("seconds")}
+    row |= {"device": environment.get("device"), "commit": environment.get("commit")}
+    return row | fate(record) | {"record": record}
+
+
+def fate(record):
+    """How a run ended, by its last epoch: {spread, outside, collapsed, failed}, see `runs`."""
+    spec, last = record["spec"], record["epochs"][-1]
+    theta = last.get("theta")
+    away = math.nan if theta is None else outside(theta)
+    collapsed = away >= guards.COLLAPSED
+    spread = math.nan if collapsed or theta is None else theta.get("spread", [math.nan])[0]
+    failed = not collapsed and last["train_loss"] > UNTRAINED * guessing(spec["dataset"])
+    return {"spread": spread, "outside": away, "collapsed": collapsed, "failed": failed}
+
+
+def outside(theta):
+    """Percent of the sampling grid outside the image, from the `theta` of a record's epoch.
+
+    Older records do not hold it: there it is that of the mean map, NaN where the map is not affine.
+    """
+    if "outside" in theta:
+        return theta["outside"]
+    if len(theta["mean"]) != 6:
+        return math.nan
+    mean = torch.tensor(theta["mean"], dtype=torch.float64).view(1, 2, 3)
+    return diagnostics.of_grid(sampling_grid(mean, guards.POINTS, guards.POINTS), 64)["outside"]
+
+
+def guessing(dataset):
+    """The loss of guessing among a dataset's classes, in nats."""
+    return math.log(DATASETS[dataset].num_classes)
+
+
+# --- names and order of rows --------------------------------------------------------------------
 
 
 def networks_run(dataset, protocol):
@@ -41,7 +193,7 @@ def networks_run(dataset, protocol):
 
 
 def arms(ours):
-    """What each of these `runs` is called, the original with other seeds apart: a Series of texts."""
+    """The name of each run's arm, the seed control apart from the original: a Series of texts."""
     others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
     return ours["variant"].map(HEADINGS).mask(others, OTHERS)
 
@@ -64,6 +216,6 @@ def best_protocol(dataset, protocols):
 
 
 def copies(records):
-    """What is known of the images of these records where they are not the official files: sentences."""
+    """Sentences on the images of these records, where they are not the official files."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
     return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

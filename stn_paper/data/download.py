@@ -7,14 +7,15 @@ and in the data folder nothing, or fewer images than `files` accepts.
 import gzip
 import hashlib
 import math
+import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -23,7 +24,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ..errors import InputError, choose
-from ..paths import cache_dir, check_writable, data_dir
+from ..paths import cache_dir, check_writable, data_dir, move
 from .datasets import DATASETS
 from .files import LAYOUTS, find, needs, present
 
@@ -31,8 +32,10 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
 LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
-DATA_FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+DATA_FILTER: dict[str, Any] = (
+    {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+)  # Python 3.11.4 and later
+DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 
 def fetch(name, folder=None):
@@ -130,7 +133,7 @@ def _download(archive, path):
         part.unlink()
         wrong = f"{archive.url} has the MD5 checksum {digest} and not {archive.md5}"
         raise InputError(f"{wrong}: the download is deleted, so that the next attempt starts anew.")
-    part.replace(path)
+    move(part, path)
 
 
 def _md5(path):
@@ -192,6 +195,8 @@ def _unpack(path, into, inner):
         unpacked = _extract(path, temporary / "outer")
         if inner:
             unpacked = _extract(unpacked / inner, temporary / "inner")
+        if hasattr(os, "sync"):  # once for all files, as each of 50,000 would take minutes
+            os.sync()
         _move(unpacked, into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -228,7 +233,11 @@ def _extract(path, into):
         else:
             with gzip.open(path) as source, (into / path.stem).open("wb") as target:
                 _check_size(path, iter(lambda: target.write(source.read(CHUNK)), 0), math.inf)
-    except DAMAGED as error:
+    except InputError:
+        raise
+    except Exception as error:  # Python's readers of damaged archives end in many ways
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED):
+            raise  # of the disk
         raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
     return into
 

@@ -8,8 +8,8 @@ import csv
 import hashlib
 import os
 import re
-import stat
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..paths import content
 from .distortions import DISTORTIONS
 
 # Endings of image files, in capitals too.
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
-LARGEST_FILE = 2**30  # bytes of an image file
 
 
 class Listing(NamedTuple):
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
     folders: tuple  # where the dataset may lie under the data folder; the first is where `fetch` puts it
     address: str  # where to get it
     needs: str  # the files wanted, for error messages
-    list: callable  # (Dataset, root) -> Listing
+    list: Callable  # (Dataset, root) -> Listing
     archives: tuple = ()  # none: it must be got by hand
 
 
@@ -410,19 +410,9 @@ def contents(items):
 def _content(item):
     """The bytes of an image, or the path of a file that cannot be read: `datasets` decides about those."""
     try:
-        return read(item) if isinstance(item, Path) else item.tobytes()
+        return content(item) if isinstance(item, Path) else item.tobytes()
     except OSError:
         return os.fsencode(item)
-
-
-def read(path):
-    """The bytes of an image file; OSError if there is none, as for a broken link or a pipe."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError("no regular file")
-    if found.st_size > LARGEST_FILE:
-        raise OSError(f"{found.st_size} bytes, and {LARGEST_FILE} are allowed")
-    return path.read_bytes()
 
 
 def _annotations(root, file, dataset):

@@ -3,6 +3,8 @@
 `with_stn` puts one of the paper's transformers into any other image model; `param_groups` helps to train it.
 """
 
+from torch import nn
+
 from ..errors import choose
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .insertion import param_groups, with_stn
@@ -28,8 +30,8 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "one": "One transformer",
     "two": "Two transformers",
 }
-RELEASED = "-released"  # ends the name of a variant whose transformer is there and thrown away
-HEADINGS |= {f"{v}{RELEASED}": f"{heading} as released" for v, heading in HEADINGS.items() if v != ORIGINAL}
+RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
+HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
 
 
 def variants(backbone):
@@ -49,7 +51,9 @@ def check_variant(variant, backbone):
     return choose("variant", variant, variants(backbone))
 
 
-def build_model(backbone, variant, num_classes, image_size=None, applied=True):
+def build_model(
+    backbone: str, variant: str, num_classes: int, image_size: int | None = None, applied: bool = True
+) -> nn.Module:
     """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained; or a smaller system.
 
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in

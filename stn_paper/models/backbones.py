@@ -4,6 +4,7 @@
 imported where they are needed, as they take seconds.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import InputError, choose, whole
@@ -14,7 +15,7 @@ from .small_nets import SYSTEMS
 class Backbone(NamedTuple):
     title: str  # as the paper writes it, with its misprints corrected
     image_size: int
-    build: callable  # (name, num_classes) -> nn.Module
+    build: Callable  # (name, num_classes) -> nn.Module
     smallest: int = 1  # pixels of a side that it can take
 
 
@@ -88,7 +89,7 @@ def check_image_size(name, image_size):
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
     image_size = whole("Image size", image_size)
-    if image_size < (row.smallest if row else 1):
+    if row and image_size < row.smallest:
         raise InputError(
             f"Image size {image_size} is too small for {row.title}: "
             f"at least {row.smallest} pixels a side are needed."

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
-from ..errors import whole
+from ..errors import needing, whole
 
 
 class Cost(NamedTuple):
@@ -22,14 +23,15 @@ class Cost(NamedTuple):
     gflops: float
 
 
-def measure(model, image_size, in_channels=3):
+def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
     `model` may live on any device, torch's "meta" device included, where nothing is computed; it is left
     as it was. Subclasses of convolutions, batch norms and linear layers (timm has many) count as those;
     what else a model holds counts as thop counts it. Raises InputError for a size that is no whole number.
     """
-    import thop  # here, so that a machine without it can still train
+    with needing("train"):
+        import thop  # here, so that a machine without it can still build networks
 
     whole("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
@@ -39,6 +41,21 @@ def measure(model, image_size, in_channels=3):
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)
     return Cost(parameters, operations / 1e9)
+
+
+def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> float:
+    """What torch's own FlopCounterMode counts in the forward pass that `measure` counts, in 1e9 operations.
+
+    It counts two operations, a multiplication and an addition, for each multiply-accumulate of convolutions
+    and of matrix products, and nothing for biases, batch normalization, pooling, the grid and the sampling.
+    """
+    whole("Image size", image_size)
+    image = torch.zeros(1, in_channels, image_size, image_size, device=next(model.parameters()).device)
+    training = model.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(image)
+    model.train(training)
+    return counter.get_total_flops() / 1e9
 
 
 def _count_conv(module, inputs, output):

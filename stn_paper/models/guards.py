@@ -1,26 +1,34 @@
-"""Guards of the spatial transformer: the type of its numbers, tracing, sizes, padding, and the grid's place.
+"""Guards of the spatial transformer: types of numbers, tracing, sizes, padding, and grids that leave the image.
 
-They stand here so that `transformer` can be read beside Figure 1.
+They stand here so that `transformer` can be read beside Figure 1, and `localization` beside Tables 1 to 3.
 """
 
 import math
 import warnings
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.fx import Proxy
 
 from ..errors import InputError, whole
 
-PADDINGS = ("zeros", "border", "reflection")  # beside a fill value
+Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
+Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill value, or one for each channel
+PADDINGS = ("zeros", "border", "reflection")
+COLLAPSED = 95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
+POINTS = 32  # of the sampling grid along a side, where its place is judged
 CHECK_EVERY = 10  # training steps between two looks at the grid, as a look waits for the GPU
-LEFT = 0.95  # share of the grid outside the image from which on a transformer has lost it
 
 
-def without_autocast(tensor):
-    """A context without autocast: places in an image need more than bfloat16's eight bits.
+# --- types of numbers ---------------------------------------------------------------------------
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager:
+    """Return a context without autocast: places in an image need more than bfloat16's eight bits.
 
     While torch.fx traces it does nothing, so that a traced localization net follows autocast.
     """
@@ -32,39 +40,60 @@ def without_autocast(tensor):
 
 
 @torch.fx.wrap
-def widened(images):
-    """The same numbers as float32 at least."""
+def widened(images: Tensor) -> Tensor:
+    """Return the same numbers as float32 at least."""
     return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
-def as_parameters(images, module):
-    """Images of the type that `module` computes in: its first parameter's, or float32 at least."""
+def exact(theta: Tensor) -> Tensor:
+    """Return theta in float64 on CUDA, where float32 products may be TF32; elsewhere as it is."""
+    return theta.double() if theta.is_cuda else theta
+
+
+def as_parameters(images: Tensor, module: nn.Module) -> Tensor:
+    """Return the images in the type that `module` computes in: its first parameter's, or float32 at least."""
     weight = next(module.parameters(), None)
     return widened(images) if weight is None else images.to(weight.dtype)
 
 
-def resized(images, size):
-    """Images (B, C, H, W) at size (h, w), anti-aliased, in float32 at least; as they are for None."""
+@torch.fx.wrap
+def resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """Return images (B, C, H, W) at size (h, w), anti-aliased, in float32 at least; as they are for None."""
     if size is None:
         return images
     return F.interpolate(widened(images), size, mode="bilinear", antialias=True, align_corners=False)
 
 
-def is_running(tensor):
-    """Whether `tensor` holds numbers that can be read now: not while a program or a CUDA graph is recorded."""
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing():
+def contiguous_input(norm: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
+    """Forward hook of a batch norm: on a CPU, give it its maps channel by channel.
+
+    On a CPU, channels-last batch norm is not vectorized below 16 channels: the gradient of (20, 8, 110, 110)
+    took 16 times as long (torch 2.14, AVX-512). The next convolution restores channels-last.
+    """
+    return None if inputs[0].is_cuda else (inputs[0].contiguous(),)
+
+
+# --- tracing ------------------------------------------------------------------------------------
+
+
+def is_recorded(tensor: Tensor) -> bool:
+    """Return whether torch.fx, torch.jit or torch.export makes a program of the call."""
+    return isinstance(tensor, Proxy) or torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def is_running(tensor: Tensor) -> bool:
+    """Return whether `tensor` holds numbers that can be read now: not in a program or CUDA graph being made."""
+    if is_recorded(tensor) or torch.compiler.is_compiling():
         return False
-    if type(tensor) is not torch.Tensor or tensor.is_meta:
+    if type(tensor) is not Tensor or tensor.is_meta:
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def is_proxy(tensor):
-    """Whether torch.fx is tracing, where a size or a number cannot be read."""
-    return isinstance(tensor, Proxy)
+# --- values from outside ------------------------------------------------------------------------
 
 
-def check_size(name, size):
+def check_size(name: str, size: Size) -> tuple[int, int] | None:
     """Return `size`, None or a whole number or (height, width), as None or (height, width).
 
     Raises InputError for anything else, naming the argument `name`.
@@ -81,7 +110,7 @@ def check_size(name, size):
     return height, width
 
 
-def check_padding(padding):
+def check_padding(padding: Padding) -> Padding:
     """Return `padding`: a name out of PADDINGS, a finite number, or a tuple of one number a channel.
 
     Raises InputError for anything else.
@@ -98,8 +127,8 @@ def check_padding(padding):
     return tuple(map(float, values)) if isinstance(padding, (tuple, list)) else float(padding)
 
 
-def fill_values(images, padding):
-    """The fill value, or one for each channel, as a tensor (1 or C, 1, 1) of the images' type.
+def fill_values(images: Tensor, padding: float | tuple[float, ...]) -> Tensor:
+    """Return the fill value, or one for each channel, as a tensor (1 or C, 1, 1) of the images' type.
 
     Raises InputError if there are not as many as the images have channels.
     """
@@ -111,22 +140,89 @@ def fill_values(images, padding):
     return fill
 
 
-def check_flag(name, value):
+def check_flag(name: str, value: bool) -> bool:
     """Return `value` if it is True or False, else raise InputError naming the argument `name`."""
     if value is not True and value is not False:
         raise InputError(f"{name} {value!r} is not allowed: give True or False.")
     return value
 
 
-def share_outside(grid):
-    """Share of the points of grid (B, h, w, 2) that lie outside the image, 0 to 1; NaN counts as outside."""
-    return 1 - (grid.abs() <= 1).all(-1).float().mean().item()
+def check_bypass(applied: bool, output_size: Size, return_theta: bool) -> None:
+    """Raise InputError if a bypassed transformer is asked for an output of its own."""
+    if not applied and (output_size is not None or return_theta):
+        raise InputError("applied False is not allowed with output_size or return_theta: give True.")
 
 
-def warn_outside(share):
-    """Warn that the transformer reads next to nothing of its images."""
+def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
+    """Raise InputError unless `numbers` are (B, n) or (B, N, n), n as many as the identity's."""
+    if is_running(numbers) and (numbers.ndim not in (2, 3) or numbers.shape[-1] != len(identity)):
+        raise InputError(
+            f"Numbers of shape {tuple(numbers.shape)} are not allowed for the transform {transform}: "
+            f"give (B, {len(identity)}), or (B, N, {len(identity)}) for N glimpses."
+        )
+
+
+def check_one_map(theta: Tensor, steps: int) -> None:
+    """Raise InputError for N maps an image: the localization net of several steps gives a single one."""
+    if is_running(theta) and theta.ndim == 4:
+        raise InputError(f"steps {steps} is not allowed for a localization net of several maps: give 1.")
+
+
+def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Forward hook of a localization net: raise InputError for images of another side than it is sized for."""
+    if isinstance(inputs[0], Proxy):
+        return
+    height, width = inputs[0].shape[-2:]
+    if height != image_size or width != image_size:
+        raise InputError(
+            f"Images of {height} x {width} pixels do not fit a localization net for {image_size} pixels "
+            "a side: resize them, or build the net for their size."
+        )
+
+
+def check_penalty(transformer: nn.Module) -> Tensor:
+    """Return the transformer's last theta, if it can be penalized now, else raise InputError."""
+    if transformer.last_theta is None:
+        raise InputError("penalty() has no theta yet: call the transformer on images first.")
+    if transformer.training and torch.is_grad_enabled() and not transformer.keep_graph:
+        raise InputError("keep_graph False is not allowed for penalty() in training: give True.")
+    return transformer.last_theta
+
+
+# --- the grid's place ---------------------------------------------------------------------------
+
+
+def percent_outside(grid: Tensor) -> float:
+    """Return the percentage of the points of grid (..., 2) that lie outside the image; NaN counts as outside.
+
+    `COLLAPSED` is the percentage from which on a transformer counts as collapsed.
+
+    >>> percent_outside(torch.tensor([[0.0, 0.9], [0.0, 1.1]]))
+    50.0
+    """
+    outside = ~(grid.abs() <= 1).all(-1)
+    return 100 * outside.sum().item() / max(1, outside.numel())
+
+
+def keep_theta(transformer: nn.Module, theta: Tensor, sampling_grid: Callable) -> None:
+    """Keep theta as the transformer's `last_theta`, and warn once in training if its grid left the images."""
+    if is_recorded(theta):
+        return
+    transformer.last_theta = theta if transformer.keep_graph else theta.detach()
+    if not transformer.training or transformer._calls is None or not is_running(theta):
+        return
+    transformer._calls += 1
+    if transformer._calls % CHECK_EVERY == 1:
+        with torch.no_grad():
+            percent = percent_outside(sampling_grid(theta, POINTS, POINTS, transformer.transform))
+        if percent >= COLLAPSED:
+            _warn(percent)
+            transformer._calls = None  # warned
+
+
+def _warn(percent):
     warnings.warn(
-        f"{share:.0%} of the sampling grid lies outside the images: the transformer has lost them. "
+        f"{percent:.0f}% of the sampling grid lies outside the images: the transformer has lost them. "
         "Give the localization net a lower rate (stn_paper.models.param_groups), "
         "add transformer.penalty() to the loss, or choose a restricted map.",
         RuntimeWarning,

@@ -16,20 +16,20 @@ from .transformer import SpatialTransformer
 
 
 def with_stn(
-    model,
-    variant,
-    image_size,
-    in_channels=3,
-    kind="affine",
-    applied=True,
+    model: nn.Module,
+    variant: str,
+    image_size: int,
+    in_channels: int = 3,
+    transform: str = "affine",
+    applied: bool = True,
     *,
-    before=None,
-    localization_size=None,
+    before: str | None = None,
+    localization_size: int | None = None,
     **options,
-):
+) -> nn.Module:
     """Put the transformer `variant` before `model`, any torchvision or timm network, or before a layer of it.
 
-    `variant` is stn, vstn or lstn, or constant: one learned map for all images. `kind` is a family of maps
+    `variant` is stn, vstn or lstn, or constant: one learned map for all images. `transform` is a family of maps
     (`transforms`), affine in the paper. Returns a module from (B, in_channels, image_size, image_size) to
     whatever `model` returns, with parts `.transformer` and `.backbone`. At the start it computes what `model`
     computes, as the map is the identity. With `applied` off the transformer is there but changes nothing, as
@@ -40,18 +40,18 @@ def with_stn(
       a forward hook, so the parameters of `model` keep their names. Call `with_stn` again for another
       transformer.
     - `localization_size`: pixels of a side of a copy that the localization net sees; images of any size pass.
-    - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle` and `keep_graph` of
+    - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle`, `steps` and `keep_graph` of
       `SpatialTransformer`.
 
     The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
     network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":
     book/run.md has the line that tells timm's optimizers.
-    Raises InputError for an unknown variant, kind or layer, for an image size that is no whole number or too
+    Raises InputError for an unknown variant, transform or layer, for an image size that is no whole number or too
     small for the variant, and for an option that is not allowed; the module raises one for images of another
     size, unless the variant is constant.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
-    >>> model = with_stn(model, "stn", image_size=224, before="layer2", kind="similarity", padding="border")
+    >>> model = with_stn(model, "stn", image_size=224, before="layer2", transform="similarity", padding="border")
     """
     choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
     if "return_theta" in options:
@@ -60,9 +60,9 @@ def with_stn(
     if before is not None:
         entry = find_layer(model, before)
         channels, side = feature_map(model, entry, before, side, in_channels)
-    net = _net(variant, channels, side, kind, before, localization_size)
+    net = _net(variant, channels, side, transform, before, localization_size)
     options["localization_size"] = localization_size
-    transformer = SpatialTransformer(net, kind, applied, **options).train(model.training)
+    transformer = SpatialTransformer(net, transform, applied, **options).train(model.training)
     if entry is not None:
         return Inserted(transformer, model, entry)
     joined = nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
@@ -87,12 +87,12 @@ def _warp_input(transformer, layer, inputs):
     return transformer(inputs[0]), *inputs[1:]
 
 
-def _net(variant, channels, side, kind, before, localization_size):
+def _net(variant, channels, side, transform, before, localization_size):
     """The localization net for maps of (channels, side, side), or for a copy of them."""
     if localization_size is not None:
         side = whole("localization_size", localization_size)
     try:
-        return localization_net(variant, side, channels, kind)
+        return localization_net(variant, side, channels, transform)
     except InputError as error:
         if before is None or localization_size is not None or variant == CONSTANT:
             raise

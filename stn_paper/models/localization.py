@@ -9,13 +9,14 @@ from itertools import count
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError, choose, whole
-from .guards import is_proxy
-from .transforms import KINDS
+from .guards import check_sides, contiguous_input
+from .transforms import TRANSFORMS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
+RECURRENT = 256  # width of the recurrent layer that gives several maps, Soenderby et al. 2015
 
 
 class Row(NamedTuple):
@@ -27,8 +28,8 @@ class Row(NamedTuple):
     stride: int = 1
     padding: int = 0
 
-    def output_size(self, size):
-        """Pixels of a side after this row, from pixels of a side before it."""
+    def output_size(self, size: int) -> int:
+        """Return the pixels of a side after this row, from pixels of a side before it."""
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
@@ -74,88 +75,123 @@ class ConstantMap(nn.Module):
     """Stand-in for a localization net: learned numbers of one map, the same for every image.
 
     Returns (B, n) from any (B, C, H, W): n is 6 for affine maps. It starts at the identity. What a network
-    gains behind it needs no look at the image.
+    gains behind it does not depend on the image. Raises InputError for an unknown transform.
+
+    >>> ConstantMap("attention")(torch.rand(2, 3, 64, 64))
+    tensor([[1., 0., 0.],
+            [1., 0., 0.]], grad_fn=<ExpandBackward0>)
     """
 
-    def __init__(self, kind="affine"):
+    def __init__(self, transform: str = "affine"):
         super().__init__()
-        self.numbers = nn.Parameter(KINDS[choose("kind of map", kind, KINDS)].identity.clone())
+        self.numbers = nn.Parameter(TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity.clone())
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.numbers.expand(images.shape[0], -1)
 
 
-def feature_size(rows, image_size):
-    """Pixels of a side of the last feature map, or 0 if `image_size` (pixels of a side) is too small."""
+class RecurrentHead(nn.Module):
+    """The numbers of N maps an image: a GRU reads the features N times, a linear layer reads the GRU.
+
+    Takes (B, F), returns (B, `glimpses`, n), n numbers a map; `linear` is the last layer. Each map can so
+    depend on the maps before it. Source: Soenderby et al. 2015 (RNN-SPN).
+
+    >>> RecurrentHead(90, glimpses=3, numbers=6)(torch.rand(5, 90)).shape
+    torch.Size([5, 3, 6])
+    """
+
+    def __init__(self, features: int, glimpses: int, numbers: int, hidden: int = RECURRENT):
+        super().__init__()
+        self.glimpses = whole("glimpses", glimpses)
+        self.gru = nn.GRU(features, hidden, batch_first=True)
+        self.linear = nn.Linear(hidden, numbers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        states, _ = self.gru(features[:, None].expand(-1, self.glimpses, -1))  # (B, N, hidden)
+        return self.linear(states)
+
+
+def feature_size(rows: tuple[Row, ...], image_size: int) -> int:
+    """Return the pixels of a side of the last feature map, or 0 if `image_size` (pixels of a side) is too small."""
     size = image_size
     for row in rows:
         size = max(row.output_size(size), 0)
     return size
 
 
-def minimum_size(rows):
-    """The smallest image side, in pixels, that a localization net of these rows can take."""
+def minimum_size(rows: tuple[Row, ...]) -> int:
+    """Return the smallest image side, in pixels, that a localization net of these rows can take."""
     return next(size for size in count(1) if feature_size(rows, size))
 
 
-def localization_net(variant, image_size, in_channels=3, kind="affine"):
+def localization_net(
+    variant: str,
+    image_size: int,
+    in_channels: int = 3,
+    transform: str = "affine",
+    glimpses: int | None = None,
+) -> nn.Module:
     """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
 
-    Takes (B, in_channels, image_size, image_size), returns the numbers of the `kind` of map (`transforms`):
-    (B, 6) for affine, the paper's; from (B, 1) for scale to (B, 32) for tps. The last layer starts with zero
-    weight and the identity as bias, so that an untrained net leaves the image as it is.
+    Takes (B, in_channels, image_size, image_size), returns the numbers of a map of the family `transform`
+    (`transforms`): (B, 6) for affine, the paper's; from (B, 1) for scale to (B, 32) for tps. The last layer
+    starts with zero weight and the identity as bias, so that an untrained net leaves the image as it is.
+    With `glimpses`, a GRU of 256 takes the place of the first linear layer and gives (B, glimpses, 6).
 
-    Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`.
-    Raises InputError for an unknown variant or kind, or an image size that is no whole number or too small
-    for the rows, and the net raises one for images of another side than the linear layer is sized for.
+    Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`. The recurrent
+    layer: Soenderby et al. 2015.
+    Raises InputError for an unknown variant or transform, for an image size that is no whole number or too
+    small for the rows, and for `glimpses` that are no whole number from 1, or of a constant map; the net raises
+    one for images of another side than the linear layer is sized for.
+
+    >>> localization_net("lstn", image_size=64)(torch.rand(5, 3, 64, 64)).shape
+    torch.Size([5, 6])
     """
     if variant == CONSTANT:
         whole("Image size", image_size)
-        return ConstantMap(kind)
+        if glimpses is not None:
+            raise InputError(f"glimpses {glimpses!r} is not allowed for a constant map: give None.")
+        return ConstantMap(transform)
     rows = LOCALIZATION_NETS[choose("localization net", variant, [*LOCALIZATION_NETS, CONSTANT])]
-    return localization(rows, image_size, in_channels, kind=kind)
+    return localization(rows, image_size, in_channels, transform=transform, glimpses=glimpses)
 
 
-def localization(rows, image_size, in_channels=3, hidden=HIDDEN, kind="affine"):
-    """Feature rows, Linear(hidden), ReLU, and a linear layer to the numbers of the `kind` of map.
+def localization(
+    rows: tuple[Row, ...],
+    image_size: int,
+    in_channels: int = 3,
+    hidden: int = HIDDEN,
+    transform: str = "affine",
+    glimpses: int | None = None,
+) -> nn.Module:
+    """Build feature rows, Linear(hidden), ReLU, and a linear layer to the numbers of a map, or of `glimpses`.
 
     Input, output and errors are those of `localization_net`, and so is the start at the identity.
     """
-    identity = KINDS[choose("kind of map", kind, KINDS)].identity
+    identity = TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity
     image_size = whole("Image size", image_size)
     if feature_size(rows, image_size) < 1:
         raise InputError(
             f"Image size {image_size} is too small for the localization net: "
             f"at least {minimum_size(rows)} pixels a side are needed."
         )
-    head = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(rows[-1].channels * feature_size(rows, image_size) ** 2, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, len(identity)),
-    )
+    features = rows[-1].channels * feature_size(rows, image_size) ** 2
+    if glimpses is None:
+        last = nn.Linear(hidden, len(identity))
+        head = nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), last)
+    else:
+        recurrent = RecurrentHead(features, glimpses, len(identity))
+        head, last = nn.Sequential(nn.Flatten(), recurrent), recurrent.linear
     with torch.no_grad():
-        head[-1].weight.zero_()
-        head[-1].bias.copy_(identity)
+        last.weight.zero_()
+        last.bias.copy_(identity)
     net = nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
-    net.register_forward_pre_hook(partial(_check_sides, image_size))
+    net.register_forward_pre_hook(partial(check_sides, image_size))
     return net
 
 
-def _check_sides(image_size, net, inputs):
-    """Raise InputError for images of another side than the linear layer is sized for."""
-    if is_proxy(inputs[0]):
-        return
-    height, width = inputs[0].shape[-2:]
-    if height != image_size or width != image_size:
-        raise InputError(
-            f"Images of {height} x {width} pixels do not fit a localization net for {image_size} pixels "
-            "a side: resize them, or build the net for their size."
-        )
-
-
-def layers(rows, in_channels):
-    """The rows as layers for feature maps of so many channels."""
+def layers(rows: tuple[Row, ...], in_channels: int) -> nn.Sequential:
+    """Return the rows as layers: (B, in_channels, H, W) -> (B, C, h, w), C of the last row."""
     inputs = (in_channels, *(row.channels for row in rows))
     return nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
 
@@ -167,15 +203,5 @@ def _layer(row, in_channels):
     if row.kind != "conv+bn":
         return nn.Sequential(conv)
     norm = nn.BatchNorm2d(row.channels)
-    norm.register_forward_pre_hook(_contiguous)
+    norm.register_forward_pre_hook(contiguous_input)
     return nn.Sequential(conv, norm, nn.ReLU())
-
-
-def _contiguous(norm, inputs):
-    """Hands a batch norm on a CPU its maps channel by channel.
-
-    In channels-last ones it takes fewer channels than a vector has numbers one at a time: the gradient of
-    (20, 8, 110, 110) took 16 times as long (torch 2.14, AVX-512). The next convolution puts them back.
-    """
-    if not inputs[0].is_cuda:
-        return (inputs[0].contiguous(),)

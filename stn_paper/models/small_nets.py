@@ -5,6 +5,7 @@
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import nn
@@ -26,7 +27,7 @@ class System(NamedTuple):
     image_size: int
     smallest: int  # pixels of a side that the network can take; a localization net may need more
     variants: tuple  # names out of models.HEADINGS
-    build: callable  # (variant, num_classes, image_size) -> nn.Module
+    build: Callable  # (variant, num_classes, image_size) -> nn.Module
 
 
 def _classifier(first, second, hidden, num_classes, image_size):
@@ -71,8 +72,8 @@ def mnist_cnn(variant, num_classes, image_size):
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, kind = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
-    transformer = SpatialTransformer(localization_net(net, image_size, kind=kind), kind)
+    net, transform = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
+    transformer = SpatialTransformer(localization_net(net, image_size, transform=transform), transform)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 

@@ -22,7 +22,7 @@ from .insertion import with_stn
 from .localization import LOCALIZATION_NETS
 
 OPTIONS = (  # of `with_stn`; all other arguments of timm.create_model go to the backbone
-    "kind",
+    "transform",
     "before",
     "output_size",
     "padding",
@@ -30,6 +30,7 @@ OPTIONS = (  # of `with_stn`; all other arguments of timm.create_model go to the
     "localization_size",
     "max_scale",
     "max_angle",
+    "steps",
     "keep_graph",
 )
 PASSED = ("num_classes", "num_features", "head_hidden_size", "feature_info", "drop_rate", "global_pool")
@@ -208,7 +209,7 @@ def _register(variant, backbone):
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{BACKBONES[backbone].title} behind the paper's {variant}: see `TimmTransformer`."
-    cfg = timm.get_pretrained_cfg(backbone) if backbone in TIMMS else PretrainedCfg()
+    cfg = (timm.get_pretrained_cfg(backbone) if backbone in TIMMS else None) or PretrainedCfg()
     default_cfgs[name] = _config(name, backbone, asdict(cfg))
     setattr(sys.modules[__name__], name, create)
     register_model(create)

@@ -5,7 +5,7 @@
 - Coordinates are normalized, (x, y) in that order: x grows to the right, y downwards, -1 and +1 are
   the outer *edges* of the image (`align_corners=False`), 0 is its centre.
 - theta maps a pixel of the **output** to the point of the **input** it is read from.
-- A localization net gives the *numbers* of a map; `KINDS[kind].theta` turns them into theta:
+- A localization net gives the *numbers* of a map; `TRANSFORMS[transform].theta` turns them into theta:
 
   - `affine`, 6 numbers: a 2 x 3 matrix, row by row; (x_in, y_in) = theta (x_out, y_out, 1). A scale of 0.5
     therefore shows the central half of the input at twice its size, and a shift of +1 in x moves the
@@ -28,91 +28,144 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from ..errors import InputError, choose
-from .guards import without_autocast
+from ..errors import InputError, choose, whole
+from .guards import check_numbers, exact, without_autocast
 
 HORIZON = 1e-6  # w of a projective map must be larger for a point to be seen
 OUTSIDE = 2.0  # a coordinate that reads as padding, whatever the image's size
-STEPS = 30  # of the search for a spline's inverse
+ITERATIONS = 30  # of the search for a spline's inverse
 
 
-class Kind(NamedTuple):
-    identity: torch.Tensor  # the numbers of the map that leaves an image as it is
-    theta: Callable  # as many numbers for each of B images -> theta (B, ...), as `grid` takes it
-    grid: Callable  # theta, height, width -> (B, height, width, 2)
-    names: tuple = ()  # of a restricted map's numbers
+class Transform(NamedTuple):
+    """A family of maps."""
+
+    identity: Tensor  # the numbers of the map that leaves an image as it is
+    theta: Callable[[Tensor], Tensor]  # numbers (..., n) -> theta (..., 2, 3), (..., 3, 3) or (..., 16, 2)
+    grid: Callable[[Tensor, int, int], Tensor]  # theta, height, width -> (..., height, width, 2)
+    names: tuple[str, ...] = ()  # of a restricted map's numbers
 
 
-def affine_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0)):
-    """theta (2, 3) that reads a turned, scaled and shifted square of the input.
+def affine_theta(
+    rotation: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
+    """Return theta (2, 3) that reads a turned, scaled and shifted square of the input.
 
     The square is turned by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
     sides and is centred at `shift` (x, y, normalized). What the output shows moves the opposite way.
+    Source: Jaderberg et al. 2015, section 3.2.
+
+    >>> affine_theta(rotation=90, scale=0.5, shift=(0.25, 0)).round(decimals=3)
+    tensor([[ 0.0000, -0.5000,  0.2500],
+            [ 0.5000,  0.0000,  0.0000]])
     """
     angle = math.radians(rotation)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     return torch.tensor([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
 
 
-# --- inverses and distance ----------------------------------------------------------------------
+# --- composition, inverses and distance ---------------------------------------------------------
 
 
-def invert(theta, kind="affine"):
-    """The inverse maps, exactly, from the input's to the output's coordinates; theta as in `sampling_grid`.
+def _matrices(transform, purpose):
+    """Return `transform` if its theta is a matrix, else raise InputError that names the `purpose`."""
+    return choose(f"transform {purpose}", transform, [name for name in TRANSFORMS if name != "tps"])
+
+
+@torch.fx.wrap
+def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
+    """Return the map of two warps in a row: `first` warps the image, `second` the result.
+
+    theta as in `sampling_grid`, and as many numbers come back: the product of the two matrices. So the image
+    is sampled once, and what the first warp moved out of the frame can come back in.
+    Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline or an unknown transform.
+
+    >>> compose(affine_theta(scale=0.5)[None], affine_theta(shift=(0.5, 0))[None])
+    tensor([[[0.5000, 0.0000, 0.2500],
+             [0.0000, 0.5000, 0.0000]]])
+    """
+    with without_autocast(first):
+        a, b = exact(first), exact(second)
+        if _matrices(transform, "that composes") == "projective":
+            return (a @ b).to(first.dtype)
+        return (a[..., :2] @ b + F.pad(a[..., 2:], (2, 0))).to(first.dtype)
+
+
+def invert(theta: Tensor, transform: str = "affine") -> Tensor:
+    """Return the exact inverse maps, from the input's to the output's coordinates; theta as in `sampling_grid`.
 
     A projective map's is the inverse matrix as it is: scaling it to a last element of 1 could turn its sign,
     and with it what lies behind the horizon. A spline's is no spline: see `inverse_grid`.
-    Raises InputError for a spline or an unknown kind.
+    Raises InputError for a spline or an unknown transform.
+
+    >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
+    tensor([[[ 2.0000,  0.0000, -0.5000],
+             [ 0.0000,  2.0000, -0.0000]]])
     """
-    exact = [name for name in KINDS if name != "tps"]
-    if choose("kind of map with an exact inverse", kind, exact) == "projective":
+    if _matrices(transform, "with an exact inverse") == "projective":
         return torch.linalg.inv(theta)
     matrix = torch.linalg.inv(theta[..., :2])
     return torch.cat([matrix, -matrix @ theta[..., 2:]], -1)
 
 
 @torch.no_grad()
-def inverse_grid(theta, height, width, kind="affine"):
-    """The grid (B, height, width, 2) that undoes the maps: the output points that show the input's pixels.
+def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affine") -> Tensor:
+    """Return the grid (B, height, width, 2) that undoes the maps: the output points that show the input's pixels.
 
-    Those of a spline, which must not fold, are searched for in float64, starting from its affine part.
-    Raises InputError for an unknown kind.
+    A spline must not fold. Its inverse is searched for in float64, starting from the inverse of its affine part.
+    Raises InputError for an unknown transform.
+
+    >>> theta = affine_theta(rotation=20)[None]
+    >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
     """
     with without_autocast(theta):
-        if choose("kind of map", kind, KINDS) != "tps":
-            back = invert(theta.double() if theta.is_cuda else theta, kind)
-            return KINDS[kind].grid(back, height, width).to(theta.dtype)
+        if choose("transform", transform, TRANSFORMS) != "tps":
+            back = invert(exact(theta), transform)
+            return TRANSFORMS[transform].grid(back, height, width).to(theta.dtype)
         places = (theta.cpu() if theta.is_mps else theta).double()  # MPS has no float64
         wanted = _pixels(height, width, places.device)
         control = CONTROL_POINTS.to(places)
         affine = torch.linalg.pinv(F.pad(control, (0, 1), value=1.0)) @ places  # (B, 3, 2), least squares
         back = torch.linalg.inv(affine[:, :2])
         found = (wanted - affine[:, 2:]) @ back
-        for _ in range(STEPS):
+        for _ in range(ITERATIONS):
             reached = _tps_weights(found.flatten(0, 1)).view(*found.shape[:2], -1) @ places
             found = found + (wanted - reached) @ back
         return found.to(theta).unflatten(1, (height, width))
 
 
-def grid_distance(theta, kind="affine", points=16):
-    """Mean squared distance (B,) of each map's grid from the identity's, in normalized units.
+def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) -> Tensor:
+    """Return the mean squared distance (B,) of each map's grid from the identity's, in normalized units.
 
     It is measured at `points` x `points` pixels of the output; a shift by the whole image, 2 in x, gives 4.
-    Differentiable in theta. Raises InputError for an unknown kind.
+    N maps an image give (B, N). Differentiable in theta. Raises InputError for an unknown transform.
+
+    >>> grid_distance(affine_theta(shift=(2, 0))[None])
+    tensor([4.])
     """
-    family = KINDS[choose("kind of map", kind, KINDS)]
+    family = TRANSFORMS[choose("transform", transform, TRANSFORMS)]
     with without_autocast(theta):
         identity = family.theta(family.identity[None].to(theta))
         moved = family.grid(theta, points, points) - family.grid(identity, points, points)
-        return moved.square().sum(-1).mean((1, 2))
+        return moved.square().sum(-1).mean((-1, -2))
 
 
 # --- bounds -------------------------------------------------------------------------------------
 
 
-def check_bounds(kind, max_scale, max_angle):
-    """Raise InputError for a bound out of range, or for a kind without the number that it bounds."""
+def check_steps(transform: str, steps: int) -> int:
+    """Return `steps`, a whole number from 1, and 1 for a transform that does not compose, else raise InputError."""
+    steps = whole("steps", steps)
+    if steps > 1:
+        _matrices(transform, f"for {steps} steps")
+    return steps
+
+
+def check_bounds(
+    transform: str, max_scale: float | None, max_angle: float | None
+) -> tuple[float | None, float | None]:
+    """Return both bounds, else raise InputError: one out of range, or on a number that `transform` lacks."""
     limits = {"scale": ("max_scale", max_scale, 1, math.inf), "angle": ("max_angle", max_angle, 0, 180)}
     for name, (argument, value, low, high) in limits.items():
         if value is None:
@@ -121,25 +174,35 @@ def check_bounds(kind, max_scale, max_angle):
         if not number or not low < value <= high or math.isinf(value):
             to = f" to {high}" if high < math.inf else ""
             raise InputError(f"{argument} {value!r} is not allowed: give a number above {low}{to}, or None.")
-        bounded = [other for other, family in KINDS.items() if name in family.names]
-        if kind not in bounded:
+        bounded = [other for other, family in TRANSFORMS.items() if name in family.names]
+        if transform not in bounded:
             raise InputError(
-                f"{argument} {value!r} is not allowed for {kind} maps: {', '.join(bounded)} have it."
+                f"{argument} {value!r} is not allowed for {transform} maps: {', '.join(bounded)} have it."
             )
+    return max_scale, max_angle
 
 
-def to_theta(numbers, kind="affine", max_scale=None, max_angle=None):
-    """theta of a localization net's numbers (B, n): (B, 2, 3), or (B, 3, 3) projective, (B, 16, 2) tps.
+@torch.fx.wrap
+def to_theta(
+    numbers: Tensor,
+    transform: str = "affine",
+    max_scale: float | None = None,
+    max_angle: float | None = None,
+) -> Tensor:
+    """Return theta of a localization net's numbers (B, n): (B, 2, 3), or (B, 3, 3) projective, (B, 16, 2) tps.
 
     `max_scale` keeps a restricted map's scale inside [1 / max_scale, max_scale], `max_angle` its angle inside
     +- max_angle degrees: scale = exp(L tanh((number - 1) / L)) with L = log(max_scale), and angle =
     A tanh(number / A). Both are exact at the identity and have slope 1 there. None leaves a number free.
+    N maps an image, (B, N, n), give (B, N, 2, 3). Raises InputError for an unknown transform, or for another
+    number of numbers than it has.
 
     >>> to_theta(torch.tensor([[9.0]]), "scale", max_scale=2)
     tensor([[[2., -0., 0.],
              [0., 2., 0.]]])
     """
-    family = KINDS[choose("kind of map", kind, KINDS)]
+    family = TRANSFORMS[choose("transform", transform, TRANSFORMS)]
+    check_numbers(numbers, transform, family.identity)
     if max_scale is not None or max_angle is not None:
         columns = dict(zip(family.names, numbers.unbind(-1)))
         if max_scale is not None:
@@ -155,29 +218,29 @@ def to_theta(numbers, kind="affine", max_scale=None, max_angle=None):
 # --- matrices -----------------------------------------------------------------------------------
 
 
-def pixel_centres(count, like):
-    """Normalized places (count,) of the pixels of a row or column, of the type and device of `like`."""
+def pixel_centres(count: int, like: Tensor) -> Tensor:
+    """Return the normalized places (count,) of the pixels of a row or column, of the type and device of `like`."""
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + (1 - count)) / count
 
 
 def _products(matrix, height, width):
-    """matrix (B, n, 3) times (x, y, 1) of each pixel: (B, n, height, width).
+    """matrix (..., n, 3) times (x, y, 1) of each pixel: (..., n, height, width).
 
     Each product is a number of the pixel's row plus one of its column. So there is no product for each
     pixel, nor in the gradient, and a map without rotation or shear is computed exactly.
     """
     x, y = pixel_centres(width, matrix), pixel_centres(height, matrix)
-    along_x, along_y, shift = matrix[..., None].unbind(2)  # each (B, n, 1)
-    rows, columns = torch.addcmul(shift, y, along_y), x * along_x  # (B, n, height), (B, n, width)
-    return rows[..., None] + columns[:, :, None]
+    along_x, along_y, shift = matrix[..., None].unbind(-2)  # each (..., n, 1)
+    rows, columns = torch.addcmul(shift, y, along_y), x * along_x  # (..., n, height), (..., n, width)
+    return rows[..., None] + columns[..., None, :]
 
 
 def _affine_grid(theta, height, width):
-    return _products(theta, height, width).movedim(1, -1)
+    return _products(theta, height, width).movedim(theta.ndim - 2, -1)
 
 
 def _projective_grid(theta, height, width):
-    x, y, w = _products(theta, height, width).unbind(1)
+    x, y, w = _products(theta, height, width).unbind(-3)
     seen = (w > HORIZON)[..., None]
     grid = torch.stack([x, y], -1) / torch.where(seen, w[..., None], 1.0)  # finite, and so is its gradient
     return torch.where(seen, grid, OUTSIDE)
@@ -195,11 +258,11 @@ def _similarity_theta(numbers, names):
 
 def _restricted(*names):
     identity = torch.tensor([float(name == "scale") for name in names])
-    return Kind(identity, partial(_similarity_theta, names=names), _affine_grid, names)
+    return Transform(identity, partial(_similarity_theta, names=names), _affine_grid, names)
 
 
 def _affine_matrix(numbers):
-    return numbers.reshape(numbers.shape[0], 2, 3)
+    return numbers.unflatten(-1, (2, 3))
 
 
 def _projective_matrix(numbers):
@@ -217,7 +280,7 @@ def _tps_grid(theta, height, width):
     # What is made while a program is traced must not be kept
     kept = not (torch.compiler.is_compiling() or torch.jit.is_tracing())
     weights = _tps_pixels if kept else _tps_pixels.__wrapped__
-    return (weights(height, width, theta.dtype, theta.device) @ theta).unflatten(1, (height, width))
+    return (weights(height, width, theta.dtype, theta.device) @ theta).unflatten(-2, (height, width))
 
 
 @lru_cache(maxsize=16)
@@ -263,13 +326,13 @@ _LINE = torch.linspace(-1, 1, 4, dtype=torch.float64)
 CONTROL_POINTS = torch.cartesian_prod(_LINE, _LINE).flip(1)  # (16, 2): x grows first
 TPS_INVERSE = _tps_inverse()
 
-KINDS = {
+TRANSFORMS = {
     "translation": _restricted("x", "y"),
     "scale": _restricted("scale"),
     "attention": _restricted("scale", "x", "y"),
     "rotation": _restricted("angle"),
     "similarity": _restricted("scale", "angle", "x", "y"),
-    "affine": Kind(torch.eye(2, 3).flatten(), _affine_matrix, _affine_grid),
-    "projective": Kind(torch.eye(3).flatten()[:8], _projective_matrix, _projective_grid),
-    "tps": Kind(CONTROL_POINTS.flatten().float(), _tps_places, _tps_grid),
+    "affine": Transform(torch.eye(2, 3).flatten(), _affine_matrix, _affine_grid),
+    "projective": Transform(torch.eye(3).flatten()[:8], _projective_matrix, _projective_grid),
+    "tps": Transform(CONTROL_POINTS.flatten().float(), _tps_places, _tps_grid),
 }

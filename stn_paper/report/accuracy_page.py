@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from ..analysis import accuracy, effects, statistics
+from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import SCALE, TSRD_COLUMNS, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import corrected, networks
@@ -15,6 +15,7 @@ from ..training import records
 from ..training.spec import BEST_VALIDATION, LAST_EPOCH
 from . import charts, interactive
 from .figures import COLORS, closed
+from .sentences import listed
 
 NONE = "–"  # a cell without a run
 RULES = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
@@ -53,7 +54,7 @@ def protocols(number):
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
     texts = [
-        told if whole or (i == 0 and len(kinds) > 1) else f"{_listed(map(title, backbones))}: {told}"
+        told if whole or (i == 0 and len(kinds) > 1) else f"{listed(list(map(title, backbones)))}: {told}"
         for i, (backbones, told) in enumerate(kinds)
     ]
     return f"**Ours: {'; '.join(texts)}.**"
@@ -75,11 +76,6 @@ def missing(number):
         )
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
     return f"{told} At the paper's image size (protocol `{SCALE}`) {lacking} are missing; {price}."
-
-
-def _listed(words):
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -158,8 +154,8 @@ def _note(found):
         note += " Our numbers lead to their runs."
     if (found["n"] > 1).any():
         note += (
-            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, in the 95 % "
-            "interval of the difference over seeds."
+            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, by the "
+            "tests of the experiment."
         )
     if found["collapsed"].any():
         note += " †: in a run the sampling grid left the image, and the classifier saw nothing."
@@ -188,7 +184,7 @@ def requested(specs):
     rows = []
     for spec in specs:
         record = records.find(spec)
-        chosen, of = records.chosen(record), accuracy._of_record(record)
+        chosen, of = records.chosen(record), frame.fate(record)
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -311,7 +307,7 @@ def replication(number):
 def smallest_p(number):
     """The smallest p that a sign test over the backbones of a table can give, in a sentence."""
     backbones, tests = networks(number)["backbone"].nunique(), len(accuracy.COMPARISONS)
-    smallest = accuracy.sign_test(backbones, 0)
+    smallest = statistics.sign_test(backbones, 0)
     adjusted = min(1.0, tests * smallest)
     means = (
         "the interval of the mean has to show a gain"

@@ -21,7 +21,7 @@ SEEDS = 3  # of a network, for its interval to mean much
 
 def view():
     """The checklist: part, question, answer, and what it rests on; a row a question."""
-    found, numbers = list(records.everything().values()), facts()
+    found, numbers = list(frame.records().values()), facts()
     seeds = _seeds(found)
     enough = sum(n >= SEEDS for n in seeds.values())
     hours = sum(record["measured"]["seconds"] for record in found) / 3600
@@ -98,7 +98,7 @@ def view():
             "Results",
             "Is there a measure of spread?",
             YES,
-            "Mean and 95 % interval wherever there are two seeds; differences are paired by seed.",
+            "Mean and 95 % interval wherever there are two seeds; differences by seed where seeds pair, else Welch's.",
         ),
         (
             "Results",

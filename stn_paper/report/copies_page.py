@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image
 
-from ..analysis import copies
+from ..analysis import copies, frame
 from ..analysis.copies import NEIGHBOUR, THRESHOLD
 from ..data.datasets import DATASETS
 from ..data.files import TSRD
@@ -163,7 +163,7 @@ def networks():
     with other settings than their protocol's are left out.
     """
     rows = []
-    for record in records.everything().values():
+    for record in frame.records().values():
         exact, either = (copies.accuracy_apart(record, near=near) for near in (False, True))
         if exact is None or records.spec_of(record).changes:
             continue

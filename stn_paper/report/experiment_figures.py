@@ -2,35 +2,49 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import ARMS, differences
-from ..analysis.statistics import FEWEST, MISSING, interval
+from ..analysis.effects import FAMILIES
+from ..analysis.statistics import FEWEST, MARGIN, MISSING, interval
 from ..models import HEADINGS
 from .figures import COLORS, closed
 
+SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
+
 
 def effects_plot(chosen):
-    """The differences of all arms: a panel a study, a dot a pair of seeds, a bar Student's 95 % interval."""
-    found = [differences(*study) for study in chosen]
-    arms = [arm for arm in ARMS if any(arm in one for one in found)]
-    figure, axes = _panels(chosen, found, height=1.2 + 0.3 * len(arms), sharey=True)
-    for axis, one in zip(axes, found):
-        for place, arm in enumerate(arms):
-            values = one.get(arm, pd.Series(dtype=float))
-            if len(values):
-                if len(values) >= FEWEST:
-                    ends = values.mean() - interval(values), values.mean() + interval(values)
-                    axis.plot(ends, [place] * 2, color=COLORS[arm], linewidth=6, alpha=0.5)
-                axis.plot(values, [place] * len(values), ".", color="black", markersize=5)
-                axis.plot(values.mean(), place, "|", color="black", markersize=14)
-        if len(one):
+    """The comparisons of transformers: a panel a study, a mark a mean, a bar its 95 % interval.
+
+    On a tint the differences that count as equal. Below the comparisons between transformers stand those
+    against the original.
+    """
+    found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}
+    pairs = [pair for family in SHOWN for pair in FAMILIES[family]]
+    figure, axes = _panels(chosen, found.values(), height=1.2 + 0.3 * len(pairs), sharey=True)
+    for axis, rows in zip(axes, found.values()):
+        for row in rows.itertuples():
+            place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
+            if min(row.n, row.n_against) >= FEWEST:
+                axis.plot(
+                    [row.mean - row.half, row.mean + row.half],
+                    [place] * 2,
+                    color=color,
+                    linewidth=6,
+                    alpha=0.5,
+                )
+            axis.plot(row.mean, place, "|", color="black", markersize=14)
+        if len(rows):
             axis.axvline(0, color="black", linewidth=1)
-        axis.set_yticks(range(len(arms)), [experiment.arm_title(arm) for arm in arms])
-        axis.set(ylim=(max(len(arms), 1) - 0.5, -0.5), xlabel="test accuracy minus the original's (points)")
+            axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
+        axis.set_yticks(range(len(pairs)), [f"{HEADINGS[v]} − {HEADINGS[against]}" for v, against in pairs])
+        axis.set(ylim=(len(pairs) - 0.5, -0.5), xlabel="difference of test accuracy (points)")
     return closed(figure)
+
+
+def _drawn(rows):
+    """The comparisons of the families SHOWN that have a mean."""
+    return rows[rows["family"].isin(SHOWN) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
 
 
 def budget_curves(chosen):

@@ -5,13 +5,12 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
+from ..analysis import accuracy, authors_runs, copies, effects, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from ..training import records
-from . import speed
+from . import experiment_page, speed
 from .figures import COLORS, closed
 
 LSTN, STN = "lstn", "stn"
@@ -19,68 +18,60 @@ PAPER = (0.35, 0.35, 0.35)
 WORKS = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
 
 
-class Comparison(NamedTuple):
+class Row(NamedTuple):
     """L-STN minus STN on one dataset, in points of test accuracy."""
 
     label: str
-    values: pd.Series  # paired differences: of the paper over networks, of ours over seeds
-    collapsed: int  # pairs left out, as the sampling grid of one of the two left the image
+    dots: pd.Series  # of the paper a difference a network, of ours a seed that both have
+    mean: float
+    half: float  # half width of its 95 % interval, NaN for too few
+    shown: str  # the verdict of `statistics.judge`
+    collapsed: str  # which runs collapsed, and are in no number; "" if none did
 
 
 def papers():
-    """The paper's Comparisons: Tables 6 and 8, a value a network."""
+    """The paper's Rows: Tables 6 and 8, a dot a network."""
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
-        mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
-        found.append(Comparison(f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks", mine, 0))
+        dots = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
+        label = f"{DATASETS[DATASET_OF[number]].title}, {len(dots)} networks"
+        found.append(Row(label, dots, dots.mean(), statistics.interval(dots), "", ""))
     return found
 
 
 def ours():
-    """Our Comparisons with enough pairs of seeds for an interval, in the order of DATASETS.
-
-    Each is of one network, dataset and protocol. Pairs in which a transformer collapsed are left out and counted.
-    """
-    pairs = {
-        (spec["dataset"], spec["protocol"]["name"]): None
-        for spec in (record["spec"] for record in records.everything().values())
-        if spec["variant"] == LSTN
-    }
-    moved = theta.runs().set_index("run")["collapsed"]
+    """Our Rows, in the order of DATASETS: one a network, dataset and protocol with enough runs of both sides."""
+    names = {(s["dataset"], s["protocol"]["name"]) for s in (r["spec"] for r in frame.records().values())}
     found = []
-    for dataset, protocol in sorted(pairs, key=lambda pair: [*DATASETS].index(pair[0])):
-        every = frame.runs(dataset, protocol)
-        every["collapsed"] = [
-            bool(moved.get(records.spec_of(record).name, False)) for record in every["record"]
-        ]
-        every = every.set_index(["backbone", "variant", "seed"])["collapsed"]
-        slow = effects.hardly_learned(dataset, protocol)
-        for backbone in frame.ordered(every.index.unique("backbone")):
-            values = effects.differences(dataset, backbone, protocol, against=STN).get(
-                LSTN, pd.Series(dtype=float)
+    for dataset, protocol in sorted(names, key=lambda pair: ([*DATASETS].index(pair[0]), pair[1])):
+        rows = effects.gains(dataset, protocol)
+        rows = rows[(rows["variant"] == LSTN) & (rows["against"] == STN)]
+        for row in rows[rows[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST].itertuples():
+            cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
+            dots = (
+                (cells[LSTN] - cells[STN]).dropna() if {LSTN, STN} <= set(cells) else pd.Series(dtype=float)
             )
-            lost = [
-                any(every.get((backbone, variant, seed), False) for variant in (LSTN, STN))
-                for seed in values.index
-            ]
-            learned = not any((backbone, variant) in slow for variant in (LSTN, STN)) or any(lost)
-            if len(values) >= statistics.FEWEST and learned:
-                kept = values[[not gone for gone in lost]]
-                found.append(Comparison(f"{DATASETS[dataset].title}, {title(backbone)}", kept, sum(lost)))
+            sides = (("L-STN", row.collapsed, row.runs), ("STN", row.collapsed_against, row.runs_against))
+            lost = ", ".join(f"{name} collapsed in {number} of {of}" for name, number, of in sides if number)
+            label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
+            found.append(Row(label, dots, row.mean, row.half, row.shown, lost))
     return found
 
 
 def tally():
-    """Of our Comparisons with enough pairs: (number in which L-STN is better than STN, worse, all of them)."""
-    shown = [effects.judge(one.values) for one in ours() if len(one.values) >= statistics.FEWEST]
-    return shown.count(effects.BETTER), shown.count(effects.WORSE), len(shown)
+    """Of our Rows with a verdict: (number in which L-STN is better than STN, worse, all of them)."""
+    shown = [one.shown for one in ours() if one.shown != statistics.FEW]
+    better, worse = (
+        sum(text.startswith(word) for text in shown) for word in (statistics.BETTER, statistics.WORSE)
+    )
+    return better, worse, len(shown)
 
 
 def answer():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, number) = lstn_against_stn(), tally()
-    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
+    gain = f"In accuracy, in {better} of {number} cases" if better else "In accuracy, no gain is shown"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
         f"budget it is better than STN in {better} of our {number} comparisons and worse in {worse}."
@@ -92,7 +83,6 @@ def facts():
     cells = pd.concat([compare_costs(number) for number in (4, 5, 7, 9)])
     bypassed, transformers, chosen, logs = authors_runs.totals()
     copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
-    digits = effects.differences(*WORKS, against=STN).get(LSTN, pd.Series(dtype=float))
     quick = speed.rows("everyday", program="papermill", device="cpu").get("seconds", pd.Series(dtype=float))
     missing = accuracy.missing(6)
     hours = (
@@ -109,8 +99,8 @@ def facts():
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
-        "gain": experiment.gain(WORKS),
-        "equal": statistics.mean_text(digits, " points (n={})", "+"),
+        "gain": experiment_page.gain(WORKS),
+        "equal": experiment_page.gain(WORKS, against=STN),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
@@ -118,49 +108,26 @@ def facts():
 
 
 def lstn_minus_stn():
-    """The front page's figure: a row a Comparison, the paper's above ours: dots, mean and Student's 95 % interval."""
+    """The front page's figure: a line a Row, the paper's above ours: dots, mean and 95 % interval."""
     rows = [*((one, PAPER) for one in papers()), *((one, COLORS[LSTN]) for one in ours())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):
-        axis.plot(
-            one.values,
-            [place] * len(one.values),
-            "o",
-            color=color,
-            markersize=5,
-            markeredgecolor="white",
-            zorder=3,
-        )
-        if len(one.values) >= statistics.FEWEST:
-            mean, half = one.values.mean(), statistics.interval(one.values)
-            axis.plot(
-                [mean - half, mean + half],
-                [place, place],
-                color=color,
-                linewidth=5,
-                alpha=0.4,
-                solid_capstyle="butt",
-            )
-            axis.plot(mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
+        dot = {"markersize": 5, "markeredgecolor": "white", "zorder": 3}
+        axis.plot(one.dots, [place] * len(one.dots), "o", color=color, **dot)
+        if one.shown != statistics.FEW:
+            ends = [one.mean - one.half, one.mean + one.half]
+            axis.plot(ends, [place, place], color=color, linewidth=5, alpha=0.4, solid_capstyle="butt")
+            axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axhline(len(papers()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(papers()), "ours")):
-        axis.annotate(
-            text,
-            (0.01, place - 0.42),
-            xycoords=("axes fraction", "data"),
-            va="top",
-            fontsize=10,
-            fontweight="bold",
-        )
-    axis.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
+        where = {"xycoords": ("axes fraction", "data"), "va": "top"}
+        axis.annotate(text, (0.01, place - 0.42), fontsize=10, fontweight="bold", **where)
+    axis.set_yticks(
+        range(len(rows)),
+        [f"{one.label}\n({one.collapsed})" if one.collapsed else one.label for one, _ in rows],
+    )
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
     axis.tick_params(labelsize=10)
     axis.grid(axis="y", visible=False)
     return closed(figure)
-
-
-def _label(one):
-    if not one.collapsed:
-        return one.label
-    return f"{one.label}\n({one.collapsed} of {one.collapsed + len(one.values)} pairs collapsed)"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis import claims, effects, experiment, frame, statistics
+from ..analysis import claims, effects, frame, statistics
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -92,19 +92,22 @@ def seed_links(ours):
 
 
 def clearly_best(ours, column="test"):
-    """The variant of these `frame.runs` that is shown to be better than each other one; None if there is none.
+    """The variant of these `frame.runs` of one study that is shown to be better than each other one; None if none is.
 
-    Of the original and the applied variants: the interval of each difference, seed by seed, leaves out zero.
+    Of the original and the applied variants, by the comparisons of `effects`, the reverse of a worse one included.
     """
     ranked = ours[ours["variant"].isin((ORIGINAL, *effects.APPLIED))]
-    cells = ranked.pivot_table(index="seed", columns="variant", values=column)
-    for variant in cells:
-        others = [
-            effects.judge((cells[variant] - cells[other]).dropna()) for other in cells.columns.drop(variant)
-        ]
-        if others and set(others) == {effects.BETTER}:
-            return variant
-    return None
+    variants = set(ranked["variant"])
+    beaten = {variant: set() for variant in variants}
+    for row in effects.compare_arms(ranked, column).itertuples():
+        if row.shown.startswith(statistics.BETTER) and row.variant in beaten:
+            beaten[row.variant].add(row.against)
+        if row.shown.startswith(statistics.WORSE) and row.against in beaten:
+            beaten[row.against].add(row.variant)
+    best = [
+        variant for variant, others in beaten.items() if len(variants) > 1 and others >= variants - {variant}
+    ]
+    return best[0] if best else None
 
 
 # --- our runs -----------------------------------------------------------------------------------
@@ -122,15 +125,12 @@ def accuracies(dataset, protocols):
         stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
         found["star"] = [HEADINGS.get(stars[b]) == v for b, v in zip(found["Backbone"], found["Variant"])]
         parts.append(found)
-    view = pd.concat(parts, ignore_index=True)
-    if view.empty:
+    parts = [part for part in parts if len(part)]
+    if not parts:
         return None
+    view = pd.concat(parts, ignore_index=True)
     marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
-    note = (
-        "★: better than each other variant, in the 95 % interval of the difference over seeds."
-        if marks
-        else ""
-    )
+    note = "★: better than each other variant, by the tests of the experiment." if marks else ""
     note += (
         " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
     )
@@ -147,26 +147,13 @@ def system_runs(dataset, system):
     return shown(view, f"Our runs on {DATASETS[dataset].title}")
 
 
-def arms(chosen):
-    """`experiment.effects` of these studies with links to the runs; plain, as a study is named once."""
-    view = experiment.stacked(_arms, chosen)
-    note = "Differences and intervals in points of test accuracy. Runs are seeds, which lead to their pages."
-    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
-
-
-def _arms(*study):
-    view, ours = experiment.effects(*study), experiment.runs(*study)
-    called = frame.arms(ours)
-    return view.assign(Runs=[seed_links(ours[called == arm]) for arm in view.index])
-
-
 # --- every run ----------------------------------------------------------------------------------
 
 
 def every_run():
     """All records, a row each, with links to their pages."""
     rows = []
-    for record in records.everything().values():
+    for record in frame.records().values():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
@@ -195,7 +182,7 @@ def _seconds(record):
 
 def every_run_verdict():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
-    found = records.everything().values()
+    found = frame.records().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)

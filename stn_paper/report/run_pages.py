@@ -16,6 +16,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network
 from ..training import records
+from ..training.record_fields import PARTLY
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
 
 SETTINGS = {  # field of Protocol: its name in words, and what None means
@@ -53,6 +54,7 @@ ENVIRONMENT = {
     "threads": "CPU threads",
     "compiled": "Through torch.compile",
     "commit": "Commit of the code",
+    "command": "Command",
     "started": "Started (UTC)",
     "ended": "Ended (UTC)",
 }
@@ -96,7 +98,8 @@ def command(record):
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
     """
     spec, environment = records.spec_of(record), record["environment"]
-    if spec.protocol.name not in PROTOCOLS or spec.changes.keys() - {"skip_corrupt", "precision"}:
+    changed = spec.changes.keys() - {"skip_corrupt", "precision"}
+    if spec.protocol.name not in PROTOCOLS or changed or environment.get("compiled") == PARTLY:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
     words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed)]

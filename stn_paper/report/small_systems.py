@@ -21,6 +21,7 @@ from ..training.examples import from_png, motion_maps, moving
 from ..training.spec import SYSTEM
 from . import explorer
 from .figures import COLORS, closed
+from .sentences import listed
 
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
@@ -198,7 +199,8 @@ def signs_verdict():
 def recovered(dataset):
     """What is left of the known distortions behind each transformer: median (90th percentile).
 
-    On the test images, means over the seeds; the first row is what there is without a transformer.
+    Distances from the typical pose (see `typical_pose`) on the test images, means over the seeds; the first row
+    is without a transformer.
     """
     rows = {}
     for variant, left in _left(dataset).items():
@@ -210,22 +212,44 @@ def recovered(dataset):
 
 
 def recovered_verdict(dataset):
-    """How much of each distortion the transformers take away, means over the seeds, in words."""
-    sentences = []
-    for variant, left in _left(dataset).items():
-        shares = {q: [_share(one[q], q) for one in left] for q in QUANTITIES}
-        parts = [f"{np.mean(s):.0%} of {q}" for q, s in shares.items() if None not in s]
-        sentences.append(f"- {HEADINGS[variant]} takes away {', '.join(parts)} (n={len(left)}).")
-    if not sentences:
+    """How much of each distortion the transformers take away, means over the seeds, in two sentences."""
+    found, parts = _left(dataset), []
+    for quantity in QUANTITIES:
+        shares = [[_share(one[quantity], quantity) for one in left] for left in found.values()]
+        means = [np.mean(share) for share in shares if None not in share]
+        if means:
+            low, high = f"{min(means):.0%}", f"{max(means):.0%}"
+            parts.append(f"{low if low == high else f'{low} to {high}'} of the {quantity}")
+    if not parts:
         return f"{MISSING.capitalize()}."
-    return "\n".join(["Of the median distance from the typical pose:", "", *sentences])
+    names = listed([HEADINGS[variant] for variant in found])
+    told = f"Of the median distance from the typical pose, {names} take away {', '.join(parts)}."
+    return f"{told} {typical_pose(dataset)}"
 
 
 def _left(dataset):
     """{variant: what each of its runs has left}, see `examples.recovered`; only variants that were run."""
-    ours = runs(dataset, "mnist-cnn")
+    ours, field = runs(dataset, "mnist-cnn"), _field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
-    return {v: [r["probes"]["recovered"] for r in found] for v, found in records.items() if len(found)}
+    return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
+
+
+def _field(dataset):
+    """The field of the records that `recovered` shows: within classes where all runs hold it, else over all."""
+    ours = runs(dataset, "mnist-cnn")
+    probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
+    whole = all("recovered_in_class" in kept for kept in probes)
+    return "recovered_in_class" if whole else "recovered"
+
+
+def typical_pose(dataset):
+    """Which typical pose the numbers of `recovered` are distances from, a sentence."""
+    if _field(dataset) == "recovered_in_class":
+        return "The typical pose is that of the digit's own class."
+    return (
+        "The typical pose is that of all digits. Within a class the distances may be smaller: these records do "
+        "not hold them, and the runs that would are not yet trained."
+    )
 
 
 def _spread(left, quantity, moment):

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from ..analysis import experiment
+from ..analysis import frame
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PLAIN, UNFINISHED
 from ..training import records
+from . import experiment_page
 from .figures import COLORS, MARKERS, closed
 
 STEP = "step"
@@ -118,7 +119,7 @@ def spread(quartiles, form="{:.2f}"):
 def precision():
     """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
     found = {}
-    for record in records.everything().values():
+    for record in frame.records().values():
         spec = records.spec_of(record)
         if spec.changes == {"precision": "bfloat16"}:
             twin = records.find(replace(spec, protocol=spec.protocol.name))
@@ -128,7 +129,7 @@ def precision():
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
     if len(found) > 1:
         found["all pairs"] = np.concatenate(list(found.values()))
-    return experiment.compared({name: pd.Series(values) for name, values in found.items()})
+    return experiment_page.paired_table({name: pd.Series(values) for name, values in found.items()})
 
 
 def throughput_plot():
@@ -354,7 +355,7 @@ def verdict():
     lines += [f"- **{g['Goal']}**: missed, {g['Came out']}, {g['Machine']}." for g in missed]
     accuracy = precision().iloc[-1]
     if accuracy["Pairs"]:
-        told = "{Difference} points of test accuracy, {95 % interval} by Student, in {Pairs} pairs: {Verdict}"
+        told = "{Difference} points of test accuracy in {Pairs} pairs: {Verdict}"
         lines.append(f"- **bfloat16 instead of float32**: {told.format(**accuracy)}.")
     return "\n".join(lines)
 

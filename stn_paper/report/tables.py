@@ -21,7 +21,6 @@ from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
 TEST = f"Test, {BEST_VALIDATION}"  # a column of `accuracy`
@@ -46,6 +45,9 @@ def layers(number):
             ],
             ("Parameters", "ours"): [str(n) for n in (*ours["parameters"], ours["parameters"].sum())],
             ("MFLOPS", "ours"): [f"{1000 * g:.2f}" for g in (*ours["gflops"], ours["gflops"].sum())],
+            ("MFLOPS", "by torch"): [
+                f"{1000 * g:.2f}" for g in (*ours["torch_gflops"], ours["torch_gflops"].sum())
+            ],
         }
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
 
@@ -72,7 +74,10 @@ def architectures():
 
 
 def costs(number, quantity):
-    """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours."""
+    """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours.
+
+    GFLOPS also as torch's own counter gives them, about two for each of the paper's.
+    """
     cells = compare_costs(number)
     view = {}
     for variant in cells["variant"].unique():
@@ -80,6 +85,8 @@ def costs(number, quantity):
         form = "{:,}" if quantity == "parameters" else f"{{:.{mine['decimals'].iloc[0]}f}}"
         view[HEADINGS[variant], "paper"] = mine[quantity].map(form.format)
         view[HEADINGS[variant], "ours"] = mine[f"our_{quantity}"].map(form.format)
+        if quantity == "gflops":
+            view[HEADINGS[variant], "by torch"] = mine["torch_gflops"].map(form.format)
     return _named(pd.DataFrame(view), number)
 
 
@@ -136,8 +143,8 @@ def accuracy(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
     Means over n seeds, each with half of its 95 % interval (NaN for one seed), by both selection rules. The
-    selection bias is the mean of their difference, in points. The original's other seeds have a row of their own,
-    as no variant has them.
+    selection bias is the mean of their difference, in points. The seed control has a row of its own, as no
+    variant has its seeds.
     """
     ours, rows = runs(dataset, protocol), []
     called = arms(ours)
@@ -167,7 +174,7 @@ def protocol_heading(dataset, protocol):
     few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
     meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
     heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
-    found = records.records(dataset, protocol)
+    found = list(runs(dataset, protocol)["record"])
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
     return " ".join([heading, *copies(found)])

@@ -5,12 +5,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..analysis import theta
+from ..analysis import frame, theta
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..models.transformer import sample, sampling_grid
-from ..training import records
 from ..training.batches import normalize
 from .figures import COLORS, closed
 from .paper_figures import photograph
@@ -36,7 +35,7 @@ def verdict(found):
 
 def counts(found):
     """Runs on photographs, by variant and by the localization net's learning rate: how many collapsed."""
-    rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in records.everything().items()}
+    rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in frame.records().items()}
     mine = found[found["photographs"]].assign(rate=found["run"].map(rates))
     view = mine.groupby(["variant", "rate"])["collapsed"].agg(["sum", "size"]).reset_index()
     view["variant"] = view["variant"].map(HEADINGS)
@@ -86,7 +85,7 @@ def collapses(found):
 
 def what_is_seen(run):
     """A photograph as the classifier of a run sees it after some epochs: read by the mean theta of the epoch."""
-    epochs = records.everything()[run]["epochs"]
+    epochs = frame.records()[run]["epochs"]
     shown = [number for number in SHOWN if number < len(epochs)] + [len(epochs)]
     image = normalize(photograph())
     figure, axes = plt.subplots(1, len(shown) + 1, figsize=(8, 1.9))

@@ -7,6 +7,7 @@ import torch
 
 from ..errors import InputError
 from ..paths import cache_dir, replacing
+from .record_fields import STATE, first_wrong
 
 
 def path_of(spec):
@@ -55,21 +56,51 @@ def load(spec, model, optimizer, device, fingerprint):
     path = path_of(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
-        threads = torch.get_num_threads()
-        return counts | {"epochs": [], "watched": None, "threads": threads, "fingerprint": fingerprint}
+        names = {"run": spec.name, "fingerprint": fingerprint, "threads": torch.get_num_threads()}
+        return counts | names | {"epochs": [], "watched": None}
     with _reading(path):
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["state"]["fingerprint"] != fingerprint:
+        state = saved["state"]
+        if wrong := first_wrong(state, STATE):
+            raise ValueError(wrong)
+        if (run := state.get("run", spec.name)) != spec.name:
+            raise InputError(f"Checkpoint {path} is of the run {run}: delete it to start anew.")
+        if state["fingerprint"] != fingerprint:
             raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for weights in (state.get("best", saved["model"]), saved["model"]):
+            model.load_state_dict(weights)
+        _load_optimizer(optimizer, saved["optimizer"], device)
         torch.set_rng_state(saved["rng"]["cpu"])
-        for group in optimizer.param_groups:
-            if device.type == "cuda":
-                group["lr"] = torch.as_tensor(group["lr"], device=device)
-        threads = saved["state"].get("threads", torch.get_num_threads())
-        torch.set_num_threads(threads)  # each number of them rounds in its own way
         if device.type == "cuda" and "cuda" in saved["rng"]:
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
-        saved["state"]["resumed"] += 1
-    return saved["state"]
+        torch.set_num_threads(
+            state.get("threads", torch.get_num_threads())
+        )  # each number rounds in its own way
+    return state | {"resumed": state["resumed"] + 1}
+
+
+def _load_optimizer(optimizer, saved, device):
+    """Load what an optimizer has gathered; ValueError unless it is of these weights and settings."""
+    settings = [_settings(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    if settings != [_settings(group) for group in optimizer.param_groups]:
+        raise ValueError("settings of the optimizer")
+    for weight, values in optimizer.state.items():
+        if values == {"momentum_buffer": None}:  # SGD without momentum
+            continue
+        if set(values) != GATHERED[type(optimizer)] or not all(_fits(v, weight) for v in values.values()):
+            raise ValueError("state of the optimizer")
+    for group in optimizer.param_groups if device.type == "cuda" else ():
+        group["lr"] = torch.as_tensor(group["lr"], device=device)
+
+
+GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
+
+
+def _settings(group):
+    """All settings of a group of weights but its rate, which the schedule sets before each step."""
+    return {name: value for name, value in group.items() if name not in ("params", "lr")}
+
+
+def _fits(value, weight):
+    return value.is_floating_point() and value.shape in ((), weight.shape)

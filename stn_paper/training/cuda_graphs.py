@@ -23,11 +23,9 @@ def recorded(step):
     def replayed(optimizer, images, labels):
         nonlocal graph, static, calls, largest
         calls, largest = calls + 1, max(largest, len(images))
-        large = images.shape[-1] >= SEARCH_FROM
-        torch.backends.cudnn.benchmark = (
-            large and len(images) == largest
-        )  # a search for a rare size does not pay
-        if static is not None and len(images) == len(static[0]):
+        # a search for a rare size does not pay
+        torch.backends.cudnn.benchmark = images.shape[-1] >= SEARCH_FROM and len(images) == largest
+        if graph is not None and static is not None and len(images) == len(static[0]):
             static[0].copy_(images)
             static[1].copy_(labels)
             graph.replay()

@@ -5,10 +5,8 @@
 
 import torch
 
+from ..models.guards import POINTS, percent_outside
 from ..models.transformer import sampling_grid
-
-POINTS = 32  # of the sampling grid along a side; its outermost ones stand for the image's corners
-COLLAPSED = 95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
 
 
 @torch.no_grad()
@@ -28,7 +26,7 @@ def of_theta(transformer, batches):
         size = images.shape[-1]
     theta = torch.cat(thetas)
     return of_numbers(theta.flatten(1)) | of_grid(
-        sampling_grid(theta, POINTS, POINTS, transformer.kind), size
+        sampling_grid(theta, POINTS, POINTS, transformer.transform), size
     )
 
 
@@ -39,15 +37,17 @@ def of_numbers(numbers):
 
 
 def of_grid(grid, size):
-    """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side."""
+    """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side.
+
+    The grid's outermost points stand for the image's corners.
+    """
     corners = grid[:, [0, 0, -1, -1], [0, -1, 0, -1]].double() * size / 2  # (N, 4, 2), in pixels
     edge = (1 - 1 / grid.shape[1]) * size / 2  # where the identity puts the outermost points
     own = torch.tensor([[-edge, -edge], [edge, -edge], [-edge, edge], [edge, edge]]).to(corners)
     away = (corners - corners.mean(0)).norm(dim=-1).mean(1)
     middle, high = torch.quantile(away, torch.tensor([0.5, 0.9]).to(away)).tolist()
-    outside = (grid.abs() > 1).any(-1).double().mean()
     return {
         "spread": [round(middle, 4), round(high, 4)],
         "from_identity": round((corners.mean(0) - own).norm(dim=-1).mean().item(), 4),
-        "outside": round(100 * outside.item(), 4),
+        "outside": round(percent_outside(grid), 4),
     }

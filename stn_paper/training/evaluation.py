@@ -42,7 +42,7 @@ def test(job):
         "loss": round(loss, 6),
         "accuracy": percent(right),
         "class_accuracy": percent(np.array(by_class)),
-        "correct": base64.b64encode(np.packbits(right)).decode(),
+        "correct": base64.b64encode(np.packbits(right).tobytes()).decode(),
     }
     if data.copies is not None:
         copied = np.isin(data.copies[split.test], data.copies[split.train])

@@ -56,7 +56,8 @@ def collect(job):
     `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
     `strength` is the accuracy on distorted test images.
     With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
-    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`.
+    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`, with
+    the typical pose of all images and, as `recovered_in_class`, with that of each class.
     """
     model, data, split = job.model, job.data, job.split
     settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
@@ -75,10 +76,12 @@ def collect(job):
     kept["theta"] = thetas(model, normalized(images))
     kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
     known = known_maps(job.spec.dataset, len(data.images))
-    if known is not None and model.transformer.kind == "affine":
+    if known is not None and model.transformer.transform == "affine":
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
-        kept["recovered"] = recovered(known[split.test], torch.cat(theta))
+        maps, theta = known[split.test], torch.cat(theta)
+        kept["recovered"] = recovered(maps, theta)
+        kept["recovered_in_class"] = recovered(maps, theta, data.labels[split.test].numpy())
     return kept
 
 
@@ -186,22 +189,30 @@ def gradcam(model, images, labels):
     return LayerGradCam(model, layer).attribute(images, labels, relu_attributions=True).detach()
 
 
-def recovered(known, theta):
+def recovered(known, theta, labels=None):
     """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
     `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's
-    output from the image. A transformer may choose any pose to show all digits in: after it, what is left
-    is the distance of each output from the typical pose, the median of all; before it, that of each image.
-    Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
+    output from the image. A transformer may choose any pose to show digits in: what it leaves is the distance
+    of each output from the typical pose, the median of all outputs; before it, that of each image. With
+    `labels` (N,), the typical pose is that of the image's own class, as a transformer may show each class in a
+    pose of its own. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
     """
     last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
     after = known @ torch.cat([theta, last], 1)
     table = {}
     for moment, maps in (("before", known), ("after", after)):
-        for quantity, values in _distances(maps).items():
+        for quantity, values in _distances_in_class(maps, labels).items():
             quantiles = np.quantile(values, (0.5, 0.9)).round(4).tolist()
             table.setdefault(quantity, {})[moment] = quantiles
     return table
+
+
+def _distances_in_class(maps, labels):
+    """`_distances` of the maps of each class from its own median pose; of one class without `labels`."""
+    labels = np.zeros(len(maps)) if labels is None else np.asarray(labels)
+    parts = [_distances(maps[torch.from_numpy(labels == label)]) for label in np.unique(labels)]
+    return {quantity: np.concatenate([part[quantity] for part in parts]) for quantity in parts[0]}
 
 
 def _distances(maps):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -29,9 +30,9 @@ def check_device(device):
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(device if isinstance(device, str | torch.device) else "")
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError):
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."
         raise InputError(message) from None
@@ -54,11 +55,11 @@ class _DepthwiseInFloat32(TorchFunctionMode):
     On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is not F.conv2d or not _depthwise(*args[:2]):
-            return function(*args, **(kwargs or {}))
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
+        if func is not F.conv2d or not _depthwise(*args[:2]):
+            return func(*args, **(kwargs or {}))
         with torch.autocast("cpu", enabled=False):
-            return function(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
+            return func(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
 
 
 def _depthwise(images, weight):
@@ -82,9 +83,49 @@ def restored():
         torch.backends.cudnn.benchmark = benchmark
 
 
+def short_of_memory(error):
+    """Whether an error says that the computer or the GPU has not enough memory."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+@contextmanager
+def enough_memory(spec):
+    """Turn a lack of memory into one InputError that names the settings it depends on."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not short_of_memory(error):
+            raise
+        sizes = f"images of {spec.image_size} pixels a side in batches of {spec.protocol.batch_size}"
+        raise InputError(f"{spec.name} needs more memory than there is: give less than {sizes}.") from None
+
+
 def stream_of(device):
     """The stream to train on: on CUDA a new one, as a CUDA graph cannot be recorded on the default stream."""
     return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
+
+
+def compiled_network(model):
+    """The network through torch.compile, on CUDA with CUDA graphs; a compilation that fails is one InputError.
+
+    A process killed while torch writes its cache of compiled code leaves files that no later run can load.
+    """
+    cuda = next(model.parameters()).is_cuda
+    fast = torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False)
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    def call(images):
+        try:
+            return fast(images)
+        except (OSError, ImportError, TorchDynamoException) as error:
+            if short_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            choice = f"delete torch's cache of compiled code, {cache_dir()}, or train without --compile"
+            raise InputError(f"torch.compile failed: {choice} ({reason}).") from error
+
+    return call
 
 
 def keep_freed_memory():
@@ -116,7 +157,7 @@ def device_name(device):
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]
         return f"{names[0].strip()}, {len(names)} cores"
     except (OSError, IndexError):
@@ -126,23 +167,40 @@ def device_name(device):
 def commit():
     """The repository's commit, with CHANGED if the package differs from it.
 
-    Where there is no repository, $STN_PAPER_COMMIT or "".
+    Where there is no repository, or another project's that does not track the package, $STN_PAPER_COMMIT or "".
     """
-    if not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
-    git = ["git", "-C", str(ROOT)]
+    head, status = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "stn_paper")
+    return head + (CHANGED if head and status else "")
+
+
+def _git(*command):
+    """What git prints for the repository; "" without git."""
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-        status = subprocess.run([*git, "status", "--porcelain", "stn_paper"], capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
+        )
     except OSError:
         return ""
-    return head.stdout.strip() + (CHANGED if status.stdout.strip() else "")
+    return done.stdout.strip()
+
+
+def command():
+    """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
+    program, *arguments = sys.argv
+    if "ipykernel" in program:
+        return "a notebook"
+    path = Path(program)
+    words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*words, *arguments])
 
 
 def environment(device):
     """What a record says of the machine and the packages."""
     return {
         "device": device_name(device),
+        "command": command(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},

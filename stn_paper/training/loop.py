@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,15 @@ from tqdm import tqdm
 from ..data import datasets
 from ..data.download import ensure
 from ..models import ORIGINAL, build_model
-from ..paths import check_writable, locked
-from . import batches, checkpoint, diagnostics, examples, records
+from ..paths import check_writable, locked, remove_partials
+from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import recorded
 from .evaluation import check_finite, evaluate, percent, test
-from .hardware import arithmetic, check_device, commit, restored, stream_of
+from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
+from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
-from .spec import BEST_VALIDATION
+from .record_fields import PARTLY
+from .spec import BEST_VALIDATION, RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,16 @@ class Job(NamedTuple):
 
 
 def run(
-    spec, device="auto", data_dir=None, compiled=False, until=math.inf, data=None, save_every=0.0, whole=False
-):
+    spec: RunSpec,
+    device: str = "auto",
+    data_dir: str | os.PathLike | None = None,
+    compiled: bool = False,
+    until: float = math.inf,
+    data: datasets.Images | None = None,
+    save_every: float = 0.0,
+    whole: bool = False,
+    weights: str | os.PathLike | None = None,
+) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
     `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
@@ -51,23 +61,28 @@ def run(
     where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
     dataset's Images where they are at hand already, `save_every` the least seconds of training between two
     checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
-    A second process that asks for the same run waits and gets the first one's record.
-    Raises InputError before any training for a wrong device, a dataset that is neither whole nor to be
-    downloaded, a results folder that cannot be written or a checkpoint that cannot be read; during it
-    when a loss or theta is no longer a number or the disk is full.
+    With `weights`, the path of a .safetensors file, a run that is trained now keeps the network that its
+    record's accuracies are of. A second process that asks for the same run waits and gets the first one's
+    record.
+    Raises InputError before any training for a wrong device, images too small for the network, a dataset
+    that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
+    process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
+    for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
     device = check_device(device)
+    check_networks([spec])
     for folder in (records.record_path(spec).parent, checkpoint.path_of(spec).parent):
         check_writable(folder)
-    with restored(), stream_of(device), locked(checkpoint.path_of(spec)):
+    with enough_memory(spec), restored(), stream_of(device), locked(checkpoint.path_of(spec), until):
+        remove_partials(records.record_path(spec))
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole)
+        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights)
 
 
-def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
-    protocol, about = spec.protocol, {"commit": commit(), "compiled": compiled, "started": records.now()}
+def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
+    protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
         data = datasets.load(spec.dataset, spec.image_size, data_dir, protocol.skip_corrupt)
@@ -75,13 +90,16 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
     model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
-    model.to(device, memory_format=batches.MEMORY_FORMAT)
+    model.to(device).to(memory_format=batches.MEMORY_FORMAT)
     train_step = step_of(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
         train_step = recorded(train_step)
     optimizer = optimizer_of(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
     state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
+    about["compiled"] = state["compiled"] = (
+        compiled if state.get("compiled", compiled) == compiled else PARTLY
+    )
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
@@ -100,6 +118,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole):
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
+    if weights is not None:
+        kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
@@ -125,11 +145,7 @@ def step_of(model, precision="tf32", compiled=False):
 
     `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
     """
-    cuda = next(model.parameters()).is_cuda
-    fast = (
-        torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False) if compiled else model
-    )
-    size = None
+    fast, size = compiled_network(model) if compiled else model, None
 
     def step(optimizer, images, labels):
         nonlocal size
@@ -163,7 +179,7 @@ def _one_epoch(job, train_step, optimizer, state, bar):
         if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
             last = epochs[-1]["validation_accuracy"] if epochs else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
-    row = {
+    row: dict[str, Any] = {
         "train_loss": round(float(total) / seen, 6),
         "train_accuracy": round(100 * float(correct) / seen, 4),
     }

@@ -1,6 +1,7 @@
 """The optimizer of a run and the schedule of its learning rate."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -25,11 +26,14 @@ def optimizer_of(model, protocol):
     slow = (
         {id(weight) for net in nets for weight in net.parameters()} if protocol.localization_rate != 1 else {}
     )
-    groups = [{"params": [w for w in model.parameters() if id(w) not in slow], "share": 1.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [w for w in model.parameters() if id(w) not in slow], "share": 1.0}
+    ]
     if slow:
         weights = [w for w in model.parameters() if id(w) in slow]
         groups.append({"params": weights, "share": protocol.localization_rate})
-    rate, options = protocol.learning_rate, {"fused": True}
+    rate: float | torch.Tensor = protocol.learning_rate
+    options: dict[str, Any] = {"fused": True}
     if (device := next(model.parameters()).device).type == "cuda":
         rate = torch.tensor(rate, device=device)
         options |= {"capturable": True} if protocol.optimizer == "adam" else {}

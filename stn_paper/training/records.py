@@ -3,15 +3,16 @@
 `loop.run` writes them, `analysis.frame` reads them; results/README.md explains each field.
 """
 
+import base64
 import json
-import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from ..errors import InputError, choose
-from ..paths import replacing, results_dir
+from ..paths import content, replacing, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
+from .record_fields import RECORD, first_wrong
 from .spec import (
     BEST_OF_FIVE,
     BEST_VALIDATION,
@@ -23,33 +24,18 @@ from .spec import (
 )
 
 SCHEMA = 1
-FIELDS = {  # field -> type; the schema that every record is checked against when read
-    "schema": int,
-    "spec": dict,
-    "data": dict,
-    "parameters": int,
-    "epochs": list,
-    "stopped": str,
-    "selected": dict,
-    "measured": dict,
-    "environment": dict,
-}
-SPEC_FIELDS = ("dataset", "backbone", "variant", "protocol", "seed")
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
-TEST_FIELDS = (
-    "loss",
-    "accuracy",
-    "class_accuracy",
-    "correct",
-)  # of `test`, where test images are looked at once
+LARGEST_FILE = 2**26  # bytes of a record
+PROBES_OF_IMAGES = ("images", "label", "gradcam")
 CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
-    "parameters": lambda r: r["parameters"] > 0,
-    "loss": lambda r: all(math.isfinite(value) for value in _of_epochs(r, "loss")),
-    "accuracy": lambda r: all(0 <= value <= 100 for value in _of_epochs(r, "accuracy")),
+    "epochs": lambda r: len(r["epochs"]) > 0,
+    "test": lambda r: "test" in r or not r["spec"]["protocol"]["test_once"],
+    "test_loss": lambda r: _has_test_curve(r, "test_loss"),
+    "test_accuracy": lambda r: _has_test_curve(r, "test_accuracy"),
+    "test.correct": lambda r: len(_correct(r)) in (0, -(-r["data"]["test"] // 8)),
+    "probes": lambda r: len({len(r.get("probes", {}).get(f, ())) for f in PROBES_OF_IMAGES}) == 1,
     "selected": lambda r: r["selected"] == selected(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
-    "measured": lambda r: all(0 <= value < math.inf for value in r["measured"].values()),
-    "environment": lambda r: all(isinstance(r["environment"].get(f, ""), str) for f in ("device", "commit")),
 }
 SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
 
@@ -60,7 +46,7 @@ def record_path(spec):
     return folder / f"{spec.name}.json"
 
 
-def find(spec):
+def find(spec: RunSpec) -> dict | None:
     """The spec's record as a dict, or None if this run has not been made."""
     path = record_path(spec)
     if not path.exists():
@@ -95,7 +81,7 @@ def read_named(path):
 def spec_of(record):
     """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
     stored, version = record["spec"], record.get("schema", SCHEMA)
-    known = {*SPEC_FIELDS, "name", *DEFAULTS}
+    known = {*RECORD["spec"], "name", *DEFAULTS}
     unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
     unknown += [f"Schema {version}"] if version != SCHEMA else []
     if unknown:
@@ -110,15 +96,18 @@ def _preset(dataset, protocol, record):
 def read(path):
     """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        fault = _missing(record)
-        if not fault:  # the next line is of settings younger than the record
+        record = json.loads(content(path, LARGEST_FILE).decode(), parse_constant=_no_number)
+        fault = first_wrong(record)
+        if not fault:
+            # settings that are younger than the record have their defaults
             record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
             spec_of(record)
-            fault = _wrong(record)
+            fault = next((name for name, check in CHECKS.items() if not check(record)), "")
     except InputError as error:
         raise InputError(f"Record {path} cannot be used here: {error}") from None
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+    except OSError as error:
+        raise InputError(f"Record {path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError):
         fault = "JSON"
     if fault:
         raise damaged(path, fault)
@@ -130,42 +119,20 @@ def _no_number(text):
     raise ValueError(text)
 
 
-def _missing(record):
-    """The first field that is missing or of the wrong type; "" if none is."""
-    wrong = [f for f, kind in FIELDS.items() if not isinstance(record.get(f), kind)]
-    if not wrong:
-        wrong += [f for f in SPEC_FIELDS if f not in record["spec"]]
-        protocol = record["spec"]["protocol"]
-        wrong += [] if isinstance(protocol, dict) and "name" in protocol else ["protocol"]
-    if not wrong:
-        once = protocol.get("test_once")
-        fields = [f for f in EPOCH_FIELDS if not (once and f.startswith("test_"))]
-        wrong += [f for epoch in record["epochs"] for f in fields if f not in epoch]
-        wrong += [f"test {f}" for f in TEST_FIELDS if once and f not in record.get("test", {})]
-    return wrong[0] if wrong else ""
+def _has_test_curve(record, field):
+    """Whether each epoch has this field of the test images, where the protocol looks at them each time."""
+    once = record["spec"]["protocol"]["test_once"]
+    return once or all(field in epoch for epoch in record["epochs"])
 
 
-def _wrong(record):
-    """The first of CHECKS that the record fails; "" if it passes all."""
-    for name, check in CHECKS.items():
-        try:
-            passes = check(record)
-        except TypeError:  # a number that is text, say
-            passes = False
-        if not passes:
-            return name
-    return ""
+def _correct(record):
+    """The packed bits of a record's one test; none where it has no such test."""
+    return base64.b64decode(record.get("test", {}).get("correct", ""))
 
 
 def _used_up(record):
     """Whether the run has all epochs that its protocol allows."""
     return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
-
-
-def _of_epochs(record, kind):
-    """All values of "loss" or "accuracy" in the record's epochs and of its one test."""
-    rows = [*record["epochs"], record.get("test", {})]
-    return [value for row in rows for field, value in row.items() if field.endswith(kind)]
 
 
 def chosen(record):

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS
@@ -25,6 +26,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")  # `hardware` computes in them
 NORMALIZATIONS = ("half", "imagenet")  # `batches` holds their numbers
 OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
+MOST = 2**31 - 1  # of images, epochs or pixels
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,23 @@ class Protocol:
     test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
 
     def __post_init__(self):
-        if not re.fullmatch("[A-Za-z0-9-]+", str(self.name)):
-            raise InputError(f"Protocol name {self.name!r} is not allowed: give letters, digits and hyphens.")
+        if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z0-9-]{1,40}", self.name):
+            raise InputError(
+                f"Protocol name {self.name!r} is not allowed: give 1 to 40 letters, digits and hyphens."
+            )
         for field in ("batch_size", "max_epochs", "min_epochs", "window"):
             self._whole(field)
         for field in ("image_size", *LIMITS):
             if getattr(self, field) is not None:
                 self._whole(field)
+        object.__setattr__(
+            self, "split_seed", whole("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
+        )
+        for field in ("skip_corrupt", "probes", "test_once"):
+            if type(getattr(self, field)) is not bool:
+                raise InputError(
+                    f"Protocol's {field} {getattr(self, field)!r} is not allowed: give True or False."
+                )
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
             if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
@@ -86,7 +98,7 @@ class Protocol:
     def _whole(self, field):
         """Check a setting, and keep NumPy's whole numbers as Python's, which JSON can hold."""
         name = "Image size" if field == "image_size" else f"Protocol's {field}"
-        object.__setattr__(self, field, whole(name, getattr(self, field)))
+        object.__setattr__(self, field, whole(name, getattr(self, field), 1, MOST))
 
     @property
     def limits(self):
@@ -160,10 +172,10 @@ def preset(name, dataset, variant):
     choose("protocol", name, PROTOCOLS)
     if name == SYSTEM:
         choose("dataset of a smaller system", dataset, _SYSTEM_SETTINGS)
-        settings = {**_SYSTEM_SETTINGS[dataset]}
+        settings: dict[str, Any] = {**_SYSTEM_SETTINGS[dataset]}
         epochs = settings.pop("epochs")
         return Protocol(name, batch_size=64, min_epochs=epochs, max_epochs=epochs, probes=True, **settings)
-    settings = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
+    settings: dict[str, Any] = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     variant = variant.removesuffix(RELEASED)
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS

@@ -12,10 +12,12 @@ from stn_paper.training import records
 
 
 def edited(path, target=None, **fields):
-    """Write the record at `path` to `target`, by default to itself, with other fields."""
+    """Write the record at `path` to `target`, by default to itself, with other fields, or other parts of one."""
     target = target or path
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    record = json.loads(path.read_text())
+    whole = {name: record[name] | fields[name] for name in ("data", "environment") if name in fields}
+    target.write_text(json.dumps(record | fields | whole))
     return target
 
 

@@ -8,13 +8,13 @@ from helpers import real
 from PIL import Image
 
 from stn_paper import cli
-from stn_paper.analysis import copies
+from stn_paper.analysis import copies, copy_search
 from stn_paper.data import datasets, files
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
 from stn_paper.report import copies_page
 
-SIZE = copies.COLOR_SIDE
+SIZE = copy_search.COLOR_SIDE
 
 
 def photographs(number, seed=0):
@@ -34,22 +34,22 @@ def brighter(image):
 
 
 def test_normalized_pictures_have_mean_0_and_length_1():
-    flat = copies.normalized(photographs(3))
-    assert flat.shape == (3, copies.SIDE**2) and flat.dtype == torch.float32
+    flat = copy_search.normalized(photographs(3))
+    assert flat.shape == (3, copy_search.SIDE**2) and flat.dtype == torch.float32
     assert flat.mean(1).abs().max() < 1e-6
     torch.testing.assert_close(flat.norm(dim=1), torch.ones(3))
-    assert copies.normalized(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).abs().max() == 0
+    assert copy_search.normalized(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).abs().max() == 0
 
 
 def test_a_changed_picture_is_a_near_copy_and_another_is_not(monkeypatch):
     training, other = photographs(80), photographs(2, seed=1)
     queries = np.stack([training[5], brighter(training[7]), *other])
-    found = copies.nearest(*map(copies.normalized, (queries, training)))
+    found = copy_search.nearest(*map(copy_search.normalized, (queries, training)))
     assert found.index[:2].tolist() == [5, 7]
-    assert copies.is_near(found).tolist() == [True, True, False, False]
+    assert copy_search.is_near(found).tolist() == [True, True, False, False]
     assert found.distance[0] == pytest.approx(0, abs=1e-5) and found.distance[1] < 0.05
     monkeypatch.setattr(copies, "BLOCK", 3)
-    again = copies.nearest(*map(copies.normalized, (queries, training)))
+    again = copy_search.nearest(*map(copy_search.normalized, (queries, training)))
     assert np.array_equal(found.index, again.index)
     assert np.allclose(found.ratio, again.ratio, atol=1e-5)
 
@@ -59,20 +59,20 @@ def test_an_image_with_many_close_neighbours_has_no_near_copy():
     one = photographs(1)[0].astype(int)
     noise = np.random.RandomState(1).randint(-9, 10, (61, *one.shape))
     alike = (one + noise).clip(0, 255).astype(np.uint8)
-    found = copies.nearest(*map(copies.normalized, (alike[:1], alike[1:])))
-    assert found.distance[0] < 0.05 and not copies.is_near(found)[0]
+    found = copy_search.nearest(*map(copy_search.normalized, (alike[:1], alike[1:])))
+    assert found.distance[0] < 0.05 and not copy_search.is_near(found)[0]
 
 
 def test_the_threshold_counts_as_near():
     ratio = np.array([copies.THRESHOLD, np.nextafter(copies.THRESHOLD, 1)])
-    assert copies.is_near(copies.Neighbours(None, None, ratio)).tolist() == [True, False]
+    assert copy_search.is_near(copy_search.Neighbours(None, None, ratio)).tolist() == [True, False]
 
 
 def test_the_ratio_is_that_of_the_first_and_the_last_neighbour():
     keys = torch.tensor([[1.0, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
-    found = copies.nearest(torch.tensor([[0.0, 1.0]]), keys[:3], neighbour=3)
+    found = copy_search.nearest(torch.tensor([[0.0, 1.0]]), keys[:3], neighbour=3)
     assert found.index == 2 and found.distance == pytest.approx(0.2) and found.ratio == pytest.approx(0.2)
-    assert copies.nearest(keys[:1], keys[1:], neighbour=50).ratio == pytest.approx(0.2)  # of three
+    assert copy_search.nearest(keys[:1], keys[1:], neighbour=50).ratio == pytest.approx(0.2)  # of three
 
 
 # --- a whole dataset, made up ---
@@ -102,7 +102,7 @@ def test_the_command_writes_what_the_page_reads(tiny, capsys):
     assert len(printed) == len(copies.STUDIED) and sum("left as it was" in line for line in printed) == 5
     row = copies.read("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
-    listing, compared = copies.compare("caltech101", tiny)
+    listing, compared = copy_search.compare("caltech101", tiny)
     content = files.contents(listing.items)
     expected = [content[i] in content[compared.split.train] for i in compared.split.test]
     assert compared.exact.tolist() == expected and row["exact"] == sum(expected)
@@ -126,8 +126,8 @@ def test_a_part_of_a_photograph_is_found_at_its_place():
     photo = Image.fromarray(photographs(1)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     other = Image.fromarray(photographs(1, seed=3)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     part = photo.crop((30, 10, 90, 70))
-    assert copies.part_of(photo, part) > 0.98 > 0.8 > copies.part_of(other, part)
-    assert copies.part_of(photo, photo) == pytest.approx(1, abs=1e-3)
+    assert copy_search.part_of(photo, part) > 0.98 > 0.8 > copy_search.part_of(other, part)
+    assert copy_search.part_of(photo, photo) == pytest.approx(1, abs=1e-3)
 
 
 # --- baselines ---
@@ -137,7 +137,7 @@ def test_the_look_up_by_hand_on_ten_images():
     """Training: contents 0 to 5 of classes 2, 2, 2, 0, 1, 1. Of four test images, two contents are known."""
     contents, labels = np.array([0, 1, 2, 3, 4, 5]), np.array([2, 2, 2, 0, 1, 1])
     queries, truth = np.array([4, 9, 3, 8]), np.array([1, 2, 0, 0])
-    predicted = copies.look_up(contents, labels, queries)
+    predicted = copy_search.look_up(contents, labels, queries)
     assert predicted.tolist() == [1, 2, 0, 2]  # the unknown ones get the most frequent class, 2
     apart = copies._apart(predicted == truth, np.isin(queries, contents))
     assert apart == {"all": (4, 3), "with copy": (2, 2), "without copy": (2, 1)}
@@ -146,7 +146,7 @@ def test_the_look_up_by_hand_on_ten_images():
 def test_the_nearest_training_image_gives_its_class(monkeypatch):
     images, labels = photographs(6), np.array([0, 1, 2, 0, 1, 2])
     queries = np.stack([images[4], (images[2] * 0.98).astype(np.uint8), images[0]])
-    assert copies.nearest_pixels(images, labels, queries).tolist() == [1, 2, 0]
+    assert copy_search.nearest_pixels(images, labels, queries).tolist() == [1, 2, 0]
 
 
 # --- accuracies of records ---
@@ -214,8 +214,10 @@ def test_the_committed_results_agree_with_each_other(committed):
         assert row["test"] == sizes["test"] == counted.loc[name, "number"]
         assert copies.png(name).stat().st_size < 150e3
         found = copies.read("ratios").query("dataset == @name").set_index("below")["images"]
-        bands = [found[(found.index > low + 1e-6) & (found.index <= top + 1e-6)] for low, top in copies.BANDS]
-        shown = sum(min(copies.PAIRS, band.sum()) for band in bands[:4])
+        bands = [
+            found[(found.index > low + 1e-6) & (found.index <= top + 1e-6)] for low, top in copy_search.BANDS
+        ]
+        shown = sum(min(copy_search.PAIRS, band.sum()) for band in bands[:4])
         assert abs(eye.loc[name, "pairs"] - shown) <= 1  # a ratio on the edge of two bands
         assert near.sum() >= eye.loc[name, "pairs"] >= eye.loc[name, "same"]
     total = copies.read("files").set_index("dataset").loc["tsrd"]
@@ -239,9 +241,9 @@ def test_the_page_shows_the_committed_results(committed):
 @pytest.mark.parametrize("name", ["tsrd", "tsrd-distinct"])
 def test_the_real_copies_are_those_committed(committed, name):
     real(name)
-    listing, compared = copies.compare(name)
+    listing, compared = copy_search.compare(name)
     row = copies.read("test_images").set_index("dataset").loc[name]
     assert datasets._fingerprint(listing) == row["fingerprint"]
     assert copies.packed(compared.exact) == row["exact"] and copies.packed(compared.near) == row["near"]
     counted = copies.read("baselines").query("dataset == @name").reset_index(drop=True)
-    pd.testing.assert_frame_equal(copies.baselines(name, compared), counted)
+    pd.testing.assert_frame_equal(copy_search.baselines(name, compared), counted)

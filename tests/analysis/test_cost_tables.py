@@ -62,6 +62,13 @@ def test_costs_file_is_what_the_command_writes(monkeypatch, tmp_path):
     assert len(cost_tables.read_costs(5))
 
 
+@pytest.mark.parametrize("number", [4, 5, 7, 9])
+def test_torch_counts_about_twice_what_the_paper_counts(committed, number):
+    cells = cost_tables.compare_costs(number)
+    ratio = cells["torch_gflops"] / cells["our_gflops"]
+    assert ratio.between(1.8, 2).all(), cells[~ratio.between(1.8, 2)]
+
+
 def test_costs_rows_are_in_the_papers_order(committed):
     for number in (4, 5, 7, 9):
         assert list(cost_tables.read_costs(number)["row"]) == list(table(number)["backbone"])

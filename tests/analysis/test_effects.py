@@ -1,112 +1,112 @@
-"""Differences between runs of the same seed: paired, left out where nothing was learned, judged alike."""
+"""Comparisons of arms: paired or not by the data, corrected within a family, with collapses as counts."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import effects, statistics
+from stn_paper.analysis import effects
+from stn_paper.analysis.statistics import BETTER, EQUAL, FEW, NONE, SAME, WORSE
 from stn_paper.training.spec import OTHER_SEEDS
 
-
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [
-        ([1.0, 1.1, 0.9, 1.05, 0.95], "better"),
-        ([-1.0, -1.1, -0.9, -1.05, -0.95], "worse"),
-        ([0.1, 0.2, 3.0], "no difference shown"),
-        ([0.0, 0.0, 0.0], "the same in every digit"),
-        ([1.0, -1.0, 0.0], "no difference shown"),  # the same on average only
-        ([5.0, 5.1], "too few pairs"),
-        ([0.0, 0.0], "too few pairs"),  # equal by chance, perhaps
-    ],
-)
-def test_a_verdict_needs_three_pairs_and_an_interval_without_zero(values, verdict):
-    assert effects.judge(pd.Series(values)) == verdict
+STUDY = "caltech101", "resnet18", "reduced"
+LOST = {"theta": {"mean": [1.0, 0, 9.0, 0, 1.0, 9.0], "std": [0.0] * 6, "outside": 100.0}}
 
 
-def test_an_interval_is_students():
-    """Of 2 and 3: the mean 2.5, a standard error of 0.5, and t = 12.706 for one degree of freedom."""
-    assert statistics.interval([2.0, 3.0]) == pytest.approx(6.353, abs=1e-3)
-    assert statistics.interval([2.0]) is None
+def row(variant, against="original"):
+    found = effects.comparisons(*STUDY)
+    (one,) = found[(found["variant"] == variant) & (found["against"] == against)].itertuples()
+    return one
 
 
-def test_noise_alone_is_seldom_called_a_difference():
-    """Of 150 draws of five differences without any effect, the interval leaves out zero in about 5 %."""
-    draws = np.random.RandomState(0).normal(size=(150, 5))
-    wrong = sum(effects.judge(pd.Series(d)) in ("better", "worse") for d in draws)
-    assert wrong <= 15
+def table(arms):
+    """Runs of one study as a frame: {variant: accuracies by seed}."""
+    rows = [[v, seed, test, False, False] for v, tests in arms.items() for seed, test in enumerate(tests)]
+    return pd.DataFrame(rows, columns=["variant", "seed", "test", "collapsed", "failed"])
 
 
-def test_gains_are_paired_by_seed():
-    for seed, test in enumerate((40.0, 50.0)):
+def test_comparisons_between_transformers_come_first():
+    found = effects.compare_arms(table({arm: [1.0, 2.0, 4.0] for arm in effects.ARMS}))
+    assert list(zip(found["variant"], found["against"]))[:4] == [
+        ("lstn", "stn"),
+        ("vstn", "stn"),
+        ("lstn", "vstn"),
+        ("stn", "original"),
+    ]
+
+
+def test_seeds_that_pair_are_compared_in_pairs_and_others_are_not():
+    together = {"original": [60, 70, 80, 90], "stn": [61, 71.1, 80.9, 91], "lstn": [63, 73, 83.1, 93]}
+    apart = together | {"stn": [91, 61, 80.9, 71.1], "lstn": [73, 93, 63, 83.1]}
+    assert effects.compare_arms(table(together))["paired"].all()
+    assert not effects.compare_arms(table(apart))["paired"].any()
+
+
+def test_welchs_test_takes_all_seeds_of_the_original():
+    for seed, test in enumerate((50.0, 53.0, 51.0)):
         write_run("original", seed, test)
-        write_run("lstn", seed, test + 2 + seed)
-    write_run("lstn", 7, 99.0)  # no original of this seed: not a pair
-    gains = effects.gains("caltech101", "reduced")
-    assert gains[["mean", "seeds"]].to_numpy().tolist() == [[2.5, 2]]
-    assert "+2.50 points (95 % interval -3.85 to +8.85, 2 seeds): too few pairs" in (
-        effects.verdict("caltech101", "reduced")
+        write_run("original", seed + OTHER_SEEDS, 52.0 + seed)
+        write_run("stn", seed, 60.0 - seed)
+    assert (row("stn").n, row("stn").n_against) == (3, 6)
+    control = row(effects.CONTROL)
+    assert (control.n, control.n_against, control.paired) == (3, 3, False)
+
+
+def test_holms_correction_is_made_within_a_family():
+    found = effects.compare_arms(
+        table({"original": [50, 53, 51, 54], "stn": [52, 55.5, 51.5, 56], "vstn": [60, 57, 61, 59]})
     )
-    assert effects.in_words("caltech101", "reduced", "lstn") == (
-        "L-STN against the network alone: ResNet-18 +2.50 ± 6.35 (n=2)"
+    alone = found[found["family"] == "against the original"]
+    assert (alone["p_holm"] >= alone["p"]).all() and (alone["p_holm"] <= 2 * alone["p"] + 1e-12).all()
+    assert found[found["family"] == "between transformers"]["p_holm"].item() == pytest.approx(
+        found[found["family"] == "between transformers"]["p"].item()
     )
 
 
-def test_other_seeds_are_compared_with_the_seed_five_below():
-    for seed, test in ((0, 40.0), (1, 50.0), (OTHER_SEEDS + 1, 53.0)):  # the one of seed 5 is yet to be run
-        write_run("original", seed, test)
-    assert effects.differences("caltech101", "resnet18", "reduced")["original"].to_dict() == {1: 3.0}
+def test_a_bypassed_transformer_is_identical_to_the_original():
+    tests = [50.0, 53.0, 51.0]
+    found = effects.compare_arms(table({"original": tests, "stn-released": tests, "stn": [53, 50, 51]}))
+    shown = found.set_index("variant")["shown"]
+    assert shown["stn-released"] == SAME and shown["stn"] in (NONE, EQUAL)
 
 
-def test_a_variant_is_compared_with_another_without_the_noise_of_the_original():
+def test_a_verdict_needs_three_runs_of_both_sides():
     for seed in range(3):
-        write_run("original", seed, 10.0)
-        write_run("original", seed + OTHER_SEEDS, 90.0)
-        write_run("stn", seed, 50.0)
-        write_run("lstn", seed, 53.0 + 0.1 * seed)
-    found = effects.gains("caltech101", "reduced", "stn")
-    assert found[["variant", "shown"]].to_numpy().tolist() == [["lstn", "better"]]
+        write_run("original", seed, 50.0 + seed)
+        if seed < 2:
+            write_run("lstn", seed, 60.0 + seed)
+    assert row("lstn").shown == FEW and row("lstn").mean == pytest.approx(9.5)
 
 
-@pytest.mark.parametrize("sign, word", [(1, "better"), (-1, "worse")])
-@pytest.mark.parametrize("noise, more", [(1.0, ""), (5.0, ", yet by no more than other seeds alone")])
-def test_a_verdict_follows_its_interval_and_the_noise(sign, word, noise, more):
-    for seed in range(3):
+@pytest.mark.parametrize(("gain", "shown"), [(5.0, BETTER), (-5.0, WORSE), (0.1, EQUAL)])
+def test_verdicts_follow_the_runs(gain, shown):
+    for seed in range(4):
+        write_run("original", seed, 50.0 + 0.1 * seed)
+        write_run("stn", seed, 50.0 + gain + 0.1 * (seed % 2))
+    assert row("stn").shown == shown
+
+
+def test_collapsed_runs_are_counted_and_in_no_mean():
+    for seed in range(4):
+        write_run("original", seed, 50.0 + 0.1 * seed)
+        write_run("stn", seed, 60.0 + 0.1 * seed if seed else 1.0, row={} if seed else LOST)
+    found = row("stn")
+    assert (found.collapsed, found.collapsed_against, found.runs, found.n) == (1, 0, 4, 3)
+    assert found.mean == pytest.approx(10.05)
+
+
+def test_a_network_is_left_out_only_if_its_original_fails_to_train():
+    for seed in range(4):
         write_run("original", seed, 50.0)
-        write_run("original", seed + OTHER_SEEDS, 50.0 + noise)
-        write_run("stn", seed, 50.0 + sign * (3 + 0.1 * seed))
-        write_run("stn-released", seed, 50.0)
-    told = effects.verdict("caltech101", "reduced")
-    assert f"3 seeds): {word}{more}\n" in told
-    assert told.endswith("ResNet-18 with STN as released: the same in every digit (3 seeds)")
+        write_run("lstn", seed, 3.0, row={"train_loss": 4.6})
+    assert not row("lstn").left_out  # the variant's failure is an outcome
+    for seed in range(2):
+        write_run("original", seed, 3.0, row={"train_loss": 4.6})
+    assert row("lstn").left_out
 
 
-def test_a_network_that_has_hardly_learned_is_not_compared():
-    write_run("original", 0, 3.0, row={"train_loss": 4.3})
-    write_run("lstn", 0, 9.0, row={"train_loss": 4.0})
-    write_run("stn", 0, 50.0)  # has learned, but there is nothing to compare it with
-    assert effects.gains("caltech101", "reduced").empty
-    told = effects.verdict("caltech101", "reduced")
-    assert "ResNet-18 (alone, 1 of 1 runs" in effects.in_words("caltech101", "reduced", "lstn")
-    assert "ResNet-18 has hardly learned: in 1 of 1 runs" in told and "L-STN" not in told
-    assert "above 80 % of guessing's 4.62, at 4.30 at most" in told
-
-
-def test_a_network_that_begins_near_guessing_and_learns_is_compared():
-    row = {"validation_loss": 1.0, "test_loss": 1.0, "validation_accuracy": 50.0, "test_accuracy": 50.0}
-    for variant in ("original", "lstn"):
-        write_run(variant, 0, None, epochs=[row | {"train_loss": loss} for loss in (4.6, 1.0)])
-    assert effects.gains("caltech101", "reduced")["variant"].tolist() == ["lstn"]
-
-
-def test_a_variant_of_which_a_run_has_hardly_learned_is_left_out_alone():
-    for seed, lost in enumerate((1.0, 4.7)):
-        write_run("original", seed, 30.0)
-        write_run("stn", seed, 9.0, row={"train_loss": lost})
-        write_run("lstn", seed, 31.0)
-    assert effects.gains("caltech101", "reduced")["variant"].tolist() == ["lstn"]
-    assert "ResNet-18 with STN has hardly learned: in 1 of 2 runs" in effects.verdict("caltech101", "reduced")
-    assert effects.in_words("caltech101", "reduced", "stn") == (
-        "STN against the network alone: not compared: ResNet-18 (with STN, 1 of 2 runs hardly learned)"
-    )
+def test_a_study_without_an_arm_has_no_comparison_of_it():
+    write_run("original", 0, 50.0)
+    assert effects.comparisons(*STUDY).empty and effects.gains("caltech101", "reduced").empty
+    write_run("stn", 0, 50.0)
+    found = effects.gains("caltech101", "reduced")
+    assert found[["backbone", "variant", "against"]].to_numpy().tolist() == [["resnet18", "stn", "original"]]

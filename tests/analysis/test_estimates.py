@@ -18,7 +18,7 @@ def measure(speed, backbone="resnet18", variant="original", device=CPU, memory=1
     path = write_run(variant, seed, 50, backbone)
     record = json.loads(path.read_text())
     record["data"]["image_size"] = 64
-    record["measured"] = {"train_images_per_second": speed, "peak_memory_mib": memory}
+    record["measured"] |= {"train_images_per_second": speed, "peak_memory_mib": memory}
     record["environment"]["device"] = device
     path.write_text(json.dumps(record))
 
@@ -28,9 +28,9 @@ def expected(backbone="resnet18", variant="original", protocol="reduced", device
     return estimates.estimate(spec, estimates.measurements(), device)
 
 
-def witness(backbone="resnet18", variant="original", protocol="reduced"):
+def basis(backbone="resnet18", variant="original", protocol="reduced"):
     spec = RunSpec("caltech101", backbone, variant, protocol)
-    return estimates.witnesses(spec, estimates.measurements(), CPU)[0]
+    return estimates.basis(spec, estimates.measurements(), CPU)[0]
 
 
 def test_hours_are_epochs_times_images_over_throughput():
@@ -39,34 +39,34 @@ def test_hours_are_epochs_times_images_over_throughput():
     assert expected() == pytest.approx(20 * (trained + evaluated / 3) / 100 / 3600)
 
 
-def test_smoke_runs_are_no_witnesses_and_other_precisions_of_their_own_runs_only():
+def test_smoke_runs_are_no_basis_and_other_precisions_of_their_own_runs_only():
     measure(100)
-    measured = {"train_images_per_second": 7}
+    measured = {"seconds": 1, "train_images_per_second": 7}
     record = json.loads(write_run("original", 1, 50).read_text())
     kept = {key: value for key, value in record.items() if key not in ("schema", "spec")}
-    kept |= {"data": {"image_size": 64}, "measured": measured, "environment": {"device": CPU}}
+    kept |= {"measured": measured, "environment": {"device": CPU, "commit": ""}}
     usual = RunSpec("caltech101", "resnet18", "original", "reduced", 2)
     rounded = replace(usual, protocol=replace(usual.protocol, precision="bfloat16"))
     smoke = RunSpec("caltech101", "resnet18", "original", "smoke")
     records.write(smoke, kept | {"stopped": "early"})
 
     def speeds(spec):
-        return [m.speed for m in estimates.witnesses(spec, estimates.measurements(), CPU)[1]]
+        return [m.speed for m in estimates.basis(spec, estimates.measurements(), CPU)[1]]
 
     assert speeds(usual) == speeds(rounded) == [100]  # of bfloat16 nothing is measured yet
     records.write(rounded, kept)
     assert (speeds(usual), speeds(rounded)) == ([100], [7])
 
 
-def test_the_nearest_records_are_the_witnesses():
+def test_the_nearest_records_are_the_basis():
     measure(100)
     measure(300, seed=1)
     measure(50, variant="stn")
     measure(7, backbone="effb0")
-    assert witness() == "the same network and image size"
-    assert witness(variant="lstn") == "the same backbone and image size"
-    assert witness(protocol="equal") == "the same backbone"
-    assert witness("resnet50") == "other networks"
+    assert basis() == "the same network and image size"
+    assert basis(variant="lstn") == "the same backbone and image size"
+    assert basis(protocol="equal") == "the same backbone"
+    assert basis("resnet50") == "other networks"
 
 
 def test_another_image_size_is_scaled_by_the_area():
@@ -162,5 +162,5 @@ def test_each_device_says_what_its_hours_rest_on():
 
 def test_without_records_the_page_says_so():
     assert estimates.cost()["GPU"].eq("not yet measured").all()
-    assert "no run has been measured" in estimates.verdict()
+    assert "no run has been measured" in estimates.cost_in_words()
     assert estimates.throughput().iloc[0, 0] == "not yet measured"

@@ -4,6 +4,7 @@ A page is opened as a file, once, and seen at phone width in light and at deskto
 """
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -175,6 +176,58 @@ def test_the_explorer_answers_the_keyboard_and_resets(browser):
     assert shown()[0] == "theta, first row 1.00, 0.00, 0.00; second row 0.00, 1.00, 0.00"
     same = "p => p.querySelector('[data-part=input]').toDataURL()"
     assert shown()[2] == explorer.evaluate(same)
+    assert tab.errors == []
+    tab.page.close()
+
+
+def test_the_playground_answers_keyboard_pointer_and_switch(browser):
+    tab = opened(browser, "notebooks/playground.html", window=PHONE)
+    play, place = tab.page.locator(".stn-playground"), tab.page.locator("[data-part=place]")
+    play.locator("[data-network=lstn] [data-part=best]").wait_for()
+
+    def state():
+        tab.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        thetas = play.locator("[data-part=theta]").all_inner_texts()
+        classes = play.locator("[data-part=best]").all_inner_texts()
+        return json.loads(play.get_attribute("data-pose")), thetas, classes
+
+    for key, part in (("ArrowRight", "x"), ("ArrowDown", "y"), ("PageDown", "turn"), ("+", "scale")):
+        before, thetas, _ = state()
+        place.press(key)
+        after, moved, _ = state()
+        assert after[part] > before[part] and moved != thetas, key
+
+    play.get_by_role("button", name="Upright, centred").press("Enter")
+    pose, _, classes = state()
+    assert pose == {"scale": 1, "turn": 0, "x": 0, "y": 0}
+    assert [text.split()[0] for text in classes] == ["4"] * 3
+
+    box, mouse = place.bounding_box(), tab.page.mouse
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse.move(x, y)  # the digit
+    mouse.down()
+    mouse.move(x + box["width"] / 8, y)
+    mouse.up()
+    assert state()[0]["x"] == pytest.approx(0.25, abs=0.02)
+    corner = play.locator("circle.reach[data-drag=corner]").nth(2).bounding_box()  # below to the right
+    mouse.move(corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] / 2)
+    mouse.down()
+    mouse.move(x + box["width"] / 8, y + box["height"] * 0.45)
+    mouse.up()
+    assert state()[0]["turn"] == pytest.approx(45, abs=3)
+
+    play.get_by_role("switch").check()
+    _, thetas, classes = state()
+    assert len(set(classes)) == 1 and len(set(thetas)) == 1
+    assert play.locator(".discarded").count() == 2
+    play.get_by_role("button", name="Clear and draw").press("Enter")
+    pad = play.locator("[data-part=draw]").bounding_box()
+    mouse.move(pad["x"] + pad["width"] / 2, pad["y"] + pad["height"] * 0.2)
+    mouse.down()
+    mouse.move(pad["x"] + pad["width"] / 2, pad["y"] + pad["height"] * 0.8)
+    mouse.up()
+    play.get_by_role("switch").uncheck()
+    assert [text.split()[0] for text in state()[2]].count("1") >= 2  # a stroke from above
     assert tab.errors == []
     tab.page.close()
 

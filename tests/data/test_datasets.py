@@ -13,6 +13,7 @@ import torch
 from helpers import real
 from PIL import Image
 
+from stn_paper import paths
 from stn_paper.analysis import paper
 from stn_paper.data import datasets, distortions, files
 from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load, split
@@ -213,7 +214,14 @@ def test_few_images_of_each_class_are_of_all_classes():
         few = split("digits", data, 0, train_per_class=15, **limit).train
         assert np.bincount(data.labels[few]).tolist() == [2] * 10 and set(few) < set(whole.train)
     assert np.array_equal(split("digits", data, 0, 15, train_images=150).train, whole.train)
-    assert len(split("digits", data, 0, 15, max_images=0).train) == 0
+    with pytest.raises(InputError, match="no image is left for the train split"):
+        split("digits", data, 0, 15, max_images=0)
+
+
+@pytest.mark.parametrize("count", [4500, 5000])
+def test_a_validation_split_that_leaves_nothing_for_training_is_refused(count):
+    with pytest.raises(InputError, match=f"{count} validation images are not allowed.* at most 4499"):
+        split("digits", without_pixels("digits"), 0, validation_images=count)
 
 
 def test_images_that_are_skipped_are_in_no_split_and_move_no_other():
@@ -443,7 +451,7 @@ def huge(path):
 
 def larger_than_allowed(path):
     path.write_bytes(b"")
-    os.truncate(path, files.LARGEST_FILE + 1)
+    os.truncate(path, paths.LARGEST_FILE + 1)
 
 
 def of_floats(path):

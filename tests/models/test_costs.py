@@ -79,6 +79,19 @@ def test_a_timm_model_agrees_with_torchs_counter():
     assert abs(ours - norms - multiply_accumulates) < 0.01 * multiply_accumulates  # biases and pooling
 
 
+def test_torchs_counter_counts_two_for_each_multiply_accumulate():
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=True), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)
+    ).train()
+    assert round(costs.torch_gflops(net, 8) * 1e9) == 2 * (4 * 36 * 27 + 144 * 5)
+    assert net.training and net[1].num_batches_tracked == 0
+
+
+def test_torchs_counter_counts_no_grid_and_no_sampling():
+    stn = build_model("resnet18", "lstn", 10, 64).transformer
+    assert costs.torch_gflops(stn, 64) == pytest.approx(costs.torch_gflops(stn.localization, 64), rel=1e-3)
+
+
 def _norm_outputs(model):
     sizes = []
     for module in model.modules():

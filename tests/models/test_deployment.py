@@ -11,24 +11,26 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from stn_paper import SpatialTransformer, with_stn
 from stn_paper.models.localization import localization_net
-from stn_paper.models.transforms import KINDS
+from stn_paper.models.transforms import TRANSFORMS
 from stn_paper.paths import ROOT
 
 OPTIONS = {
-    "sizes": {"kind": "affine", "output_size": (9, 12), "antialias": True, "padding": "border"},
-    "bounds": {"kind": "similarity", "max_scale": 2, "max_angle": 30, "padding": (0.1, 0.2, 0.3)},
-    "copy": {"kind": "affine", "localization_size": 20, "padding": 0.5},
+    "sizes": {"transform": "affine", "output_size": (9, 12), "antialias": True, "padding": "border"},
+    "bounds": {"transform": "similarity", "max_scale": 2, "max_angle": 30, "padding": (0.1, 0.2, 0.3)},
+    "copy": {"transform": "affine", "localization_size": 20, "padding": 0.5},
+    "steps": {"transform": "similarity", "steps": 3, "padding": "border"},
+    "glimpses": {"transform": "attention", "glimpses": 2, "output_size": (9, 12), "antialias": True},
 }
-CASES = {kind: {"kind": kind} for kind in KINDS} | OPTIONS
+CASES = {transform: {"transform": transform} for transform in TRANSFORMS} | OPTIONS
 
 
-def moving(kind, localization_size=24, **options):
+def moving(transform, localization_size=24, glimpses=None, **options):
     """A transformer for (B, 3, 24, 24) whose maps differ between images."""
     torch.manual_seed(0)
-    net = localization_net("stn", localization_size, kind=kind)
-    torch.nn.init.normal_(net.head[-1].weight, std=0.1)
+    net = localization_net("stn", localization_size, transform=transform, glimpses=glimpses)
+    torch.nn.init.normal_(getattr(net.head[-1], "linear", net.head[-1]).weight, std=0.1)
     size = localization_size if localization_size != 24 else None
-    return SpatialTransformer(net, kind, localization_size=size, **options).eval()
+    return SpatialTransformer(net, transform, localization_size=size, **options).eval()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -95,13 +97,13 @@ for stn in (inner, *(moving(**options) for options in CASES.values())):
 
 ONNX = """
 import io, sys, torch, onnxruntime
-from tests.models.test_deployment import CASES, moving
+from tests.models.test_deployment import CASES, OPTIONS, moving
 
 few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
 batch = torch.export.Dim("batch")
 one_thread = onnxruntime.SessionOptions()
 one_thread.intra_op_num_threads = 1
-for case in ("affine", "projective", "tps", "sizes", "bounds", "copy"):
+for case in ("affine", "projective", "tps", *OPTIONS):
     stn = moving(**CASES[case])
     for newer in (False, True):
         if case == "copy" and not newer:

@@ -56,7 +56,7 @@ def test_a_transformer_before_a_layer_starts_as_the_bare_model_and_trains(make, 
 def test_the_feature_maps_that_enter_the_layer_are_warped():
     model = small().eval()
     images = torch.rand(2, 3, 48, 48)
-    joined = with_stn(model, "constant", 48, before="stage", kind="translation")
+    joined = with_stn(model, "constant", 48, before="stage", transform="translation")
     with torch.no_grad():
         joined.transformer.localization.numbers.copy_(torch.tensor([2 * 3 / 24, 0.0]))  # three columns
     features = model.stem(images)
@@ -112,7 +112,7 @@ def test_several_transformers_in_one_network():
 
 def test_gradient_checkpoints_do_not_skip_the_transformer():
     model = timm.create_model("resnet10t", num_classes=4)
-    joined = with_stn(model, "constant", 64, before="layer2", kind="translation")
+    joined = with_stn(model, "constant", 64, before="layer2", transform="translation")
     model.set_grad_checkpointing()
     joined(torch.rand(2, 3, 64, 64)).square().sum().backward()
     assert joined.transformer.localization.numbers.grad.abs().max() > 0
@@ -121,7 +121,7 @@ def test_gradient_checkpoints_do_not_skip_the_transformer():
 def test_options_reach_the_transformer():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
     options = {"output_size": 30, "padding": 0.5, "antialias": True, "max_angle": 20, "keep_graph": True}
-    joined = with_stn(model, "lstn", 64, kind="similarity", localization_size=32, **options)
+    joined = with_stn(model, "lstn", 64, transform="similarity", localization_size=32, **options)
     images = torch.rand(2, 3, 90, 70)  # of any size, as the net sees a copy
     assert joined(images).shape == (2, 48)
     assert joined.transformer(images).shape == (2, 3, 30, 30)

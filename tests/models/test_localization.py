@@ -7,7 +7,7 @@ from torch import nn
 from stn_paper.analysis.paper import LOCALIZATION_TABLES, layers, table
 from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net, minimum_size
-from stn_paper.models.transformer import KINDS
+from stn_paper.models.transformer import TRANSFORMS
 
 VARIANTS = list(LOCALIZATION_NETS)
 
@@ -73,19 +73,19 @@ def test_an_unknown_net_is_named():
         localization_net("original", 64)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_last_layer_gives_each_kind_its_identity(variant, kind):
-    net, affine = localization_net(variant, 40, kind=kind), localization_net(variant, 40)
-    identity = KINDS[kind].identity
+def test_the_last_layer_gives_each_transform_its_identity(variant, transform):
+    net, affine = localization_net(variant, 40, transform=transform), localization_net(variant, 40)
+    identity = TRANSFORMS[transform].identity
     assert torch.equal(net(torch.rand(2, 3, 40, 40)), identity.expand(2, -1))
     more = sum(p.numel() for p in net.parameters()) - sum(p.numel() for p in affine.parameters())
     assert more == (len(identity) - 6) * 33  # 32 weights and a bias for each number
 
 
-def test_an_unknown_kind_is_named():
+def test_an_unknown_transform_is_named():
     with pytest.raises(InputError, match=r"'elastic'.*affine, projective, tps"):
-        localization_net("stn", 64, kind="elastic")
+        localization_net("stn", 64, transform="elastic")
 
 
 def test_on_a_cpu_norms_take_contiguous_maps_and_agree_with_the_plain_path():

@@ -99,10 +99,10 @@ def test_with_stn_starts_as_the_bare_model(bare, variant):
     )
 
 
-@pytest.mark.parametrize("kind, shape", [("affine", (2, 3)), ("projective", (3, 3)), ("tps", (16, 2))])
-def test_with_stn_takes_each_kind_of_map(kind, shape):
+@pytest.mark.parametrize("transform, shape", [("affine", (2, 3)), ("projective", (3, 3)), ("tps", (16, 2))])
+def test_with_stn_takes_each_transform_of_map(transform, shape):
     images = torch.rand(2, 1, 28, 28)
-    model = with_stn(torch.nn.Flatten(), "stn", 28, in_channels=1, kind=kind)
+    model = with_stn(torch.nn.Flatten(), "stn", 28, in_channels=1, transform=transform)
     assert model.transformer.theta(images).shape == (2, *shape)
     torch.testing.assert_close(model(images), images.flatten(1), atol=1e-4, rtol=0)
 

@@ -14,7 +14,7 @@ from stn_paper import SpatialTransformer
 from stn_paper.errors import InputError
 from stn_paper.models import guards
 from stn_paper.models.localization import ConstantMap, localization_net
-from stn_paper.models.transformer import KINDS, affine_theta, sample, sampling_grid, warp
+from stn_paper.models.transformer import TRANSFORMS, affine_theta, sample, sampling_grid, warp
 
 
 class Fixed(torch.nn.Module):
@@ -32,11 +32,11 @@ def fixed(theta=None, **options):
     return SpatialTransformer(Fixed(affine_theta() if theta is None else theta), **options)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tps"])
-def test_the_identity_leaves_images_of_a_power_of_two_as_they_are_to_the_last_bit(kind):
+@pytest.mark.parametrize("transform", [transform for transform in TRANSFORMS if transform != "tps"])
+def test_the_identity_leaves_images_of_a_power_of_two_as_they_are_to_the_last_bit(transform):
     images = torch.rand(2, 3, 64, 32)
-    theta = KINDS[kind].theta(KINDS[kind].identity[None]).repeat(2, 1, 1)
-    assert torch.equal(warp(images, theta, kind), images)
+    theta = TRANSFORMS[transform].theta(TRANSFORMS[transform].identity[None]).repeat(2, 1, 1)
+    assert torch.equal(warp(images, theta, transform), images)
 
 
 # --- output size ---
@@ -121,7 +121,7 @@ def test_gradients_are_right_with_every_padding(padding):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_options_keep_the_images_type(dtype):
-    net = localization_net("lstn", 20, kind="similarity")
+    net = localization_net("lstn", 20, transform="similarity")
     stn = SpatialTransformer(
         net, "similarity", output_size=12, padding=0.5, antialias=True, localization_size=20, max_angle=30
     )
@@ -258,6 +258,6 @@ def test_a_bypassed_transformer_has_no_output_of_its_own(option):
         SpatialTransformer(torch.nn.Identity(), applied=False, **option)
 
 
-def test_kinds_are_all_listed_in_an_error():
-    with pytest.raises(InputError, match=", ".join(KINDS)):
+def test_transforms_are_all_listed_in_an_error():
+    with pytest.raises(InputError, match=", ".join(TRANSFORMS)):
         SpatialTransformer(torch.nn.Identity(), "elastic")

@@ -121,9 +121,9 @@ def test_names_that_weight_decay_leaves_alone_are_the_models_own():
 
 
 def test_options_of_the_transformer_and_of_the_backbone():
-    options = {"kind": "similarity", "padding": "border", "max_angle": 20}
+    options = {"transform": "similarity", "padding": "border", "max_angle": 20}
     model = timm.create_model("lstn_resnet18", num_classes=3, in_chans=1, img_size=64, **options)
-    assert model.transformer.kind == "similarity" and model.transformer.max_angle == 20
+    assert model.transformer.transform == "similarity" and model.transformer.max_angle == 20
     assert model(torch.rand(2, 1, 64, 64)).shape == (2, 3)
     assert model.pretrained_cfg["input_size"] == (1, 64, 64)
     inner = timm.create_model("stn_resnet18", num_classes=3, img_size=160, before="layer2")

@@ -12,7 +12,7 @@ from stn_paper.models import transformer
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.models.transformer import (
     CONTROL_POINTS,
-    KINDS,
+    TRANSFORMS,
     affine_theta,
     inverse_grid,
     invert,
@@ -39,15 +39,15 @@ def random_theta(count, seed=0):
     return identity + 0.4 * torch.randn(count, 2, 3, generator=generator)
 
 
-def random_numbers(kind, count, spread=0.1, seed=0):
+def random_numbers(transform, count, spread=0.1, seed=0):
     """Maps near the identity, as a localization net gives them: (count, parameters), float64."""
     generator = torch.Generator().manual_seed(seed)
-    identity = KINDS[kind].identity.double()
+    identity = TRANSFORMS[transform].identity.double()
     return identity + spread * torch.randn(count, len(identity), generator=generator, dtype=torch.float64)
 
 
-def in_each_kind(theta):
-    """The same affine maps, theta (B, 2, 3), as theta of each kind."""
+def in_each_transform(theta):
+    """The same affine maps, theta (B, 2, 3), as theta of each transform."""
     last = torch.tensor([0.0, 0.0, 1.0]).to(theta).expand(len(theta), 1, 3)
     control = CONTROL_POINTS.to(theta) @ theta[:, :, :2].mT + theta[:, None, :, 2]
     return {"affine": theta, "projective": torch.cat([theta, last], 1), "tps": control}
@@ -80,11 +80,14 @@ def test_the_convention_is_pinned():
 
 
 GENERAL = ("affine", "projective", "tps")  # each holds all affine maps
-SHAPES = {kind: (2, 3) for kind in KINDS} | {"projective": (3, 3), "tps": (16, 2)}  # of one image's theta
+SHAPES = {transform: (2, 3) for transform in TRANSFORMS} | {
+    "projective": (3, 3),
+    "tps": (16, 2),
+}  # of one image's theta
 
 
-def test_the_kinds_of_maps_have_their_numbers_of_parameters():
-    assert {name: len(kind.identity) for name, kind in KINDS.items()} == {
+def test_the_transforms_of_maps_have_their_numbers_of_parameters():
+    assert {name: len(transform.identity) for name, transform in TRANSFORMS.items()} == {
         "translation": 2,
         "scale": 1,
         "attention": 3,
@@ -97,23 +100,23 @@ def test_the_kinds_of_maps_have_their_numbers_of_parameters():
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("variant", LOCALIZATION_NETS)
-def test_an_untrained_transformer_is_the_identity(variant, kind, precision):
+def test_an_untrained_transformer_is_the_identity(variant, transform, precision):
     device = check_device("auto")  # on CUDA, a product in TF32 moves pixels too
     images = torch.rand(3, 3, 40, 40, device=device)
-    stn = SpatialTransformer(localization_net(variant, 40, kind=kind), kind).to(device)
+    stn = SpatialTransformer(localization_net(variant, 40, transform=transform), transform).to(device)
     with arithmetic(precision, device.type):
         for mode in (stn.train(), stn.eval()):
             torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
-        assert stn.theta(images).shape == (3, *SHAPES[kind])
+        assert stn.theta(images).shape == (3, *SHAPES[transform])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kind", KINDS)
-def test_in_half_precision_an_untrained_transformer_is_the_identity_within_rounding(kind, dtype):
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_in_half_precision_an_untrained_transformer_is_the_identity_within_rounding(transform, dtype):
     images = torch.rand(2, 3, 40, 40).to(dtype)
-    stn = SpatialTransformer(localization_net("lstn", 40, kind=kind), kind).to(dtype)
+    stn = SpatialTransformer(localization_net("lstn", 40, transform=transform), transform).to(dtype)
     output = stn(images)
     assert output.dtype == dtype and stn.theta(images).dtype == torch.float32
     torch.testing.assert_close(output, images, rtol=0, atol=4 * torch.finfo(dtype).eps)
@@ -121,7 +124,9 @@ def test_in_half_precision_an_untrained_transformer_is_the_identity_within_round
 
 def test_a_localization_without_parameters_gets_widened_images():
     seen = []
-    stn = SpatialTransformer(lambda images: seen.append(images.dtype) or torch.eye(2, 3).expand(2, 2, 3))
+    stn = SpatialTransformer(
+        lambda images: seen.append(images.dtype) or torch.eye(2, 3).view(1, 6).expand(2, 6)
+    )
     images = torch.rand(2, 3, 8, 8)
     for dtype in (torch.bfloat16, torch.float64):
         assert stn(images.to(dtype)).dtype == dtype
@@ -182,9 +187,10 @@ def test_gradients_are_right_in_float64():
     assert torch.autograd.gradcheck(lambda i, t: sample(i, sampling_grid(t, 5, 5)), (images, theta))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_images_of_a_batch_do_not_mix(kind):
-    stn = SpatialTransformer(localization_net("lstn", 32, kind=kind), kind).eval()
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_images_of_a_batch_do_not_mix(transform):
+    torch.manual_seed(0)
+    stn = SpatialTransformer(localization_net("lstn", 32, transform=transform), transform).eval()
     torch.nn.init.normal_(stn.localization.head[-1].weight, std=0.1)
     images = torch.rand(3, 3, 32, 32)
     alone = torch.cat([stn(image[None]) for image in images])
@@ -195,38 +201,40 @@ def test_images_of_a_batch_do_not_mix(kind):
 # --- projective maps and splines ---
 
 
-@pytest.mark.parametrize("kind", GENERAL)
-def test_an_affine_map_is_the_same_in_each_kind(kind):
+@pytest.mark.parametrize("transform", GENERAL)
+def test_an_affine_map_is_the_same_in_each_transform(transform):
     theta = torch.cat([affine_theta(30, 0.7, (0.3, -0.2))[None], random_theta(4)])
     expected = sampling_grid(theta, 7, 12)
-    grid = sampling_grid(in_each_kind(theta)[kind], 7, 12, kind)
+    grid = sampling_grid(in_each_transform(theta)[transform], 7, 12, transform)
     torch.testing.assert_close(grid, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_grids_of_each_kind_have_the_right_gradients(kind):
-    numbers = random_numbers(kind, 2).requires_grad_()
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_grids_of_each_transform_have_the_right_gradients(transform):
+    numbers = random_numbers(transform, 2).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda n: sampling_grid(KINDS[kind].theta(n), 3, 4, kind), numbers, check_batched_grad=True
+        lambda n: sampling_grid(TRANSFORMS[transform].theta(n), 3, 4, transform),
+        numbers,
+        check_batched_grad=True,
     )
 
 
 def test_projective_grids_agree_with_kornia():
-    theta = KINDS["projective"].theta(random_numbers("projective", 5, 0.2))
+    theta = TRANSFORMS["projective"].theta(random_numbers("projective", 5, 0.2))
     points = centres(9, 6).expand(5, -1, -1)
     expected = kornia.geometry.linalg.transform_points(theta, points).view(5, 9, 6, 2)
     torch.testing.assert_close(sampling_grid(theta, 9, 6, "projective"), expected)
 
 
 def test_splines_agree_with_scipy():
-    theta = KINDS["tps"].theta(random_numbers("tps", 3, 0.3))
+    theta = TRANSFORMS["tps"].theta(random_numbers("tps", 3, 0.3))
     for ours, places in zip(sampling_grid(theta, 9, 6, "tps"), theta):
         spline = RBFInterpolator(CONTROL_POINTS.numpy(), places.numpy(), kernel="thin_plate_spline", degree=1)
         np.testing.assert_allclose(ours.reshape(-1, 2), spline(centres(9, 6).numpy()), atol=1e-9)
 
 
 def test_splines_in_float32_are_as_exact_as_float32():
-    theta = KINDS["tps"].theta(random_numbers("tps", 3, 0.3))
+    theta = TRANSFORMS["tps"].theta(random_numbers("tps", 3, 0.3))
     grid = sampling_grid(theta.float(), 64, 64, "tps")
     torch.testing.assert_close(grid.double(), sampling_grid(theta, 64, 64, "tps"), atol=2e-6, rtol=0)
 
@@ -235,7 +243,7 @@ def test_control_points_lie_row_by_row_and_are_the_outputs():
     assert CONTROL_POINTS[[0, 1, 4]].tolist() == pytest.approx(
         np.array([[-1, -1], [-1 / 3, -1], [-1, -1 / 3]])
     )
-    theta = KINDS["tps"].theta(KINDS["tps"].identity[None].clone())
+    theta = TRANSFORMS["tps"].theta(TRANSFORMS["tps"].identity[None].clone())
     theta[0, 3, 0] += 0.5  # the output's top right corner is read from further right
     moved = (sampling_grid(theta, 40, 40, "tps") - sampling_grid(affine_theta()[None], 40, 40))[0]
     assert 0.45 < moved[0, -1, 0] < 0.5 and moved[..., 1].abs().max() < 1e-5
@@ -243,11 +251,11 @@ def test_control_points_lie_row_by_row_and_are_the_outputs():
 
 
 def test_what_lies_behind_the_horizon_reads_as_zero_with_finite_gradients():
-    numbers = KINDS["projective"].identity.repeat(2, 1)
+    numbers = TRANSFORMS["projective"].identity.repeat(2, 1)
     numbers[0, 6] = 1 / 0.625  # w is 0 at x = -0.625, the centre of a pixel, and negative to its left
     numbers[1, 6:] = torch.tensor([5.0, -7.0])
     numbers.requires_grad_()
-    grid = sampling_grid(KINDS["projective"].theta(numbers), 8, 8, "projective")
+    grid = sampling_grid(TRANSFORMS["projective"].theta(numbers), 8, 8, "projective")
     shown = sample(torch.ones(2, 1, 8, 8), grid)
     assert shown[0, 0, :, :2].abs().max() == 0 and shown[0, 0, 3:5, 4:].min() > 0.9
     x = (torch.arange(8) + 0.5) / 4 - 1
@@ -258,22 +266,25 @@ def test_what_lies_behind_the_horizon_reads_as_zero_with_finite_gradients():
     assert grid.isfinite().all() and numbers.grad.isfinite().all() and numbers.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tps"])
-def test_a_map_after_its_inverse_is_the_identity(kind):
-    theta = KINDS[kind].theta(random_numbers(kind, 5))
-    torch.testing.assert_close(invert(invert(theta, kind), kind), theta)
+@pytest.mark.parametrize("transform", [transform for transform in TRANSFORMS if transform != "tps"])
+def test_a_map_after_its_inverse_is_the_identity(transform):
+    theta = TRANSFORMS[transform].theta(random_numbers(transform, 5))
+    torch.testing.assert_close(invert(invert(theta, transform), transform), theta)
     matrices = [
-        t if kind == "projective" else in_each_kind(t)["projective"] for t in (theta, invert(theta, kind))
+        t if transform == "projective" else in_each_transform(t)["projective"]
+        for t in (theta, invert(theta, transform))
     ]
     torch.testing.assert_close(matrices[0] @ matrices[1], torch.eye(3).double().expand(5, 3, 3))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_inverse_grid_undoes_the_map(kind):
-    numbers = random_numbers(kind, 4, 0.05)
-    theta = KINDS[kind].theta(numbers)
-    points = sampling_grid(theta, 256, 256, kind).movedim(-1, 1)  # the map itself as an image of two channels
-    undone = inverse_grid(theta, 32, 32, kind)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_the_inverse_grid_undoes_the_map(transform):
+    numbers = random_numbers(transform, 4, 0.05)
+    theta = TRANSFORMS[transform].theta(numbers)
+    points = sampling_grid(theta, 256, 256, transform).movedim(
+        -1, 1
+    )  # the map itself as an image of two channels
+    undone = inverse_grid(theta, 32, 32, transform)
     inside = (undone.abs() < 1 - 1 / 256).all(-1)
     assert inside.double().mean() > 0.7
     reached = sample(points, undone).movedim(1, -1)
@@ -287,7 +298,7 @@ def test_splines_have_no_exact_inverse():
 
 
 def test_a_spline_first_asked_for_without_gradients_trains_and_stores_nothing():
-    stn = SpatialTransformer(localization_net("lstn", 37, kind="tps"), "tps")
+    stn = SpatialTransformer(localization_net("lstn", 37, transform="tps"), "tps")
     images = torch.rand(2, 3, 37, 37)
     with torch.inference_mode():
         stn(images)
@@ -298,8 +309,8 @@ def test_a_spline_first_asked_for_without_gradients_trains_and_stores_nothing():
     assert stn.to("meta")(images.to("meta", torch.float64)).shape == images.shape
 
 
-def test_an_unknown_kind_is_named():
-    match = f"'elastic': choose one of {', '.join(KINDS)}"
+def test_an_unknown_transform_is_named():
+    match = f"'elastic': choose one of {', '.join(TRANSFORMS)}"
     for call in (
         lambda: SpatialTransformer(torch.nn.Identity(), "elastic"),
         lambda: sampling_grid(torch.zeros(1, 2, 3), 4, 4, "elastic"),

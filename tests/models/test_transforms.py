@@ -12,7 +12,7 @@ from stn_paper.errors import InputError
 from stn_paper.models.localization import localization_net
 from stn_paper.models.transformer import sampling_grid
 from stn_paper.models.transforms import (
-    KINDS,
+    TRANSFORMS,
     affine_theta,
     grid_distance,
     invert,
@@ -20,7 +20,7 @@ from stn_paper.models.transforms import (
     to_theta,
 )
 
-RESTRICTED = [kind for kind in KINDS if KINDS[kind].names]
+RESTRICTED = [transform for transform in TRANSFORMS if TRANSFORMS[transform].names]
 SIZES = [(28, 28), (33, 57), (64, 64), (101, 7), (224, 224)]
 
 
@@ -64,36 +64,38 @@ def test_its_gradient_is_torchs(height, width):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tps"])
-def test_the_identitys_points_are_the_pixels_places_to_the_last_bit(kind, dtype):
-    theta = KINDS[kind].theta(KINDS[kind].identity[None].to(dtype))
-    grid = sampling_grid(theta, 37, 100, kind)
+@pytest.mark.parametrize("transform", [transform for transform in TRANSFORMS if transform != "tps"])
+def test_the_identitys_points_are_the_pixels_places_to_the_last_bit(transform, dtype):
+    theta = TRANSFORMS[transform].theta(TRANSFORMS[transform].identity[None].to(dtype))
+    grid = sampling_grid(theta, 37, 100, transform)
     assert grid.dtype == dtype
     assert torch.equal(grid[0, :, :, 0], pixel_centres(100, theta).expand(37, -1))
     assert torch.equal(grid[0, :, :, 1], pixel_centres(37, theta)[:, None].expand(-1, 100))
     assert torch.equal(pixel_centres(4, torch.zeros(1)), torch.tensor([-0.75, -0.25, 0.25, 0.75]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_of_none_passes(kind):
-    stn = SpatialTransformer(localization_net("lstn", 32, kind=kind), kind).eval()
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_batch_of_none_passes(transform):
+    stn = SpatialTransformer(localization_net("lstn", 32, transform=transform), transform).eval()
     images = torch.rand(0, 3, 32, 32)
     assert stn(images).shape == images.shape
-    assert sampling_grid(stn.theta(images), 5, 6, kind).shape == (0, 5, 6, 2)
+    assert sampling_grid(stn.theta(images), 5, 6, transform).shape == (0, 5, 6, 2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_autocast_leaves_the_grid_alone(kind):
-    theta = KINDS[kind].theta(KINDS[kind].identity[None] + 0.1)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_autocast_leaves_the_grid_alone(transform):
+    theta = TRANSFORMS[transform].theta(TRANSFORMS[transform].identity[None] + 0.1)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = sampling_grid(theta, 9, 9, kind), grid_distance(theta, kind)
-    torch.testing.assert_close(inside, (sampling_grid(theta, 9, 9, kind), grid_distance(theta, kind)))
+        inside = sampling_grid(theta, 9, 9, transform), grid_distance(theta, transform)
+    torch.testing.assert_close(
+        inside, (sampling_grid(theta, 9, 9, transform), grid_distance(theta, transform))
+    )
 
 
 # --- restricted maps ---
 
 
-def test_each_kinds_theta_by_hand():
+def test_each_transforms_theta_by_hand():
     half, quarter = 0.5, math.pi / 2
     expected = {
         "translation": ([0.3, -0.2], [[1, 0, 0.3], [0, 1, -0.2]]),
@@ -103,8 +105,10 @@ def test_each_kinds_theta_by_hand():
         "similarity": ([half, quarter, 0.3, -0.2], [[0, -0.5, 0.3], [0.5, 0, -0.2]]),
     }
     assert list(expected) == RESTRICTED
-    for kind, (numbers, theta) in expected.items():
-        torch.testing.assert_close(to_theta(torch.tensor([numbers]), kind), torch.tensor([theta]).float())
+    for transform, (numbers, theta) in expected.items():
+        torch.testing.assert_close(
+            to_theta(torch.tensor([numbers]), transform), torch.tensor([theta]).float()
+        )
 
 
 def test_a_similarity_is_affine_theta_and_kornias():
@@ -117,11 +121,13 @@ def test_a_similarity_is_affine_theta_and_kornias():
     torch.testing.assert_close(theta, kornias[:, :2])
 
 
-@pytest.mark.parametrize("kind", RESTRICTED)
-def test_warps_of_restricted_maps_are_kornias(kind):
+@pytest.mark.parametrize("transform", RESTRICTED)
+def test_warps_of_restricted_maps_are_kornias(transform):
     images = torch.rand(3, 2, 16, 16, dtype=torch.float64)
     theta = to_theta(
-        KINDS[kind].identity.double() + 0.2 * torch.rand(3, len(KINDS[kind].identity)).double(), kind
+        TRANSFORMS[transform].identity.double()
+        + 0.2 * torch.rand(3, len(TRANSFORMS[transform].identity)).double(),
+        transform,
     )
     last = torch.tensor([0.0, 0.0, 1.0]).double().expand(3, 1, 3)
     size = torch.tensor([[8.0, 0, 7.5], [0, 8, 7.5], [0, 0, 1]]).double()  # normalized to pixels
@@ -129,41 +135,43 @@ def test_warps_of_restricted_maps_are_kornias(kind):
     expected = kornia.geometry.transform.warp_affine(
         images, pixels.inverse()[:, :2], (16, 16), align_corners=True
     )
-    ours = F.grid_sample(images, sampling_grid(theta, 16, 16, kind), align_corners=False)
+    ours = F.grid_sample(images, sampling_grid(theta, 16, 16, transform), align_corners=False)
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(invert(invert(theta, kind), kind), theta)
+    torch.testing.assert_close(invert(invert(theta, transform), transform), theta)
 
 
 # --- bounds ---
 
 
-@pytest.mark.parametrize("kind", ["scale", "attention", "rotation", "similarity"])
-def test_bounds_hold_start_at_the_identity_and_have_slope_one_there(kind):
-    limits = {"max_scale": 2} if kind != "rotation" else {}
-    limits |= {"max_angle": 30} if kind in ("rotation", "similarity") else {}
-    identity = KINDS[kind].identity.double()[None]
-    assert torch.equal(to_theta(identity, kind, **limits), to_theta(identity, kind))
+@pytest.mark.parametrize("transform", ["scale", "attention", "rotation", "similarity"])
+def test_bounds_hold_start_at_the_identity_and_have_slope_one_there(transform):
+    limits = {"max_scale": 2} if transform != "rotation" else {}
+    limits |= {"max_angle": 30} if transform in ("rotation", "similarity") else {}
+    identity = TRANSFORMS[transform].identity.double()[None]
+    assert torch.equal(to_theta(identity, transform, **limits), to_theta(identity, transform))
     slopes = [
-        torch.autograd.functional.jacobian(lambda n, kw=kw: to_theta(n, kind, **kw), identity)
+        torch.autograd.functional.jacobian(lambda n, kw=kw: to_theta(n, transform, **kw), identity)
         for kw in (limits, {})
     ]
     torch.testing.assert_close(*slopes)
     for far in (-50, 50):
-        theta = to_theta(identity + far, kind, **limits)[0, :, :2]
+        theta = to_theta(identity + far, transform, **limits)[0, :, :2]
         scale = theta.det().sqrt().item()
         assert math.isclose(scale, 1.0) or 0.499 < scale < 0.501 or 1.999 < scale < 2.001
         assert abs(math.degrees(math.atan2(theta[1, 0], theta[0, 0]))) < 30.001
 
 
-@pytest.mark.parametrize("kind", ["attention", "similarity"])
-def test_bounded_numbers_have_the_right_gradients(kind):
-    limits = {"max_scale": 1.5} | ({"max_angle": 45} if kind == "similarity" else {})
-    numbers = (KINDS[kind].identity.double() + torch.rand(2, len(KINDS[kind].identity))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda n: to_theta(n, kind, **limits), numbers)
+@pytest.mark.parametrize("transform", ["attention", "similarity"])
+def test_bounded_numbers_have_the_right_gradients(transform):
+    limits = {"max_scale": 1.5} | ({"max_angle": 45} if transform == "similarity" else {})
+    numbers = (
+        TRANSFORMS[transform].identity.double() + torch.rand(2, len(TRANSFORMS[transform].identity))
+    ).requires_grad_()
+    assert torch.autograd.gradcheck(lambda n: to_theta(n, transform, **limits), numbers)
 
 
 @pytest.mark.parametrize(
-    "kind, argument, value",
+    "transform, argument, value",
     [
         ("scale", "max_scale", 1),
         ("scale", "max_scale", math.inf),
@@ -176,20 +184,22 @@ def test_bounded_numbers_have_the_right_gradients(kind):
         ("rotation", "max_scale", 2),
     ],
 )
-def test_a_wrong_bound_is_named(kind, argument, value):
+def test_a_wrong_bound_is_named(transform, argument, value):
     with pytest.raises(InputError, match=f"{argument} {value!r} is not allowed"):
-        SpatialTransformer(torch.nn.Identity(), kind, **{argument: value})
+        SpatialTransformer(torch.nn.Identity(), transform, **{argument: value})
 
 
 # --- distance ---
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_distance_from_the_identity_is_zero_there_and_has_the_right_gradient(kind):
-    identity = KINDS[kind].identity.double()[None]
-    assert grid_distance(to_theta(identity, kind), kind).abs().max() < 1e-12
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_the_distance_from_the_identity_is_zero_there_and_has_the_right_gradient(transform):
+    identity = TRANSFORMS[transform].identity.double()[None]
+    assert grid_distance(to_theta(identity, transform), transform).abs().max() < 1e-12
     numbers = (identity + 0.1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda n: grid_distance(to_theta(n, kind), kind, points=4), numbers)
+    assert torch.autograd.gradcheck(
+        lambda n: grid_distance(to_theta(n, transform), transform, points=4), numbers
+    )
 
 
 def test_the_distance_of_a_shift_and_of_a_scale_by_hand():

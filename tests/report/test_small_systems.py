@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import write_run
+from helpers import probes, write_run
 
 from stn_paper import build_model
 from stn_paper.data import datasets
@@ -92,13 +92,26 @@ def test_errors_are_what_accuracies_lack():
 def test_what_is_recovered_is_a_share_of_what_was_there():
     left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
     left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
-    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": left})
-    assert "L-STN takes away 75% of rotation, 50% of scale (n=1)." in (
-        small_systems.recovered_verdict("digits")
-    )
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": left})
+    told = small_systems.recovered_verdict("digits")
+    assert told.count("%") == 2 and "75%" in told and "50%" in told
     view = small_systems.recovered("digits")
     assert list(view.index) == ["Without", "L-STN"]
     assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"
+
+
+def test_distances_are_within_the_class_where_all_runs_hold_them():
+    far, near = (
+        {quantity: {"before": [8.0, 9.0], "after": [left, 9.0]} for quantity in small_systems.QUANTITIES}
+        for left in (4.0, 2.0)
+    )
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": far})
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
+    both = {"recovered": far, "recovered_in_class": near}
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=both)
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "2.00 (9.00)"
+    write_system("digits", "mnist-cnn", "stn", 90.0, probes={"recovered": far})
+    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
 
 
 @pytest.mark.parametrize("system", ["cifar-cnn", "mnist-cnn", "sign-cnn"])
@@ -121,7 +134,7 @@ def kept():
     images = datasets.load("digits", 42).images[[0, 600, 1100, 1600]]
     still = invert(examples.motion_maps())
     theta = torch.stack([torch.eye(2, 3).expand(4, 2, 3), still[:4]])
-    found = {
+    found = probes() | {
         "images": [examples.as_png(image) for image in images],
         "label": [0, 1, 2, 3],
         "theta": theta[1].tolist(),

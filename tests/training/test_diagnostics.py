@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stn_paper.models import build_model
+from stn_paper.models.guards import COLLAPSED
 from stn_paper.models.localization import localization_net
 from stn_paper.models.transformer import SpatialTransformer, affine_theta, sampling_grid
 from stn_paper.training import diagnostics
@@ -38,7 +39,7 @@ def test_spread_is_in_pixels_of_the_image():
 
 def test_a_grid_far_away_is_outside():
     far = affine_theta(shift=(7.0, 0.0))
-    assert diagnostics.of_grid(grid(far), 64)["outside"] == 100.0 >= diagnostics.COLLAPSED
+    assert diagnostics.of_grid(grid(far), 64)["outside"] == 100.0 >= COLLAPSED
 
 
 def test_thetas_deviation_is_that_of_a_sample():
@@ -49,7 +50,7 @@ def test_thetas_deviation_is_that_of_a_sample():
 
 @pytest.mark.parametrize("kind, numbers", [("affine", 6), ("projective", 9), ("tps", 32)])
 def test_every_kind_of_map_starts_at_the_identity(kind, numbers):
-    transformer = SpatialTransformer(localization_net("stn", 24, kind=kind), kind)
+    transformer = SpatialTransformer(localization_net("stn", 24, transform=kind), kind)
     batches = [(torch.rand(3, 3, 24, 24), None), (torch.rand(2, 3, 24, 24), None)]
     found = diagnostics.of_theta(transformer, batches)
     assert len(found["mean"]) == len(found["std"]) == numbers
@@ -58,7 +59,7 @@ def test_every_kind_of_map_starts_at_the_identity(kind, numbers):
 
 def test_all_images_of_all_batches_count():
     thetas = [affine_theta(shift=(x, 0.0))[None] for x in (-0.25, 0.0, 0.25)]
-    transformer = SimpleNamespace(eval=lambda: None, theta=lambda images: images.theta, kind="affine")
+    transformer = SimpleNamespace(eval=lambda: None, theta=lambda images: images.theta, transform="affine")
     batches = [(SimpleNamespace(theta=theta, shape=(1, 3, 64, 64)), None) for theta in thetas]
     assert diagnostics.of_theta(transformer, batches)["spread"][1] == pytest.approx(8.0, abs=0.01)
 

@@ -34,6 +34,17 @@ def test_any_common_pose_counts_as_undone():
     assert left["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
 
 
+def test_a_pose_of_its_own_for_each_class_counts_as_undone_within_the_class():
+    known, labels = known_theta("rts", 300), np.arange(300) % 2
+    pose = torch.stack([affine_theta(40.0 * label, 1.0 + 0.3 * label) for label in labels])
+    square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
+    theta = invert(known) @ square
+    over_all, in_class = examples.recovered(known, theta), examples.recovered(known, theta, labels)
+    assert over_all["rotation"]["after"][1] > 15 and in_class["rotation"]["after"][1] < 0.01
+    assert in_class["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
+    assert in_class["rotation"]["before"] == pytest.approx(over_all["rotation"]["before"], rel=0.1)
+
+
 def test_a_transformer_at_the_identity_takes_nothing_away():
     known = known_theta("rts", 2000)
     left = examples.recovered(known, IDENTITY.expand(2000, 2, 3))
@@ -150,7 +161,7 @@ def test_a_record_keeps_what_pictures_need(record):
     assert np.shape(kept["theta"]) == (4, 2, 3) and np.shape(kept["motion"]) == (examples.MOTIONS, 2, 3)
     assert np.shape(kept["gradcam"]) == (4, 15, 15) and kept["label"] == [0, 1, 2, 3]
     assert examples.from_png(kept["images"][0]).shape == (3, 42, 42)
-    assert set(kept["recovered"]) == {"rotation", "scale", "shift"}
+    assert set(kept["recovered"]) == set(kept["recovered_in_class"]) == {"rotation", "scale", "shift"}
     assert {name: len(values) for name, values in kept["strength"].items()} == {
         name: len(values) for name, values in examples.STRENGTHS.items()
     }

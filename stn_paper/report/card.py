@@ -1,0 +1,124 @@
+"""A model card of one run, Markdown behind the YAML header that model hubs read: `stn-paper card RUN`.
+
+Every value is the record's. The headings are those of Mitchell et al. 2019, "Model Cards for Model Reporting".
+"""
+
+import json
+from pathlib import Path
+
+from ..analysis import frame
+from ..data.datasets import DATASETS
+from ..errors import InputError, printable
+from ..models import HEADINGS, ORIGINAL
+from ..models.backbones import title as network
+from ..paths import results_dir
+from ..training import records
+from ..training.spec import PROTOCOLS
+from . import run_pages
+
+ORIGIN = (
+    "T.-H. Hsu, “An Improved Spatial Transformer Network based on Lightweight Localization Net and its "
+    "Application to Computer Vision”, ISASD 2024"
+)
+
+
+def find(run):
+    """The record of `run`: a run's name, or the path of its JSON file. InputError if there is none."""
+    path = Path(run)
+    if path.suffix != ".json":
+        path = next((p for p in results_dir().glob("*/*.json") if p.stem == run), None)
+    if path is None or not path.is_file():
+        raise InputError(f"Run {run!r} has no record in {results_dir()}: give a record's name or its file.")
+    return records.read_named(path)
+
+
+def markdown(record):
+    """The model card of a record, as text that ends in one line break."""
+    spec, chosen = records.spec_of(record), records.chosen(record)
+    settings = record["spec"]["protocol"]
+    tables = {
+        "Training data": _labelled(record["data"], run_pages.DATA),
+        "Training settings": [
+            (label, none if settings[field] is None else settings[field])
+            for field, (label, none) in run_pages.SETTINGS.items()
+        ],
+        "Machine": _labelled(record["environment"], run_pages.ENVIRONMENT, "device")
+        + _labelled(record["measured"], run_pages.MEASURED),
+    }
+    parts = [
+        _header(record, spec, chosen),
+        f"# {run_pages.title(record['spec'])}",
+        f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
+        f"pixels and was trained from random weights. Source: {ORIGIN}.",
+        "## Results",
+        f"{chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images are classified correctly "
+        f"(one seed; epoch {chosen['epoch']} of {len(record['epochs'])}, "
+        f"{run_pages.RULES[spec.protocol.selection]}).",
+        *_limits(record, spec),
+        *(part for heading, rows in tables.items() for part in (f"## {heading}", _table(rows))),
+        "## To train it again",
+        *_again(record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(record, spec, chosen):
+    """What hubs index; JSON's strings and numbers are YAML's too."""
+    kind = {"name": "Image classification", "type": "image-classification"}
+    dataset = {"name": DATASETS[spec.dataset].title, "type": spec.dataset, "split": "test"}
+    accuracy = {"type": "accuracy", "name": "Top-1 accuracy (%)", "value": chosen["test"]}
+    result = {"task": kind, "dataset": dataset, "metrics": [accuracy]}
+    fields = {
+        "license": "mit",
+        "library_name": "stn-paper",
+        "pipeline_tag": "image-classification",
+        "tags": ["spatial-transformer", spec.backbone, spec.variant],
+        "model-index": [{"name": spec.name, "results": [result]}],
+    }
+    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in fields.items()), "---"])
+
+
+def _network(spec):
+    """What the model is, in one sentence."""
+    name = network(spec.backbone)
+    if spec.variant == ORIGINAL:
+        return f"{name} without a spatial transformer."
+    return f"{name} behind the spatial transformer {HEADINGS[spec.variant]}."
+
+
+def _limits(record, spec):
+    """What the number does not say, as paragraphs under a heading."""
+    limits = [
+        f"The protocol `{spec.protocol.name}` is {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."
+    ]
+    limits += frame.copies([record])
+    if not spec.protocol.test_once and spec.protocol.selection == run_pages.BEST_OF_FIVE:
+        limits.append("The test images choose the epoch, so that the accuracy is biased upwards.")
+    return ["## Limits", " ".join(limits)]
+
+
+def _labelled(found, labels, *more):
+    """What a part of a record holds, named in words: pairs of a name and its value."""
+    labels = {field: field.capitalize() for field in more} | labels
+    return [(label, found[field]) for field, label in labels.items() if field in found]
+
+
+def _table(rows):
+    """Pairs of a name and its value as a Markdown table."""
+    cells = [f"| {name} | {_text(value).replace('|', chr(92) + '|')} |" for name, value in rows]
+    return "\n".join(["| | |", "| --- | --- |", *cells])
+
+
+def _text(value):
+    """A value in words, on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(", ".join(map(str, value)) or "none") if isinstance(value, list) else printable(value)
+
+
+def _again(record):
+    """The command, or how else to repeat the run."""
+    line = run_pages.command(record)
+    commit = record["environment"].get("commit") or "unknown"
+    code = f"The code was at commit {commit.replace(records.CHANGED, ' with changes that no commit holds')}."
+    return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]

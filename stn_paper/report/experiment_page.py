@@ -1,0 +1,354 @@
+"""Tables and sentences of the pages "Is it the transformer?" and "Where a transformer helps".
+
+The numbers are those of `analysis.effects` and `analysis.experiment`; their figures are in
+`experiment_figures`.
+"""
+
+import pandas as pd
+from IPython.display import HTML
+
+from ..analysis import effects, experiment, frame, statistics
+from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NONE, SAME, WORSE
+from ..data.datasets import DATASETS
+from ..models import CONSTANT, HEADINGS, ORIGINAL
+from ..models.backbones import title
+from ..training.records import SMOKE
+from ..training.spec import OTHER_SEEDS
+from . import interactive
+from .sentences import listed
+
+NO_NUMBER = "–"
+BETWEEN, ALONE, CONSTANT_MAP, CONTROLS = effects.FAMILIES
+PARTS = dict(
+    zip(
+        experiment.PARTS,
+        ("At worst for the original", "by selection", "by budget", "under one rule and budget"),
+    )
+)
+
+
+def arm_title(arm):
+    """How a page calls an arm of `effects`."""
+    return frame.OTHERS if arm == effects.CONTROL else HEADINGS[arm]
+
+
+def compared(row):
+    """How a page calls a comparison, a row of `effects.compare_arms`."""
+    return f"{arm_title(row.variant)} − {arm_title(row.against)}"
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+NOTE = (
+    "Differences of test accuracy in points, with half of the 95 % interval. Equal: p of a difference of "
+    f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind."
+)
+RUNS_NOTE = "Test accuracy in percent, mean of the runs that did not collapse. A seed leads to the page of its run."
+
+
+def comparisons(chosen):
+    """The comparisons of these studies, between transformers first, as HTML."""
+    rows = {}
+    for study, found in experiment.comparisons(chosen).items():
+        rows |= {(_plain(study), compared(row)): cells(row) for row in found.itertuples()}
+        if found.empty:
+            rows[_plain(study), ""] = {"Difference": MISSING}
+    return _html(rows, NOTE)
+
+
+def arms(chosen):
+    """The accuracies of the arms of these studies, with links to their runs, as HTML."""
+    rows = {}
+    for study in chosen:
+        found = effects.arms_of(experiment.runs(*study))
+        for arm in [arm for arm in (*effects.ARMS, CONSTANT, effects.CONTROL) if arm in found]:
+            runs = found[arm].reset_index()
+            runs = runs[runs["seed"] < OTHER_SEEDS] if arm == ORIGINAL else runs
+            rows[_plain(study), arm_title(arm)] = {
+                "Test accuracy": statistics.mean_text(runs.loc[~runs["collapsed"].astype(bool), "test"], ""),
+                "Collapsed": f"{runs['collapsed'].sum()} of {len(runs)}",
+                "Runs": interactive.seed_links(runs),
+            }
+        if not found:
+            rows[_plain(study), ""] = {"Test accuracy": MISSING}
+    return _html(rows, RUNS_NOTE)
+
+
+def _html(rows, note):
+    """Rows {(study, name): cells} as a table in HTML with a note below it."""
+    view = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
+
+
+def cells(row):
+    """A comparison as cells of a table: difference, number of runs or pairs, both p and verdict."""
+    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
+    compared_runs = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against} runs, Welch"
+    return {
+        "Difference": f"{row.mean:+.2f}{half}" if not pd.isna(row.mean) else NO_NUMBER,
+        "Compared": compared_runs,
+        "p": _p(row.p_holm),
+        "p, equal": _p(row.p_apart_holm),
+        "Verdict": shown(row),
+    }
+
+
+def shown(row):
+    """The verdict of a comparison, with the collapsed runs of either side and what left the network out."""
+    if row.left_out:
+        return "left out: the original failed to train"
+    sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
+    lost = [f"{arm_title(arm)} collapsed in {number} of {of} runs" for arm, number, of in sides if number]
+    return "; ".join([row.shown, *lost])
+
+
+def _p(value):
+    return NO_NUMBER if pd.isna(value) else "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(study):
+    return experiment.name(*study).replace("`", "")
+
+
+def paired_table(pairs):
+    """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
+    rows = {}
+    for what, values in pairs.items():
+        result = statistics.compare(values, 0 * values, paired=True)
+        half = "" if pd.isna(result.half) else f" ± {result.half:.2f}"
+        rows[what] = [f"{result.mean:+.2f}{half}", result.n, statistics.judge(result)]
+    return _table(rows, ["Difference", "Pairs", "Verdict"])
+
+
+def _table(rows, columns):
+    """Rows {name: cells} as a table, or one row that says that there are none."""
+    rows = rows or {"": [MISSING] + [""] * (len(columns) - 1)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def pairing(chosen):
+    """Whether the seeds of each study pair, and by what: `experiment.pairing` as a table."""
+    rows = {}
+    for row in experiment.pairing(chosen).itertuples():
+        correlation = NO_NUMBER if pd.isna(row.correlation) else f"{row.correlation:+.2f}"
+        rows[_plain(row.study)] = [row.seeds, correlation, _p(row.p), "paired" if row.paired else "Welch"]
+    return _table(rows, ["Seeds", "Correlation of the arms", "p, seed has no effect", "Test"])
+
+
+def all_shares(chosen):
+    """The `experiment.shares` of each study as text, one below the other: means with 95 % intervals."""
+    views = {}
+    for study in chosen:
+        found, rows = experiment.shares(*study), {}
+        for variant, mine in found.groupby("variant", sort=False):
+            texts = [statistics.mean_text(mine[part], "", "+") for part in experiment.PARTS]
+            epochs, shorter = mine[["epochs", "shorter"]].iloc[-1]
+            rows[HEADINGS[variant]] = [*texts, f"{epochs} against {shorter}", len(mine)]
+        views[_plain(study)] = _table(rows, [*PARTS.values(), "Epochs", "Pairs"])
+    return pd.concat(views)
+
+
+def strengths(chosen=experiment.STRENGTH_STUDIES):
+    """Mean accuracies over the strengths of a distortion compared: a row a comparison, a column a distortion."""
+    return pd.concat({_plain(study): _strengths(study) for study in chosen})
+
+
+def _strengths(study):
+    found, rows = experiment.strength_comparisons(*study), {}
+    for row in found[found["family"].isin((BETWEEN, ALONE))].itertuples():
+        half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
+        rows.setdefault(compared(row), {})[row.distortion] = f"{row.mean:+.2f}{half} ({row.shown})"
+    if not rows:
+        rows = {"": dict.fromkeys(experiment.UNITS, MISSING)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(experiment.UNITS)).fillna("")
+
+
+# --- in words -----------------------------------------------------------------------------------
+
+
+def verdict(chosen):
+    """The verdict on each study, as Markdown: two sentences a study."""
+    found = experiment.comparisons(chosen)
+    return "\n".join(_line(study, in_words(rows)) for study, rows in found.items())
+
+
+def _line(study, text):
+    """A study's line of a verdict, with what is known of its images where they are not the official files."""
+    notes = frame.copies(experiment.runs(*study)["record"])
+    return " ".join([f"- **{experiment.name(*study)}.**", text, *_unlike(study), *notes])
+
+
+def in_words(found):
+    """The comparisons of one study in words: between the transformers, then against the original."""
+    if found.empty:
+        return f"{MISSING.capitalize()}."
+    if found["left_out"].any():
+        return "Nothing is compared, as the original failed to train in at least half of its runs."
+    texts = [_between(found[found["family"] == BETWEEN]), _against(found[found["family"] == ALONE])]
+    return " ".join([*filter(None, texts), *_collapsed(found)]) or f"{MISSING.capitalize()}."
+
+
+def _between(rows):
+    """Which transformer is better than which, and which are equal, in a sentence."""
+    told = {EQUAL: [], NONE: [], FEW: [], SAME: []}
+    parts = []
+    for row in rows.itertuples():
+        first, second = HEADINGS[row.variant], HEADINGS[row.against]
+        if row.shown.startswith((BETTER, WORSE)):
+            better, than = (first, second) if row.shown.startswith(BETTER) else (second, first)
+            little = BY_LITTLE if row.shown.endswith(BY_LITTLE) else ""
+            parts.append(f"{better} is better than {than}{little}")
+        else:
+            told[row.shown].append(f"{first} and {second}")
+    whole = len(effects.FAMILIES[BETWEEN])
+    names = {
+        k: "any two of the three transformers" if len(v) == whole else listed(v, ", and ")
+        for k, v in told.items()
+    }
+    sentences = {
+        EQUAL: f"{names[EQUAL]} are equal within {statistics.MARGIN:g} point",
+        SAME: f"{names[SAME]} are identical",
+        NONE: f"between {names[NONE]} neither a difference nor equality is shown",
+        FEW: f"{names[FEW]} have too few runs to compare",
+    }
+    return _sentence([*parts, *(text for kind, text in sentences.items() if told[kind])])
+
+
+def _against(rows):
+    """Which transformers are better than the original, worse or equal, in a sentence."""
+    kinds, parts = {}, []
+    for row in rows.itertuples():
+        kinds.setdefault(row.shown, []).append(HEADINGS[row.variant])
+    for shown, variants in kinds.items():
+        names = "all three transformers" if len(variants) == len(effects.APPLIED) else listed(variants)
+        is_, has = ("is", "has") if len(variants) == 1 else ("are", "have")
+        better, *little = shown.split(",")
+        sentences = {
+            NONE: f"no difference from the original is shown for {names.replace('all three', 'any of the three')}",
+            FEW: f"{names} {has} too few runs to compare with the original",
+            EQUAL: f"{names} {is_} equal to the original within {statistics.MARGIN:g} point",
+            SAME: f"{names} {is_} identical to the original",
+        }
+        told = f"{names} {is_} {better} than the original{','.join(['', *little])}"
+        parts.append(sentences.get(shown, told))
+    return _sentence(parts)
+
+
+def _collapsed(found):
+    """A sentence on the collapsed runs of a study, if there are any."""
+    counts = {}
+    for row in found.itertuples():
+        counts |= {
+            row.variant: (row.collapsed, row.runs),
+            row.against: (row.collapsed_against, row.runs_against),
+        }
+    lost = [f"{arm_title(arm)} in {number} of {of} runs" for arm, (number, of) in counts.items() if number]
+    return [f"Collapsed: {listed(lost)}."] if lost else []
+
+
+def _unlike(study):
+    """Why bypassed runs differ from the original's, where they are not identical: a list of sentences."""
+    apart = experiment.unlike(*study)
+    if not apart:
+        return []
+    fields = set().union(*apart)
+    told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
+    return [
+        "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
+        f"of {told}."
+    ]
+
+
+def untrained(chosen):
+    """Which arms of these studies are not yet trained, in one sentence; empty if all are."""
+    parts = []
+    for variant, studies in experiment.untrained(chosen).items():
+        where = (
+            "in any study" if len(studies) == len(chosen) else f"on {listed([_plain(s) for s in studies])}"
+        )
+        parts.append(f"{HEADINGS[variant]} {where}")
+    return f"Not yet trained: {'; '.join(parts)}." if parts else ""
+
+
+def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
+    """The verdict on distorted test images in each study, as Markdown."""
+    lines = []
+    for study in chosen:
+        found = experiment.strength_comparisons(*study)
+        parts = []
+        for family, tell in ((ALONE, _against), (BETWEEN, _between)):
+            told = {}
+            for distortion in experiment.UNITS:
+                rows = found[(found["family"] == family) & (found["distortion"] == distortion)]
+                if text := tell(rows):
+                    told.setdefault(text, []).append(distortion)
+            parts += [f"Under {listed(names)}, {_lower(text)}" for text, names in told.items()]
+        lines.append(_line(study, " ".join(parts) or f"{MISSING.capitalize()}."))
+    return "\n".join(lines)
+
+
+def networks_verdict(dataset, protocol):
+    """The verdict on each network of a dataset and protocol; without transformers, which does best."""
+    ours = frame.runs(dataset, protocol)
+    if protocol == SMOKE:
+        return "Everything runs. Nothing follows from a smoke run's accuracies."
+    if ours.empty:
+        return f"At the protocol `{protocol}`: {MISSING}."
+    if set(ours["variant"]) == {ORIGINAL}:
+        means = ours.groupby("backbone")["test"].mean()
+        best, last = title(means.idxmax()), title(means.idxmin())
+        lead = f"Without a transformer {best} does best at the protocol `{protocol}`"
+        return f"{lead}, with {means.max():.2f} %." + (f" {last} does worst." if len(means) > 1 else "")
+    studies = [(dataset, backbone, protocol) for backbone in frame.ordered(ours["backbone"])]
+    return verdict(studies)
+
+
+def gain(study, variant="lstn", against=ORIGINAL):
+    """Test accuracy of a variant minus another's in a study, in points, with its verdict, as text."""
+    found = _of(effects.compare_arms(experiment.runs(*study)), variant, against)
+    if found.empty:
+        return MISSING
+    row = next(found.itertuples())
+    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
+    return f"{row.mean:+.2f}{half} points ({shown(row)})"
+
+
+def answer():
+    """Whether L-STN improves on STN, where a transformer works, in one sentence with its numbers."""
+    found = experiment.comparisons(experiment.STUDIES)
+    works = [s for s, rows in found.items() if (_of(rows, "stn", ORIGINAL)["shown"] == BETTER).any()]
+    parts = [f"{gain(study, against='stn')} on {DATASETS[study[0]].title}" for study in works]
+    return f"L-STN minus STN is {listed(parts)}" if parts else MISSING
+
+
+def _of(found, variant, against):
+    return found[(found["variant"] == variant) & (found["against"] == against)]
+
+
+def summary():
+    """How often which verdict was reached over all studies, in two sentences."""
+    found = pd.concat(experiment.comparisons(experiment.studies()).values())
+    parts = []
+    for family, name in ((BETWEEN, "two transformers"), (ALONE, "a transformer and the network alone")):
+        kinds = found.loc[found["family"] == family, "shown"].str.split(",").str[0].value_counts()
+        told = ", ".join(
+            f"{kinds[kind]} “{kind}”" for kind in (BETTER, WORSE, EQUAL, NONE, FEW) if kind in kinds
+        )
+        parts.append(f"Of {kinds.sum()} comparisons of {name}: {told or MISSING}.")
+    bypassed = found[found["variant"].isin(effects.BYPASSED)]
+    parts.append(
+        f"A bypassed transformer leaves every accuracy identical in {bypassed['identical'].sum()} of "
+        f"{len(bypassed)} comparisons."
+    )
+    return " ".join(parts) if len(found) else f"{MISSING.capitalize()}."
+
+
+def _lower(text):
+    """A sentence as a part of another: names keep their capitals."""
+    return text[0].lower() + text[1:] if text.startswith(("No ", "Between ", "All ", "Any ")) else text
+
+
+def _sentence(parts):
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""

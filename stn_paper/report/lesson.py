@@ -1,0 +1,88 @@
+"""Figures of the pages that teach: parameters row by row, the sampling kernel, digits before and after.
+
+Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s convention.
+"""
+
+import matplotlib.pyplot as plt
+import torch
+
+from ..data.datasets import EMBEDDED, embedded_digits, known_maps
+from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
+from .figures import COLORS, closed
+from .paper_figures import outline
+
+WHITE_LINE = {"color": "white", "linewidth": 1.6}
+
+
+def parameters_by_row(layers, printed):
+    """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
+    counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
+    kernels = [row[0].kernel_size[0] for row in layers]
+    figure, axis = plt.subplots(figsize=(6.6, 3.4))
+    rows = range(1, len(counts) + 1)
+    axis.bar(rows, counts, color=[COLORS["lstn"] if k > 1 else "0.75" for k in kernels])
+    axis.plot(rows, printed, "k_", markersize=12, label="the paper's Table 3")
+    axis.set(xlabel="row of Table 3 (coloured: 3 × 3, grey: 1 × 1)", ylabel="parameters", xticks=[*rows][::2])
+    axis.grid(axis="x", visible=False)
+    axis.legend()
+    return closed(figure)
+
+
+def grid_on(image, theta, grid):
+    """One image with the outline that theta (2, 3) reads, and the points of its grid (H, W, 2)."""
+    figure, axis = plt.subplots(figsize=(3.6, 3.6))
+    _show(axis, image)
+    axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
+    axis.scatter(*grid[1::3, 1::3].reshape(-1, 2).T, s=5, color=COLORS["lstn"])
+    return closed(figure)
+
+
+def kernel(x, width):
+    """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
+    place = ((x + 1) * width - 1) / 2
+    pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
+    figure, axis = plt.subplots(figsize=(6.6, 2.6))
+    axis.plot(fine, (1 - (fine - place).abs()).clamp(min=0), color="0.7")
+    axis.vlines(pixels, 0, (1 - (pixels - place).abs()).clamp(min=0), color=COLORS["lstn"], linewidth=4)
+    axis.plot(pixels, 0 * pixels, "k.", markersize=4)
+    axis.axvline(place, color="0.3", linestyle=":")
+    axis.set(xlabel=f"pixels of a row; dotted: the point at x = {x:g}", ylabel="weight", xticks=pixels[::2])
+    axis.grid(visible=False)
+    return closed(figure)
+
+
+def before_and_after(images, outputs, theta):
+    """A column a digit: the input with the outline that theta reads, and below it the output."""
+    figure, axes = plt.subplots(2, len(images), figsize=(1.1 * len(images), 2.5))
+    for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
+        _show(above, before)
+        above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
+        _show(below, after)
+    return closed(figure)
+
+
+def distorted_samples(count=6):
+    """A row a distortion, its first image of some classes: the embedded digits, plain and distorted."""
+    pixels, labels = embedded_digits()
+    plain = pixels[[(labels == k).argmax() for k in range(count)]]
+    rows = {"undistorted": plain}
+    for name, distortion in DISTORTIONS.items():
+        theta = known_theta(name, count)
+        rows[f"{name.upper()}: {distortion.title.lower()}"] = list(
+            distort(plain, theta, distortion.kind, CANVAS)
+        )
+    rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
+    figure = plt.figure(figsize=(1.1 * count, 1.32 * len(rows)))
+    for part, (title, images) in zip(figure.subfigures(len(rows)), rows.items()):
+        part.suptitle(title, size=11, x=0.01, ha="left")
+        for axis, image in zip(part.subplots(1, count), images):
+            axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+    return closed(figure)
+
+
+def _show(axis, image):
+    axis.imshow(image[0].detach(), "gray", vmin=-1, vmax=1, extent=(-1, 1, 1, -1))
+    axis.set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[])
+    axis.grid(False)

@@ -1,0 +1,143 @@
+"""The playground: trained digit networks that run in the reader's browser, without a server.
+
+`playground` gives the page's HTML: page.html with network.js (forward pass) and page.js (what the reader
+does). `script` writes a trained network as a script, which the book loads on that page only.
+"""
+
+import base64
+import json
+from string import Template
+
+import pandas as pd
+import torch
+from IPython.display import HTML
+from matplotlib.colors import to_hex
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ...data.datasets import DATASETS, embedded_digits
+from ...data.distortions import CANVAS, DIGIT
+from ...models import HEADINGS, ORIGINAL, RELEASED
+from ...paths import PACKAGE
+from ...training import kept, records
+from ..figures import COLORS
+
+FOLDER = PACKAGE / "report/playground"
+MODULES = ("network.js", "page.js")
+# of the embedded digits, one of each class that the validation split of MNIST holds
+HELD_OUT = [12, 518, 1013, 1511, 2034, 2515, 3011, 3530, 4002, 4511]
+
+
+def playground():
+    """A digit to draw or to take, turn, scale and move, and what three trained networks make of it: HTML.
+
+    Everything is computed in the reader's browser. The networks come with the book, as the scripts of
+    `scripts`; where they are missing, as in Jupyter, the page says so.
+    """
+    parts = {
+        "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
+        "digits": json.dumps([base64.b64encode(digit.tobytes()).decode() for digit in real_digits()]),
+        "names": json.dumps(_names()),
+        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.VARIANTS}),
+        "canvas": CANVAS,
+        "digit": DIGIT,
+    }
+    return HTML(Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(parts))
+
+
+def scripts():
+    """The scripts that the page loads: {file name: text}, each below 400 kB."""
+    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.VARIANTS}
+
+
+def script(variant, model):
+    """JavaScript that adds a network to the page: its layers, and its weights as base64 of float32."""
+    parts = exported(model)
+    return f"(window.PLAYGROUND ??= {{}}).{variant} = {json.dumps(parts, separators=(',', ':'))};\n"
+
+
+def exported(model):
+    """{transformer, classifier}: {layers, weights} of a digit CNN, as network.js computes them.
+
+    Exact up to rounding: batch norms are folded into the convolutions before them, and a first convolution
+    takes one channel, as the three channels of a grey image are equal.
+    """
+    parts = {"transformer": None, "classifier": _part(getattr(model, "backbone", model))}
+    if hasattr(model, "transformer"):
+        parts["transformer"] = _part(model.transformer.localization)
+    return parts
+
+
+def _part(network):
+    layers, weights = [], []
+    for module in _folded([m for m in network.modules() if not [*m.children()]]):
+        match module:
+            case nn.Conv2d():
+                weight = module.weight if layers else module.weight.sum(1, keepdim=True)
+                (kernel, _), (stride, _), (padding, _) = module.kernel_size, module.stride, module.padding
+                layers.append(["conv", module.out_channels, kernel, stride, padding])
+                weights += [weight, module.bias]
+            case nn.Linear():
+                layers.append(["linear", module.out_features])
+                weights += [module.weight, module.bias]
+            case nn.MaxPool2d(kernel_size=2, stride=2):
+                layers.append(["pool"])
+            case nn.ReLU():
+                layers.append(["relu"])
+            case nn.Flatten() | nn.Dropout() | nn.Dropout2d():
+                pass
+            case _:
+                raise TypeError(f"The playground has no layer {module}.")
+    numbers = torch.cat([w.detach().flatten() for w in weights]).numpy().astype("<f4")
+    return {"layers": layers, "weights": base64.b64encode(numbers.tobytes()).decode()}
+
+
+def _folded(modules):
+    """The layers in order, each batch norm folded into the convolution before it."""
+    for module, following in zip(modules, [*modules[1:], None]):
+        if isinstance(following, nn.BatchNorm2d):
+            yield fuse_conv_bn_eval(module, following)
+        elif not isinstance(module, nn.BatchNorm2d):
+            yield module
+
+
+def real_digits():
+    """Ten MNIST digits, 0 to 9, uint8 (10, 28, 28). The networks were not trained on them: HELD_OUT."""
+    return embedded_digits()[0][HELD_OUT]
+
+
+def networks():
+    """The page's networks: parameters, training images, epochs and test accuracy of their records."""
+    rows = {}
+    for variant, name in _names().items():
+        record = kept.record_of(variant)
+        rows[name] = {
+            "Parameters": f"{record['parameters']:,}",
+            "Training images": f"{record['data']['train']:,}",
+            "Epochs": len(record["epochs"]),
+            "Test accuracy (%)": f"{record['test']['accuracy']:.2f}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def bypass_verdict(dataset="mnist-rts", protocol="system"):
+    """What our records of bypassed transformers share with those of the network alone, in words."""
+    found = {(r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records(dataset, protocol)}
+    pairs = [(r, found[ORIGINAL, seed]) for (v, seed), r in found.items() if v.endswith(RELEASED)]
+    equal = [_accuracies(bypassed) == _accuracies(alone) for bypassed, alone in pairs]
+    still = [
+        epoch["theta"]["mean"] == [1, 0, 0, 0, 1, 0] for bypassed, _ in pairs for epoch in bypassed["epochs"]
+    ]
+    return (
+        f"In our records of such networks on {DATASETS[dataset].title}, {sum(equal)} of {len(equal)} runs have "
+        f"the accuracies of the network without a transformer and the same seed, to the last digit of every "
+        f"epoch, and theta is the identity after {sum(still)} of {len(still)} epochs."
+    )
+
+
+def _accuracies(record):
+    return [(epoch["validation_accuracy"], epoch["test_accuracy"]) for epoch in record["epochs"]]
+
+
+def _names():
+    return {v: HEADINGS[v] if v != ORIGINAL else "No transformer" for v in kept.VARIANTS}

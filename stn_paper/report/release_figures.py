@@ -1,0 +1,143 @@
+"""Figures of the page on the authors' release: the flow of data, and accuracy against training time."""
+
+import io
+
+import matplotlib.pyplot as plt
+from IPython.display import SVG
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from ..analysis import authors_runs
+from ..analysis.paper import DATASET_OF
+from ..data.datasets import DATASETS
+from ..models import HEADINGS, ORIGINAL
+from .figures import COLORS, MARKERS, closed
+
+DARK, GREY, RED = "0.15", "0.45", "#b3261e"
+PARTS = {  # name: (left, bottom, width), all BOX high
+    "input": (0.1, 1.5, 1.15),
+    "localization net": (1.75, 2.55, 1.45),
+    "grid generator": (3.6, 2.55, 1.35),
+    "sampler": (3.6, 1.5, 1.35),
+    "output": (5.3, 1.5, 1.0),
+    "classifier": (5.3, 0.3, 1.0),
+}
+BOX = 0.5
+
+
+def dataflow():
+    """What the paper describes and, below it, what the release computes: where data and gradients go. SVG."""
+    figure, axes = plt.subplots(2, 1, figsize=(6.6, 6.3))
+    _flow(axes[0], "What the paper describes", bypassed=False)
+    _flow(axes[1], "What most released notebooks compute", bypassed=True)
+    return as_svg(figure)
+
+
+def _flow(axis, title, bypassed):
+    axis.set(xlim=(0, 6.5), ylim=(-0.05, 3.2))
+    axis.axis("off")
+    axis.set_title(title, loc="left", weight="bold", size=13)
+    idle = ("localization net", "grid generator", "sampler", "output") if bypassed else ()
+    for name, (left, bottom, width) in PARTS.items():
+        color = GREY if name in idle else DARK
+        style = {"linestyle": "--" if name in idle else "-", "linewidth": 1.6, "edgecolor": color}
+        rounded = "round,pad=0,rounding_size=0.08"
+        axis.add_patch(FancyBboxPatch((left, bottom), width, BOX, rounded, facecolor="white", **style))
+        axis.text(left + width / 2, bottom + BOX / 2, name, ha="center", va="center", size=11, color=color)
+    flow = GREY if bypassed else DARK
+    _arrow(axis, (0.68, 2.0), (1.75, 2.8), flow)
+    _arrow(axis, (3.2, 2.8), (3.6, 2.8), flow, "θ")
+    _arrow(axis, (4.28, 2.55), (4.28, 2.0), flow)
+    _arrow(axis, (1.25, 1.75), (3.6, 1.75), flow)
+    _arrow(axis, (4.95, 1.75), (5.3, 1.75), flow)
+    if bypassed:
+        _arrow(axis, (5.8, 1.5), (5.8, 1.2), GREY)
+        axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
+        axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
+        axis.text(5.55, 1.1, "discarded", ha="right", va="center", size=11, color=RED)
+        _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, bend="angle,angleA=-90,angleB=180,rad=8")
+        axis.text(2.9, 0.62, "the untouched input goes on", ha="center", va="bottom", size=11)
+        axis.text(
+            2.9, 0.46, "gradient ends here: θ stays the identity", ha="center", va="top", size=10, color=RED
+        )
+    else:
+        _arrow(axis, (5.8, 1.5), (5.8, 0.8), DARK)
+        axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=10, color=RED)
+        for start, end in (
+            ((5.55, 0.86), (5.55, 1.46)),
+            ((5.26, 1.62), (5.0, 1.62)),
+            ((4.1, 2.04), (4.1, 2.51)),
+        ):
+            _arrow(axis, start, end, RED, dashed=True)
+        _arrow(axis, (3.57, 2.65), (3.23, 2.65), RED, dashed=True)
+    axis.text(5.8, 0.12, "class", ha="center", va="center", size=11)
+
+
+def _arrow(axis, start, end, color, text="", dashed=False, bend=None):
+    style = {"arrowstyle": "-|>", "mutation_scale": 13, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    style |= {"linestyle": "--"} if dashed else {}
+    axis.add_patch(FancyArrowPatch(start, end, color=color, connectionstyle=bend or "arc3", **style))
+    if text:
+        axis.text(
+            (start[0] + end[0]) / 2, start[1] + 0.1, text, ha="center", va="bottom", size=12, color=color
+        )
+
+
+def release_sentence():
+    """How many transformer cells of Tables 6 and 8 are bypassed as released, in words."""
+    bypassed, cells, *_ = authors_runs.totals()
+    return (
+        f"As released, {bypassed} of the {cells} transformer cells of Tables 6 and 8 are computed as in the lower "
+        "drawing. What was run for the paper may differ from what was released."
+    )
+
+
+def accuracy_against_epochs():
+    """The paper's test accuracies against the epochs of the released logs: a panel a table, a line a network."""
+    figure, axes = plt.subplots(2, 1, figsize=(6.6, 8))
+    for axis, number in zip(axes, (6, 8)):
+        cells = trained(number)
+        for _, network in cells.groupby("model"):
+            axis.plot(network["epochs_run"], network["test"], color="0.8", linewidth=1, zorder=1)
+        for variant, some in cells.groupby("variant", sort=False):
+            style = {"color": COLORS[variant], "marker": MARKERS[variant], "label": HEADINGS[variant]}
+            axis.scatter(some["epochs_run"], some["test"], s=45, zorder=2, edgecolors="white", **style)
+        title = f"Table {number}, {DATASETS[DATASET_OF[number]].title}"
+        axis.set(
+            xlabel="epochs trained, by the released log", ylabel="printed test accuracy (%)", xlim=(0, None)
+        )
+        axis.set_title(title, loc="left", weight="bold")
+        axis.grid(axis="x", visible=False)
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4, frameon=False)
+    return closed(figure)
+
+
+def trained(number):
+    """Cells of Table 6 or 8 whose log says how many epochs it holds, by network and epochs."""
+    return authors_runs.runs(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
+
+
+def epochs_verdict():
+    """How far the paper's column of a cell tells how long it was trained, in words."""
+    sentences = []
+    for number in (6, 8):
+        cells = trained(number)
+        mean = cells.groupby("variant")["epochs_run"].mean()
+        longest = [
+            m["variant"].iloc[-1] == "lstn" for _, m in cells.groupby("model") if "lstn" in set(m["variant"])
+        ]
+        within = cells.groupby("model")[["epochs_run", "test"]].rank()
+        sentences.append(
+            f"- **Table {number}.** The networks alone were trained for {mean[ORIGINAL]:.0f} epochs on average, those "
+            f"with L-STN for {mean['lstn']:.0f}; in {sum(longest)} of {len(longest)} networks no variant was trained "
+            f"longer than L-STN. Within a network, more epochs go with higher accuracy: the ranks correlate at "
+            f"{within['epochs_run'].corr(within['test']):.2f}."
+        )
+    return "\n".join(sentences)
+
+
+def as_svg(figure):
+    """The figure as SVG, the same every time it is drawn."""
+    file = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "stn-paper"}):
+        closed(figure).savefig(file, format="svg", metadata={"Date": None})
+    return SVG(file.getvalue())

@@ -1,0 +1,66 @@
+"""Trained weights that are kept: the small networks of the book's playground, one .safetensors file each.
+
+Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop.run`, and
+`report.playground` gives the networks to the reader's browser.
+"""
+
+from safetensors.torch import load_file, save_file
+
+from ..models import build_model
+from ..paths import WEIGHTS, replacing
+from . import records
+from .spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
+
+PLAYGROUND = Protocol(
+    "playground",
+    42,
+    batch_size=64,
+    max_epochs=8,
+    min_epochs=8,
+    selection=LAST_EPOCH,
+    schedule=ONE_CYCLE,
+    test_once=True,
+)
+VARIANTS = ("lstn", "stn", "original")
+CLASSES = 10
+
+
+def spec_of(variant):
+    """The run of a playground network: the digit CNN on rotated, scaled and shifted MNIST digits."""
+    return RunSpec("mnist-rts", "mnist-cnn", variant, PLAYGROUND)
+
+
+def path_of(variant):
+    """The file of a playground network's weights."""
+    return WEIGHTS / f"{spec_of(variant).name}.safetensors"
+
+
+def save(model, path, name):
+    """Write the weights and running statistics of `model`; `name` is that of the run that trained it."""
+    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+    with replacing(path) as partial:
+        save_file(state, partial, {"run": name})
+
+
+def load(variant):
+    """A playground network (lstn, stn or original) with its trained weights, for evaluation, on the CPU.
+
+    It takes digits (B, 3, 42, 42), normalized to -1 (ground) and 1 (ink), and returns logits (B, 10).
+    """
+    spec = spec_of(variant)
+    model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
+    model.load_state_dict(load_file(path_of(variant)))
+    return model.eval()
+
+
+def record_of(variant):
+    """The record of the run that trained a playground network."""
+    return records.find(spec_of(variant))
+
+
+def train():
+    """Train the playground's networks whose records are missing, on the CPU, and keep their weights."""
+    from .loop import run  # which imports this module
+
+    for variant in VARIANTS:
+        run(spec_of(variant), "cpu", weights=path_of(variant))

@@ -1,0 +1,39 @@
+"""A model card holds its record's numbers, and a header that YAML reads."""
+
+import json
+
+import pytest
+import yaml
+from helpers import write_run
+
+from stn_paper.cli import main
+from stn_paper.errors import InputError
+from stn_paper.report import card
+from stn_paper.training import records
+
+
+def test_every_committed_record_has_a_card_with_its_numbers(committed):
+    for name, record in records.everything().items():
+        _, header, body = card.markdown(record).split("---\n", 2)
+        (index,) = yaml.safe_load(header)["model-index"]
+        (metric,) = index["results"][0]["metrics"]
+        assert (index["name"], metric["value"]) == (name, records.chosen(record)["test"])
+        assert f"{record['parameters']:,}" in body and record["environment"]["device"] in body
+        rows = [line for line in body.splitlines() if line.startswith("|")]
+        assert all(line.replace(r"\|", "").count("|") == 3 for line in rows)
+
+
+def test_a_card_is_printed_for_a_name_and_for_a_file(capsys):
+    path = write_run("lstn", 3, 61.5)
+    printed = []
+    for run in (path.stem, str(path)):
+        main(["card", run])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] == card.markdown(json.loads(path.read_text()))
+    assert "61.50 %" in printed[0] and "--seed 3" in printed[0]
+
+
+@pytest.mark.parametrize("run", ["no_such_run", "no/such.json", ""])
+def test_a_run_without_a_record_is_one_sentence(run):
+    with pytest.raises(InputError, match="has no record"):
+        card.find(run)

@@ -1,0 +1,91 @@
+"""Tables, sentences and figures of the experiment: numbers and structures from made-up records."""
+
+import pytest
+from helpers import write_run
+
+from stn_paper.analysis import effects, experiment
+from stn_paper.analysis.statistics import MISSING
+from stn_paper.report import experiment_figures, experiment_page
+from stn_paper.training.examples import STRENGTHS
+
+STUDY = "caltech101", "resnet18", "reduced"
+
+
+def write_study(gains, seeds=4):
+    for seed in range(seeds):
+        write_run("original", seed, 50.0 + 0.1 * seed)
+        for variant, gain in gains.items():
+            write_run(variant, seed, 50.0 + gain + 0.1 * (seed % 2))
+
+
+def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
+    write_study({"stn": 5.0, "lstn": 5.1})
+    write_run("original", 5, 50.0)
+    compared, arms = experiment_page.comparisons([STUDY]).data, experiment_page.arms([STUDY]).data
+    assert [compared.count(name) for name in ("L-STN − STN", "STN − Original")] == [1, 2]
+    assert compared.count("<tr") == 1 + 4  # with the seed control
+    assert arms.count("<tr") == 1 + 4 and arms.count("../runs/") == 3 * 4 + 1
+
+
+def test_the_sentences_of_a_study_do_not_repeat_the_table():
+    write_study({"stn": 5.0, "vstn": 5.05, "lstn": 5.1})
+    told = experiment_page.in_words(effects.comparisons(*STUDY))
+    assert told.count(".") == 2 and not any(mark in told for mark in "±+%=")
+    assert experiment_page.gain(STUDY).startswith("+5.00 ± ")
+    assert experiment_page.gain(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
+    assert experiment_page.gain(STUDY, "constant") == MISSING
+
+
+@pytest.mark.parametrize("gains", [{}, {"stn": 5.0}, {"stn": -5.0, "vstn": 0.0, "lstn": 0.3}])
+def test_every_mixture_of_verdicts_becomes_whole_sentences(gains):
+    write_study(gains)
+    for text in (experiment_page.verdict([STUDY]), experiment_page.summary(), experiment_page.answer()):
+        assert text and "nan" not in text and "  " not in text and ".." not in text
+
+
+def test_collapses_and_a_failed_original_are_told():
+    lost = {"theta": {"mean": [1.0, 0, 9.0, 0, 1.0, 9.0], "std": [0.0] * 6, "outside": 100.0}}
+    write_study({"stn": 5.0})
+    write_run("stn", 4, 1.0, row=lost)
+    (row,) = effects.comparisons(*STUDY).itertuples()
+    assert "1 of 5" in experiment_page.shown(row) and row.shown in experiment_page.shown(row)
+    for seed in range(4):
+        write_run("original", seed, 1.0, row={"train_loss": 4.6})
+    (row,) = effects.comparisons(*STUDY).itertuples()
+    assert row.shown not in experiment_page.shown(row)
+
+
+def test_the_figure_shows_a_bar_where_there_are_three_runs():
+    write_study({"stn": 5.0, "lstn": 5.1}, seeds=3)
+    (panel,) = experiment_figures.effects_plot([STUDY]).axes
+    marks = [line.get_xdata() for line in panel.lines if line.get_marker() == "|"]
+    assert sorted(float(mark[0]) for mark in marks) == pytest.approx([0.1, 4.933, 5.033], abs=1e-3)
+    bars = [line for line in panel.lines if line.get_linewidth() == 6]
+    assert len(bars) == 3 and len(panel.get_yticklabels()) == 6
+
+
+def test_without_records_every_table_and_figure_says_so():
+    studies = experiment.studies()
+    for table in (experiment_page.arms(studies), experiment_page.comparisons(studies)):
+        assert table.data.count(MISSING) == len(studies)
+    assert (experiment_page.all_shares(studies).iloc[:, 0] == MISSING).all()
+    assert (experiment_page.strengths() == MISSING).all(axis=None)
+    assert experiment_page.verdict(studies).count(MISSING.capitalize()) == len(studies)
+    assert experiment_page.strength_verdict().count(MISSING.capitalize()) == 3
+    for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_curves(studies)):
+        assert all(axis.get_title().endswith(MISSING) for axis in figure.axes)
+    assert experiment_figures.strength_curves(*studies[0]).get_figheight() < 1
+    assert set(STRENGTHS) == set(experiment.UNITS)
+
+
+def test_budgets_are_compared_over_the_same_seeds():
+    for variant, seed, test in [("original", 0, 40), ("lstn", 0, 50), ("original", 5, 90)]:
+        write_run(variant, seed, test)
+    (panel,) = experiment_figures.budget_curves([STUDY]).axes
+    assert [set(line.get_ydata()) for line in panel.lines] == [{40}, {50}]
+
+
+def test_images_that_are_not_the_official_ones_are_named(committed):
+    for told in (experiment_page.verdict(experiment.STUDIES), experiment_page.strength_verdict()):
+        rts, gtsrb, *_ = told.splitlines()
+        assert "grey level" in rts and "AVIF" in gtsrb

@@ -1,0 +1,146 @@
+"""The playground computes in the browser what torch computes, on real digits, with the weights of its records."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from stn_paper.data import datasets
+from stn_paper.data.distortions import CANVAS, DIGIT, distort, known_theta
+from stn_paper.report import playground
+from stn_paper.training import kept, records
+from stn_paper.training.batches import network_input, normalize
+from tests.helpers import real
+
+COUNT = 50
+TOLERANCE = 1e-4
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs node, which runs the page's script")
+
+
+@pytest.fixture(scope="module")
+def placed():
+    """Fifty embedded digits, uint8 (50, 28, 28), and the maps (50, 2, 3) that place them on the canvas."""
+    pixels, _ = datasets.embedded_digits()
+    return pixels[:: len(pixels) // COUNT], known_theta("rts", COUNT)
+
+
+@pytest.fixture(scope="module")
+def inputs(placed):
+    """The same digits as the networks see them, float (50, 3, 42, 42)."""
+    images = np.stack(list(distort(placed[0], placed[1], "affine", CANVAS)))
+    return normalize(torch.from_numpy(images).expand(-1, 3, -1, -1))
+
+
+def node(expression, folder, data=None):
+    """The value of an expression of network.js's functions, by node; `data` is its `DATA`."""
+    script = (playground.FOLDER / "network.js").read_text(encoding="utf-8")
+    networks = "".join(playground.scripts().values())
+    file = folder / "script.js"
+    file.write_text(
+        f"globalThis.window = globalThis;\n{networks}\n{script}\nconst DATA = {json.dumps(data)};\n"
+        f"const networks = opened(PLAYGROUND);\nconsole.log(JSON.stringify({expression}));",
+        encoding="utf-8",
+    )
+    done = subprocess.run(["node", file], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@needs_node
+@pytest.mark.parametrize("variant", kept.VARIANTS)
+def test_the_browser_computes_what_torch_computes(variant, placed, inputs, tmp_path):
+    expression = f"""DATA.map(([pixels, theta]) => {{
+      const input = placed({{data: pixels, size: {DIGIT}}}, theta, {CANVAS});
+      const {{theta: found, output, logits, probabilities}} = answer(networks, "{variant}", input, false);
+      return [Array.from(input.data), found, Array.from(output.data), logits, probabilities];
+    }})"""
+    data = [[d.flatten().tolist(), t.flatten().tolist()] for d, t in zip(*placed)]
+    image, theta, output, logits, probabilities = map(np.array, zip(*node(expression, tmp_path, data)))
+    model = kept.load(variant)
+    with torch.no_grad():
+        # a grey level that rounds another way in the browser's double precision is another input
+        assert (np.abs(image - inputs[:, 0].flatten(1).numpy()) > 1e-6).mean() < 1e-4
+        seen = torch.tensor(image, dtype=torch.float32).view(-1, 1, CANVAS, CANVAS).expand(-1, 3, -1, -1)
+        expected = model(seen)
+        assert_allclose(logits, expected, atol=TOLERANCE)
+        assert_allclose(probabilities, expected.softmax(1), atol=TOLERANCE)
+        if variant != "original":
+            assert_allclose(theta, model.transformer.theta(seen).flatten(1), atol=TOLERANCE)
+            assert_allclose(output, model.transformer(seen)[:, 0].flatten(1), atol=TOLERANCE)
+            assert theta.std(0).min() > 0.01  # theta differs from digit to digit
+
+
+@needs_node
+def test_bypassed_networks_are_the_one_without_a_transformer(tmp_path):
+    digit = playground.real_digits()[7].flatten().tolist()
+    expression = f"""["lstn", "stn", "original"].map((name) => [false, true].map((bypassed) => {{
+      const input = placed({{data: DATA, size: {DIGIT}}}, [1.6, 0.6, 0, -0.6, 1.6, 0], {CANVAS});
+      return answer(networks, name, input, bypassed);
+    }}))"""
+    (lstn, stn, (alone, _)) = node(expression, tmp_path, digit)
+    for used, bypassed in (lstn, stn):
+        assert bypassed["logits"] == alone["logits"] != used["logits"]
+        assert bypassed["theta"] == [1, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("dataset", ["mnist-rts"])
+def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(dataset, committed):
+    """What the switch shows: as released, accuracies are the original's and theta stays the identity."""
+    found = {(r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records(dataset, "system")}
+    released = {key: r for key, r in found.items() if key[0] in ("lstn-released", "stn-released")}
+    assert len(released) >= 10
+    for (_, seed), record in released.items():
+        alone = found["original", seed]
+        for ours, theirs in zip(record["epochs"], alone["epochs"], strict=True):
+            assert ours["test_accuracy"] == theirs["test_accuracy"]
+            assert (ours["theta"]["mean"], ours["theta"]["std"]) == ([1, 0, 0, 0, 1, 0], [0] * 6)
+
+
+@pytest.mark.parametrize("variant", kept.VARIANTS)
+def test_the_weights_are_those_of_the_record(variant, committed):
+    record = kept.record_of(variant)
+    model = kept.load(variant)
+    assert record["parameters"] == sum(p.numel() for p in model.parameters()) <= 75_000
+    assert len(playground.script(variant, model).encode()) < 400_000
+    assert kept.path_of(variant).stem == records.spec_of(record).name
+
+
+@pytest.mark.parametrize("variant", kept.VARIANTS)
+def test_the_weights_answer_the_test_images_as_the_record_says(variant, committed):
+    real("mnist-rts")
+    record, model = kept.record_of(variant), kept.load(variant)
+    data = datasets.load("mnist-rts", CANVAS)
+    test = datasets.split("mnist-rts", data).test[:1000]
+    with torch.no_grad():
+        logits = model(network_input(data.images[test], torch.device("cpu"), "half"))
+    right = (logits.argmax(1) == data.labels[test]).numpy()
+    packed = np.frombuffer(base64.b64decode(record["test"]["correct"]), np.uint8)
+    assert (right != np.unpackbits(packed)[:1000]).sum() <= 1  # another processor may round a tie otherwise
+
+
+def test_the_real_digits_were_not_trained_on():
+    listing = real("mnist-rts")
+    items = np.stack([np.asarray(item) for item in listing.items[: listing.test_start]]).astype(np.float32)
+    digits = playground.real_digits().astype(np.float32)
+    nearest = [int(np.square(items - digit).sum((1, 2)).argmin()) for digit in digits]
+    assert [listing.labels[i] for i in nearest] == list(range(10))
+    data = datasets.load("mnist-rts", CANVAS)
+    split = datasets.split("mnist-rts", data)
+    assert set(nearest) <= set(split.validation.tolist())
+
+
+def test_the_html_needs_nothing_else_and_is_the_same_every_time():
+    html = playground.playground().data
+    assert html == playground.playground().data
+    assert len(html.encode()) < 60_000
+    assert not re.search(r"https?:|//\w+\.\w|\bsrc=|\bhref=|@import|require\(|\bid=", html)
+
+
+def test_a_layer_that_the_page_does_not_know_is_an_error():
+    with pytest.raises(TypeError, match="Sigmoid"):
+        playground.exported(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.Sigmoid()))

@@ -1,0 +1,122 @@
+"""The wheel works away from the repository: over this environment's packages, in the user's own folders."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from stn_paper.paths import PRINTED, ROOT
+
+EXTRAS = {"captum", "filelock", "mlxtend", "pandas", "PIL", "platformdirs", "scipy", "thop", "tqdm"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built by the locked setuptools from a copy of the repository's files."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "stn_paper", source / "stn_paper", ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", source / "dist", source], check=True)
+    (built,) = (source / "dist").glob("stn_paper-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """A fresh environment with the wheel; all other packages are this environment's."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": folder, "platbase": folder}))
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # its own .pth are not read
+    python = folder / "bin/python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
+    subprocess.run(install, check=True)
+    return folder
+
+
+@pytest.fixture
+def away(environment, tmp_path):
+    """Runs a program of the environment far from the repository, for a user whose home is `tmp_path`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STN_PAPER_", "PYTHON", "XDG_"))}
+
+    def call(program, *arguments, fails=False):
+        done = subprocess.run(
+            [environment / "bin" / program, *arguments],
+            cwd=tmp_path,
+            env=kept | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert bool(done.returncode) == fails, done.stderr
+        return done.stderr if fails else done.stdout
+
+    return call
+
+
+def test_the_package_comes_from_the_wheel_with_its_tables_and_types(away, environment):
+    code = "from stn_paper.paths import PACKAGE, IN_CLONE; print(PACKAGE, IN_CLONE)"
+    folder, in_clone = away("python", "-c", code).split()
+    assert Path(folder).is_relative_to(environment) and in_clone == "False"
+    for name in (
+        "py.typed",
+        "report/explorer.js",
+        *(f"analysis/printed/{p.name}" for p in PRINTED.iterdir()),
+    ):
+        assert (Path(folder) / name).is_file(), name
+
+
+def test_a_run_lands_in_the_users_folder_and_is_found_again(away, tmp_path):
+    run = ["run", "digits", "resnet18", "lstn", "smoke", "--device", "cpu"]
+    first = away("stn-paper", *run)
+    record = Path(first.split(": test accuracy")[0])
+    assert (
+        record.is_file() and record.is_relative_to(tmp_path) and record.parts[-3:-1] == ("results", "smoke")
+    )
+    assert away("python", "-m", "stn_paper", *run) == first
+
+
+def test_costs_can_be_measured_there(away, tmp_path):
+    written = Path(away("stn-paper", "costs").strip())
+    assert written.is_relative_to(tmp_path)
+    assert written.read_text() == (ROOT / "results/costs.csv").read_text()
+
+
+@pytest.mark.parametrize("command", [("results", "check"), ("readme",)])
+def test_what_only_a_clone_has_is_one_sentence(away, command):
+    (sentence,) = away("stn-paper", *command, fails=True).splitlines()
+    assert "repository" in sentence
+
+
+MISSING = EXTRAS - {"PIL", "filelock", "tqdm"}  # which torch, torchvision and timm bring
+BARE = f"""
+import importlib.machinery, sys
+finder = importlib.machinery.PathFinder
+find = finder.find_spec
+finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {MISSING} else find(name, *more)
+"""
+
+
+def test_networks_need_the_core_only(away):
+    networks = """
+import timm, torch
+from stn_paper import SpatialTransformer, build_model, with_stn
+print(build_model("effb0", "lstn", 10, 64).eval()(torch.zeros(2, 3, 64, 64)).shape)
+print(with_stn(timm.create_model("resnet10t", num_classes=10), "lstn", 64)(torch.zeros(2, 3, 64, 64)).shape)
+print(sorted({"matplotlib", "pandas"} & set(sys.modules)))
+"""
+    assert away("python", "-c", BARE + networks).splitlines() == ["torch.Size([2, 10])"] * 2 + ["[]"]
+
+
+@pytest.mark.parametrize(
+    "use", ["stn_paper.run", "stn_paper.costs.measure(stn_paper.build_model('effb0', 'stn', 2), 64)"]
+)
+def test_a_missing_extra_is_named(away, use):
+    said = away("python", "-c", f"{BARE}\nimport stn_paper\n{use}", fails=True).splitlines()[-1]
+    assert said.startswith("ModuleNotFoundError") and "stn-paper[train]" in said

@@ -1,0 +1,128 @@
+"""Write what cites this companion from CITATION.cff and the version in pyproject.toml: `make citation`.
+
+CITATION.cff is written by hand but for its version. codemeta.json, .zenodo.json and the BibTeX entries of
+book/cite.md are computed. `--check` writes nothing and ends with 1 where a file is not what would be written.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CITE = "book/cite.md"
+LICENSES = {"MIT": "https://spdx.org/licenses/MIT"}
+
+
+def files(root=ROOT):
+    """{path below the repository: text that it must hold}."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cff = re.sub(
+        r"(?m)^( *)version: .*$",
+        rf"\g<1>version: {project['version']}",
+        (root / "CITATION.cff").read_text(encoding="utf-8"),
+    )
+    cited = yaml.safe_load(cff)
+    page = (root / CITE).read_text(encoding="utf-8")
+    return {
+        "CITATION.cff": cff,
+        "codemeta.json": _json(codemeta(cited, project)),
+        ".zenodo.json": _json(zenodo(cited)),
+        CITE: re.sub(r"(?s)```bibtex\n.*?```", lambda _: f"```bibtex\n{bibtex(cited)}```", page),
+    }
+
+
+def codemeta(cited, project):
+    """CodeMeta 3.0, schema.org's words for software."""
+    (paper,) = cited["references"]
+    return {
+        "@context": "https://w3id.org/codemeta/3.0",
+        "@type": "SoftwareSourceCode",
+        "name": cited["title"],
+        "identifier": project["name"],
+        "description": _line(cited["abstract"]),
+        "version": cited["version"],
+        "license": LICENSES[cited["license"]],
+        "author": [{"@type": "Organization", "name": author["name"]} for author in cited["authors"]],
+        "keywords": cited["keywords"],
+        "programmingLanguage": "Python",
+        "runtimePlatform": f"Python {project['requires-python']}",
+        "softwareRequirements": project["dependencies"],
+        "referencePublication": {
+            "@type": "ScholarlyArticle",
+            "name": paper["title"],
+            "author": [
+                {"@type": "Person", "givenName": a["given-names"], "familyName": a["family-names"]}
+                for a in paper["authors"]
+            ],
+            "datePublished": str(paper["year"]),
+            "isPartOf": {"@type": "Event", "name": paper["conference"]["name"]},
+        },
+    }
+
+
+def zenodo(cited):
+    """What Zenodo takes into the record of a release."""
+    (paper,) = cited["references"]
+    return {
+        "title": cited["title"],
+        "description": _line(cited["abstract"]),
+        "upload_type": "software",
+        "version": str(cited["version"]),
+        "license": cited["license"].lower(),
+        "creators": [{"name": author["name"]} for author in cited["authors"]],
+        "keywords": cited["keywords"],
+        "references": [f"{_names(paper)}. {paper['title']}. {paper['conference']['name']}."],
+    }
+
+
+def bibtex(cited):
+    """Entries of the paper and of this companion."""
+    (paper,) = cited["references"]
+    entries = {
+        ("inproceedings", "hsu2024lstn"): {
+            "author": _names(paper),
+            "title": paper["title"],
+            "booktitle": paper["conference"]["name"],
+            "year": paper["year"],
+        },
+        ("software", "stn_paper"): {
+            "author": "{" + cited["authors"][0]["name"] + "}",
+            "title": cited["title"],
+            "version": cited["version"],
+            "license": cited["license"],
+        },
+    }
+    return "\n".join(
+        f"@{kind}{{{key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items()) + "}\n"
+        for (kind, key), fields in entries.items()
+    )
+
+
+def _names(paper):
+    return " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+
+
+def _line(text):
+    return " ".join(text.split())
+
+
+def _json(content):
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def main(check):
+    """Write the files, or name those that differ."""
+    wanted = files()
+    differ = [p for p, text in wanted.items() if not (ROOT / p).exists() or (ROOT / p).read_text() != text]
+    if check and differ:
+        sys.exit(f"Not what CITATION.cff and pyproject.toml say: {', '.join(differ)}. Run: make citation")
+    for path in differ:
+        (ROOT / path).write_text(wanted[path], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(check="--check" in sys.argv[1:])

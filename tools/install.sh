@@ -1,0 +1,15 @@
+#!/bin/sh
+# Install the locked packages, hashes checked, and then this package, editable, into the environment of $PYTHON.
+# `install.sh cpu` takes PyTorch's CPU builds instead of those from PyPI: on Linux 1 GB instead of 6.
+set -eu
+cd "$(dirname "$0")/.."
+pip="${PYTHON:-python} -m pip --disable-pip-version-check --quiet"
+lock=requirements.lock
+if [ "${1:-}" = cpu ]; then
+    lock=requirements-cpu.lock
+    pins=$(sed -nE 's/^((torch|torchvision)==[0-9.]+).*/\1/p' requirements.lock)
+    # shellcheck disable=SC2086 # two requirements
+    $pip install --no-deps --index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" $pins
+fi
+$pip install --no-deps --require-hashes --requirement "$lock"
+$pip install --no-deps --no-build-isolation --editable .
