@@ -27,6 +27,7 @@ notebooks: .venv/installed  ## execute the notebooks in place, as they are commi
 	$(BIN)/python -m stn_paper results table
 	$(BIN)/python -m stn_paper readme
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/python tools/picture.py
 
 citation:  ## write the version and what CITATION.cff says into the other files that cite
 	$(BIN)/python tools/citation.py

@@ -76,14 +76,16 @@ def _write(out, device, quick, here, found):
     content = {"device": device.type, "quick": quick, "machine": here, "parts": parts}
     text = json.dumps(content, indent=1)
     with replacing(out) as file:
-        file.write_text(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
+        file.write_text(
+            re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n", encoding="utf-8"
+        )
 
 
 def _read(out, here, quick):
     """The parts that the file holds; InputError if they are not of this machine and size."""
     if not out.exists():
         return {}
-    content = json.loads(out.read_text())
+    content = json.loads(out.read_text(encoding="utf-8"))
     there = content["machine"]
     differ = [f"{key} is {there[key]}, not {here[key]}" for key in SAME if there[key] != here[key]]
     if content["quick"] != quick:

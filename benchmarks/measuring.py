@@ -90,7 +90,11 @@ def peak_memory(call, device):
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(trace))
-        events = [e for e in json.loads(trace.read_text())["traceEvents"] if e.get("name") == "[memory]"]
+        events = [
+            e
+            for e in json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+            if e.get("name") == "[memory]"
+        ]
     changes = [e["args"]["Bytes"] for e in sorted(events, key=lambda e: e["ts"])]
     return significant(max(np.cumsum(changes), default=0) / 2**20)
 

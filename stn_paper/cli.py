@@ -19,12 +19,25 @@ from .errors import InputError, choose, needing
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and call the command; a wrong value ends in one sentence."""
     parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
     parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_training(commands)
+    _add_the_rest(commands)
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
+    try:
+        with _stopping(), needing(options.extra):
+            options.call(options)
+    except (InputError, ModuleNotFoundError) as error:
+        sys.exit(str(error))
 
+
+def _add_training(commands):
+    """Add the commands that train."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -53,6 +66,9 @@ def main(arguments=None):
     slot.add_argument("--data-dir")
     slot.set_defaults(call=_campaign)
 
+
+def _add_the_rest(commands):
+    """Add the commands that list, count, measure and check."""
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")
     data.add_argument("--data-dir")
@@ -81,15 +97,6 @@ def main(arguments=None):
     card.add_argument("run", help="a record's name, or its JSON file")
     card.set_defaults(call=_card, extra="book")
 
-    options = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
-    try:
-        with _stopping(), needing(options.extra):
-            options.call(options)
-    except (InputError, ModuleNotFoundError) as error:
-        sys.exit(str(error))
-
 
 def _program():
     """What the user typed: the installed command, or Python with the module."""
@@ -98,7 +105,7 @@ def _program():
 
 @contextmanager
 def _stopping():
-    """Turn Ctrl-C, SIGTERM and SIGHUP into one sentence and the usual exit code, 128 plus the signal's number."""
+    """Context: Ctrl-C, SIGTERM and SIGHUP end in one sentence and the usual exit code, 128 plus the signal's number."""
 
     def stop(number, _):
         raise _Stopped(number)
@@ -119,13 +126,13 @@ def _stopping():
 
 
 class _Stopped(BaseException):
-    """Raised where the program is when a signal asks it to stop; no `except Exception` may hold it."""
+    """Raised by the handler of a signal; a BaseException, so that no `except Exception` swallows it."""
 
     where = ""  # what the interrupted command has finished, in words
 
 
 def _minutes(options):
-    """The minutes of the slot, if they are more than 0; argparse takes "nan" for a number."""
+    """The option --minutes; InputError unless it is above 0. (argparse accepts "nan" as a number.)"""
     if not options.minutes > 0:
         raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
     return options.minutes
@@ -162,10 +169,10 @@ def _run(options):
 
 
 def _campaign(options):
-    from .analysis.campaign import run
+    from .analysis.campaign import train_missing
 
     slot = options.table, _minutes(options), options.protocol, options.device
-    run(*slot, options.data_dir, options.together, options.archive)
+    train_missing(*slot, options.data_dir, options.together, options.archive)
 
 
 def _data(options):
@@ -195,7 +202,7 @@ def _costs(options):
 
 def _readme(options):
     from .paths import ROOT, replacing
-    from .report.overview import as_markdown, findings
+    from .report import front_page, overview
 
     path = ROOT / "README.md"
     try:
@@ -205,7 +212,8 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    content = README_MARK.join([before, f"\n{as_markdown(findings())}\n", after])
+    found = f"\n{front_page.answer()}\n\n{overview.as_markdown(overview.findings())}\n"
+    content = README_MARK.join([before, found, after])
     with replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
 

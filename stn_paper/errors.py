@@ -4,6 +4,7 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+from collections.abc import Iterable
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -19,7 +20,7 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def printable(text):
+def printable(text: str) -> str:
     """Return `text` on one line that every terminal, file and page can show: other characters are escaped.
 
     File names may hold line breaks, and bytes that are no UTF-8.
@@ -44,7 +45,7 @@ def needing(extra):
         raise ModuleNotFoundError(sentence, name=error.name) from None
 
 
-def choose(kind, value, allowed):
+def choose(kind: str, value, allowed: Iterable):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
     try:
         known = value in allowed
@@ -55,7 +56,7 @@ def choose(kind, value, allowed):
     return value
 
 
-def whole(kind, value, least=1, most=math.inf):
+def whole(kind: str, value, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
 
     NumPy's whole numbers are allowed.

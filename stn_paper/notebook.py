@@ -1,8 +1,9 @@
-"""What a notebook's papermill parameters ask for: which runs to train and what to say about them.
+"""The parameters of the notebooks: checked and turned into a list of runs.
 
-The notebooks that train call `resolve`, train its specs and show what the records then say.
+Each notebook that trains calls `resolve`, trains the missing runs and shows the records.
 """
 
+from os import PathLike
 from typing import NamedTuple
 
 from . import paths
@@ -22,13 +23,22 @@ from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM,
 
 
 class Request(NamedTuple):
-    specs: list  # runs to make sure of
+    specs: list  # RunSpecs of the runs that the page needs; those without a record are trained
     dataset: str
-    protocols: list  # whose records the page shows
-    banner: str  # what the reader must know first, as Markdown
+    protocols: list  # names of the protocols whose records the page shows
+    banner: str  # Markdown for the top of the page: the parameters, and what is trained
 
 
-def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", data_dir=None):
+def resolve(
+    page: int | str,
+    backbone: str,
+    variant: str,
+    dataset: str,
+    protocol: str,
+    seed: int = 0,
+    device: str = "auto",
+    data_dir: str | PathLike | None = None,
+) -> Request:
     """Turn the parameters of a notebook into a Request.
 
     `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
@@ -62,8 +72,15 @@ def resolve(page, backbone, variant, dataset, protocol, seed=0, device="auto", d
     return _request(specs, shown, dataset, protocol, device, data_dir, said)
 
 
-def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_dir=None):
-    """Turn the parameters of the notebook `experiment` into a Request: as `resolve`, for all arms.
+def resolve_experiment(
+    backbone: str,
+    dataset: str,
+    protocol: str,
+    seeds: int,
+    device: str = "auto",
+    data_dir: str | PathLike | None = None,
+) -> Request:
+    """Turn the parameters of the notebook `experiment` into a Request for all its arms, as `resolve` does.
 
     `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
     """
@@ -83,13 +100,13 @@ def resolve_experiment(backbone, dataset, protocol, seeds, device="auto", data_d
 
 
 def _check_data_dir(data_dir):
-    """Raise InputError for a folder that is given and wrong, be it needed or not."""
+    """Raise InputError for a wrong data folder, even if no dataset is needed."""
     if data_dir not in ("", None):
         paths.data_dir(data_dir)
 
 
 def _request(specs, shown, dataset, protocol, device, data_dir, said):
-    """The Request for the runs `specs(dataset, protocol)`, of the best of `shown` where protocol is auto."""
+    """The Request for the runs `specs(dataset, protocol)`; "auto" chooses among `shown`, see `resolve`."""
     if protocol == "auto":
         protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
         recorded, missing = next(whole_table, ""), ""
@@ -109,7 +126,7 @@ def _request(specs, shown, dataset, protocol, device, data_dir, said):
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):
-    """Why this machine cannot train at the full scale, or "" if it can."""
+    """The reason why this machine cannot train at the full scale; "" if it can."""
     if needs_cuda and device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
     try:
@@ -123,7 +140,7 @@ STORED = "Stored run records are shown; nothing was trained"
 
 
 def _asked(**parameters):
-    """The parameters in words: a misspelt name of one, which papermill passes on, shows its default here."""
+    """The parameters in words. Papermill ignores a misspelt name, so its default value shows here."""
     return f"Asked for: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}. "
 
 

@@ -12,6 +12,7 @@ import platform
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
-def data_dir(given=None):
+def data_dir(given: str | os.PathLike | None = None) -> Path:
     """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository or the user's folder.
 
     Raises InputError for a folder that is named and does not exist: it is probably mistyped.
@@ -50,12 +51,12 @@ def data_dir(given=None):
     return folder
 
 
-def results_dir():
+def results_dir() -> Path:
     """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
     return _folder(os.environ.get("STN_PAPER_RESULTS") or _home() / "results", "STN_PAPER_RESULTS")
 
 
-def cache_dir():
+def cache_dir() -> Path:
     """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete.
 
     An installed package takes the user's folder of caches.
@@ -83,7 +84,7 @@ def _folder(path, kind):
         raise InputError(f"{kind} {path} is not allowed: this machine knows no such user.") from None
 
 
-def content(path, most=LARGEST_FILE):
+def content(path: Path, most: int = LARGEST_FILE) -> bytes:
     """The bytes of a file of at most `most` bytes; OSError for another, or for a broken link or a pipe."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -94,8 +95,8 @@ def content(path, most=LARGEST_FILE):
 
 
 @contextmanager
-def replacing(path):
-    """Give a partial file to write to; it takes `path`'s place at once when the block ends well.
+def replacing(path: Path) -> Iterator[Path]:
+    """Context: a partial file to write to, which replaces `path` at once when the block ends without an error.
 
     No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
     Raises InputError where the folder cannot be written, the disk is full or a file that the block reads
@@ -116,7 +117,7 @@ def replacing(path):
             partial.unlink(missing_ok=True)
 
 
-def move(source, target):
+def move(source: Path, target: Path) -> None:
     """Give a file the name `target` once the disk holds it, so that no loss of power leaves half of it."""
     _flush(source)
     source.replace(target)
@@ -145,8 +146,8 @@ def _is_of_another_file(error, path):
 
 
 @contextmanager
-def locked(path, until=math.inf):
-    """Let one process at a time make `path`: the others wait, and what a killed one left is removed.
+def locked(path: Path, until: float = math.inf) -> Iterator[None]:
+    """Context: one process at a time makes `path`, the others wait; partial files of killed processes are removed.
 
     Raises InputError, which names the process that works on it, where it is still busy at the time `until`
     (of `time.time`, in seconds).
@@ -172,14 +173,14 @@ def locked(path, until=math.inf):
         lock.release()
 
 
-def remove_partials(path):
+def remove_partials(path: Path) -> None:
     """Remove what killed processes left of `path`; the caller must know that none is writing it."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         with suppress(OSError):
             left.unlink(missing_ok=True)
 
 
-def check_writable(folder):
+def check_writable(folder: Path) -> None:
     """Raise InputError now, rather than after hours of training, if nothing can be written to `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from stn_paper.training import hardware, records
 
 sys.path.insert(0, str(ROOT / "tests"))
 
+import faults
 import hostile
 
 BATCH = 100  # cases between two looks at the clock
@@ -34,6 +35,16 @@ def fuzz(minutes, kinds):
             ends.update(hostile.attempt(name, BATCH, start))
             start += 1
         found[name] = dict(ends)
+        print(name, found[name], flush=True)
+    return found
+
+
+def tried(names):
+    """{fault: {"how", "tries", "ends": {how it ended: number}}}"""
+    found = {}
+    for name in names:
+        ends = faults.attempt(name)
+        found[name] = {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
         print(name, found[name], flush=True)
     return found
 
@@ -58,7 +69,10 @@ def main():
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    store("fuzz", fuzz(options.minutes, options.only or hostile.KINDS))
+    if options.part == "fuzz":
+        store("fuzz", fuzz(options.minutes, options.only or hostile.KINDS))
+    else:
+        store("faults", tried(options.only or faults.FAULTS))
 
 
 if __name__ == "__main__":

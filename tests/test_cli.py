@@ -120,10 +120,12 @@ def test_a_readme_that_is_not_there_is_one_sentence(content, tmp_path, monkeypat
 def test_the_readme_is_utf8_in_every_locale(tmp_path):
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     code = (
-        "import pathlib, stn_paper.paths as paths, stn_paper.report.overview as overview\n"
+        "import pathlib, stn_paper.paths as paths\n"
+        "from stn_paper.report import front_page, overview\n"
         "from stn_paper import cli\n"
         f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
         "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
+        "front_page.answer = str\n"
         "cli.main(['readme'])"
     )
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -1,6 +1,7 @@
 """The three files that say what to install agree, and the README's commands are the Makefile's."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -134,3 +135,12 @@ def test_the_version_comes_from_one_place(monkeypatch):
         assert PROJECT["version"] in text, path
     assert json.loads(written["codemeta.json"])["version"] == PROJECT["version"]
     assert json.loads(written[".zenodo.json"])["title"].startswith("[Re] ")
+
+
+def test_the_package_is_imported_on_windows_and_lets_waiting_threads_sleep():
+    code = "import sys; sys.modules['resource'] = None; import os, stn_paper, stn_paper.training.loop"
+    for given, expected in ({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"):
+        variables = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | given
+        command = [sys.executable, "-c", f"{code}; print(os.environ['GOMP_SPINCOUNT'])"]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [expected]

@@ -33,11 +33,11 @@ def environment(wheel, tmp_path_factory):
     """A fresh environment with the wheel; all other packages are this environment's."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": folder, "platbase": folder}))
-    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # its own .pth are not read
     python = folder / "bin/python"
     install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
     subprocess.run(install, check=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": folder, "platbase": folder}))
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # its own .pth are not read
     return folder
 
 

@@ -1,5 +1,6 @@
 """What git tracks stays small, and the files that are written by hand name what is there."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -8,6 +9,39 @@ import pytest
 
 import stn_paper
 from stn_paper.paths import ROOT
+
+CODE = [
+    p for folder in ("stn_paper", "benchmarks", "workflow", "book") for p in (ROOT / folder).rglob("*.py")
+]
+NO_TEXT = ("os", "Image", "tarfile", "gzip")  # their `open` is of other files
+
+
+def calls(path):
+    """(name, call) of each call in a file of code."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_is_read_and_written_as_utf8_in_every_locale(path):
+    for name, call in calls(path):
+        module = getattr(getattr(call.func, "value", None), "id", "")
+        if name in ("open", "read_text", "write_text") and module not in NO_TEXT:
+            parts = [part for argument in call.args for part in ast.walk(argument)]
+            words = [part.value for part in parts if isinstance(getattr(part, "value", None), str)]
+            binary = any(set(word) <= set("rwxab+") and {"b", "x"} & set(word) for word in words)
+            encoded = any(keyword.arg == "encoding" for keyword in call.keywords)
+            assert binary or encoded or any("utf" in word for word in words), f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_unpickled_but_weights(path):
+    for name, call in calls(path):
+        given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
+        module = getattr(getattr(call.func, "value", None), "id", "")
+        assert module != "pickle" and not given.get("allow_pickle")
+        assert (module, name) != ("torch", "load") or given.get("weights_only") is True
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="needs a git checkout")
@@ -28,3 +62,15 @@ def test_the_reference_page_has_every_name_that_the_package_offers():
     page = (ROOT / "book" / "reference.md").read_text()
     missing = [name for name in stn_paper.__all__ if not re.search(rf"\bstn_paper\.{name}\b", page)]
     assert missing == []
+
+
+def test_the_readmes_picture_is_the_front_pages(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    picture = pytest.importorskip("picture")
+    assert picture.PICTURE.read_bytes() == picture.figure(), "run: python tools/picture.py"
+    assert ".github/answer.png" in (ROOT / "README.md").read_text()
+
+
+def test_the_readmes_files_are_there():
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", (ROOT / "README.md").read_text())
+    assert links and [link for link in links if not (ROOT / link).exists()] == []

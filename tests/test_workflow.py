@@ -18,7 +18,7 @@ def plan(folder, *targets):
     """What `snakemake --dry-run` prints, on both streams, with one seed."""
     pytest.importorskip("snakemake", reason="Snakemake is not installed: pip install -e '.[cluster]'")
     command = ["snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--directory", str(folder)]
-    command += ["--dry-run", "--config", "seeds=1", "--", *targets]
+    command += ["--dry-run", "--printshellcmds", "--config", "seeds=1", "--", *targets]
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -33,6 +33,12 @@ def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
     assert "smoke: 1 of 4 runs have no record" in printed
     assert f"output: {records.record_path(grid.runs('smoke', 1)[0])}" in printed
     assert "smoke_page" in printed and "html" in printed
+    commands = [
+        f"{sys.executable} -m {name} " for name in ("stn_paper run", "papermill", "jupyter_book build")
+    ]
+    assert all(
+        command in printed for command in commands
+    )  # the interpreter that runs Snakemake, in no environment
 
 
 def test_all_targets_can_be_planned(tmp_path):

@@ -114,7 +114,7 @@ def load_tables(app, pagename, templatename, context, doctree):
 def load_networks(app, pagename, templatename, context, doctree):
     """Load the playground's networks on the page that holds it, and on no other."""
     if 'class="stn-playground"' in context.get("body", ""):
-        for variant in kept.VARIANTS:
+        for variant in kept.trained():
             app.add_js_file(f"{NETWORKS}/{variant}.js", loading_method="defer")
 
 

@@ -1,7 +1,7 @@
 """Buttons that lead to the repository, and open a notebook on Colab or Binder, in a book built from a clone on GitHub.
 
 The address is the one that git calls `origin`, so that a fork's book opens the fork's notebooks, at the
-commit that the book was built from. Binder installs `environment.yml` itself. For Colab the book brings a
+commit that the book was built from. Binder installs what `.binder/` says. For Colab the book brings a
 copy of each notebook behind a cell that installs; Colab reads it from where the book is published, the branch
 gh-pages. Outside of a clone of a GitHub repository the book has no such buttons.
 """
@@ -22,7 +22,7 @@ INSTALL = """\
 !git clone --quiet {url} stn-paper
 %cd stn-paper
 !git checkout --quiet {commit}
-%pip install --quiet --editable .
+%pip install --quiet --editable ".[book]"
 import os, sys
 sys.path.insert(0, os.getcwd())  # as this process started before the installation
 %cd notebooks"""

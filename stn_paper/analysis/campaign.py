@@ -21,12 +21,12 @@ from ..data.download import ensure
 from ..errors import InputError, choose, whole
 from ..models import ORIGINAL, VARIANTS
 from ..models.localization import CONSTANT
-from ..paths import replacing, results_dir
+from ..paths import remove_partials, replacing, results_dir
 from ..training import records
 from ..training.checkpoint import epochs_done
 from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
-from ..training.loop import run as train
+from ..training.loop import run
 from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec
 from .effects import ARMS
@@ -98,7 +98,7 @@ def missing(specs):
     return [spec for spec in specs if records.find(spec) is None]
 
 
-def run(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
+def train_missing(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
     `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
@@ -157,6 +157,8 @@ def _ended(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
     process.kill()  # has ended, or is too late: it loses what came after its checkpoint
     process.join()
+    for path in (records.record_path(spec), checkpoint(spec)):
+        remove_partials(path)
     found = records.find(spec)
     print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
     return spec if found else None
@@ -185,7 +187,7 @@ def choose_next(waiting, seconds, device):
 def _train(spec, device, data_dir, until, threads):
     torch.set_num_threads(threads)
     try:
-        train(spec, device, data_dir, until=until)
+        run(spec, device, data_dir, until=until)
     except InputError as error:
         print(f"{spec.name}: {error}", flush=True)
 

@@ -59,8 +59,9 @@ def compare(first, second, paired):
         return Comparison(math.nan, math.nan, len(first), len(second), paired, math.nan, math.nan, False)
     mean, n, against = first.mean() - second.mean(), len(first), len(first) if paired else len(second)
     identical = bool(paired and (first == 0).all())
-    if min(n, against) < 2:
-        return Comparison(mean, math.nan, n, against, paired, math.nan, math.nan, identical)
+    if identical or min(n, against) < 2:  # equal runs are no test
+        half = 0.0 if identical and n > 1 else math.nan
+        return Comparison(mean, half, n, against, paired, math.nan, math.nan, identical)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side may hold equal values
         half, p, below, above = _tests(

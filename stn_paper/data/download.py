@@ -38,7 +38,7 @@ DATA_FILTER: dict[str, Any] = (
 DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 
-def fetch(name, folder=None):
+def fetch(name: str, folder: str | os.PathLike | None = None) -> Path:
     """Return the folder of the dataset `name`, downloaded to below the data folder if it is not there whole.
 
     `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once. Raises InputError
@@ -62,8 +62,8 @@ def fetch(name, folder=None):
         return _found(name, folder) or _fetch(name, folder, downloads)
 
 
-def ensure(name, folder=None):
-    """Raise InputError unless the dataset is there whole; before, fetch it where nothing of it is there."""
+def ensure(name: str, folder: str | os.PathLike | None = None) -> None:
+    """Download the dataset if nothing of it is there; raise InputError unless it is then complete."""
     if name not in LAYOUTS:
         return
     folder, failed = data_dir(folder), ""
@@ -145,7 +145,7 @@ def _md5(path):
 
 
 def _receive(url, part):
-    """Append to `part` what it lacks, or write it anew where the server cannot go on in the middle."""
+    """Download the rest of `part`, or all of it if the server cannot resume."""
     start = part.stat().st_size if part.exists() else 0
     with _response(url, start) or _response(url, 0) as response:
         start = start if response.status == 206 else 0
@@ -173,7 +173,7 @@ def _check_download(url, part, size):
 
 
 def _response(url, start):
-    """The response with the bytes from `start`, None if the server has none there."""
+    """The server's response with the bytes from `start`; None if the file has no bytes there."""
     headers = {"User-Agent": "stn-paper"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
@@ -203,7 +203,7 @@ def _unpack(path, into, inner):
 
 
 def _move(source, target):
-    """Move all in `source` to `target`: a folder that is new there comes at once, others are merged.
+    """Move the content of `source` to `target`; a folder that exists there is merged.
 
     Files that only `target` has stay; one of the same name is replaced, as it may be the damaged one.
     """
@@ -259,7 +259,7 @@ def _check_size(path, sizes, most=None):
 
 
 def _check(name, is_special):
-    """Raise InputError for a link or device and for a name that leads out, be it on Windows only."""
+    """Raise InputError for a link, a device, and a name that leads out of the folder, on Windows too."""
     path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
     if is_special or path.anchor or ".." in path.parts:
         raise InputError(f"Archive member {name!r} could lead out of its folder: nothing of it was unpacked.")

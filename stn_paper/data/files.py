@@ -56,7 +56,7 @@ class _Incomplete(Exception):
     """What is wrong with a dataset's folder: the middle of the sentence that `find` raises."""
 
 
-def find(name, dataset, folder):
+def find(name: str, dataset, folder: Path) -> Listing:
     """List the files of the dataset `name` below the data folder, without decoding an image.
 
     `dataset` is its row of `datasets.DATASETS`. Raises InputError that says what is missing where, what is
@@ -79,7 +79,7 @@ def find(name, dataset, folder):
         raise InputError(f"Dataset {name!r} {what}: {hint}{where}") from None
 
 
-def present(name, folder):
+def present(name: str, folder: Path) -> Path | None:
     """The dataset's folder below the data folder, whole or not; None if there is none.
 
     The data folder may also be the dataset's own, or one that lies between. Capitals do not matter.
@@ -120,7 +120,7 @@ def _entries(folder):
         return []
 
 
-def needs(name, dataset):
+def needs(name: str, dataset) -> str:
     """The files that the dataset consists of, in words."""
     train, test = _official(dataset)
     return LAYOUTS[name].needs.format(
@@ -289,6 +289,13 @@ def _list_gtsrb(dataset, root):
         raise _Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
     numbers = np.unique([_track(path) for path in paths], return_inverse=True)[1]
 
+    test_paths, test_labels = _gtsrb_answers(dataset, root, test)
+    groups = np.concatenate([numbers, np.full(test, -1)])  # the test set has no tracks
+    return Listing(root, paths + test_paths, labels + test_labels, classes, test_start=train, groups=groups)
+
+
+def _gtsrb_answers(dataset, root, number):
+    """Paths and labels of the `number` test images, in the order of the table that holds the labels."""
     images = _below(root, ("Final_Test", "Images")) or _below(root, ("Test",)) or root / "Final_Test/Images"
     tables = [above / file for file in GTSRB_ANSWERS for above in (root.parent, root, images)]
     table = next((path for path in tables if path.is_file()), None)
@@ -303,12 +310,9 @@ def _list_gtsrb(dataset, root):
         answers = [(_file_name(r), _label(r["ClassId"], dataset)) for r in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise _Incomplete(f"has a wrong line in {table} ({error})") from None
-    _check_count(sum(name in there for name, _ in answers), test, images, "test ")
-    _check_count(len(dict(answers)), test, table, "different test ")
-    paths += [there[name] for name, _ in answers]
-    labels += [label for _, label in answers]
-    groups = np.concatenate([numbers, np.full(test, -1)])  # the test set has no tracks
-    return Listing(root, paths, labels, classes, test_start=train, groups=groups)
+    _check_count(sum(name in there for name, _ in answers), number, images, "test ")
+    _check_count(len(dict(answers)), number, table, "different test ")
+    return [there[name] for name, _ in answers], [label for _, label in answers]
 
 
 def _number(name):
@@ -397,7 +401,7 @@ def _tsrd_archives(dataset, root):
         yield from ((ranked[-1] / name, label) for name, label in rows)
 
 
-def contents(items):
+def contents(items: list) -> np.ndarray:
     """Number the distinct contents of image files or arrays: int64 (N,), equal where the bytes are equal.
 
     Numbers count from 0 in the order of first appearance.

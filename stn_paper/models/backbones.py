@@ -7,6 +7,8 @@ imported where they are needed, as they take seconds.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from torch import nn
+
 from ..errors import InputError, choose, whole
 from .efficientnet import efficientnet
 from .small_nets import SYSTEMS
@@ -15,7 +17,7 @@ from .small_nets import SYSTEMS
 class Backbone(NamedTuple):
     title: str  # as the paper writes it, with its misprints corrected
     image_size: int
-    build: Callable  # (name, num_classes) -> nn.Module
+    build: Callable[[str, int], nn.Module]  # (name, num_classes) -> nn.Module
     smallest: int = 1  # pixels of a side that it can take
 
 
@@ -53,7 +55,7 @@ BACKBONES = {
 TIMM = "timm/"  # any other backbone is timm/<any timm name>
 
 
-def check_backbone(name):
+def check_backbone(name: str) -> str:
     """Return `name` if it is a backbone of the paper, a system or timm/<name>, else raise InputError."""
     if not str(name).startswith(TIMM):
         return choose("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
@@ -72,20 +74,20 @@ def _timm_config(name):
     return timm.get_pretrained_cfg(name.removeprefix(TIMM))
 
 
-def title(name):
-    """How the paper writes the backbone `name`; a timm name stays as it is."""
+def title(name: str) -> str:
+    """Return how the paper writes the backbone `name`; a timm name stays as it is."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
     return row.title if row else name
 
 
-def input_size(name):
-    """Pixels of a side of the backbone's own input: the paper's, the system's, or timm's for timm/<name>."""
+def input_size(name: str) -> int:
+    """Return the pixels of a side of the backbone's own input: the paper's, the system's, or timm's for timm/<name>."""
     if row := BACKBONES.get(name) or SYSTEMS.get(name):
         return row.image_size
     return _timm_config(check_backbone(name)).input_size[-1]
 
 
-def check_image_size(name, image_size):
+def check_image_size(name: str, image_size: int) -> int:
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
     image_size = whole("Image size", image_size)
@@ -97,7 +99,7 @@ def check_image_size(name, image_size):
     return image_size
 
 
-def build_backbone(name, num_classes, image_size):
+def build_backbone(name: str, num_classes: int, image_size: int | None) -> nn.Module:
     """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
 
     Raises InputError for an unknown name; `check_image_size` says what sizes it can take.

@@ -9,7 +9,7 @@ counts of Tables 4, 5 and 7 pin it down to the unit. Facts: the authors' release
 from math import ceil
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Stage(NamedTuple):
@@ -40,7 +40,9 @@ SCALING = {  # name: (phi, dropout); depth grows as 1.2^phi, width as 1.1^phi
 DROP_PATH = 0.2  # stochastic depth: each residual branch survives a training step with 0.8
 
 
-def conv_norm_act(in_channels, channels, kernel, stride=1, groups=1, act=True):
+def conv_norm_act(
+    in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+) -> nn.Sequential:
     """Convolution without bias, batch normalization, and SiLU if `act`."""
     conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(channels), *([nn.SiLU()] if act else []))
@@ -49,7 +51,7 @@ def conv_norm_act(in_channels, channels, kernel, stride=1, groups=1, act=True):
 class SqueezeExcitation(nn.Module):
     """Weigh each channel of (B, C, H, W) by a factor in (0, 1) computed from the channel means."""
 
-    def __init__(self, channels, reduced):
+    def __init__(self, channels: int, reduced: int):
         super().__init__()
         self.weigh = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -59,14 +61,14 @@ class SqueezeExcitation(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x * self.weigh(x)
 
 
 class InvertedResidual(nn.Module):
     """Dense 3 x 3 expansion, depthwise convolution, squeeze-and-excitation, 1 x 1 projection."""
 
-    def __init__(self, in_channels, channels, expansion, stride, kernel):
+    def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, kernel: int):
         from torchvision.ops import StochasticDepth  # seconds that other networks do not need
 
         super().__init__()
@@ -81,11 +83,11 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and in_channels == channels
         self.drop_path = StochasticDepth(DROP_PATH, "row")
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.drop_path(self.block(x)) if self.residual else self.block(x)
 
 
-def efficientnet(name, num_classes):
+def efficientnet(name: str, num_classes: int) -> nn.Sequential:
     """Build `name` (effb0..effb5): input (B, 3, H, W) of any size from 32, output (B, num_classes)."""
     phi, dropout = SCALING[name]
     depth, width = 1.2**phi, 1.1**phi

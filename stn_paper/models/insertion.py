@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError, choose, whole
 from .localization import CONSTANT, LOCALIZATION_NETS, localization_net
@@ -73,13 +73,13 @@ def with_stn(
 class Inserted(nn.Module):
     """`backbone` with `transformer` before the layer `entry`; input and output are the backbone's."""
 
-    def __init__(self, transformer, backbone, entry):
+    def __init__(self, transformer: SpatialTransformer, backbone: nn.Module, entry: nn.Module):
         super().__init__()
         self.transformer, self.backbone = transformer, backbone
         self.training = backbone.training
         entry.register_forward_pre_hook(partial(_warp_input, transformer))
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.backbone(images)
 
 
@@ -99,8 +99,8 @@ def _net(variant, channels, side, transform, before, localization_size):
         raise InputError(f"The feature map before {before!r} has {side} x {side} pixels. {error}") from None
 
 
-def find_layer(model, name):
-    """The module that takes the input of the layer `name` of `model`: a Sequential's is its first child.
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """Return the module that takes the input of the layer `name` of `model`: a Sequential's is its first child.
 
     Some networks call a Sequential's children themselves. The layers of a model that has a transformer
     already keep their names, with or without "backbone.". Raises InputError for an unknown name.
@@ -132,11 +132,13 @@ class _Reached(Exception):
     """Ends the pass that measures a feature map."""
 
 
-def feature_map(model, entry, name, image_size, in_channels):
-    """(channels, pixels of a side) of the feature map that enters the module `entry`, called `name`.
+def feature_map(
+    model: nn.Module, entry: nn.Module, name: str, image_size: int, in_channels: int
+) -> tuple[int, int]:
+    """Return (channels, pixels of a side) of the feature map that enters the module `entry`, called `name`.
 
     `model` is run on a black image in evaluation mode, as far as `entry`, and left as it was. Raises
-    InputError if `entry` does not run, or takes something else than square feature maps (B, C, H, H).
+    InputError if `entry` does not run, or takes anything but square feature maps (B, C, H, H).
     """
     shapes = []
 
@@ -162,12 +164,12 @@ def feature_map(model, entry, name, image_size, in_channels):
     return shapes[0][1:3]
 
 
-def param_groups(model, lr, localization_rate=0.1):
-    """Parameter groups for any optimizer: localization nets learn at `localization_rate` times `lr`.
+def param_groups(model: nn.Module, lr: float, localization_rate: float = 0.1) -> list[dict]:
+    """Return parameter groups for any optimizer: localization nets learn at `localization_rate` times `lr`.
 
     Returns [{"params": all others, "lr": lr}, {"params": localization nets', "lr": lr * localization_rate}],
     each parameter once; the second group is left out where `model` has no transformer. A
-    `localization_rate` of 0.1 or less keeps many a transformer from losing its images.
+    `localization_rate` of 0.1 or less keeps most transformers from losing their images.
     Raises InputError for a rate that is no finite number from 0.
 
     >>> optimizer = torch.optim.AdamW(param_groups(model, lr=1e-3), weight_decay=0.05)

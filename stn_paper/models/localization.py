@@ -84,7 +84,8 @@ class ConstantMap(nn.Module):
 
     def __init__(self, transform: str = "affine"):
         super().__init__()
-        self.numbers = nn.Parameter(TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity.clone())
+        identity = TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity
+        self.numbers = nn.Parameter(torch.tensor(identity.tolist()))  # on the device that is the default now
 
     def forward(self, images: Tensor) -> Tensor:
         return self.numbers.expand(images.shape[0], -1)

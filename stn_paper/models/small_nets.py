@@ -26,8 +26,8 @@ class System(NamedTuple):
     title: str
     image_size: int
     smallest: int  # pixels of a side that the network can take; a localization net may need more
-    variants: tuple  # names out of models.HEADINGS
-    build: Callable  # (variant, num_classes, image_size) -> nn.Module
+    variants: tuple[str, ...]  # names out of models.HEADINGS
+    build: Callable[[str, int, int], nn.Module]  # (variant, num_classes, image_size) -> nn.Module
 
 
 def _classifier(first, second, hidden, num_classes, image_size):
@@ -49,7 +49,7 @@ def _classifier(first, second, hidden, num_classes, image_size):
     )
 
 
-def cifar_cnn(variant, num_classes, image_size):
+def cifar_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Two convolutions and two linear layers for CIFAR-10, and a wide localization net before them.
 
     The layers are those that the document prints; where ReLU and dropout stand between them it does not say,
@@ -63,7 +63,7 @@ def cifar_cnn(variant, num_classes, image_size):
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
-def mnist_cnn(variant, num_classes, image_size):
+def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Two convolutions and two linear layers for distorted digits, alone or behind one transformer.
 
     The document names no layers; these are those of PyTorch's tutorial. The localization net is the paper's
@@ -83,7 +83,7 @@ SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU
 )
 
 
-def sign_cnn(variant, num_classes, image_size):
+def sign_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Three convolutions and two linear layers for traffic signs, with none, one or two transformers.
 
     The first transformer stands at the input, the second on the feature map of the first convolution.

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 import timm
 from timm.models import PretrainedCfg, checkpoint_seq, register_model
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError, whole
 from .backbones import BACKBONES, build_backbone, check_image_size
@@ -42,9 +42,13 @@ class TimmTransformer(nn.Module):
     Takes (B, in_chans, S, S), S from `pretrained_cfg["input_size"]`, and returns logits (B, num_classes);
     `forward_features`, `forward_head` and `forward_intermediates` return what the backbone's return.
     Parameters are named "transformer.*" and "backbone.*".
+
+    >>> model = timm.create_model("lstn_resnet18", num_classes=10, img_size=64, transform="similarity")
+    >>> model.forward_features(torch.rand(5, 3, 64, 64)).shape
+    torch.Size([5, 512, 2, 2])
     """
 
-    def __init__(self, joined, at_input, pretrained_cfg):
+    def __init__(self, joined: nn.Module, at_input: bool, pretrained_cfg: dict):
         super().__init__()
         self.transformer, self.backbone = joined.transformer, joined.backbone
         self.at_input = at_input  # else a hook of the backbone's layer calls the transformer
@@ -56,37 +60,37 @@ class TimmTransformer(nn.Module):
             return getattr(self.backbone, name)
         return super().__getattr__(name)
 
-    def warped(self, images):
+    def warped(self, images: Tensor) -> Tensor:
         """What the backbone gets: warped images, or the images, whose feature maps are warped later."""
         return self.transformer(images) if self.at_input else images
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.backbone(self.warped(images))
 
-    def forward_features(self, images):
+    def forward_features(self, images: Tensor) -> Tensor:
         return self.backbone.forward_features(self.warped(images))
 
-    def forward_head(self, features, pre_logits=False):
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         return self.backbone.forward_head(features, pre_logits=pre_logits)
 
-    def forward_intermediates(self, images, *args, **kwargs):
+    def forward_intermediates(self, images: Tensor, *args, **kwargs):
         return self.backbone.forward_intermediates(self.warped(images), *args, **kwargs)
 
-    def get_classifier(self):
+    def get_classifier(self) -> nn.Module:
         return self.backbone.get_classifier()
 
-    def reset_classifier(self, num_classes, global_pool=None):
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.backbone.reset_classifier(num_classes, *([] if global_pool is None else [global_pool]))
 
-    def set_grad_checkpointing(self, enable=True):
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
         self.backbone.set_grad_checkpointing(enable)
 
-    def no_weight_decay(self):
+    def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone: the backbone's."""
         names = getattr(self.backbone, "no_weight_decay", set)()
         return {f"backbone.{name}" for name in names}
 
-    def group_matcher(self, coarse=False):
+    def group_matcher(self, coarse: bool = False) -> dict:
         """Patterns of parameter names for timm's decay by layers; the transformer belongs to the stem."""
         groups = self.backbone.group_matcher(coarse=coarse)
         return {part: _prefixed(pattern, stem=part == "stem") for part, pattern in groups.items()}
@@ -106,7 +110,7 @@ class Plain(nn.Module):
     (B, 3, H, W) -> feature maps -> (B, num_features) -> logits (B, num_classes).
     """
 
-    def __init__(self, features, neck, head, drop_rate=None):
+    def __init__(self, features: nn.Module, neck: nn.Module, head: nn.Linear, drop_rate: float | None = None):
         super().__init__()
         self.features, self.neck, self.head = features, neck, head
         self.num_features = self.head_hidden_size = head.in_features
@@ -117,29 +121,29 @@ class Plain(nn.Module):
             if isinstance(part, nn.ReLU):
                 part.inplace = False  # a checkpoint's input must stay as it is
 
-    def forward_features(self, images):
+    def forward_features(self, images: Tensor) -> Tensor:
         if self.grad_checkpointing and self.training:
             return checkpoint_seq(self.features, images)
         return self.features(images)
 
-    def forward_head(self, features, pre_logits=False):
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         numbers = self.neck(features)
         return numbers if pre_logits else self.head(numbers)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(images))
 
-    def get_classifier(self):
+    def get_classifier(self) -> nn.Module:
         return self.head
 
-    def reset_classifier(self, num_classes):
+    def reset_classifier(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
-    def set_grad_checkpointing(self, enable=True):
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
         self.grad_checkpointing = enable
 
-    def group_matcher(self, coarse=False):
+    def group_matcher(self, coarse: bool = False) -> dict:
         return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
 
 

@@ -101,7 +101,7 @@ def invert(theta: Tensor, transform: str = "affine") -> Tensor:
 
     >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
     tensor([[[ 2.0000,  0.0000, -0.5000],
-             [ 0.0000,  2.0000, -0.0000]]])
+             [ 0.0000,  2.0000,  0.0000]]])
     """
     if _matrices(transform, "with an exact inverse") == "projective":
         return torch.linalg.inv(theta)
@@ -116,7 +116,7 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
     A spline must not fold. Its inverse is searched for in float64, starting from the inverse of its affine part.
     Raises InputError for an unknown transform.
 
-    >>> theta = affine_theta(rotation=20)[None]
+    >>> theta = affine_theta(rotation=20).expand(len(images), 2, 3)
     >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
     """
     with without_autocast(theta):

@@ -44,7 +44,9 @@ NOTE = (
     "Differences of test accuracy in points, with half of the 95 % interval. Equal: p of a difference of "
     f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind."
 )
-RUNS_NOTE = "Test accuracy in percent, mean of the runs that did not collapse. A seed leads to the page of its run."
+RUNS_NOTE = (
+    "Test accuracy in percent, mean of the runs that did not collapse. A seed leads to the page of its run."
+)
 
 
 def comparisons(chosen):

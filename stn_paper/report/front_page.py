@@ -19,62 +19,63 @@ WORKS = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transf
 
 
 class Row(NamedTuple):
-    """L-STN minus STN on one dataset, in points of test accuracy."""
+    """L-STN minus STN in one study, in points of test accuracy: a row of the figure."""
 
     label: str
-    dots: pd.Series  # of the paper a difference a network, of ours a seed that both have
+    values: pd.Series  # differences: of the paper by network, of ours by seed
     mean: float
-    half: float  # half width of its 95 % interval, NaN for too few
-    shown: str  # the verdict of `statistics.judge`
-    collapsed: str  # which runs collapsed, and are in no number; "" if none did
+    half: float  # half width of the 95 % interval of the mean
+    collapsed: int  # runs left out, as their sampling grid left the image
+    runs: int
+    shown: str = ""  # the verdict
 
 
 def papers():
-    """The paper's Rows: Tables 6 and 8, a dot a network."""
+    """The paper's Rows: Tables 6 and 8, a value a network."""
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
-        dots = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
-        label = f"{DATASETS[DATASET_OF[number]].title}, {len(dots)} networks"
-        found.append(Row(label, dots, dots.mean(), statistics.interval(dots), "", ""))
+        mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
+        label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
+        found.append(Row(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
     return found
 
 
 def ours():
-    """Our Rows, in the order of DATASETS: one a network, dataset and protocol with enough runs of both sides."""
-    names = {(s["dataset"], s["protocol"]["name"]) for s in (r["spec"] for r in frame.records().values())}
-    found = []
-    for dataset, protocol in sorted(names, key=lambda pair: ([*DATASETS].index(pair[0]), pair[1])):
-        rows = effects.gains(dataset, protocol)
-        rows = rows[(rows["variant"] == LSTN) & (rows["against"] == STN)]
-        for row in rows[rows[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST].itertuples():
-            cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
-            dots = (
-                (cells[LSTN] - cells[STN]).dropna() if {LSTN, STN} <= set(cells) else pd.Series(dtype=float)
-            )
-            sides = (("L-STN", row.collapsed, row.runs), ("STN", row.collapsed_against, row.runs_against))
-            lost = ", ".join(f"{name} collapsed in {number} of {of}" for name, number, of in sides if number)
-            label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
-            found.append(Row(label, dots, row.mean, row.half, row.shown, lost))
+    """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
+    every, found = frame.runs(), []
+    every = every[every["variant"] == LSTN]
+    for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
+        for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
+            gains = effects.gains(dataset, protocol)
+            gains = gains[
+                (gains["variant"] == LSTN) & (gains["against"] == STN) & ~gains["left_out"].astype(bool)
+            ]
+            for row in gains.itertuples():
+                if min(row.n, row.n_against) >= statistics.FEWEST:
+                    cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
+                    label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
+                    values = (cells[LSTN] - cells[STN]).dropna()
+                    lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
+                    found.append(Row(label, values, row.mean, row.half, lost, runs, row.shown))
     return found
 
 
 def tally():
-    """Of our Rows with a verdict: (number in which L-STN is better than STN, worse, all of them)."""
-    shown = [one.shown for one in ours() if one.shown != statistics.FEW]
-    better, worse = (
-        sum(text.startswith(word) for text in shown) for word in (statistics.BETTER, statistics.WORSE)
-    )
-    return better, worse, len(shown)
+    """Of our Rows: (number in which L-STN is better than STN, worse, equal within the margin, all of them)."""
+    shown = [one.shown for one in ours()]
+    kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
+    return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
 
 
 def answer():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    (ratio, _), (better, worse, number) = lstn_against_stn(), tally()
-    gain = f"In accuracy, in {better} of {number} cases" if better else "In accuracy, no gain is shown"
+    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), tally()
+    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
-        f"budget it is better than STN in {better} of our {number} comparisons and worse in {worse}."
+        f"budget it is better than STN in {better} of our {number} comparisons, worse in {worse}, and equal within "
+        f"{statistics.MARGIN:g} point in {equal}."
     )
 
 
@@ -108,26 +109,45 @@ def facts():
 
 
 def lstn_minus_stn():
-    """The front page's figure: a line a Row, the paper's above ours: dots, mean and 95 % interval."""
+    """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
     rows = [*((one, PAPER) for one in papers()), *((one, COLORS[LSTN]) for one in ours())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):
-        dot = {"markersize": 5, "markeredgecolor": "white", "zorder": 3}
-        axis.plot(one.dots, [place] * len(one.dots), "o", color=color, **dot)
-        if one.shown != statistics.FEW:
-            ends = [one.mean - one.half, one.mean + one.half]
-            axis.plot(ends, [place, place], color=color, linewidth=5, alpha=0.4, solid_capstyle="butt")
-            axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
+        axis.plot(
+            one.values,
+            [place] * len(one.values),
+            "o",
+            color=color,
+            markersize=5,
+            markeredgecolor="white",
+            zorder=3,
+        )
+        axis.plot(
+            [one.mean - one.half, one.mean + one.half],
+            [place, place],
+            color=color,
+            linewidth=5,
+            alpha=0.4,
+            solid_capstyle="butt",
+        )
+        axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axhline(len(papers()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(papers()), "ours")):
-        where = {"xycoords": ("axes fraction", "data"), "va": "top"}
-        axis.annotate(text, (0.01, place - 0.42), fontsize=10, fontweight="bold", **where)
-    axis.set_yticks(
-        range(len(rows)),
-        [f"{one.label}\n({one.collapsed})" if one.collapsed else one.label for one, _ in rows],
-    )
+        axis.annotate(
+            text,
+            (0.01, place - 0.42),
+            xycoords=("axes fraction", "data"),
+            va="top",
+            fontsize=10,
+            fontweight="bold",
+        )
+    axis.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
     axis.tick_params(labelsize=10)
     axis.grid(axis="y", visible=False)
     return closed(figure)
+
+
+def _label(one):
+    return f"{one.label}\n({one.collapsed} of {one.runs} runs collapsed)" if one.collapsed else one.label

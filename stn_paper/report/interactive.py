@@ -14,6 +14,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis import claims, effects, frame, statistics
+from ..analysis.statistics import BETTER, WORSE
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -92,21 +93,19 @@ def seed_links(ours):
 
 
 def clearly_best(ours, column="test"):
-    """The variant of these `frame.runs` of one study that is shown to be better than each other one; None if none is.
+    """The variant of these runs of one network that is shown to be better than each other one; None if there is none.
 
-    Of the original and the applied variants, by the comparisons of `effects`, the reverse of a worse one included.
+    Of the original and the applied variants, by the comparisons of `effects`.
     """
-    ranked = ours[ours["variant"].isin((ORIGINAL, *effects.APPLIED))]
-    variants = set(ranked["variant"])
-    beaten = {variant: set() for variant in variants}
-    for row in effects.compare_arms(ranked, column).itertuples():
-        if row.shown.startswith(statistics.BETTER) and row.variant in beaten:
-            beaten[row.variant].add(row.against)
-        if row.shown.startswith(statistics.WORSE) and row.against in beaten:
-            beaten[row.against].add(row.variant)
-    best = [
-        variant for variant, others in beaten.items() if len(variants) > 1 and others >= variants - {variant}
-    ]
+    found = effects.compare_arms(ours, column)
+    found = found[found["shown"].str.startswith((BETTER, WORSE)) & ~found["left_out"].astype(bool)]
+    ahead = found["shown"].str.startswith(BETTER)
+    beaten = {variant: set() for variant in (ORIGINAL, *effects.APPLIED)}
+    for variant, against, first in zip(found["variant"], found["against"], ahead):
+        winner, loser = (variant, against) if first else (against, variant)
+        beaten.get(winner, set()).add(loser)
+    present = {*beaten} & {*ours["variant"]}
+    best = [variant for variant in present if len(present) > 1 and beaten[variant] >= present - {variant}]
     return best[0] if best else None
 
 
@@ -130,7 +129,11 @@ def accuracies(dataset, protocols):
         return None
     view = pd.concat(parts, ignore_index=True)
     marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
-    note = "★: better than each other variant, by the tests of the experiment." if marks else ""
+    note = (
+        "★: better than each other variant, in the 95 % interval of the difference over seeds."
+        if marks
+        else ""
+    )
     note += (
         " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
     )

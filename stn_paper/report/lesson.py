@@ -24,7 +24,7 @@ def parameters_by_row(layers, printed):
     axis.plot(rows, printed, "k_", markersize=12, label="the paper's Table 3")
     axis.set(xlabel="row of Table 3 (coloured: 3 × 3, grey: 1 × 1)", ylabel="parameters", xticks=[*rows][::2])
     axis.grid(axis="x", visible=False)
-    axis.legend()
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return closed(figure)
 
 

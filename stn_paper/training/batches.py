@@ -1,4 +1,4 @@
-"""Images as a network takes them: normalized, in batches, on the device of the run."""
+"""Batches of normalized images on the device of the run."""
 
 from functools import lru_cache
 
@@ -36,7 +36,7 @@ def batches(data, device, normalization, indices, batch_size):
 
 
 def network_input(images, device, normalization):
-    """What a network takes of uint8 images (B, 3, S, S)."""
+    """The network's input of uint8 images (B, 3, S, S): normalized floats on the device."""
     return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what an unfinished run goes on from."""
+"""Checkpoints: an unfinished run is continued from its checkpoint, with the same results to the last bit."""
 
 from contextlib import contextmanager, suppress
 from zipfile import ZipFile
@@ -11,12 +11,12 @@ from .record_fields import STATE, first_wrong
 
 
 def path_of(spec):
-    """The file that an unfinished run goes on from."""
+    """The file of the run's checkpoint, whether it exists or not."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
 
 
 def epochs_done(spec):
-    """How many epochs the checkpoint of an unfinished run holds; 0 of one that the run itself cannot read."""
+    """Number of epochs in the run's checkpoint; 0 if there is none or it cannot be read."""
     path = path_of(spec)
     if path.exists():
         with suppress(InputError), _reading(path):
@@ -26,7 +26,7 @@ def epochs_done(spec):
 
 @contextmanager
 def _reading(path):
-    """Turn what is wrong with a corrupt checkpoint into one InputError; its checksums are compared first."""
+    """Context: check the file's checksums, and turn any error of reading it into one InputError."""
     try:
         with ZipFile(path) as parts:  # torch writes a ZIP file, and reads it without looking at its checksums
             if damaged := parts.testzip():
@@ -39,7 +39,7 @@ def _reading(path):
 
 
 def save(spec, model, optimizer, state):
-    """Write all that the run needs to go on: weights, optimizer, random streams, and the epochs so far."""
+    """Write the checkpoint: weights, optimizer, random states, and the rows of the epochs so far."""
     rng = {"cpu": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
@@ -52,7 +52,11 @@ def save(spec, model, optimizer, state):
 
 
 def load(spec, model, optimizer, device, fingerprint):
-    """The state to start from: the checkpoint's, or an empty one. InputError if it cannot be gone on with."""
+    """The training state: that of the checkpoint, or an empty one without a checkpoint.
+
+    Loads the weights, the optimizer and the random states too. Raises InputError for a checkpoint that is
+    damaged, of another run or of other images.
+    """
     path = path_of(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
@@ -80,7 +84,7 @@ def load(spec, model, optimizer, device, fingerprint):
 
 
 def _load_optimizer(optimizer, saved, device):
-    """Load what an optimizer has gathered; ValueError unless it is of these weights and settings."""
+    """Load the optimizer's state; ValueError unless it fits these weights and settings."""
     settings = [_settings(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     if settings != [_settings(group) for group in optimizer.param_groups]:
@@ -98,7 +102,7 @@ GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD
 
 
 def _settings(group):
-    """All settings of a group of weights but its rate, which the schedule sets before each step."""
+    """Settings of a parameter group except the learning rate, which the schedule sets before each step."""
     return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
 

@@ -1,6 +1,6 @@
-"""What a transformer does to images: how far theta moves them, and whether the sampling grid left the image.
+"""Diagnostics of theta: how far it moves the images, and how much of the sampling grid lies outside them.
 
-`loop` keeps these numbers for each epoch. They are of the validation images.
+`loop` computes them for the validation images after each epoch.
 """
 
 import torch
@@ -11,7 +11,7 @@ from ..models.transformer import sampling_grid
 
 @torch.no_grad()
 def of_theta(transformer, batches):
-    """What theta is over the images (B, C, S, S) of (images, labels) batches, as numbers for a record.
+    """Statistics of theta over (images, labels) batches with images (B, C, S, S), as numbers for the record.
 
     - `mean` and `std` of each of theta's numbers, row by row.
     - `spread`: distance of an image's corners from the mean of all images' corners, in pixels: median and

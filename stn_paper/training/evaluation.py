@@ -1,4 +1,4 @@
-"""What a trained network gets right: validation after each epoch, and the one look at the test images."""
+"""Evaluation: loss and accuracy on validation images after each epoch, and on test images once."""
 
 import base64
 import math
@@ -13,7 +13,7 @@ from .hardware import arithmetic
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """Mean cross-entropy of `model` over (images, labels) batches, and whether it is right: bool (N,)."""
+    """Mean cross-entropy over (images, labels) batches, and which predictions are right: bool (N,)."""
     model.eval()
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
@@ -27,7 +27,7 @@ def evaluate(model, batches, precision="tf32"):
 
 
 def test(job):
-    """The one look at the test images: what a record holds as `test`.
+    """Evaluate the test images once: the record's field `test`.
 
     Accuracies in percent: over images, mean over classes, and apart for images of which the training split
     holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
@@ -57,7 +57,7 @@ def percent(right):
 
 
 def check_finite(what, values, spec, epoch):
-    """Raise InputError in the epoch that gives what no record can hold."""
+    """Raise InputError if one of the values of this epoch is NaN or infinite, which no record can hold."""
     if wrong := [value for value in values if not math.isfinite(value)]:
         raise InputError(
             f"The {what} became {wrong[0]} in epoch {epoch} of {spec.name}: "

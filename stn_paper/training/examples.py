@@ -1,7 +1,7 @@
-"""What a trained network shows that accuracies do not: kept in its record, as weights are not kept.
+"""Diagnostics of a trained network that its record keeps, because the weights are not kept.
 
-`loop` calls these where the protocol has `probes`; `report.explorer` draws them. All use the weights after
-the last epoch, but what is watched during the training.
+`loop` calls these functions if the protocol has `probes`; `report.explorer` draws the results. All use the
+weights after the last epoch, except `watcher`, which records theta during the training.
 """
 
 import base64
@@ -19,10 +19,10 @@ from ..models import ORIGINAL
 from ..models.transformer import affine_theta, sample, sampling_grid
 from .batches import network_input
 
-EXAMPLES = 4  # validation images, of as many classes
+EXAMPLES = 4  # validation images, each of another class
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
-MOTIONS = 40  # places on the closed path that an image is moved along
-STRENGTHS = {  # of a distortion of the test images, and what its numbers are
+MOTIONS = 40  # maps on the closed path of `motion_maps`
+STRENGTHS = {  # distortion of the test images -> its strengths, and their unit
     "rotation": (0, 15, 30, 45, 60, 75, 90),  # degrees, to either side
     "scale": (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 2),  # of what the image shows, as a ratio
     "shift": (0, 0.1, 0.2, 0.3, 0.4, 0.5),  # in image sides, in any direction
@@ -38,20 +38,20 @@ def examples(data, split):
 
 
 def moving(images):
-    """The one of the examples (N, C, S, S) that `motion` is about, (1, C, S, S)."""
+    """The example image that is moved along `motion_maps`: the last of (N, C, S, S), as (1, C, S, S)."""
     return images[-1:]
 
 
 def steps_to_watch(steps):
-    """The numbers of the steps after which theta is kept, of a training of so many steps.
+    """The training steps after which theta is recorded, sorted; `steps` is the length of the training.
 
-    They lie the closer the earlier, as most happens in the beginning.
+    They are dense at the beginning, where theta changes most.
     """
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
 def collect(job):
-    """All that the record keeps of the trained network of a `loop.Job`.
+    """All diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
 
     `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
     `strength` is the accuracy on distorted test images.
@@ -86,7 +86,7 @@ def collect(job):
 
 
 def watcher(job, state):
-    """What the loop calls after each step of an epoch: it keeps theta of a few images now and then."""
+    """Return the function that the loop calls after each step: it records theta of the examples."""
     spec, model, data, split = job.spec, job.model, job.data, job.split
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
@@ -116,7 +116,7 @@ def thetas(model, images):
 
 
 def motion_maps():
-    """A closed path of maps (MOTIONS, 2, 3): an image turns, shrinks, grows and wanders."""
+    """A closed path of maps (MOTIONS, 2, 3): rotation, scale and shift of an image change smoothly."""
     turns = torch.arange(MOTIONS) / MOTIONS * 2 * torch.pi
     return torch.stack(
         [
@@ -138,7 +138,7 @@ def moved(images, maps):
 
 @torch.no_grad()
 def against_strength(model, data, indices, normalized):
-    """Accuracy in percent on these images, distorted further to each of STRENGTHS: {distortion: [accuracy]}.
+    """Accuracy in percent on test images that are distorted further: {distortion: [accuracy at each strength]}.
 
     What the images are as they come counts as no distortion; the sides and directions are drawn once, the
     same for all networks and strengths. What lies outside an image is black.

@@ -25,7 +25,7 @@ PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes 
 }
 
 
-def check_device(device):
+def check_device(device: str | torch.device) -> torch.device:
     """torch.device of `device` ("auto" is CUDA where there is one); InputError if it cannot be used."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,7 +41,7 @@ def check_device(device):
 
 @contextmanager
 def arithmetic(precision, device_type):
-    """Compute products at a row of PRECISIONS: what runs inside may be a forward pass or its evaluation."""
+    """Context: compute convolutions and matrix products at a precision, a row of PRECISIONS."""
     tf32, autocast = PRECISIONS[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
@@ -69,7 +69,7 @@ def _depthwise(images, weight):
 
 @contextmanager
 def restored():
-    """Keep freed memory while a run trains, and leave the process to its caller as it was."""
+    """Context: keep freed memory while a run trains; afterwards restore torch's settings and random state."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark
@@ -90,7 +90,7 @@ def short_of_memory(error):
 
 @contextmanager
 def enough_memory(spec):
-    """Turn a lack of memory into one InputError that names the settings it depends on."""
+    """Context: turn an out-of-memory error into one InputError that names image size and batch size."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -140,7 +140,7 @@ def keep_freed_memory():
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
 
 
-def peak_memory(device):
+def peak_memory(device: torch.device) -> int:
     """MiB: on CUDA what torch allocated at most, on a CPU the process's largest resident size."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
@@ -152,7 +152,7 @@ def peak_memory(device):
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def device_name(device):
+def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and its number of cores: what records say."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -161,10 +161,10 @@ def device_name(device):
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]
         return f"{names[0].strip()}, {len(names)} cores"
     except (OSError, IndexError):
-        return platform.processor() or platform.machine()
+        return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def commit():
+def commit() -> str:
     """The repository's commit, with CHANGED if the package differs from it.
 
     Where there is no repository, or another project's that does not track the package, $STN_PAPER_COMMIT or "".
@@ -196,8 +196,8 @@ def command():
     return shlex.join([*words, *arguments])
 
 
-def environment(device):
-    """What a record says of the machine and the packages."""
+def environment(device: torch.device) -> dict:
+    """The record's field `environment`: device, threads, and versions of Python and of packages."""
     return {
         "device": device_name(device),
         "command": command(),

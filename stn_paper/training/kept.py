@@ -35,6 +35,11 @@ def path_of(variant):
     return WEIGHTS / f"{spec_of(variant).name}.safetensors"
 
 
+def trained():
+    """The playground's networks whose weights are there: names out of VARIANTS."""
+    return [variant for variant in VARIANTS if path_of(variant).exists()]
+
+
 def save(model, path, name):
     """Write the weights and running statistics of `model`; `name` is that of the run that trained it."""
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}

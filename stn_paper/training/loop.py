@@ -5,15 +5,13 @@ One run trains one network on one split and writes one record. Its settings are 
 
 import logging
 import math
-import os
-import sys
 import time
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from ..data import datasets
 from ..data.download import ensure
@@ -21,10 +19,12 @@ from ..models import ORIGINAL, build_model
 from ..paths import check_writable, locked, remove_partials
 from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import recorded
+from .early_stopping import stop_reason
 from .evaluation import check_finite, evaluate, percent, test
 from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
 from .networks import check_networks
 from .optimizers import optimizer_of, set_rate
+from .progress import progress
 from .record_fields import PARTLY
 from .spec import BEST_VALIDATION, RunSpec
 
@@ -45,29 +45,28 @@ class Job(NamedTuple):
 def run(
     spec: RunSpec,
     device: str = "auto",
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | PathLike | None = None,
     compiled: bool = False,
     until: float = math.inf,
     data: datasets.Images | None = None,
     save_every: float = 0.0,
     whole: bool = False,
-    weights: str | os.PathLike | None = None,
+    weights: str | PathLike | None = None,
 ) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
-    `compiled` trains through torch.compile, on CUDA with CUDA graphs: the same arithmetic in another order,
-    worth its minutes of compiling where steps are many and small; the record says so. Without it, a step on
-    CUDA is recorded as a CUDA graph too. `until` is the time (of `time.time`, in seconds) by which to stop:
-    where another epoch would take longer, the run is left at its checkpoint and None returned. `data` are the
-    dataset's Images where they are at hand already, `save_every` the least seconds of training between two
-    checkpoints. `whole` stops a run as soon as all its epochs together would take longer than `until`.
-    With `weights`, the path of a .safetensors file, a run that is trained now keeps the network that its
-    record's accuracies are of. A second process that asks for the same run waits and gets the first one's
-    record.
-    Raises InputError before any training for a wrong device, images too small for the network, a dataset
-    that cannot be had whole, a folder that cannot be written, a checkpoint that cannot be read, or another
-    process that still trains the run at `until`; later for a loss or theta that is no longer a number, and
-    for a full memory or disk.
+    - `compiled`: train through torch.compile; the record says so. Pays where steps are many and small. Without
+      it, a step on CUDA is recorded as a CUDA graph.
+    - `until`: the time (of `time.time`, in seconds) by which to stop. If the next epoch would end later, the run
+      is left at its checkpoint and None is returned; with `whole`, if all its epochs would.
+    - `data`: the dataset's Images, if they are loaded already.
+    - `save_every`: the least seconds of training between two checkpoints.
+    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of.
+
+    A second process that asks for the same run waits and returns the first one's record. Raises InputError
+    before any training for a wrong device, images too small for the network, an incomplete dataset, a folder
+    that cannot be written, an unusable checkpoint, or a lock that another process holds until `until`; later
+    for a loss or theta that is not finite, and for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
@@ -103,7 +102,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     data = data._replace(images=batches.on_device(data.images, device))
     job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
     saved = state["seconds"]
-    with _progress(spec, state["train_images"], len(split.train)) as bar:
+    with progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
             if state["epochs"] and state["seconds"] - saved >= save_every:
                 checkpoint.save(spec, model, optimizer, state)
@@ -123,21 +122,6 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
-
-
-def stop_reason(epochs, protocol):
-    """Why training ends after these epochs: "budget", "early" or "" to go on (paper section 4.2, 4).
-
-    Early stopping as released: not before `min_epochs`, not if validation accuracy just rose, else when
-    each of the last `window` validation accuracies lies within `tolerance` points of their mean.
-    """
-    if len(epochs) >= protocol.max_epochs:
-        return "budget"
-    accuracies = [e["validation_accuracy"] for e in epochs]
-    if len(epochs) < max(protocol.min_epochs, protocol.window, 2) or accuracies[-1] > accuracies[-2]:
-        return ""
-    last = np.array(accuracies[-protocol.window :])
-    return "early" if np.all(np.abs(last - last.mean()) <= protocol.tolerance) else ""
 
 
 def step_of(model, precision="tf32", compiled=False):
@@ -165,25 +149,7 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     """Train for an epoch, validate, and append the epoch's row to the state."""
     spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
     number, start = len(epochs) + 1, time.perf_counter()
-    order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
-    watch = examples.watcher(job, state)
-    job.model.train()
-    total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
-    for images, labels in job.batches(order, protocol.batch_size):
-        set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
-        loss, logits = train_step(optimizer, images, labels)
-        total += loss * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
-        seen += len(labels)
-        watch(-(-seen // protocol.batch_size))
-        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
-            last = epochs[-1]["validation_accuracy"] if epochs else math.nan
-            bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
-    row: dict[str, Any] = {
-        "train_loss": round(float(total) / seen, 6),
-        "train_accuracy": round(100 * float(correct) / seen, 4),
-    }
-    check_finite("training loss", [row["train_loss"]], spec, number)
+    row = _trained(job, train_step, optimizer, state, bar)
     state["train_seconds"] += time.perf_counter() - start
     for name in ("validation",) if protocol.test_once else ("validation", "test"):
         loss, right = evaluate(job.model, job.batches(getattr(job.split, name)), protocol.precision)
@@ -201,12 +167,26 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     if keeps_best and records.selected_epoch(epochs, BEST_VALIDATION) == number:
         state["best"] = {name: value.clone() for name, value in job.model.state_dict().items()}
     state["seconds"] += time.perf_counter() - start
-    state["train_images"] += seen
+    state["train_images"] += len(job.split.train)
 
 
-def _progress(spec, done, images):
-    """A bar over the images of all epochs: in a terminal or Jupyter; quiet under papermill and in a log."""
-    in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
-    quiet = not (in_jupyter or sys.stderr.isatty())
-    total, name = spec.protocol.max_epochs * images, f"{spec.backbone} {spec.variant} seed {spec.seed}"
-    return tqdm(total=total, initial=done, desc=name, unit=" images", leave=False, disable=quiet)
+def _trained(job, train_step, optimizer, state, bar):
+    """Train for an epoch: its mean loss and its accuracy in percent, while the weights change."""
+    spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
+    number, watch = len(epochs) + 1, examples.watcher(job, state)
+    order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
+    job.model.train()
+    total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
+    for images, labels in job.batches(order, protocol.batch_size):
+        set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
+        loss, logits = train_step(optimizer, images, labels)
+        total += loss * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+        watch(-(-seen // protocol.batch_size))
+        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
+            last = epochs[-1]["validation_accuracy"] if epochs else math.nan
+            bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
+    loss = round(float(total) / seen, 6)
+    check_finite("training loss", [loss], spec, number)
+    return {"train_loss": loss, "train_accuracy": round(100 * float(correct) / seen, 4)}

@@ -1,5 +1,6 @@
 """Whether the networks of runs can take their images: found out before any image is read."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 import torch
@@ -11,7 +12,7 @@ from ..models.backbones import TIMM, check_image_size
 from ..models.small_nets import SYSTEMS
 
 
-def check_networks(specs):
+def check_networks(specs: Iterable) -> None:
     """Raise InputError if a network of the runs (RunSpecs) cannot take images of the run's size."""
     for backbone, variant, size in dict.fromkeys((s.backbone, s.variant, s.image_size) for s in specs):
         check_image_size(backbone, size)

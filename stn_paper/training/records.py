@@ -7,6 +7,7 @@ import base64
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ..errors import InputError, choose
 from ..paths import content, replacing, results_dir
@@ -40,7 +41,7 @@ CHECKS = {  # what is at fault -> whether a record that has all fields is right 
 SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
 
 
-def record_path(spec):
+def record_path(spec: RunSpec) -> Path:
     """The file of the spec's record, whether it exists or not."""
     folder = results_dir() / (SMOKE if spec.protocol.name == "smoke" else spec.dataset)
     return folder / f"{spec.name}.json"
@@ -57,20 +58,20 @@ def find(spec: RunSpec) -> dict | None:
     return record
 
 
-def records(dataset, protocol):
+def records(dataset: str, protocol: str) -> list[dict]:
     """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
     folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
     found = [read_named(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
     return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
 
 
-def everything():
+def everything() -> dict[str, dict]:
     """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
     paths = sorted(results_dir().glob("*/*_seed*.json"))
     return {path.stem: read_named(path) for path in paths if path.parent.name != SMOKE}
 
 
-def read_named(path):
+def read_named(path: Path) -> dict:
     """`read` a record whose file must have the name of its run, so that a copy never counts as another run."""
     record = read(path)
     if path.stem != (name := spec_of(record).name):
@@ -78,7 +79,7 @@ def read_named(path):
     return record
 
 
-def spec_of(record):
+def spec_of(record: dict) -> RunSpec:
     """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
     stored, version = record["spec"], record.get("schema", SCHEMA)
     known = {*RECORD["spec"], "name", *DEFAULTS}
@@ -93,7 +94,7 @@ def _preset(dataset, protocol, record):
     return asdict(preset(protocol, dataset, record["spec"]["variant"]))
 
 
-def read(path):
+def read(path: Path) -> dict:
     """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
     try:
         record = json.loads(content(path, LARGEST_FILE).decode(), parse_constant=_no_number)
@@ -131,11 +132,11 @@ def _correct(record):
 
 
 def _used_up(record):
-    """Whether the run has all epochs that its protocol allows."""
+    """Whether the run has trained `max_epochs` epochs."""
     return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
 
 
-def chosen(record):
+def chosen(record: dict) -> dict:
     """What the run's own rule selects: an epoch, its test and the highest validation accuracy in percent."""
     return record["selected"][record["spec"]["protocol"]["selection"]]
 
@@ -145,7 +146,7 @@ def damaged(path, what):
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
 
-def write(spec, record):
+def write(spec: RunSpec, record: dict) -> Path:
     """Write the record so that no reader ever sees half of it. Returns its path."""
     path = record_path(spec)
     content = json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n"

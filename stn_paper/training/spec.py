@@ -24,7 +24,7 @@ CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning 
 OPTIMIZERS = ("adam", "sgd")  # `optimizers` makes them
 PRECISIONS = ("float32", "tf32", "bfloat16")  # `hardware` computes in them
 NORMALIZATIONS = ("half", "imagenet")  # `batches` holds their numbers
-OTHER_SEEDS = 5  # from here on seeds are the original's alone: that of seed s is compared with seed s + 5
+OTHER_SEEDS = 5  # seed control: the original with seed s is compared with the original with seed s + 5
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 MOST = 2**31 - 1  # of images, epochs or pixels
 
@@ -101,7 +101,7 @@ class Protocol:
         object.__setattr__(self, field, whole(name, getattr(self, field), 1, MOST))
 
     @property
-    def limits(self):
+    def limits(self) -> dict:
         """The settings of `datasets.split`: how many images of which split."""
         return {name: getattr(self, name) for name in LIMITS}
 
@@ -167,7 +167,7 @@ SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
 COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
 
 
-def preset(name, dataset, variant):
+def preset(name: str, dataset: str, variant: str) -> Protocol:
     """The named protocol for a dataset and variant; raises InputError for an unknown name."""
     choose("protocol", name, PROTOCOLS)
     if name == SYSTEM:
@@ -187,20 +187,7 @@ def preset(name, dataset, variant):
         settings |= {"test_once": True, "precision": "bfloat16"}  # a GPU's matrix units
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "small":
-        settings = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
-        epochs = settings.pop("epochs")
-        return Protocol(
-            name,
-            64,
-            min_epochs=epochs,
-            max_epochs=epochs,
-            selection=LAST_EPOCH,
-            schedule=ONE_CYCLE,
-            localization_rate=0.1,
-            max_validation=600,
-            test_once=True,
-            **settings,
-        )
+        return _small(dataset, **settings)
     if name in _FULL:
         return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
     if name == "reduced":
@@ -208,6 +195,24 @@ def preset(name, dataset, variant):
         settings |= {"max_evaluation": _REDUCED_EVALUATION.get(dataset)}
         return Protocol(name, 64, min_epochs=20, max_epochs=20, **settings)
     return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40, **settings)
+
+
+def _small(dataset, **settings):
+    """The protocol `small`, which two CPU cores can train for every cell of Tables 4, 6 and 8."""
+    settings = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
+    epochs = settings.pop("epochs")
+    return Protocol(
+        "small",
+        64,
+        min_epochs=epochs,
+        max_epochs=epochs,
+        selection=LAST_EPOCH,
+        schedule=ONE_CYCLE,
+        localization_rate=0.1,
+        max_validation=600,
+        test_once=True,
+        **settings,
+    )
 
 
 @dataclass(frozen=True)
@@ -229,13 +234,13 @@ class RunSpec:
         whole("Image size", self.image_size)
 
     @property
-    def image_size(self):
+    def image_size(self) -> int:
         """Pixels of a side of the images this run trains on."""
         size = self.protocol.image_size
         return input_size(self.backbone) if size is None else size
 
     @property
-    def key(self):
+    def key(self) -> str:
         """Eight hexadecimal digits of the content hash: two specs share a key if all settings agree.
 
         Settings at their default are left out, so that a new one leaves the names of older runs alone.
@@ -245,15 +250,15 @@ class RunSpec:
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The run's file name without suffix, readable and unique."""
         backbone = self.backbone.replace("/", "-")
         parts = (self.dataset, self.protocol.name, backbone, self.variant, f"seed{self.seed}", self.key)
         return "_".join(parts)
 
     @property
-    def changes(self):
-        """Settings that are not those of the preset of the protocol's name, or no defaults: {field: value}."""
+    def changes(self) -> dict:
+        """Settings that differ from the preset of the protocol's name, or from the defaults: {field: value}."""
         name = self.protocol.name
         own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant)
         named = asdict(own)

@@ -111,13 +111,13 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     monkeypatch.setattr(campaign, "estimate", lambda *_: 100)
-    assert campaign.run("table6", 1, "smoke", "cpu") == []
+    assert campaign.train_missing("table6", 1, "smoke", "cpu") == []
     assert "2 runs have no record" in capsys.readouterr().out
 
 
 def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
     slot.takes = [9 * 60 + 10, 3600]
-    assert campaign.run("table6", 9, "smoke", "cpu", together=2) == []
+    assert campaign.train_missing("table6", 9, "smoke", "cpu", together=2) == []
     assert [process.killed for process in slot.started] == [True, True]
     assert slot.waited == [570, 20]  # until half a minute after the end
     assert slot.now == 570
@@ -125,7 +125,7 @@ def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
 
 def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
     slot.takes = [120, 120, 60]
-    campaign.run("table6", 9, "smoke", "cpu", "images", together=1)
+    campaign.train_missing("table6", 9, "smoke", "cpu", "images", together=1)
     assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
     assert slot.ensured == [("digits", "images")]
     assert [process.args[0] for process in slot.started] == campaign.plan("table6", "smoke")
@@ -138,7 +138,7 @@ def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
 def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
     monkeypatch.setattr(campaign, "check_device", lambda device: SimpleNamespace(type=kind))
     slot.takes = [60, 60, 60]
-    campaign.run("table6", 9, "smoke", kind, together=together)
+    campaign.train_missing("table6", 9, "smoke", kind, together=together)
     assert [process.args[-1] for process in slot.started] == [threads] * 3
     assert slot.now == 60
 
@@ -159,13 +159,13 @@ def test_a_new_record_is_told_by_its_test_accuracy():
 
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
-    new = campaign.run("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
+    new = campaign.train_missing("table6", 9, "smoke", "cpu", together=2, archive=tmp_path / "new.tar.gz")
     specs = [RunSpec("digits", "mnist-cnn", v, "smoke") for v in ("original", "lstn")]
     assert set(new) == {records.record_path(spec) for spec in specs}
     assert all(records.find(spec) for spec in specs)
     with tarfile.open(tmp_path / "new.tar.gz") as tar:
         assert set(tar.getnames()) == {f"smoke/{spec.name}.json" for spec in specs}
-    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     assert capsys.readouterr().out.endswith(
         "0 runs have no record.\n0 new records; 0 runs still have none.\n"
     )
@@ -176,7 +176,7 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     left = checkpoint(campaign.plan("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     torch.save({"state": {"fingerprint": "of other images", "epochs": []}}, left)
-    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     out = capfd.readouterr().out
     assert "The images have changed since" in out and "left at its checkpoint" in out
 
@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, c
     left = checkpoint(campaign.plan("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")
-    assert campaign.run("table6", 9, "smoke", "cpu") == []
+    assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     assert f"Checkpoint {left} cannot be read: delete it to start anew." in capfd.readouterr().out
 
 
@@ -195,7 +195,7 @@ def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path
     (tmp_path / "file").write_text("in the way")
     for archive in (tmp_path / "file/new.tar.gz", tmp_path):  # no folder; a folder
         with pytest.raises(InputError, match=f"{archive} cannot be written"):
-            campaign.run("table6", 9, "smoke", "cpu", archive=archive)
+            campaign.train_missing("table6", 9, "smoke", "cpu", archive=archive)
     assert "mnist-cnn" not in capfd.readouterr().out
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
 def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
     with pytest.raises(InputError, match="tsrd"):
-        campaign.run("table6", 9, "reduced", "cpu", str(tmp_path))
+        campaign.train_missing("table6", 9, "reduced", "cpu", str(tmp_path))
     assert "not trained" not in capfd.readouterr().out
 
 
@@ -264,4 +264,4 @@ def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
 )
 def test_a_wrong_value_is_named(arguments, message):
     with pytest.raises(InputError, match=message):
-        campaign.run(*arguments)
+        campaign.train_missing(*arguments)

@@ -1,6 +1,8 @@
 """The book: it builds without a warning, every page is there, links resolve, pictures have texts."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +108,22 @@ def test_a_page_and_what_it_loads_stay_below_three_megabytes(built):
         loaded = re.findall(r'<(?:script|link|img)[^>]*(?:href|src)="([^":?#]+)[^"]*"', page.read_text())
         files = {(page.parent / name).resolve() for name in loaded if not name.endswith(".html")}
         assert page.stat().st_size + fonts + sum(f.stat().st_size for f in files) < 3e6, page.name
+
+
+def test_sphinx_alone_builds_the_same_pages(built, committed, tmp_path):
+    """The way out of Jupyter Book 1: its settings become Sphinx's conf.py, and `sphinx-build` does the rest."""
+    source, out, programs = tmp_path / "book", tmp_path / "html", Path(sys.executable).parent
+    shutil.copytree(ROOT / "book", source, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
+    paths = os.pathsep.join([str(ROOT), str(source / "_extensions")])  # of what Jupyter Book finds by itself
+    for command in (
+        [programs / "jupyter-book", "config", "sphinx", source],
+        [programs / "sphinx-build", "-W", "--keep-going", "-q", "-b", "html", source, out],
+    ):
+        environment = os.environ | {"PYTHONPATH": paths}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    by_sphinx, by_jupyter_book = (
+        {page.relative_to(folder) for page in folder.glob("**/*.html")} for folder in (out, built)
+    )
+    assert by_sphinx - by_jupyter_book == set()
+    assert by_jupyter_book - by_sphinx <= {Path("genindex.html")}

@@ -105,7 +105,7 @@ def test_the_first_cell_gets_the_companion_at_that_commit(launch, tmp_path, monk
     client = NotebookClient(launch.installing(notebook, "owner/name", commit), kernel_name="python3")
     client.execute(cwd=tmp_path, env=dict(os.environ))
     printed = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
-    assert f"asked install --quiet --editable . in {tmp_path / 'stn-paper'}" in printed
+    assert f"asked install --quiet --editable .[book] in {tmp_path / 'stn-paper'}" in printed
     root, records = notebook.cells[1].outputs[0].text.split()
     assert root == str(tmp_path / "stn-paper") and int(records) > 0
     assert git(root, "rev-parse", "HEAD") == commit

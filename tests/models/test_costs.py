@@ -99,3 +99,16 @@ def _norm_outputs(model):
             module.register_forward_hook(lambda m, i, out: sizes.append(out.numel()))
     model(torch.zeros(1, 3, 64, 64))
     return sizes
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, "compiled"])
+def test_precision_and_compilation_change_no_cost(kind):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 14 * 14, 5))
+    known = costs.measure(model, 16)
+    other = torch.compile(model) if kind == "compiled" else model.to(kind)
+    assert costs.measure(other, 16) == known
+    assert kind == "compiled" or {p.dtype for p in model.parameters()} == {kind}
+
+
+def test_a_model_without_parameters_costs_no_parameter():
+    assert costs.measure(nn.Flatten(), 16).parameters == 0

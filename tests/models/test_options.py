@@ -234,6 +234,20 @@ def test_a_grid_that_leaves_later_is_told():
             stn(torch.rand(2, 1, 8, 8))
 
 
+def test_the_share_outside_by_hand():
+    grid = torch.tensor([[0.0, 0.0], [1.0, -1.0], [1.01, 0.0], [math.nan, 0.0], [0.0, -2.0]])
+    assert guards.percent_outside(grid) == 60.0
+    assert guards.percent_outside(torch.zeros(0, 4, 4, 2)) == 0.0
+
+
+@pytest.mark.parametrize("percent, told", [(94.9, 0), (95.1, 1)])
+def test_the_warning_has_the_threshold_of_a_collapse(percent, told):
+    points = 2000  # in one row of the grid: what lies outside is their share beyond the edge
+    shift = 2 * round(percent / 100 * points) / points
+    outside = guards.percent_outside(sampling_grid(affine_theta(shift=(shift, 0.0))[None], 1, points))
+    assert outside == pytest.approx(percent) and (outside >= guards.COLLAPSED) == bool(told)
+
+
 # --- wrong values ---
 
 

@@ -15,7 +15,7 @@ from helpers import write_run
 from stn_paper import cli
 from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
-from stn_paper.report import accuracy_page, interactive, run_pages, tables
+from stn_paper.report import accuracy_page, experiment_page, interactive, run_pages, tables
 from stn_paper.training import loop, records
 from stn_paper.training.spec import Protocol, RunSpec
 
@@ -152,7 +152,7 @@ def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
         monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
         words = shlex.split(run_pages.command(record))
         if not words:  # a pilot run of `small`
-            assert records.spec_of(record).changes.keys() & {"batch_size", "learning_rate", "max_epochs"}
+            assert records.spec_of(record).changes
             continue
         with pytest.raises(SystemExit):
             cli.main(words[words.index("run") :])
@@ -237,6 +237,17 @@ def test_cells_are_numbers_alone_and_text_is_escaped():
     soup = BeautifulSoup(html, "html.parser")
     assert [td.get_text() for td in soup("td")] == ["<b>", "1.50", "b", ""]
     assert soup("td")[1].a["href"] == "a.html?b&c" and "best" in soup("td")[1]["class"]
+
+
+def test_the_arms_lead_to_their_runs():
+    for variant, seed in (("original", 0), ("original", 5), ("lstn", 0)):
+        write_run(variant, seed, 40.0)
+    shown = experiment_page.arms(
+        [("caltech101", "resnet18", "reduced"), ("cifar10", "resnet18", "reduced")]
+    ).data
+    names = ["resnet18_original_seed0", "resnet18_lstn_seed0", "resnet18_original_seed5"]
+    assert all(name in link for name, link in zip(names, links(shown), strict=True))
+    assert "not yet run" in shown
 
 
 def test_every_run_is_counted_and_unknown_code_is_named():

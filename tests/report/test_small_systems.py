@@ -105,12 +105,12 @@ def test_distances_are_within_the_class_where_all_runs_hold_them():
         {quantity: {"before": [8.0, 9.0], "after": [left, 9.0]} for quantity in small_systems.QUANTITIES}
         for left in (4.0, 2.0)
     )
-    write_system("digits", "mnist-cnn", "lstn", 90.0, probes={"recovered": far})
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": far})
     assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
-    both = {"recovered": far, "recovered_in_class": near}
+    both = probes() | {"recovered": far, "recovered_in_class": near}
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes=both)
     assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "2.00 (9.00)"
-    write_system("digits", "mnist-cnn", "stn", 90.0, probes={"recovered": far})
+    write_system("digits", "mnist-cnn", "stn", 90.0, probes=probes() | {"recovered": far})
     assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
 
 

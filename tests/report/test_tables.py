@@ -10,7 +10,7 @@ from stn_paper.analysis import cost_tables, frame
 from stn_paper.analysis.paper import TABLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, experiment_page, figures, overview, tables
+from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
 from stn_paper.training import records
 from stn_paper.training.spec import RunSpec, preset
 
@@ -168,6 +168,10 @@ def test_readme_shows_the_current_findings(committed):
     assert overview.as_markdown(overview.findings()) in (ROOT / "README.md").read_text(), (
         "run: python -m stn_paper readme"
     )
+
+
+def test_readme_gives_the_current_answer(committed):
+    assert front_page.answer() in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
 
 
 def test_every_table_of_the_paper_has_its_csv():

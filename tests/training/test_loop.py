@@ -1,6 +1,7 @@
 """Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
 
 import base64
+import ctypes
 import io
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import sys
 from dataclasses import asdict, replace
 from functools import cache, partial
 from itertools import count
+from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -23,13 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from stn_paper.analysis.estimates import is_gpu
 from stn_paper.data import datasets, download
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import build_model, with_stn
 from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
-from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, records
+from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, progress, records
 from stn_paper.training.loop import stop_reason
 from stn_paper.training.record_fields import RECORD
 from stn_paper.training.spec import Protocol, RunSpec, preset
@@ -158,7 +161,7 @@ def test_the_last_batch_is_never_one_image():
     for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
         found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
-        assert torch.cat([labels for _, labels in found]).tolist() == list(range(count))
+        assert torch.cat([labels for _, labels in found]).tolist() == list(range(number))
 
 
 @pytest.mark.parametrize(
@@ -613,7 +616,7 @@ def shown(capsys):
 
 def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(loop, "tqdm", partial(loop.tqdm, mininterval=0))
+    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0))
     bar = [line for line in shown(capsys).split("\r") if "144/144" in line][-1]  # 3 epochs of 48 images
     assert "tiny lstn seed 0" in bar and "images/s" in bar
     assert re.search(r"epoch 3, loss \d\.\d{3}, validation \d+\.\d{2} %", bar)
@@ -622,10 +625,10 @@ def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
 def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    with loop._progress(tiny_spec(), 0, 48) as bar:
+    with progress.progress(tiny_spec(), 0, 48) as bar:
         assert bar.disable
     monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
-    with loop._progress(tiny_spec(), 48, 48) as bar:
+    with progress.progress(tiny_spec(), 48, 48) as bar:
         assert not bar.disable and (bar.n, bar.total) == (48, 144)
 
 
@@ -695,6 +698,23 @@ def test_a_gpu_is_called_by_its_name(monkeypatch):
     assert "core" in hardware.device_name(torch.device("cpu"))
 
 
+def test_a_processor_of_any_kind_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(hardware, "Path", lambda _: Path("/no/such/file"))  # no /proc, as on macOS
+    monkeypatch.setattr(platform, "processor", lambda: "aarch64")
+    assert hardware.device_name(torch.device("cpu")) == f"aarch64, {os.cpu_count()} cores"
+    assert not is_gpu(hardware.device_name(torch.device("cpu"))) and is_gpu("NVIDIA H200")
+
+
+def test_peak_memory_is_in_mib_on_every_system(monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=3 * 2**20)
+    monkeypatch.setattr(resource, "getrusage", lambda _: usage)
+    for system, expected in (("linux", 3 * 2**10), ("darwin", 3)):  # KiB and bytes
+        monkeypatch.setattr(sys, "platform", system)
+        assert hardware.peak_memory(torch.device("cpu")) == expected
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert hardware.peak_memory(torch.device("cpu")) == 0
+
+
 def test_on_a_cpu_tf32_is_float32():
     assert all(torch.equal(a, b) for a, b in zip(one_step("tf32")[:3], one_step("float32")[:3]))
 
@@ -715,7 +735,66 @@ def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, m
     assert compiled["epochs"][0]["train_loss"] == pytest.approx(plain["epochs"][0]["train_loss"], rel=0.2)
 
 
+def test_compiled_code_that_cannot_be_loaded_names_the_folder_to_delete(monkeypatch):
+    def broken(*_, **__):
+        return lambda images: ctypes.CDLL(__file__)  # "file too short" or "invalid ELF header"
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(InputError, match=re.escape(os.environ["TORCHINDUCTOR_CACHE_DIR"])):
+        one_step(compiled=True)
+
+
+def test_a_run_that_is_continued_with_compilation_says_partly(tiny, monkeypatch, kept_checkpoint):
+    path = checkpoint.path_of(tiny_spec())
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+    monkeypatch.setattr(loop, "compiled_network", lambda model: model)
+    assert loop.run(tiny_spec(), "cpu", compiled=True)["environment"]["compiled"] == "partly"
+
+
 # --- how it fails ---
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("alexnet", 32), ("timm/inception_v3", 64)])
+def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch, backbone, size):
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    with pytest.raises(InputError, match=f"{size}") as error:
+        loop.run(RunSpec("digits", backbone, "original", short(image_size=size)), "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: you tried 1")],
+)
+def test_a_lack_of_memory_names_what_it_depends_on(tiny, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(loop, "_train", fails)
+    with pytest.raises(InputError, match="24 pixels a side in batches of 16"):
+        loop.run(tiny_spec(), "cpu")
+    error = KeyError("a fault of the code stays one")
+    with pytest.raises(KeyError):
+        loop.run(tiny_spec(), "cpu")
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_with(tiny, kept_checkpoint):
+    other = replace(tiny_spec(), seed=1)
+    path = checkpoint.path_of(other)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+    with pytest.raises(InputError, match=f"is of the run {tiny_spec().name}"):
+        loop.run(other, "cpu")
+
+
+def test_what_a_killed_process_left_of_the_record_is_removed(tiny):
+    path = records.record_path(tiny_spec())
+    path.parent.mkdir(parents=True)
+    left = path.with_name(f"{path.name}.77.part")
+    left.touch()
+    loop.run(tiny_spec(), "cpu")
+    assert path.exists() and not left.exists()
 
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):

@@ -38,7 +38,7 @@ def playground():
         "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
         "digits": json.dumps([base64.b64encode(digit.tobytes()).decode() for digit in real_digits()]),
         "names": json.dumps(_names()),
-        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.VARIANTS}),
+        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.trained()}),
         "canvas": CANVAS,
         "digit": DIGIT,
     }
@@ -47,7 +47,7 @@ def playground():
 
 def scripts():
     """The scripts that the page loads: {file name: text}, each below 400 kB."""
-    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.VARIANTS}
+    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.trained()}
 
 
 def script(variant, model):
@@ -110,7 +110,8 @@ def networks():
     """The page's networks: parameters, training images, epochs and test accuracy of their records."""
     rows = {}
     for variant, name in _names().items():
-        record = kept.record_of(variant)
+        if (record := kept.record_of(variant)) is None:
+            continue
         rows[name] = {
             "Parameters": f"{record['parameters']:,}",
             "Training images": f"{record['data']['train']:,}",
@@ -140,4 +141,4 @@ def _accuracies(record):
 
 
 def _names():
-    return {v: HEADINGS[v] if v != ORIGINAL else "No transformer" for v in kept.VARIANTS}
+    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.trained()}

@@ -191,7 +191,7 @@ function play(root, files, names, colors, digits) {
     const picture = (kind, text) => `<div class="picture"><canvas data-part="${kind}" width="${side}" height="${side}"
       role="img" aria-label="${title}: ${text}"></canvas><svg viewBox="-1 -1 2 2" aria-hidden="true"></svg></div>`;
     column.innerHTML = `<p class="name"><b>${title}</b></p><p class="class" data-part="best"></p>
-      <small>input${networks[name].transformer ? ", and where it is read" : ""}</small>
+      <small>input${networks[name].transformer ? " and grid" : ""}</small>
       ${picture("input", "the input and where it is read")}<small>output</small>` +
       (networks[name].transformer ? picture("output", "the transformer's output") : `<div class="none">none</div>`) +
       `<small data-part="reads">the classifier reads the input</small><div class="bars" role="img">` +

@@ -1,0 +1,112 @@
+"""What the page "How do I put L-STN into my network?" shows of committed measurements.
+
+`python -m benchmarks.timm_networks`, `benchmarks.timm_training` and `benchmarks.warps` write their files.
+"""
+
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from ..analysis import effects
+from ..analysis.statistics import MISSING
+from ..data.datasets import DATASETS
+from ..models.backbones import title
+from ..paths import BENCHMARKS
+from .figures import closed
+
+WITHIN = {
+    "digits": "system",
+    "mnist-rts": "system",
+    "gtsrb": "system",
+    "caltech101": "reduced",
+    "cifar10": "reduced",
+}  # the protocol of each dataset whose gains are shown
+WORKS = {
+    "forward": "warp: forward",
+    "forward and backward": "warp: forward and backward",
+    "module": "whole module, STN: forward and backward",
+}
+NAMES = {"kornia": "kornia", "monai": "MONAI", "PyTorch tutorial": "PyTorch tutorial"}
+
+
+def timm_networks():
+    """Twenty timm networks behind L-STN, a row each, and what was tried: yes, or the error."""
+    table = pd.read_csv(BENCHMARKS / "timm_networks.csv")
+    return table.drop(columns=["timm", "torch", "commit"]).set_index("network")
+
+
+def timm_training():
+    """The epochs of `lstn_resnet18` on the digits, trained by timm's parts; the last row is the loaded checkpoint."""
+    table = pd.read_csv(BENCHMARKS / "timm_training.csv", dtype={"epoch": str})
+    return (
+        table.drop(columns=["model", "timm", "torch", "commit"]).set_index("epoch").astype(object).fillna("–")
+    )
+
+
+def gains():
+    """What L-STN adds to test accuracy in our runs, in points: a row a dataset and network, seeds paired."""
+    rows = []
+    for dataset, protocol in WITHIN.items():
+        found = effects.gains(dataset, protocol)
+        for row in found[found["variant"] == "lstn"].itertuples():
+            half = "–" if pd.isna(row.half) else f"± {row.half:.1f}"
+            rows.append(
+                [DATASETS[dataset].title, title(row.backbone), f"{row.mean:+.1f}", half, row.seeds, row.shown]
+            )
+    columns = ["Dataset", "Network", "Gain (points)", "95 %", "Pairs of runs", "Shown"]
+    return pd.DataFrame(rows, columns=columns).set_index("Dataset")
+
+
+def warps(machine="cpu"):
+    """The measured warps: columns image_size, work, other, low, middle, high, commit; the ratio of ours to `other`."""
+    path = BENCHMARKS / f"warps/{machine}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    rows = [
+        [row["image_size"], row["work"], other, *quartiles]
+        for row in found["rows"]
+        if row["program"] == "stn_paper"
+        for other, quartiles in row["ratios"].items()
+        if other != "stn_paper"
+    ]
+    return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
+
+
+def warps_machine(machine="cpu"):
+    """A sentence on the machine of `warps`."""
+    found = json.loads((BENCHMARKS / f"warps/{machine}.json").read_text(encoding="utf-8"))
+    loads, here = [row["load"] for row in found["rows"]], found["machine"]
+    versions = ", ".join(f"{name} {here[name]}" for name in ("torch", "kornia", "monai") if name in here)
+    return (
+        f"{here['name']}, {here['threads']} thread, {versions}, commit `{here['commit']}`. Batches of "
+        f"{found['batch']} images of {found['channels']} channels. Other programs shared the machine: its load "
+        f"was {min(loads):.0f} to {max(loads):.0f}."
+    )
+
+
+def warps_plot(machine="cpu"):
+    """How many times as fast as the others ours is, against the image size: a panel a work, whiskers quartiles."""
+    found = warps(machine)
+    figure, axes = plt.subplots(1, len(WORKS), figsize=(9.5, 3.4), sharey=True)
+    for axis, (work, heading) in zip(axes, WORKS.items()):
+        axis.set_title(heading if len(found) else MISSING, fontsize=9)
+        for (other, mine), marker in zip(found[found["work"] == work].groupby("other", sort=False), "osD"):
+            whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
+            axis.errorbar(
+                mine["image_size"],
+                mine["middle"],
+                whiskers,
+                marker=marker,
+                markersize=4,
+                capsize=2,
+                label=NAMES[other],
+            )
+        axis.axhline(1, color="0.4", linewidth=1)
+        axis.set(xlabel="side of the image (pixels)", xscale="log", yscale="log")
+        axis.set_xticks([28, 64, 128, 224], ["28", "64", "128", "224"], minor=False)
+        axis.set_yticks([1, 1.5, 2, 3, 4], ["1", "1.5", "2", "3", "4"])
+        axis.minorticks_off()
+    axes[0].set_ylabel("times as fast")
+    if len(found):
+        axes[0].legend(fontsize=8)
+    return closed(figure)

@@ -1,0 +1,17 @@
+"""The progress bar of a training, in a terminal or in Jupyter."""
+
+import os
+import sys
+
+from tqdm import tqdm
+
+
+def progress(spec, done, images):
+    """A bar over the images of all epochs, of which `done` are trained; `images` is their number in an epoch.
+
+    It is hidden under papermill and in a log.
+    """
+    in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
+    quiet = not (in_jupyter or sys.stderr.isatty())
+    total, name = spec.protocol.max_epochs * images, f"{spec.backbone} {spec.variant} seed {spec.seed}"
+    return tqdm(total=total, initial=done, desc=name, unit=" images", leave=False, disable=quiet)

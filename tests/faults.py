@@ -1,0 +1,374 @@
+"""Faults of machines, files and users: each is tried so many times, and any end but the right one raises.
+
+`FAULTS` has a fault a row; `reliability` counts how they end. Processes are forked, so that they share the
+tiny network and the folder of `hostile.own_folder`.
+"""
+
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import threading
+import time
+from collections import Counter
+from functools import cache, partial
+from typing import NamedTuple
+from unittest.mock import patch
+
+import hostile
+import torch
+from hostile import NUMBERS_OF_A_RUN, own_folder, tiny_spec
+
+from stn_paper import cli
+from stn_paper.analysis import audit, results_csv
+from stn_paper.data import files
+from stn_paper.data.datasets import Dataset
+from stn_paper.errors import InputError
+from stn_paper.report import interactive, run_pages
+from stn_paper.training import checkpoint, loop, records, spec
+
+FORK = multiprocessing.get_context("fork")
+
+
+class Fault(NamedTuple):
+    how: str  # it is tried, in words
+    tries: int
+    attempt: callable  # (number of the try, a random.Random) -> how it ended, in words
+
+
+def long_spec():
+    """The tiny run with six epochs."""
+    return tiny_spec(min_epochs=6, max_epochs=6)
+
+
+def numbers(record):
+    return {field: record[field] for field in NUMBERS_OF_A_RUN}
+
+
+@cache
+def undisturbed(which=long_spec):
+    """The numbers of the run that nothing disturbs."""
+    with own_folder():
+        return numbers(loop.run(which(), "cpu"))
+
+
+def started(call, *given):
+    process = FORK.Process(target=call, args=given)
+    process.start()
+    return process
+
+
+# --- kills and signals ----------------------------------------------------------------------------------
+
+
+def doomed(number, step, delay, call, *given):
+    """Call it; so many seconds after the start of a training step, the process gets the signal."""
+    step_of = loop.step_of
+
+    def counted(*settings):
+        one_step, steps = step_of(*settings), itertools.count(1)
+
+        def stepped(*batch):
+            if next(steps) == step:
+                timer = threading.Timer(delay, os.kill, (os.getpid(), number))
+                timer.daemon = True
+                timer.start()
+            return one_step(*batch)
+
+        return stepped
+
+    with patch.object(loop, "step_of", counted):
+        call(*given)
+
+
+def moment(draw):
+    """A random step of the twelve, and seconds after it."""
+    return draw.randint(1, 12), draw.uniform(0, 0.05)
+
+
+def killed(_, draw):
+    """SIGKILL at a random moment, again and again until a process ends by itself: the run has the same numbers."""
+    known, kills = undisturbed(), 0
+    with own_folder():
+        while records.find(long_spec()) is None:
+            process = started(doomed, signal.SIGKILL, *moment(draw), loop.run, long_spec(), "cpu")
+            process.join()
+            kills += process.exitcode == -signal.SIGKILL
+        assert numbers(records.find(long_spec())) == known
+    return "the same numbers" if kills else "ended before the signal"
+
+
+def signalled(number, _, draw):
+    """The command is stopped at a random moment: one sentence and the usual status; then it goes on."""
+    known = undisturbed()
+    words = ["run", "digits", "tiny", "lstn", "smoke", "--device", "cpu"]
+    with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
+        process = started(doomed, number, *moment(draw), quietly, folder / "said", words)
+        process.join()
+        said = (folder / "said").read_text(encoding="utf-8").splitlines()
+        assert process.exitcode in (0, 128 + number) and len(said) == 1, (process.exitcode, said)
+        again = started(quietly, folder / "again", words)
+        again.join()
+        assert again.exitcode == 0 and numbers(records.find(long_spec())) == known
+    return "the same numbers" if process.exitcode else "ended before the signal"
+
+
+def quietly(path, words):
+    """Run the command in this process, with what it says in a file."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with path.open("w", encoding="utf-8") as said, patch.multiple("sys", stdout=said, stderr=said):
+        cli.main(words)
+
+
+def eight_at_once(_, __):
+    """Eight processes ask for one run: it is trained once, and all get its record."""
+    trained, train = FORK.Value("i", 0), loop._train
+
+    def counted(*given):
+        with trained.get_lock():
+            trained.value += 1
+        return train(*given)
+
+    with own_folder(), patch.object(loop, "_train", counted):
+        processes = [started(loop.run, tiny_spec(), "cpu") for _ in range(8)]
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 8
+        assert trained.value == 1 and records.find(tiny_spec())
+    return "trained once"
+
+
+def locked_out(_, __):
+    """A process waits for a run that another one trains until its own time is up."""
+    ready, may_end = FORK.Event(), FORK.Event()
+
+    def waits(*_):
+        ready.set()
+        may_end.wait()
+
+    with own_folder():
+        with patch.object(loop, "_train", waits):
+            process = started(loop.run, tiny_spec(), "cpu")
+        ready.wait()
+        try:
+            loop.run(tiny_spec(), "cpu", until=time.time() + 0.2)
+        except InputError as error:
+            assert f"Process {process.pid} " in str(error)
+            return "one sentence"
+        finally:
+            may_end.set()
+            process.join()
+    raise AssertionError("it did not give up")
+
+
+# --- full disks -------------------------------------------------------------------------------------------
+
+
+def on_a_full_disk(most, call):
+    """Call it in a process that can write no file of more than `most` bytes: it must end in one sentence."""
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        try:
+            call()
+        except InputError as error:
+            raise SystemExit(0 if str(error).isprintable() else 2) from None
+        raise SystemExit(1)
+
+    process = started(limited)
+    process.join()
+    assert process.exitcode == 0, process.exitcode
+
+
+def full_while_checkpointing(_, draw):
+    content, _ = hostile._checkpoint(long_spec)
+    known = undisturbed()
+    with own_folder():
+        path = checkpoint.path_of(long_spec())
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        on_a_full_disk(draw.randrange(1, len(content) - 1000), lambda: loop.run(long_spec(), "cpu"))
+        assert path.read_bytes() == content
+        assert numbers(loop.run(long_spec(), "cpu")) == known
+    return "the same numbers"
+
+
+def full_while_decoding(_, draw):
+    with own_folder() as folder:
+        hostile.write_images(folder)
+        on_a_full_disk(draw.randrange(1, 200), lambda: hostile.loaded(folder))
+        assert not list((folder / "cache/images").glob("*.np*[!k]"))
+        assert torch.equal(hostile.loaded(folder), hostile._cached()[1])
+    return "decoded later"
+
+
+def full_while_recording(_, draw):
+    known = undisturbed(tiny_spec)
+    with own_folder() as folder:
+        on_a_full_disk(draw.randrange(1, 500), lambda: loop.run(tiny_spec(), "cpu", save_every=math.inf))
+        assert not [p for p in (folder / "results").rglob("*") if p.is_file()]
+        assert numbers(loop.run(tiny_spec(), "cpu")) == known
+    return "the same numbers"
+
+
+def full_while_tabulating(_, draw):
+    with own_folder() as folder:
+        copy_records(folder)
+        before = results_csv.write().read_bytes()
+        on_a_full_disk(draw.randrange(1, len(before)), results_csv.write)
+        assert (folder / "results/results.csv").read_bytes() == before
+    return "the earlier table stays"
+
+
+# --- flipped bits -------------------------------------------------------------------------------------------
+
+
+def flipped(content, draw):
+    place = draw.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
+
+
+def flipped_checkpoint(_, draw):
+    content, known = hostile._checkpoint(tiny_spec)
+    with own_folder():
+        path = checkpoint.path_of(tiny_spec())
+        path.parent.mkdir(parents=True)
+        path.write_bytes(flipped(content, draw))
+        try:
+            assert numbers(loop.run(tiny_spec(), "cpu")) == known
+        except InputError:
+            return "refused"
+    return "the same numbers"
+
+
+def flipped_cache(_, draw):
+    kept, images = hostile._cached()
+    suffix = draw.choice(sorted(kept))
+    with own_folder() as folder:
+        hostile.write_images(folder)
+        hostile.loaded(folder)
+        (path,) = (folder / "cache/images").glob(f"*{suffix}")
+        path.write_bytes(flipped(kept[suffix], draw))
+        assert torch.equal(hostile.loaded(folder), images)
+    return "the same images"
+
+
+def flipped_record(_, draw):
+    """A digit that becomes another digit is JSON too: only git can tell."""
+    name = draw.choice(sorted(hostile.GOOD_RECORDS))
+    content = hostile.GOOD_RECORDS[name].read_bytes()
+    with own_folder() as folder:
+        path = folder / f"{name}.json"
+        path.write_bytes(flipped(content, draw))
+        try:
+            record = records.read_named(path)
+        except InputError:
+            return "refused"
+    return "the same record" if record == json.loads(content) else "read with another value"
+
+
+# --- labels and pages -----------------------------------------------------------------------------------------
+
+
+def renamed_classes(_, draw):
+    """Class folders of traffic signs with any number of leading zeros: a label is the folder's number."""
+    classes = 12
+    with own_folder() as folder:
+        for number in range(classes):
+            place = folder / "gtsrb/GTSRB/Train" / f"{number:0{draw.randint(1, 5)}d}"
+            place.mkdir(parents=True)
+            (place / f"{draw.randrange(9):05d}_{number:05d}.ppm").write_bytes(hostile.GOOD[5])
+        test = folder / "gtsrb/GTSRB/Test"
+        test.mkdir()
+        (test / "00000.ppm").write_bytes(hostile.GOOD[5])
+        (folder / "gtsrb/GTSRB/Test.csv").write_text("ClassId,Path\n3,Test/00000.ppm\n", encoding="utf-8")
+        sizes = {"train": classes - 1, "validation": 1, "test": 1}
+        found = files.find("gtsrb", Dataset("Signs", classes, sizes), folder)
+        assert all(label == int(path.parent.name) for path, label in zip(found.items[:-1], found.labels))
+        assert found.labels[-1] == 3
+    return "right labels"
+
+
+HTML = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<svg/onload=alert(1)>",
+    "</td><iframe src=x>",
+)
+TEXTS = (
+    *(("environment", field) for field in ("device", "commit", "python", "torch", "started", "ended")),
+    ("data", "fingerprint"),
+)
+
+
+def html_in_a_record(_, draw):
+    """A field of text holds HTML: no page has it as HTML."""
+    payload, (part, field) = draw.choice(HTML), draw.choice(TEXTS)
+    with own_folder() as folder:
+        copy_records(folder)
+        path = draw.choice(sorted((folder / "results").rglob("*_seed*.json")))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record[part][field] = payload
+        path.write_text(json.dumps(record), encoding="utf-8")
+        found = records.everything()
+        shown = run_pages.page(path.stem, found) + interactive.every_run().data
+        assert payload not in shown and "alert" not in shown.replace("&gt;alert(1)", "").replace(
+            "=alert(1)", ""
+        )
+    return "shown as text"
+
+
+def copied_record(_, draw):
+    """A copy of a record under another name is refused by everything that counts runs."""
+    with own_folder() as folder:
+        copy_records(folder)
+        path = draw.choice(sorted((folder / "results").rglob("*_seed*.json")))
+        seed = f"seed{draw.randrange(1, 99)}_"
+        name = draw.choice([f"{path.stem} (1)", f"{path.stem}_copy", path.stem.replace("seed0_", seed)])
+        path.with_name(f"{name}.json").write_bytes(path.read_bytes())
+        assert audit.check()[0]
+        try:
+            records.everything()
+        except InputError:
+            return "refused"
+    raise AssertionError("it counts as a run")
+
+
+def copy_records(folder):
+    for name, path in hostile.GOOD_RECORDS.items():
+        place = folder / "results" / path.parent.name / f"{name}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+
+
+FAULTS = {
+    "SIGKILL during a training": Fault("at a random moment, again and again until the run ends", 15, killed),
+    **{
+        f"{number.name} during a training": Fault(
+            "sent to the command at a random moment; the same command follows", 10, partial(signalled, number)
+        )
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    },
+    "Eight processes ask for one run": Fault("all at once", 10, eight_at_once),
+    "Another process trains the run": Fault("the command's own time ends first", 20, locked_out),
+    "Full disk: checkpoint": Fault("no file can be larger than a random size", 10, full_while_checkpointing),
+    "Full disk: decoded images": Fault("no file can be larger than a random size", 40, full_while_decoding),
+    "Full disk: record": Fault("no file can be larger than a random size", 20, full_while_recording),
+    "Full disk: results.csv": Fault("no file can be larger than a random size", 40, full_while_tabulating),
+    "Flipped bit: checkpoint": Fault("one random bit of the file", 100, flipped_checkpoint),
+    "Flipped bit: decoded images": Fault("one random bit of the array or its note", 300, flipped_cache),
+    "Flipped bit: record": Fault("one random bit of the file", 1000, flipped_record),
+    "Shifted labels": Fault("class folders with any number of leading zeros", 300, renamed_classes),
+    "Copy of a record": Fault("beside the record, under another name", 100, copied_record),
+    "HTML in a record": Fault("in a random field of text", 100, html_in_a_record),
+}
+
+
+def attempt(name, tries=None):
+    """{how it ended: number of tries} of a fault; AssertionError for an end that is not right."""
+    fault = FAULTS[name]
+    return Counter(fault.attempt(i, random.Random(f"{name} {i}")) for i in range(tries or fault.tries))
