@@ -116,4 +116,6 @@ def test_on_a_cpu_norms_take_contiguous_maps_and_agree_with_the_plain_path():
 def test_a_constant_map_is_built_on_the_default_device(transform):
     with torch.device("meta"):
         assert localization_net("constant", 32, transform=transform).numbers.is_meta
-    assert torch.equal(localization_net("constant", 32, transform=transform).numbers, TRANSFORMS[transform].identity)
+    assert torch.equal(
+        localization_net("constant", 32, transform=transform).numbers, TRANSFORMS[transform].identity
+    )
