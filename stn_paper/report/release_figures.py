@@ -107,7 +107,8 @@ def accuracy_against_epochs():
         )
         axis.set_title(title, loc="left", weight="bold")
         axis.grid(axis="x", visible=False)
-    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4, frameon=False, columnspacing=1, handletextpad=0)
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.08), "ncols": 4, "frameon": False}
+    axes[0].legend(**above, columnspacing=1, handletextpad=0)
     return closed(figure)
 
 
