@@ -122,15 +122,14 @@ STATE = {  # of a checkpoint
     "threads?": threads,
     "compiled?": compiled,
 }
+SPEC = {
+    **dict.fromkeys(("dataset", "backbone", "variant"), text),
+    "protocol": {"name": text},
+    "seed": number,
+}
 RECORD = {  # field -> kind; "?" marks a field that a record may lack
     "schema": whole,
-    "spec": {
-        "dataset": text,
-        "backbone": text,
-        "variant": text,
-        "protocol": {"name": text},
-        "seed": number,
-    },
+    "spec": SPEC,
     "data": {
         "fingerprint": text,
         **dict.fromkeys(("classes", "image_size", "train", "validation", "test"), count),

@@ -199,7 +199,7 @@ def preset(name: str, dataset: str, variant: str) -> Protocol:
 
 def _small(dataset, **settings):
     """The protocol `small`, which two CPU cores can train for every cell of Tables 4, 6 and 8."""
-    settings = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
+    settings: dict[str, Any] = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
     epochs = settings.pop("epochs")
     return Protocol(
         "small",
