@@ -154,8 +154,8 @@ def _note(found):
         note += " Our numbers lead to their runs."
     if (found["n"] > 1).any():
         note += (
-            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, in the 95 % "
-            "interval of the difference over seeds."
+            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, by the "
+            "tests of the experiment."
         )
     if found["collapsed"].any():
         note += " †: in a run the sampling grid left the image, and the classifier saw nothing."

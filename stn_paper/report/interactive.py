@@ -124,9 +124,10 @@ def accuracies(dataset, protocols):
         stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
         found["star"] = [HEADINGS.get(stars[b]) == v for b, v in zip(found["Backbone"], found["Variant"])]
         parts.append(found)
-    view = pd.concat(parts, ignore_index=True)
-    if view.empty:
+    parts = [part for part in parts if len(part)]
+    if not parts:
         return None
+    view = pd.concat(parts, ignore_index=True)
     marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
     note = (
         "★: better than each other variant, in the 95 % interval of the difference over seeds."

@@ -5,7 +5,7 @@ results/README.md explains the fields. A kind of value is a function (value) -> 
 
 import base64
 import binascii
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .examples import MOTIONS, STRENGTHS
 
@@ -122,14 +122,15 @@ STATE = {  # of a checkpoint
     "threads?": threads,
     "compiled?": compiled,
 }
-SPEC = {
-    **dict.fromkeys(("dataset", "backbone", "variant"), text),
-    "protocol": {"name": text},
-    "seed": number,
-}
-RECORD = {  # field -> kind; "?" marks a field that a record may lack
+RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may lack
     "schema": whole,
-    "spec": SPEC,
+    "spec": {
+        "dataset": text,
+        "backbone": text,
+        "variant": text,
+        "protocol": {"name": text},
+        "seed": number,
+    },
     "data": {
         "fingerprint": text,
         **dict.fromkeys(("classes", "image_size", "train", "validation", "test"), count),
@@ -159,7 +160,9 @@ RECORD = {  # field -> kind; "?" marks a field that a record may lack
         "commit": text,
         "threads?": threads,
         "compiled?": compiled,
-        **dict.fromkeys(("python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text),
+        **dict.fromkeys(
+            ("command?", "python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text
+        ),
     },
 }
 

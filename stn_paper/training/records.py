@@ -13,7 +13,7 @@ from ..errors import InputError, choose
 from ..paths import content, replacing, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
-from .record_fields import SPEC, first_wrong
+from .record_fields import RECORD, first_wrong
 from .spec import (
     BEST_OF_FIVE,
     BEST_VALIDATION,
@@ -82,7 +82,7 @@ def read_named(path: Path) -> dict:
 def spec_of(record: dict) -> RunSpec:
     """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
     stored, version = record["spec"], record.get("schema", SCHEMA)
-    known = {*SPEC, "name", *DEFAULTS}
+    known = {*RECORD["spec"], "name", *DEFAULTS}
     unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
     unknown += [f"Schema {version}"] if version != SCHEMA else []
     if unknown:

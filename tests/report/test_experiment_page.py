@@ -64,15 +64,6 @@ def test_the_figure_shows_a_bar_where_there_are_three_runs():
     assert len(bars) == 3 and len(panel.get_yticklabels()) == 6
 
 
-def test_at_a_glance_shows_studies_with_two_runs_of_both_sides():
-    write_study({"lstn": 2.0}, seeds=2)
-    write_run("original", 0, 50.0, "mnist-cnn", "mnist-rts", "system")
-    write_run("lstn", 0, 60.0, "mnist-cnn", "mnist-rts", "system")
-    left, right = experiment_figures.at_a_glance().axes
-    assert len(left.get_yticklabels()) == 1 and not right.has_data()
-    assert left.lines[0].get_xdata().tolist() == pytest.approx([2.0])
-
-
 def test_without_records_every_table_and_figure_says_so():
     studies = experiment.studies()
     for table in (experiment_page.arms(studies), experiment_page.comparisons(studies)):
