@@ -123,7 +123,7 @@ def loads(network):
     torch.save(model.state_dict(), file)
     file.seek(0)
     other = joined(network)
-    other.load_state_dict(torch.load(file))
+    other.load_state_dict(torch.load(file, weights_only=True))
     images = images_of(network)
     with torch.no_grad():
         agree(other(images), model(images))
@@ -183,7 +183,7 @@ def main():
     torch.set_num_threads(1)
     commit = hardware.commit()
     columns = ["network", "family", "image size", *CHECKS, "timm", "torch", "commit"]
-    with OUT.open("w", newline="") as file:
+    with OUT.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         for network in NETWORKS:

@@ -136,7 +136,7 @@ def main(arguments=None):
         write_folder(Path(folder), options.images)
         found = list(rows(Path(folder), options.epochs))
     made = {"model": MODEL, "timm": timm.__version__, "torch": torch.__version__, "commit": hardware.commit()}
-    with options.out.open("w", newline="") as file:
+    with options.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*found[0], *made], lineterminator="\n")
         table.writeheader()
         table.writerows(row | made for row in found)

@@ -182,7 +182,9 @@ def main(arguments=None):
     }
     options.out.parent.mkdir(exist_ok=True)
     lines = ",\n  ".join(json.dumps(row) for row in content.pop("rows"))
-    options.out.write_text(f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n')
+    options.out.write_text(
+        f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

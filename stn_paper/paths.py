@@ -12,7 +12,7 @@ import platform
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def content(path: Path, most: int = LARGEST_FILE) -> bytes:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Context: a partial file to write to, which replaces `path` at once when the block ends without an error.
 
     No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
@@ -146,7 +146,7 @@ def _is_of_another_file(error, path):
 
 
 @contextmanager
-def locked(path: Path, until: float = math.inf) -> Iterator[None]:
+def locked(path: Path, until: float = math.inf) -> Generator[None]:
     """Context: one process at a time makes `path`, the others wait; partial files of killed processes are removed.
 
     Raises InputError, which names the process that works on it, where it is still busy at the time `until`

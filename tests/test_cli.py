@@ -123,6 +123,7 @@ def test_the_readme_is_utf8_in_every_locale(tmp_path):
         "import pathlib, stn_paper.paths as paths\n"
         "from stn_paper.report import front_page, overview\n"
         "from stn_paper import cli\n"
+        "from stn_paper.report import front_page\n"
         f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
         "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
         "front_page.answer = str\n"

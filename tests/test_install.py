@@ -34,8 +34,8 @@ def environment(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / "bin/python"
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
-    subprocess.run(install, check=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
+    subprocess.run([*install, "--ignore-installed", wheel], check=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": folder, "platbase": folder}))
     (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # its own .pth are not read
     return folder

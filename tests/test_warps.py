@@ -51,11 +51,11 @@ def test_a_failure_is_written_as_one():
 
 
 def test_the_committed_tables_are_whole():
-    with timm_networks.OUT.open(newline="") as file:
+    with timm_networks.OUT.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["network"] for row in rows] == [network.name for network in timm_networks.NETWORKS]
     assert all(row[check] for row in rows for check in timm_networks.CHECKS)
     for path in (ROOT / "benchmarks/warps").glob("*.json"):
-        rows = json.loads(path.read_text())["rows"]
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
         assert {row["image_size"] for row in rows} == set(warps.SIZES)
         assert all(low <= middle <= high for row in rows for low, middle, high in row["ratios"].values())

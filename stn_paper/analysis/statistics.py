@@ -49,7 +49,9 @@ def compare(first, second, paired):
     `paired`: by the differences of the seeds that both have (Student's t test), else by all values of both
     (Welch's t test). Equivalence by two one-sided tests of the same kind (Schuirmann 1987).
 
-    >>> a = pd.Series([70.0, 71.0, 72.0]); compare(a + 2, a, paired=True).mean
+    >>> import pandas as pd
+    >>> accuracies = pd.Series([70.0, 71.0, 72.0])
+    >>> compare(accuracies + 2, accuracies, paired=True).mean
     2.0
     """
     if paired:

@@ -393,7 +393,7 @@ def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
                 skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
                 skipped[i] = printable(skipped[i])
                 image = black
-            file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])))
+            file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
         file.flush()
         digest = _digest(np.load(part, mmap_mode="r"), cached.name, skipped)
         with replacing(noted) as note:  # noted before the array is there

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -401,7 +401,7 @@ def _tsrd_archives(dataset, root):
         yield from ((ranked[-1] / name, label) for name, label in rows)
 
 
-def contents(items: list) -> np.ndarray:
+def contents(items: Sequence) -> np.ndarray:
     """Number the distinct contents of image files or arrays: int64 (N,), equal where the bytes are equal.
 
     Numbers count from 0 in the order of first appearance.

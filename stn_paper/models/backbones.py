@@ -5,7 +5,7 @@ imported where they are needed, as they take seconds.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -109,5 +109,5 @@ def build_backbone(name: str, num_classes: int, image_size: int | None) -> nn.Mo
     import timm
 
     fixed = _timm_config(name).fixed_input_size  # vision transformers and their kin
-    size = {"img_size": image_size} if fixed else {}
+    size: dict[str, Any] = {"img_size": image_size} if fixed else {}
     return timm.create_model(name.removeprefix(TIMM), num_classes=num_classes, **size)

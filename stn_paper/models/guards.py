@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
+from typing import Any  # a SpatialTransformer, whose module imports this one
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +181,7 @@ def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
         )
 
 
-def check_penalty(transformer: nn.Module) -> Tensor:
+def check_penalty(transformer: Any) -> Tensor:
     """Return the transformer's last theta, if it can be penalized now, else raise InputError."""
     if transformer.last_theta is None:
         raise InputError("penalty() has no theta yet: call the transformer on images first.")
@@ -204,7 +205,7 @@ def percent_outside(grid: Tensor) -> float:
     return 100 * outside.sum().item() / max(1, outside.numel())
 
 
-def keep_theta(transformer: nn.Module, theta: Tensor, sampling_grid: Callable) -> None:
+def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None:
     """Keep theta as the transformer's `last_theta`, and warn once in training if its grid left the images."""
     if is_recorded(theta):
         return

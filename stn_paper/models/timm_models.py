@@ -11,6 +11,7 @@ A model is `TimmTransformer`: `.transformer` warps images, `.backbone` classifie
 
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import timm
 from timm.models import PretrainedCfg, checkpoint_seq, register_model
@@ -47,6 +48,9 @@ class TimmTransformer(nn.Module):
     >>> model.forward_features(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 512, 2, 2])
     """
+
+    transformer: Any
+    backbone: Any  # a network of timm, whose methods no common class declares
 
     def __init__(self, joined: nn.Module, at_input: bool, pretrained_cfg: dict):
         super().__init__()
@@ -151,7 +155,7 @@ def _plain(name, num_classes=1000, in_chans=3, drop_rate=None):
     """AlexNet or one of the paper's EfficientNets as `Plain`."""
     if in_chans != 3:
         raise InputError(f"in_chans {in_chans!r} is not allowed for {name}: give 3.")
-    net = build_backbone(name, num_classes or 1, None)
+    net: Any = build_backbone(name, num_classes or 1, None)
     if name == "alexnet":
         neck = nn.Sequential(net.avgpool, nn.Flatten(), *net.classifier[:-1])
         plain = Plain(net.features, neck, net.classifier[-1], drop_rate)

@@ -18,7 +18,7 @@ def parameters_by_row(layers, printed):
     """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
     counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
     kernels = [row[0].kernel_size[0] for row in layers]
-    figure, axis = plt.subplots(figsize=(6.6, 3.4))
+    figure, axis = plt.subplots(figsize=(6.6, 2.6))
     rows = range(1, len(counts) + 1)
     axis.bar(rows, counts, color=[COLORS["lstn"] if k > 1 else "0.75" for k in kernels])
     axis.plot(rows, printed, "k_", markersize=12, label="the paper's Table 3")
@@ -30,7 +30,7 @@ def parameters_by_row(layers, printed):
 
 def grid_on(image, theta, grid):
     """One image with the outline that theta (2, 3) reads, and the points of its grid (H, W, 2)."""
-    figure, axis = plt.subplots(figsize=(3.6, 3.6))
+    figure, axis = plt.subplots(figsize=(2.8, 2.8))
     _show(axis, image)
     axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
     axis.scatter(*grid[1::3, 1::3].reshape(-1, 2).T, s=5, color=COLORS["lstn"])
@@ -41,7 +41,7 @@ def kernel(x, width):
     """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
     place = ((x + 1) * width - 1) / 2
     pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
-    figure, axis = plt.subplots(figsize=(6.6, 2.6))
+    figure, axis = plt.subplots(figsize=(6.6, 2.2))
     axis.plot(fine, (1 - (fine - place).abs()).clamp(min=0), color="0.7")
     axis.vlines(pixels, 0, (1 - (pixels - place).abs()).clamp(min=0), color=COLORS["lstn"], linewidth=4)
     axis.plot(pixels, 0 * pixels, "k.", markersize=4)

@@ -11,6 +11,7 @@ import pandas as pd
 from ..analysis import effects
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
+from ..models import ORIGINAL
 from ..models.backbones import title
 from ..paths import BENCHMARKS
 from .figures import closed
@@ -45,21 +46,24 @@ def timm_training():
 
 
 def gains():
-    """What L-STN adds to test accuracy in our runs, in points: a row a dataset and network, seeds paired."""
+    """What L-STN adds to test accuracy in our runs, in points: a row a dataset and network."""
     rows = []
     for dataset, protocol in WITHIN.items():
         found = effects.gains(dataset, protocol)
-        for row in found[found["variant"] == "lstn"].itertuples():
+        found = found[
+            (found["variant"] == "lstn") & (found["against"] == ORIGINAL) & ~found["left_out"].astype(bool)
+        ]
+        for row in found.itertuples():
             half = "–" if pd.isna(row.half) else f"± {row.half:.1f}"
-            rows.append(
-                [DATASETS[dataset].title, title(row.backbone), f"{row.mean:+.1f}", half, row.seeds, row.shown]
-            )
-    columns = ["Dataset", "Network", "Gain (points)", "95 %", "Pairs of runs", "Shown"]
+            runs = f"{row.runs}, {row.runs_against}"
+            gain = f"{row.mean:+.1f}", half, runs, row.collapsed, row.shown
+            rows.append([DATASETS[dataset].title, title(row.backbone), protocol, *gain])
+    columns = ["Dataset", "Network", "Protocol", "Gain", "95 %", "Runs with, without", "Collapsed", "Shown"]
     return pd.DataFrame(rows, columns=columns).set_index("Dataset")
 
 
 def warps(machine="cpu"):
-    """The measured warps: columns image_size, work, other, low, middle, high, commit; the ratio of ours to `other`."""
+    """How many times as fast as `other` ours is: columns image_size, work, other, low, middle, high (quartiles)."""
     path = BENCHMARKS / f"warps/{machine}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = [
@@ -70,6 +74,21 @@ def warps(machine="cpu"):
         if other != "stn_paper"
     ]
     return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
+
+
+def warps_range(machine="cpu"):
+    """The lowest and the highest median of `warps` over the image sizes: a row a work and program."""
+    found = warps(machine)
+    rows = {}
+    for (work, other), mine in found.groupby(["work", "other"], sort=False):
+        lowest = mine.loc[mine["middle"].idxmin()]
+        rows[WORKS[work], NAMES[other]] = {
+            "Lowest": f"{lowest['middle']:.2f} ({lowest['low']:.2f} to {lowest['high']:.2f})",
+            "At (pixels)": lowest["image_size"],
+            "Highest": f"{mine['middle'].max():.2f}",
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis(["Work", "Against"]) if rows else table
 
 
 def warps_machine(machine="cpu"):

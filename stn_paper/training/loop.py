@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
 def run(
     spec: RunSpec,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     data_dir: str | PathLike | None = None,
     compiled: bool = False,
     until: float = math.inf,

@@ -5,7 +5,7 @@ results/README.md explains the fields. A kind of value is a function (value) -> 
 
 import base64
 import binascii
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .examples import MOTIONS, STRENGTHS
 
@@ -122,7 +122,7 @@ STATE = {  # of a checkpoint
     "threads?": threads,
     "compiled?": compiled,
 }
-RECORD = {  # field -> kind; "?" marks a field that a record may lack
+RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may lack
     "schema": whole,
     "spec": {
         "dataset": text,
@@ -160,7 +160,9 @@ RECORD = {  # field -> kind; "?" marks a field that a record may lack
         "commit": text,
         "threads?": threads,
         "compiled?": compiled,
-        **dict.fromkeys(("python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text),
+        **dict.fromkeys(
+            ("command?", "python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text
+        ),
     },
 }
 

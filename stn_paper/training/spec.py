@@ -197,9 +197,9 @@ def preset(name: str, dataset: str, variant: str) -> Protocol:
     return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40, **settings)
 
 
-def _small(dataset, **settings):
+def _small(dataset, **settings: Any):
     """The protocol `small`, which two CPU cores can train for every cell of Tables 4, 6 and 8."""
-    settings = {"batch_size": 32} | settings | _SMALL.get(dataset, _SMALL_OTHERS)
+    settings |= {"batch_size": 32} | _SMALL.get(dataset, _SMALL_OTHERS)
     epochs = settings.pop("epochs")
     return Protocol(
         "small",

@@ -115,7 +115,7 @@ def test_the_weights_answer_the_test_images_as_the_record_says(variant, committe
     real("mnist-rts")
     record, model = kept.record_of(variant), kept.load(variant)
     data = datasets.load("mnist-rts", CANVAS)
-    test = datasets.split("mnist-rts", data).test[:1000]
+    test = datasets.split("mnist-rts", data, 0).test[:1000]
     with torch.no_grad():
         logits = model(network_input(data.images[test], torch.device("cpu"), "half"))
     right = (logits.argmax(1) == data.labels[test]).numpy()
@@ -130,7 +130,7 @@ def test_the_real_digits_were_not_trained_on():
     nearest = [int(np.square(items - digit).sum((1, 2)).argmin()) for digit in digits]
     assert [listing.labels[i] for i in nearest] == list(range(10))
     data = datasets.load("mnist-rts", CANVAS)
-    split = datasets.split("mnist-rts", data)
+    split = datasets.split("mnist-rts", data, 0)
     assert set(nearest) <= set(split.validation.tolist())
 
 
