@@ -55,7 +55,7 @@ def store(part, found):
     rows = {name: row | {"commit": hardware.commit()} for name, row in found.items()}
     kept[part] = {"device": device, "found": kept.get(part, {}).get("found", {}) | rows}
     with replacing(RELIABILITY) as partial:
-        partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
 
 
 def main():

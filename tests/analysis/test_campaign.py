@@ -146,7 +146,7 @@ def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
 def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
     called = []
     monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
-    monkeypatch.setattr(campaign, "train", lambda *run, until: called.append((*run, until)))
+    monkeypatch.setattr(campaign, "run", lambda *run, until: called.append((*run, until)))
     campaign._train("run", "cpu", "images", 540, 3)
     assert called == [3, ("run", "cpu", "images", 540)]
 
@@ -175,7 +175,8 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
     left = checkpoint(campaign.plan("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
-    torch.save({"state": {"fingerprint": "of other images", "epochs": []}}, left)
+    counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0, "watched": None}
+    torch.save({"state": {"fingerprint": "of other images", "epochs": [], **counts}}, left)
     assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     out = capfd.readouterr().out
     assert "The images have changed since" in out and "left at its checkpoint" in out
