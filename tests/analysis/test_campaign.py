@@ -146,7 +146,7 @@ def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
 def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
     called = []
     monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
-    monkeypatch.setattr(campaign, "train", lambda *run, until: called.append((*run, until)))
+    monkeypatch.setattr(campaign, "run", lambda *run, until: called.append((*run, until)))
     campaign._train("run", "cpu", "images", 540, 3)
     assert called == [3, ("run", "cpu", "images", 540)]
 
