@@ -179,7 +179,7 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     torch.save({"state": {"fingerprint": "of other images", "epochs": [], **counts}}, left)
     assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     out = capfd.readouterr().out
-    assert "The images have changed since" in out and "left at its checkpoint" in out
+    assert out.count("lstn_seed0") >= 2 and "left at its checkpoint" in out
 
 
 def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):

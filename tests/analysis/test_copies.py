@@ -48,7 +48,7 @@ def test_a_changed_picture_is_a_near_copy_and_another_is_not(monkeypatch):
     assert found.index[:2].tolist() == [5, 7]
     assert copy_search.is_near(found).tolist() == [True, True, False, False]
     assert found.distance[0] == pytest.approx(0, abs=1e-5) and found.distance[1] < 0.05
-    monkeypatch.setattr(copies, "BLOCK", 3)
+    monkeypatch.setattr(copy_search, "BLOCK", 3)
     again = copy_search.nearest(*map(copy_search.normalized, (queries, training)))
     assert np.array_equal(found.index, again.index)
     assert np.allclose(found.ratio, again.ratio, atol=1e-5)
@@ -115,7 +115,7 @@ def test_the_command_writes_what_the_page_reads(tiny, capsys):
 
 def test_a_dataset_keeps_its_rows_when_another_is_written():
     for name, number in (("mnist", 1), ("tsrd", 2), ("mnist", 3)):
-        copies._store("counts", pd.DataFrame({"dataset": [name], "number": [number]}))
+        copy_search._store("counts", pd.DataFrame({"dataset": [name], "number": [number]}))
     assert copies.read("counts").to_dict("list") == {"dataset": ["tsrd", "mnist"], "number": [2, 3]}
 
 
@@ -139,7 +139,7 @@ def test_the_look_up_by_hand_on_ten_images():
     queries, truth = np.array([4, 9, 3, 8]), np.array([1, 2, 0, 0])
     predicted = copy_search.look_up(contents, labels, queries)
     assert predicted.tolist() == [1, 2, 0, 2]  # the unknown ones get the most frequent class, 2
-    apart = copies._apart(predicted == truth, np.isin(queries, contents))
+    apart = copies.apart(predicted == truth, np.isin(queries, contents))
     assert apart == {"all": (4, 3), "with copy": (2, 2), "without copy": (2, 1)}
 
 
@@ -164,7 +164,7 @@ def record():
     exact, near = (np.array(flags, bool) for flags in ([1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]))
     row = {"dataset": "tsrd", "split_seed": 0, "fingerprint": "f", "train": 24, "test": 8}
     row |= {"exact": copies.packed(exact), "near": copies.packed(near)}
-    copies._store("test_images", pd.DataFrame([row]))
+    copy_search._store("test_images", pd.DataFrame([row]))
     correct = np.array([1, 1, 1, 0, 1, 1, 0, 0], bool)
     return {
         "spec": {"dataset": "tsrd", "protocol": {"split_seed": 0}},
@@ -195,7 +195,7 @@ def test_other_images_or_no_answers_have_no_accuracy_apart(record, part, change)
 
 def test_a_group_without_images_has_no_accuracy(record):
     row = copies.read("test_images").assign(exact=copies.packed(np.zeros(8, bool)))
-    copies._store("test_images", row)
+    copy_search._store("test_images", row)
     assert np.isnan(copies.accuracy_apart(record)["with copy"])
 
 
