@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import InputError, printable
+from .errors import InputError, needing, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
@@ -68,7 +68,8 @@ def _home(kind="data"):
     """The repository, or for an installed package the user's folder of this kind, "data" or "cache"."""
     if IN_CLONE:
         return ROOT
-    import platformdirs  # here, as a clone needs none
+    with needing("train"):
+        import platformdirs  # here, as a clone needs none
 
     return getattr(platformdirs, f"user_{kind}_path")("stn-paper", appauthor=False)
 

@@ -119,7 +119,8 @@ def signalled(number, _, draw):
 
 def quietly(path, words):
     """Run the command in this process, with what it says in a file."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell's foreground, not under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with path.open("w", encoding="utf-8") as said, patch.multiple("sys", stdout=said, stderr=said):
         cli.main(words)
 

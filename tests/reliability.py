@@ -16,7 +16,7 @@ from collections import Counter
 import torch
 
 from stn_paper.paths import RELIABILITY, ROOT, replacing
-from stn_paper.training import hardware, records
+from stn_paper.training import hardware
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -52,8 +52,8 @@ def tried(names):
 def store(part, found):
     kept = json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
     device = hardware.device_name(torch.device("cpu"))
-    about = {"commit": hardware.commit(), "device": device, "ended": records.now()}
-    kept[part] = about | {"found": kept.get(part, {}).get("found", {}) | found}
+    rows = {name: row | {"commit": hardware.commit()} for name, row in found.items()}
+    kept[part] = {"device": device, "found": kept.get(part, {}).get("found", {}) | rows}
     with replacing(RELIABILITY) as partial:
         partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

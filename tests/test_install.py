@@ -115,7 +115,11 @@ print(sorted({"matplotlib", "pandas"} & set(sys.modules)))
 
 
 @pytest.mark.parametrize(
-    "use", ["stn_paper.run", "stn_paper.costs.measure(stn_paper.build_model('effb0', 'stn', 2), 64)"]
+    "use",
+    [
+        "stn_paper.run(stn_paper.RunSpec('digits', 'resnet18', 'lstn', 'smoke'))",
+        "stn_paper.costs.measure(stn_paper.build_model('effb0', 'stn', 2), 64)",
+    ],
 )
 def test_a_missing_extra_is_named(away, use):
     said = away("python", "-c", f"{BARE}\nimport stn_paper\n{use}", fails=True).splitlines()[-1]

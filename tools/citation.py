@@ -1,7 +1,7 @@
 """Write what cites this companion from CITATION.cff and the version in pyproject.toml: `make citation`.
 
-CITATION.cff is written by hand but for its version. codemeta.json, .zenodo.json and the BibTeX entries of
-book/cite.md are computed. `--check` writes nothing and ends with 1 where a file is not what would be written.
+CITATION.cff is written by hand but for its version. codemeta.json, .zenodo.json and the first BibTeX entries of
+book/cite.md are computed. With `--check`, nothing is written, and the exit code is 1 where a file differs.
 """
 
 import json
@@ -31,7 +31,7 @@ def files(root=ROOT):
         "CITATION.cff": cff,
         "codemeta.json": _json(codemeta(cited, project)),
         ".zenodo.json": _json(zenodo(cited)),
-        CITE: re.sub(r"(?s)```bibtex\n.*?```", lambda _: f"```bibtex\n{bibtex(cited)}```", page),
+        CITE: re.sub(r"(?s)```bibtex\n.*?```", lambda _: f"```bibtex\n{bibtex(cited)}```", page, count=1),
     }
 
 

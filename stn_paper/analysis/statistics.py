@@ -59,7 +59,8 @@ def compare(first, second, paired):
         first, second = difference, np.zeros(1)
     if not len(first) or not len(second):
         return Comparison(math.nan, math.nan, len(first), len(second), paired, math.nan, math.nan, False)
-    mean, n, against = first.mean() - second.mean(), len(first), len(first) if paired else len(second)
+    mean = float(first.mean() - second.mean())
+    n, against = len(first), len(first) if paired else len(second)
     identical = bool(paired and (first == 0).all())
     if identical or min(n, against) < 2:  # equal runs are no test
         half = 0.0 if identical and n > 1 else math.nan

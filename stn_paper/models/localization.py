@@ -178,11 +178,11 @@ def localization(
         )
     features = rows[-1].channels * feature_size(rows, image_size) ** 2
     if glimpses is None:
-        last = nn.Linear(hidden, len(identity))
-        head = nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), last)
+        numbers = nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, len(identity))
     else:
-        recurrent = RecurrentHead(features, glimpses, len(identity))
-        head, last = nn.Sequential(nn.Flatten(), recurrent), recurrent.linear
+        numbers = (RecurrentHead(features, glimpses, len(identity)),)
+    head = nn.Sequential(nn.Flatten(), *numbers)
+    last = head[-1] if glimpses is None else head[-1].linear
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(identity)

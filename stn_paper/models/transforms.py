@@ -62,7 +62,8 @@ def affine_theta(
     """
     angle = math.radians(rotation)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    return torch.tensor([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
+    rows = [[cos, -sin, shift[0]], [sin, cos, shift[1]]]
+    return torch.tensor(rows, dtype=torch.get_default_dtype())  # of NumPy's numbers too
 
 
 # --- composition, inverses and distance ---------------------------------------------------------

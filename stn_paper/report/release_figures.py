@@ -93,7 +93,7 @@ def release_sentence():
 
 def accuracy_against_epochs():
     """The paper's test accuracies against the epochs of the released logs: a panel a table, a line a network."""
-    figure, axes = plt.subplots(2, 1, figsize=(6.6, 8))
+    figure, axes = plt.subplots(2, 1, figsize=(4.6, 7.4))
     for axis, number in zip(axes, (6, 8)):
         cells = trained(number)
         for _, network in cells.groupby("model"):
@@ -107,7 +107,8 @@ def accuracy_against_epochs():
         )
         axis.set_title(title, loc="left", weight="bold")
         axis.grid(axis="x", visible=False)
-    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4, frameon=False)
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.08), "ncols": 4, "frameon": False}
+    axes[0].legend(**above, columnspacing=1, handletextpad=0)
     return closed(figure)
 
 

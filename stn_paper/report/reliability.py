@@ -25,7 +25,7 @@ KINDS_OF_INPUT = {  # as in tests/hostile.py: what is drawn
 
 
 def _part(name):
-    """{"commit", "device", "ended", "found"} of a part of the file; None if it has not been tried."""
+    """{"device", "found": {name: row}} of a part of the file; None if it has not been tried."""
     if not RELIABILITY.exists():
         return None
     return json.loads(RELIABILITY.read_text(encoding="utf-8")).get(name)
@@ -67,11 +67,12 @@ def verdict():
         return MISSING
     tries = sum(row["tries"] for row in faults["found"].values())
     cases = sum(row["cases"] for row in fuzz["found"].values())
+    commits = {row["commit"] for part in (faults, fuzz) for row in part["found"].values()}
     flips = faults["found"].get("Flipped bit: record", {"ends": {}, "tries": 0})
     unnoticed = flips["ends"].get("read with another value", 0)
     return (
         f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the "
         f"tables say; none ended in a traceback or changed a number of a run. One gap is known: of {flips['tries']:,} "
         f"flipped bits in a record, {unnoticed:,} gave another valid record, which only git can notice. "
-        f"Tried at commit {faults['commit']} on {faults['device']}."
+        f"Tried at commits {', '.join(sorted(commits))} on {faults['device']}."
     )

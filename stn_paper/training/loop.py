@@ -70,14 +70,14 @@ def run(
     """
     if (found := records.find(spec)) is not None:
         return found
-    device = check_device(device)
+    place = check_device(device)
     check_networks([spec])
     for folder in (records.record_path(spec).parent, checkpoint.path_of(spec).parent):
         check_writable(folder)
-    with enough_memory(spec), restored(), stream_of(device), locked(checkpoint.path_of(spec), until):
+    with enough_memory(spec), restored(), stream_of(place), locked(checkpoint.path_of(spec), until):
         remove_partials(records.record_path(spec))
         found = records.find(spec)
-        return found or _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights)
+        return found or _train(spec, place, data_dir, compiled, until, data, save_every, whole, weights)
 
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):

@@ -6,7 +6,14 @@ from torch import nn
 
 from stn_paper.analysis.paper import LOCALIZATION_TABLES, layers, table
 from stn_paper.errors import InputError
-from stn_paper.models.localization import LOCALIZATION_NETS, localization_net, minimum_size
+from stn_paper.models import localization
+from stn_paper.models.localization import (
+    HIDDEN,
+    LOCALIZATION_NETS,
+    feature_size,
+    localization_net,
+    minimum_size,
+)
 from stn_paper.models.transformer import TRANSFORMS
 
 VARIANTS = list(LOCALIZATION_NETS)
@@ -119,3 +126,18 @@ def test_a_constant_map_is_built_on_the_default_device(transform):
     assert torch.equal(
         localization_net("constant", 32, transform=transform).numbers, TRANSFORMS[transform].identity
     )
+
+
+@pytest.mark.parametrize("variant", LOCALIZATION_NETS)
+def test_a_seed_draws_the_weights_in_the_order_of_our_records(variant):
+    """Another order would change every digit of a run: the linear layers are drawn first, the rows after them."""
+    rows = LOCALIZATION_NETS[variant]
+    torch.manual_seed(0)
+    net = localization_net(variant, 40)
+    torch.manual_seed(0)
+    first = nn.Linear(rows[-1].channels * feature_size(rows, 40) ** 2, HIDDEN)
+    nn.Linear(HIDDEN, 6)
+    features = localization.layers(rows, 3)
+    assert torch.equal(net.head[1].weight, first.weight)
+    for name, weight in features.state_dict().items():
+        assert torch.equal(net.features.state_dict()[name], weight)

@@ -3,6 +3,7 @@
 import math
 
 import kornia
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -138,6 +139,11 @@ def test_warps_of_restricted_maps_are_kornias(transform):
     ours = F.grid_sample(images, sampling_grid(theta, 16, 16, transform), align_corners=False)
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(invert(invert(theta, transform), transform), theta)
+
+
+def test_numpys_numbers_give_the_same_theta():
+    theta = affine_theta(np.float64(30), np.float64(0.7), (np.float64(0.3), 0.0))
+    assert theta.dtype == torch.float32 and torch.equal(theta, affine_theta(30, 0.7, (0.3, 0.0)))
 
 
 # --- bounds ---

@@ -16,7 +16,7 @@ def test_the_tables_show_every_count():
     cases = [row["cases"] for row in kept["fuzz"]["found"].values()]
     assert [int(n.replace(",", "")) for n in kinds["Cases"]] == cases
     assert (kinds["What is drawn"] != "").all()
-    assert f"{sum(cases):,}" in reliability.verdict() and kept["faults"]["commit"] in reliability.verdict()
+    assert f"{sum(cases):,}" in reliability.verdict() and kept["faults"]["device"] in reliability.verdict()
 
 
 def test_without_counts_nothing_is_claimed(tmp_path, monkeypatch):
