@@ -178,11 +178,12 @@ def localization(
         )
     features = rows[-1].channels * feature_size(rows, image_size) ** 2
     if glimpses is None:
-        numbers = nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, len(identity))
+        first = nn.Linear(features, hidden)  # before `last`, as a seed draws their weights in this order
+        last = nn.Linear(hidden, len(identity))
+        head = nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
     else:
-        numbers = (RecurrentHead(features, glimpses, len(identity)),)
-    head = nn.Sequential(nn.Flatten(), *numbers)
-    last = head[-1] if glimpses is None else head[-1].linear
+        recurrent = RecurrentHead(features, glimpses, len(identity))
+        head, last = nn.Sequential(nn.Flatten(), recurrent), recurrent.linear
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(identity)
