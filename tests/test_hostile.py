@@ -14,4 +14,8 @@ START = int(os.environ.get("HOSTILE_SEED", 0))
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_input_ends_in_a_result_or_a_sentence(kind):
     found = attempt(kind, CASES, START)
-    assert 0 < found["cases"] <= CASES and found.get("sentence", 0) > 0
+    assert 0 < found["cases"] <= CASES
+    if kind == "files in the cache":  # a damaged one is decoded anew
+        assert found["result"] == found["cases"]
+    else:
+        assert found["sentence"] > 0

@@ -16,7 +16,7 @@ dataTables.then(({ default: DataTable }) => {
       autoWidth: false,
       layout: {
         topStart: choices,
-        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, customizeData }] },
+        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, exportOptions: { customizeData } }] },
         bottomStart: "info",
         bottomEnd: long ? "paging" : null,
       },

@@ -12,7 +12,7 @@ from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
 from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
 from stn_paper.training import records
-from stn_paper.training.spec import RunSpec, preset
+from stn_paper.training.spec import PROTOCOLS, RunSpec, preset
 
 
 def test_without_records_there_is_nothing_to_show():
@@ -122,8 +122,10 @@ def test_committed_records_are_named_by_their_settings(committed):
     paths = sorted((ROOT / "results").glob("*/*_seed*.json"))
     assert paths
     for path in paths:
-        spec = records.read(path)["spec"]
-        if spec["protocol"]["name"] != "smoke":
+        record = records.read(path)
+        spec = record["spec"]
+        assert records.record_path(records.spec_of(record)) == path
+        if spec["protocol"]["name"] in PROTOCOLS and spec["protocol"]["name"] != "smoke":
             named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"])
             free = ("precision", *(PILOT if named.name == "small" else ()))  # --precision may change it
             named = replace(named, **{field: spec["protocol"][field] for field in free})
