@@ -164,3 +164,12 @@ def test_without_records_the_page_says_so():
     assert estimates.cost()["GPU"].eq("not yet measured").all()
     assert "no run has been measured" in estimates.cost_in_words()
     assert estimates.throughput().iloc[0, 0] == "not yet measured"
+
+
+def test_of_a_network_the_fastest_record_counts():
+    spec = RunSpec("caltech101", "resnet18", "original", "reduced")
+    slow, fast = (
+        estimates.Measurement("A, 2 cores", "resnet18", "original", 64, 20, speed, 100.0)
+        for speed in (5.0, 50.0)
+    )
+    assert estimates.estimate(spec, [slow, fast, slow]) == estimates.estimate(spec, [fast])
