@@ -107,7 +107,10 @@ def _program():
 def _stopping():
     """Context: Ctrl-C, SIGTERM and SIGHUP end in one sentence and the usual exit code, 128 plus the signal's number."""
 
+    received = []
+
     def stop(number, _):
+        received.append(number)
         raise _Stopped(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -116,10 +119,13 @@ def _stopping():
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
-    except _Stopped as stopped:
-        where = stopped.where or "What is finished is kept"
+    except (_Stopped, Exception) as stopped:
+        if not received:
+            raise
+        # inside torch.save the stop comes back as an error of writing
+        where = getattr(stopped, "where", "") or "What is finished is kept"
         print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
-        sys.exit(128 + stopped.args[0])
+        sys.exit(128 + received[0])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
