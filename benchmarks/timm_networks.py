@@ -1,6 +1,7 @@
 """Which timm networks take a transformer: `python -m benchmarks.timm_networks` writes `timm_networks.csv`.
 
-Each network gets L-STN before it, with random weights. A cell is "yes" or the error's first sentence.
+Each network gets L-STN before it, with random weights. A cell of the table holds "yes", or the first sentence of
+the error.
 """
 
 import copy

@@ -477,7 +477,7 @@ def tiny_spec(**changes):
     return RunSpec("digits", "tiny", "lstn", Protocol("smoke", test_once=True, **small | changes))
 
 
-digits = cache(datasets.load)  # reading them takes longer than training on a few
+digits = cache(datasets.load)  # loading the digits takes longer than a training on a few of them
 
 
 @cache

@@ -46,13 +46,17 @@ def read_costs(number):
     return known[known["table"] == number].reset_index(drop=True)
 
 
-def compare_costs(number):
-    """Every cost that Table 4, 5, 7 or 9 prints beside ours: one row a cell, numbers and verdicts.
+def compare_costs(*numbers):
+    """Every cost that these tables (4, 5, 7 or 9) print beside ours: one row a cell, numbers and verdicts.
 
     Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
     our_gflops (rounded to the printed decimals), torch_gflops (as torch counts), exact (parameters),
     close (GFLOPS within TOLERANCE).
     """
+    return pd.concat([_compare_table(number) for number in numbers])
+
+
+def _compare_table(number):
     printed, ours = networks(number).copy(), read_costs(number)
     printed["parameters"] = printed["parameters"].astype(int)
     decimals = [len(g.split(".")[1]) for g in printed["gflops"]]

@@ -184,7 +184,7 @@ def guessing(dataset):
     return math.log(DATASETS[dataset].num_classes)
 
 
-# --- names and order of rows --------------------------------------------------------------------
+# --- titles and order of networks --------------------------------------------------------------------
 
 
 def networks_run(dataset, protocol):

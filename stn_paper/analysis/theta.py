@@ -61,12 +61,6 @@ def counts(found):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def by_variant(found):
-    """Collapsed runs on photographs, a row a variant: collapsed, runs."""
-    mine = found[found["photographs"]]
-    return mine.groupby("variant")["collapsed"].agg(collapsed="sum", runs="size")
-
-
 def datasets(found):
     """The datasets of these runs in the package's order."""
     return [name for name in DATASETS if name in set(found["dataset"])]

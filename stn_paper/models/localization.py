@@ -113,7 +113,7 @@ class RecurrentHead(nn.Module):
 
 
 def feature_size(rows: tuple[Row, ...], image_size: int) -> int:
-    """Return the pixels of a side of the last feature map, or 0 if `image_size` (pixels of a side) is too small."""
+    """Return the side of the last feature map in pixels, or 0 if images of side `image_size` are too small."""
     size = image_size
     for row in rows:
         size = max(row.output_size(size), 0)

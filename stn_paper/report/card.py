@@ -87,7 +87,7 @@ def _network(spec):
 
 
 def _limits(record, spec):
-    """What the number does not say, as paragraphs under a heading."""
+    """The limits of the run's accuracy, as paragraphs under a heading."""
     limits = [
         f"The protocol `{spec.protocol.name}` is {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."
     ]

@@ -81,7 +81,7 @@ def answer():
 
 def facts():
     """What the front page's sentences are filled with: {name: text}."""
-    cells = pd.concat([compare_costs(number) for number in (4, 5, 7, 9)])
+    cells = compare_costs(4, 5, 7, 9)
     bypassed, transformers, chosen, logs = authors_runs.totals()
     copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
     quick = speed.rows("everyday", program="papermill", device="cpu").get("seconds", pd.Series(dtype=float))

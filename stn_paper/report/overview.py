@@ -126,7 +126,7 @@ def facts():
     `cells` of Tables 4, 5, 7 and 9, `exact` parameter counts and `close` GFLOPS figures of these; `networks` of
     Tables 4, 6 and 8, of which `trained` have a run at the paper's scale.
     """
-    cells, tables = _all_costs(), [accuracy.cells(number) for number in DATASET_OF]
+    cells, tables = compare_costs(4, 5, 7, 9), [accuracy.cells(number) for number in DATASET_OF]
     at_scale = [found[found["protocol"].isin(("paper", "equal"))] for found in tables]
     return {
         "cells": len(cells),
@@ -137,13 +137,9 @@ def facts():
     }
 
 
-def _all_costs():
-    return pd.concat([compare_costs(n) for n in (4, 5, 7, 9)])
-
-
 def findings():
     """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
-    cells, (ratio, extra) = _all_costs(), lstn_against_stn()
+    cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
     copied = copies.test_images_with_copy("tsrd")
     rows = [
         (

@@ -1,6 +1,7 @@
 """One page a run record: what was asked for, what came out, on which machine, and how to repeat it.
 
-`page` fills `run_page.html.j2` from the records alone; `book/_extensions/companion.py` puts all of them into the book.
+`page` makes the page of one record from the template `run_page.html.j2`. `book/_extensions/companion.py` adds
+the pages to the book.
 """
 
 import json

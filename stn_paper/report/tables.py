@@ -76,7 +76,7 @@ def architectures():
 def costs(number, quantity):
     """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours.
 
-    GFLOPS also as torch's own counter gives them, about two for each of the paper's.
+    For GFLOPS, a third number: the count of torch's `FlopCounterMode`, about twice the paper's.
     """
     cells = compare_costs(number)
     view = {}

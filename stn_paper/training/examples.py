@@ -193,8 +193,8 @@ def recovered(known, theta, labels=None):
     """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
     `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's
-    output from the image. A transformer may choose any pose to show digits in: what it leaves is the distance
-    of each output from the typical pose, the median of all outputs; before it, that of each image. With
+    output from the image. A transformer may show digits in any one pose. So `after` is the distance
+    of each output from the typical pose, which is the median of all outputs; `before` is that of each image. With
     `labels` (N,), the typical pose is that of the image's own class, as a transformer may show each class in a
     pose of its own. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
     """

@@ -57,8 +57,9 @@ def run(
 
     - `compiled`: train through torch.compile; the record says so. Pays where steps are many and small. Without
       it, a step on CUDA is recorded as a CUDA graph.
-    - `until`: the time (of `time.time`, in seconds) by which to stop. If the next epoch would end later, the run
-      is left at its checkpoint and None is returned; with `whole`, if all its epochs would.
+    - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch would end after it,
+      the run is left at its checkpoint and None is returned.
+    - `whole`: leave the run already if its last epoch would end after `until`.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
     - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of.

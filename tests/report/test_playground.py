@@ -32,7 +32,7 @@ def placed():
 
 @pytest.fixture(scope="module")
 def inputs(placed):
-    """The same digits as the networks see them, float (50, 3, 42, 42)."""
+    """The same digits as normalized inputs of the networks, float (50, 3, 42, 42)."""
     images = np.stack(list(distort(placed[0], placed[1], "affine", CANVAS)))
     return normalize(torch.from_numpy(images).expand(-1, 3, -1, -1))
 

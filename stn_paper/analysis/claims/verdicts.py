@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A sentence of the paper and the function that checks it."""
+    """A claim: a sentence of the paper, its place there, and the function that judges it."""
 
     section: str  # a key of SECTIONS
     where: str  # in the paper
@@ -134,7 +134,7 @@ def trained(number, variant, against):
 
     OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or
     `equal`. Then REPRODUCED if the variant is better in more than half of the networks, else NOT. A network
-    with a collapsed run of the variant counts as not better, whatever its other runs reach.
+    of which any run with the variant collapsed counts as not better.
     """
     dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
