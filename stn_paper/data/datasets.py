@@ -37,6 +37,7 @@ class Images(NamedTuple):
     skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
+    undistorted: torch.Tensor | None = None  # uint8 (N, 28, 28), of a dataset whose images are distorted
 
 
 class Dataset(NamedTuple):
@@ -282,6 +283,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
         skipped,
         listing.duplicates,
         listing.copies,
+        torch.from_numpy(np.stack(listing.items)) if DATASETS[name].distortion else None,
     )
 
 

@@ -89,7 +89,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
-    model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
+    model = build_model(
+        spec.backbone, spec.variant, len(data.classes), spec.image_size, padding=protocol.padding
+    )
     model.to(device).to(memory_format=batches.MEMORY_FORMAT)
     train_step = step_of(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
@@ -178,7 +180,8 @@ def _trained(job, train_step, optimizer, state, bar):
     order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
     job.model.train()
     total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
-    for images, labels in job.batches(order, protocol.batch_size):
+    read = batches.augmented(spec, job.data, number)
+    for images, labels in job.batches(order, protocol.batch_size, read):
         set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
         loss, logits = train_step(optimizer, images, labels)
         total += loss * len(labels)
