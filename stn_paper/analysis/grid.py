@@ -16,15 +16,17 @@ GRID = TARGETS[1:]  # what the book is made of
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
 SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "cifar-cnn": ("cifar10",),
-    "mnist-cnn": ("digits", *(f"mnist-{name}" for name in DISTORTIONS)),
-    "sign-cnn": ("gtsrb",),
+    "lenet": ("mnist-rts",),
+    "mnist-cnn": ("digits",),
+    "mnist-cnn-400k": tuple(f"mnist-{name}" for name in DISTORTIONS),
+    "sign-cnn-bn": ("gtsrb",),
 }
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLES},
     "gtsrb": ("systems", "claims"),
-    **dict.fromkeys(("small_cnn", "distorted_mnist", "traffic_signs", "known_truth"), ("systems",)),
+    **dict.fromkeys(("small_cnn", "distorted_mnist", "traffic_signs"), ("systems",)),
     "experiment": ("claims",),
-    "strength": ("systems", "claims"),
+    **dict.fromkeys(("known_truth", "strength"), ("systems", "claims")),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),
 }
 

@@ -20,7 +20,6 @@ are a grid over the canvas; and each image of a dataset is distorted once. A tra
 draws the distortions of training images anew for every batch (`new_theta`).
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -154,7 +153,7 @@ def _elastic(random, count):
 
 
 def _jitter(random, count):
-    """Mild shifts and scales of whole images: what is read moves by up to a tenth, and has 0.9 to 1.1 times the sides."""
+    """Shifts by up to a twentieth of the image's side along x and y, and scales by 0.9 to 1.1."""
     scale, shift = random.uniform(0.9, 1.1, count), random.uniform(-0.1, 0.1, (count, 2))
     theta = np.zeros((count, 2, 3))
     theta[:, 0, 0] = theta[:, 1, 1] = scale

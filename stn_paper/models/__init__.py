@@ -81,6 +81,4 @@ def build_model(
                 part.applied, part.padding = applied, check_padding(padding)
         return model
     model = build_backbone(backbone, num_classes, image_size)
-    return model if name == ORIGINAL else with_stn(
-        model, name, image_size, applied=applied, padding=padding
-    )
+    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied, padding=padding)

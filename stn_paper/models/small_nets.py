@@ -29,6 +29,16 @@ class Grey(nn.Module):
         return images[:, :1].contiguous()
 
 
+class GreyTransformer(SpatialTransformer):
+    """A transformer of grey images (B, 3, H, W): it reads and returns one channel (B, 1, H, W)."""
+
+    def forward(self, images):
+        return super().forward(images[:, :1].contiguous())
+
+    def theta(self, images):
+        return super().theta(images[:, :1].contiguous())
+
+
 class System(NamedTuple):
     title: str
     image_size: int
@@ -108,6 +118,7 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     """
     side = feature_size(DIGIT_ROWS, image_size)
     backbone = nn.Sequential(
+        Grey(),
         layers(DIGIT_ROWS, 1),
         nn.Flatten(),
         nn.Dropout(0.3),
@@ -115,12 +126,10 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
         nn.ReLU(),
         nn.Linear(112, num_classes),
     )
-    parts = OrderedDict(grey=Grey(), backbone=backbone)
-    if variant != "original":
-        net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
-        parts["transformer"] = SpatialTransformer(net, variant)
-        parts.move_to_end("backbone")
-    return nn.Sequential(parts)
+    if variant == "original":
+        return backbone
+    net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
+    return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
 
 
 SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU

@@ -45,6 +45,8 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "train_images": ("Training images at most", "all"),
     "max_validation": ("Validation images at most", "all"),
     "test_once": ("Test images are looked at once", ""),
+    "augmentation": ("Distortion of training images, drawn anew for every batch", "none"),
+    "padding": ("What a transformer reads outside the image", ""),
 }
 RULES = {
     LAST_EPOCH: "after the last epoch; nothing is selected",

@@ -99,7 +99,9 @@ class Protocol:
         choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
         padding = check_padding(self.padding)
         if isinstance(padding, tuple):
-            raise InputError(f"Protocol's padding {self.padding!r} is not allowed: give a name or one number.")
+            raise InputError(
+                f"Protocol's padding {self.padding!r} is not allowed: give a name or one number."
+            )
         object.__setattr__(self, "padding", padding)
         if self.augmentation is not None:
             choose("augmentation", self.augmentation, AUGMENTATIONS)
@@ -279,7 +281,9 @@ class RunSpec:
         check_variant(self.variant, check_backbone(self.backbone))
         object.__setattr__(self, "seed", whole("Seed", self.seed, 0, LARGEST_SEED))
         if not isinstance(self.protocol, Protocol):
-            object.__setattr__(self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone))
+            object.__setattr__(
+                self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone)
+            )
         whole("Image size", self.image_size)
         if self.protocol.augmentation == REDRAWN and DATASETS[self.dataset].distortion is None:
             raise InputError(
@@ -313,6 +317,10 @@ class RunSpec:
     def changes(self) -> dict:
         """Settings that differ from the preset of the protocol's name, or from the defaults: {field: value}."""
         name = self.protocol.name
-        own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant, self.backbone)
+        own = (
+            Protocol(name)
+            if name not in PROTOCOLS
+            else preset(name, self.dataset, self.variant, self.backbone)
+        )
         named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}

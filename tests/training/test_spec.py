@@ -48,6 +48,8 @@ OTHER_PROTOCOL = {
     "train_images": 1000,
     "max_validation": 600,
     "test_once": True,
+    "augmentation": "jitter",
+    "padding": "border",
 }
 
 
