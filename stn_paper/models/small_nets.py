@@ -215,10 +215,10 @@ SYSTEMS = {
     "mnist-cnn-400k": System(
         "Digit CNN of 400,000 weights",
         42,
-        20,
+        16,
         ("original", "affine", "projective", "tps"),
         mnist_cnn_400k,
     ),
     "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),
-    "sign-cnn-bn": System("Sign CNN with batch norm", 32, 16, ("original", "one", "two"), sign_cnn_bn),
+    "sign-cnn-bn": System("Sign CNN with batch norm", 32, 8, ("original", "one", "two"), sign_cnn_bn),
 }

@@ -155,7 +155,8 @@ def step_times():
     low, middle, high = found["ratio"]
     alone, with_it = (found["seconds"][name] * found["steps_an_epoch"] for name in ("original", "stn"))
     return (
-        f"The document says that an epoch takes 11 to 12 seconds with and without the transformer. On one core here "
-        f"({found['machine']['name']}), an epoch's steps take {alone:.0f} seconds of processor time without and {with_it:.0f} "
-        f"with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over {found['rounds']} rounds)."
+        "The document says that an epoch takes 11 to 12 seconds with and without the transformer. On one core of "
+        f"{found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
+        f"{with_it:.0f} with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over "
+        f"{found['rounds']} rounds)."
     )
