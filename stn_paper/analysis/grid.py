@@ -16,6 +16,7 @@ GRID = TARGETS[1:]  # what the book is made of
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
 SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "cifar-cnn": ("cifar10",),
+    "clutter-cnn": ("mnist-cluttered",),
     "lenet": ("mnist-rts",),
     "mnist-cnn": ("digits",),
     "mnist-cnn-400k": tuple(f"mnist-{name}" for name in DISTORTIONS),
@@ -24,7 +25,7 @@ SYSTEM_DATASETS = {  # smaller system -> what it is trained on
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLES},
     "gtsrb": ("systems", "claims"),
-    **dict.fromkeys(("small_cnn", "distorted_mnist", "traffic_signs"), ("systems",)),
+    **dict.fromkeys(("small_cnn", "distorted_mnist", "cluttered_mnist", "traffic_signs"), ("systems",)),
     "experiment": ("claims",),
     **dict.fromkeys(("known_truth", "strength"), ("systems", "claims")),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),

@@ -30,6 +30,8 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "tps": "Thin plate spline",
     "one": "One transformer",
     "two": "Two transformers",
+    "out60": "Output of 60 pixels",
+    "out20": "Output of 20 pixels",
 }
 RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
 HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}

@@ -132,6 +132,37 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
 
 
+CLUTTER_LOCALIZATION = (
+    Row("conv", 5, 20),
+    Row("pool", 2, 20, 2),
+    Row("conv", 5, 20),
+)  # of images half as large
+CLUTTER_ROWS = {  # pixels of a side of what the classifier sees -> its convolutions
+    60: (Row("conv", 7, 32), Row("pool", 2, 32, 2), Row("conv", 5, 48), Row("pool", 2, 48, 2)),
+    20: (Row("conv", 3, 32), Row("pool", 2, 32, 2), Row("conv", 3, 32), Row("pool", 2, 32, 2)),
+}
+
+
+def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """Two convolutions and two linear layers for digits in clutter, alone or behind a transformer.
+
+    With an output of 60 pixels, and alone, the classifier is MatConvNet's, which halves its input first; with
+    20, a third of the input's side, it is that of Lasagne's example. Both examples share the localization net.
+    """
+    seen = 20 if variant == "out20" else image_size
+    rows, inside = CLUTTER_ROWS[20 if variant == "out20" else 60], seen if variant == "out20" else seen // 2
+    backbone = nn.Sequential(
+        *(Grey(), nn.Identity() if variant == "out20" else nn.AvgPool2d(2), layers(rows, 1), nn.Flatten()),
+        *(nn.Linear(rows[-1].channels * feature_size(rows, inside) ** 2, 256), nn.ReLU()),
+        *(nn.Dropout(0.5), nn.Linear(256, num_classes)),
+    )
+    if variant == "original":
+        return backbone
+    net = localization(CLUTTER_LOCALIZATION, image_size // 2, 1, hidden=50)
+    transformer = GreyTransformer(net, output_size=seen, localization_size=image_size // 2)
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
+
+
 SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU
     (Row("conv", 7, 100), Row("pool", 2, 100, 2)),
     (Row("conv", 4, 150), Row("pool", 2, 150, 2), Row("conv", 4, 250), Row("pool", 2, 250, 2)),
@@ -211,6 +242,7 @@ SYSTEMS = {
     "mnist-cnn": System(
         "Digit CNN", 42, 16, ("original", "stn", "vstn", "lstn", "projective", "tps"), mnist_cnn
     ),
+    "clutter-cnn": System("Clutter CNN", 60, 36, ("original", "out60", "out20"), clutter_cnn),
     "lenet": System("Digit CNN without channel dropout", 42, 16, ("original", "stn"), lenet),
     "mnist-cnn-400k": System(
         "Digit CNN of 400,000 weights",

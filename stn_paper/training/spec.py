@@ -192,6 +192,8 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
         "augmentation": JITTER,
         "epochs": 12,
     },
+    "mnist-cluttered": _ONE_CYCLE
+    | {"image_size": 60, "batch_size": 128, "max_validation": 2000, "epochs": 20},
     **{
         (f"mnist-{name}", "mnist-cnn-400k"): _ONE_CYCLE
         | {
