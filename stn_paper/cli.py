@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import json
 import math
 import signal
 import sys
@@ -50,6 +51,13 @@ def _add_training(commands):
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
     train.add_argument("--precision", help="of products, instead of the protocol's: float32, tf32, bfloat16")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="another setting than the protocol's, as padding=border; once for each",
+    )
     train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
     train.add_argument(
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
@@ -158,6 +166,7 @@ def _run(options):
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
     if options.precision is not None:
         changed["precision"] = choose("precision", options.precision, PRECISIONS)
+    changed |= dict(map(_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     until = time.time() + 60 * _minutes(options)
     check_networks([spec for spec in specs if not find(spec)])
@@ -172,6 +181,18 @@ def _run(options):
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
+
+
+def _setting(text):
+    """The setting and value of an option --set: numbers, true, false and null as JSON writes them, else text."""
+    from .training.spec import DEFAULTS
+
+    name, _, value = text.partition("=")
+    choose("setting", name, DEFAULTS)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _campaign(options):

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from ..analysis.statistics import MISSING, mean_text
+from ..analysis.statistics import MISSING, compare, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
@@ -110,6 +110,21 @@ def distorted_gains():
         )
         lines.append(f"- {DISTORTIONS[name].title}: {what}.")
     return "\n".join(lines)
+
+
+def gain(dataset, system):
+    """What each transformer adds to the accuracy of the network alone, in points with its interval, in words."""
+    ours, parts = small_systems.runs(dataset, system), []
+    found = {variant: ours[ours["variant"] == variant].set_index("seed")["test"] for variant in HEADINGS}
+    alone = found.pop(ORIGINAL)
+    for variant, tests in found.items():
+        if len(tests) and len(alone) and not variant.endswith(RELEASED):
+            one = compare(tests, alone, paired=False)
+            half = "" if math.isnan(one.half) else f" ± {one.half:.2f}"
+            parts.append(f"{HEADINGS[variant].lower()} {one.mean:+.2f}{half} (n={one.n} and {one.n_against})")
+    if not parts:
+        return f"What the transformer adds: {MISSING}."
+    return f"In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
 # --- what theta does ----------------------------------------------------------------------------

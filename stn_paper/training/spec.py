@@ -183,11 +183,13 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
     "digits": {"image_size": 42, "epochs": 30},
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
-    ("mnist-rts", "lenet"): _ONE_CYCLE | {"image_size": 42, "max_validation": 2000, "epochs": 10},
+    ("mnist-rts", "lenet"): _ONE_CYCLE
+    | {"image_size": 42, "localization_rate": 1.0, "max_validation": 2000, "epochs": 10},
     ("gtsrb", "sign-cnn-bn"): _ONE_CYCLE
     | {
         "image_size": 32,
         "validation_images": 1200,
+        "learning_rate": 0.002,
         "normalization": LOCAL,
         "augmentation": JITTER,
         "epochs": 12,
