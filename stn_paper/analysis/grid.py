@@ -3,6 +3,8 @@
 `workflow/Snakefile` turns them into jobs, `estimates` says what they cost.
 """
 
+from dataclasses import replace
+
 from ..data.distortions import DISTORTIONS
 from ..errors import choose, whole
 from ..models import variants
@@ -56,6 +58,22 @@ def runs(target, seeds=3, protocol="equal"):
         return [spec for study in studies for spec in experiment.specs(*study, few)]
     own = {"smoke": "smoke", "systems": SYSTEM}
     return [RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in cells(target)]
+
+
+def padding(seeds=3):
+    """The runs that compare what a transformer reads outside: RunSpecs, seed by seed.
+
+    The digit CNN of 400,000 weights behind affine maps on RTS, 5 epochs: by each optimizer, with each padding.
+    On these images -1 is the digits' ground, and 0, of the padding `zeros`, is grey.
+    """
+    specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]
+    short = {"max_epochs": 5, "min_epochs": 5}
+    return [
+        replace(spec, protocol=replace(spec.protocol, padding=outside, **short, **rule))
+        for spec in specs
+        for rule in ({}, {"optimizer": "sgd", "learning_rate": 0.1})
+        for outside in ("zeros", "border", -1.0)
+    ]
 
 
 def unique(targets, seeds=3, protocol="equal"):

@@ -9,11 +9,13 @@ import math
 import numpy as np
 import pandas as pd
 
+from ..analysis import grid
 from ..analysis.statistics import MISSING, compare, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PRINTED
+from ..training.records import chosen, find
 from . import small_systems
 
 NEAR = 0.5  # points from the published number, which is the goal
@@ -125,6 +127,18 @@ def gain(dataset, system):
     if not parts:
         return f"What the transformer adds: {MISSING}."
     return f"In points of test accuracy against the network alone: {', '.join(parts)}."
+
+
+def padding():
+    """Test error in percent by what a transformer reads outside and by optimizer: the runs of `grid.padding`."""
+    rows = {}
+    for spec in grid.padding():
+        named = spec.protocol
+        errors = rows.setdefault(str(named.padding), {}).setdefault(named.optimizer.upper(), [])
+        if record := find(spec):
+            errors.append(100 - chosen(record)["test"])
+    view = pd.DataFrame(rows).T.map(mean_text)
+    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding").reset_index()
 
 
 # --- what theta does ----------------------------------------------------------------------------
