@@ -102,7 +102,9 @@ def _add_the_rest(commands):
     records.set_defaults(call=_check)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
-    card.add_argument("run", help="a record's name, or its JSON file")
+    card.add_argument(
+        "run", help='a record\'s name, or its JSON file; "weights" writes those of all kept weights'
+    )
     card.set_defaults(call=_card, extra="book")
 
 
@@ -246,9 +248,12 @@ def _readme(options):
 
 
 def _card(options):
-    from .report.card import find, markdown
+    from .report.card import find, markdown, write_kept
 
-    print(markdown(find(options.run)), end="")
+    if options.run == "weights":
+        print(*write_kept(), sep="\n")
+    else:
+        print(markdown(find(options.run)), end="")
 
 
 def _check(options):

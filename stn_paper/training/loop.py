@@ -62,7 +62,8 @@ def run(
     - `whole`: leave the run already if its last epoch would end after `until`.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
-    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of.
+    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of; None
+      keeps that of the runs of `kept.NETWORKS`.
 
     A second process that asks for the same run waits and returns the first one's record. Raises InputError
     before any training for a wrong device, images too small for the network, an incomplete dataset, a folder
@@ -120,8 +121,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
-    if weights is not None:
-        kept.save(model, weights, spec.name)
+    if weights := weights or kept.place_for(spec):
+        found["weights"] = kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
