@@ -67,7 +67,7 @@ def padding(seeds=3):
     On these images -1 is the digits' ground, and 0, of the padding `zeros`, is grey.
     """
     specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]
-    short = {"max_epochs": 5, "min_epochs": 5}
+    short = {"max_epochs": 5, "min_epochs": 5, "probes": False}
     return [
         replace(spec, protocol=replace(spec.protocol, padding=outside, **short, **rule))
         for spec in specs

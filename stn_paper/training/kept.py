@@ -41,15 +41,10 @@ def spec_of(variant):
 
 NETWORKS = {  # name -> its run
     **{f"digits-{variant}": spec_of(variant) for variant in VARIANTS},
-    "digits-r-affine": RunSpec("mnist-r", "mnist-cnn-400k", "affine", SYSTEM),
     "digits-rts-affine": RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM),
-    "digits-p-projective": RunSpec("mnist-p", "mnist-cnn-400k", "projective", SYSTEM),
     "digits-e-tps": RunSpec("mnist-e", "mnist-cnn-400k", "tps", SYSTEM),
     **{f"lenet-{variant}": RunSpec("mnist-rts", "lenet", variant, SYSTEM) for variant in ("original", "stn")},
-    **{
-        f"clutter-{variant}": RunSpec("mnist-cluttered", "clutter-cnn", variant, SYSTEM)
-        for variant in ("original", "out60", "out20")
-    },
+    "clutter-out60": RunSpec("mnist-cluttered", "clutter-cnn", "out60", SYSTEM),
 }
 
 

@@ -204,6 +204,7 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
             "learning_rate": 0.002,
             "augmentation": REDRAWN,
             "max_validation": 2000,
+            "probes": name == "rts",
             "epochs": 15,
         }
         for name in DISTORTIONS
@@ -247,9 +248,9 @@ def _system(dataset, backbone):
     """The protocol `system` of a dataset, or of a backbone that has its own settings on it."""
     choose("dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)])
     row = _SYSTEM_SETTINGS.get((dataset, backbone), _SYSTEM_SETTINGS[dataset])
-    settings: dict[str, Any] = {"batch_size": 64, **row}
+    settings: dict[str, Any] = {"batch_size": 64, "probes": True, **row}
     epochs = settings.pop("epochs")
-    return Protocol(SYSTEM, min_epochs=epochs, max_epochs=epochs, probes=True, **settings)
+    return Protocol(SYSTEM, min_epochs=epochs, max_epochs=epochs, **settings)
 
 
 def _small(dataset, **settings: Any):

@@ -124,7 +124,7 @@ def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
         theta |= {"from_identity": 1.0, "outside": 0.0}
         row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "test_loss": 1.0}
         epochs = [row | {"test_accuracy": 50.0, "theta": theta}] * 12
-        write_system("gtsrb", "sign-cnn-bn", "one", 98.0, seed, epochs=epochs)
+        write_run("one", seed, 98.0, "sign-cnn-bn", "gtsrb", "system", epochs)
         told.append(compared.theta("gtsrb", "sign-cnn-bn"))
     assert shares in told[1] and "50%" in told[1] and "n=2" in told[1]
     assert ("depends on the image" in told[1]) == (min(spreads) > compared.STILL)

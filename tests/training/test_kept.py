@@ -91,7 +91,7 @@ def test_an_exchanged_file_and_a_missing_one_are_named(tmp_path, monkeypatch):
 
 
 def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch):
-    spec = kept.NETWORKS["digits-r-affine"]
+    spec = kept.NETWORKS["digits-rts-affine"]
     assert kept.place_for(spec) is None  # the tests' results lie elsewhere
     monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "results")
     assert kept.place_for(spec) == kept.path_of(spec)
