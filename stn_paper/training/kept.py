@@ -91,17 +91,17 @@ def load(name: str) -> torch.nn.Module:
     `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes); its attribute
     `transform` makes its input of uint8 images (B, 3, S, S), grey ones as three equal channels, and
     `image_size` is S. Raises InputError for an unknown name, for a network that is not trained yet, and for
-    weights that are not those that the run's record tells of.
+    weights that are not those that the run's record tells of, where it has one.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
     torch.Size([1, 10])
     """
     spec = NETWORKS[choose("network", name, NETWORKS)]
-    path, record = path_of(spec), records.find(spec)
-    if record is None or not path.exists():
-        raise InputError(f"Network {name!r} has no weights here: {path} or its record is not there.")
-    if record.get("weights", digest(path)) != digest(path):
+    path, record = path_of(spec), records.find(spec) or {}
+    if not path.exists():
+        raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
+    if record.get("weights", found := digest(path)) != found:
         raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
     model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
     model.load_state_dict(load_file(path))
