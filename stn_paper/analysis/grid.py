@@ -22,12 +22,15 @@ SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "lenet": ("mnist-rts",),
     "mnist-cnn": ("digits",),
     "mnist-cnn-400k": tuple(f"mnist-{name}" for name in DISTORTIONS),
+    "sequence-cnn": ("mnist-sequence",),
     "sign-cnn-bn": ("gtsrb",),
 }
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLES},
     "gtsrb": ("systems", "claims"),
-    **dict.fromkeys(("small_cnn", "distorted_mnist", "cluttered_mnist", "traffic_signs"), ("systems",)),
+    **dict.fromkeys(
+        ("small_cnn", "distorted_mnist", "cluttered_mnist", "digit_sequences", "traffic_signs"), ("systems",)
+    ),
     "experiment": ("claims",),
     **dict.fromkeys(("known_truth", "strength"), ("systems", "claims")),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),

@@ -25,12 +25,12 @@ from ..errors import InputError, choose, printable
 from ..paths import cache_dir, content, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
-from .scenes import SCENES
+from .scenes import DIGITS, SCENES
 
 
 class Images(NamedTuple):
-    images: torch.Tensor  # uint8 (N, 3, S, S), memory-mapped where it was decoded from files
-    labels: torch.Tensor  # int64 (N,)
+    images: torch.Tensor  # uint8 (N, 3, S, S), of scenes (N, 1, S, S); memory-mapped if decoded from files
+    labels: torch.Tensor  # int64 (N,), of sequences (N, 3)
     classes: tuple  # their names, sorted
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
     test_start: int | None = None  # where the official test set begins, if there is one
@@ -47,6 +47,7 @@ class Dataset(NamedTuple):
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
     scene: str | None = None  # of `scenes.SCENES`, which each image is put into once
+    labels: int = 1  # of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
 
 
@@ -73,6 +74,7 @@ DATASETS = {
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
     "mnist-cluttered": Dataset("Cluttered MNIST", 10, MNIST_SPLITS, scene="cluttered"),
+    "mnist-sequence": Dataset("MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS),
 }
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
@@ -274,7 +276,10 @@ def _digits(image_size):
 
 
 def _load_files(name, listing, image_size, skip_corrupt):
-    fingerprint = _fingerprint(listing, skip_corrupt)
+    fingerprint, row, digits = _fingerprint(listing, skip_corrupt), DATASETS[name], listing.items
+    if row.scene:
+        items, labels, test_start = SCENES[row.scene](digits, listing.labels, listing.test_start)
+        listing = listing._replace(items=items, labels=labels, test_start=test_start)
     images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt)
     return Images(
         torch.from_numpy(images),
@@ -286,7 +291,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
         skipped,
         listing.duplicates,
         listing.copies,
-        torch.from_numpy(np.stack(listing.items)) if DATASETS[name].distortion else None,
+        torch.from_numpy(np.stack(digits)) if row.distortion else None,
     )
 
 
@@ -325,7 +330,7 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     beside it holds its digest, which is checked on opening: a damaged or exchanged array is made again.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
-    shape = len(listing.items), 3, image_size, image_size
+    shape = len(listing.items), _channels(DATASETS[name]), image_size, image_size
     found = _opened(cached, shape)
     if found is None:
         with locked(cached):
@@ -339,6 +344,11 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     if skipped and not skip_corrupt:
         _decode(listing.items[min(skipped)], image_size)  # raises
     return images, skipped
+
+
+def _channels(dataset):
+    """Channels of the cached images: one of scenes, which are grey and large."""
+    return 1 if dataset.scene else 3
 
 
 def _opened(cached, shape):
@@ -378,7 +388,7 @@ def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
     It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
     """
     items, skipped = listing.items, {}
-    shape = len(items), 3, size, size
+    shape = len(items), _channels(dataset), size, size
     black = np.zeros(shape[1:], np.uint8)
     with replacing(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -389,14 +399,15 @@ def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
             theta, kind = known_theta(dataset.distortion, len(items)), DISTORTIONS[dataset.distortion].kind
             images = distort(items, theta, kind, size)
         else:
-            drawn = SCENES[dataset.scene](items, items[: listing.test_start]) if dataset.scene else items
-            images = pool.map(partial(_decode, size=size, error=not skip_corrupt), drawn)
+            images = pool.map(partial(_decode, size=size, error=not skip_corrupt), items)
         for i, image in enumerate(tqdm(images, "decoding", len(items), leave=False, disable=None)):
             if image is None:
                 item = items[i]
                 skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
                 skipped[i] = printable(skipped[i])
                 image = black
+            if len(image) > shape[1]:
+                image = image[:1]
             file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
         file.flush()
         digest = _digest(np.load(part, mmap_mode="r"), cached.name, skipped)

@@ -45,6 +45,7 @@ class System(NamedTuple):
     smallest: int  # pixels of a side that the network can take; a localization net may need more
     variants: tuple[str, ...]  # names out of models.HEADINGS
     build: Callable[[str, int, int], nn.Module]  # (variant, num_classes, image_size) -> nn.Module
+    labels: int = 1  # that it gives an image
 
 
 def _classifier(first, second, hidden, num_classes, image_size, dropout=0.5):
@@ -163,6 +164,54 @@ def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
+SEQUENCE_LOCALIZATION = (  # of images half as large
+    *(Row("conv", 3, 20), Row("pool", 2, 20, 2), Row("conv", 3, 20), Row("pool", 2, 20, 2)),
+    Row("conv", 3, 20),
+)
+
+
+class SequenceReader(nn.Module):
+    """Reads `digits` digits of an image: (B, 3, S, S) -> logits (B, num_classes, digits).
+
+    With several glimpses, `classifier` reads each of them, and each is a digit; else it reads all digits at once.
+    """
+
+    def __init__(self, transformer, classifier, digits):
+        super().__init__()
+        self.transformer, self.classifier, self.digits = transformer, classifier, digits
+
+    def forward(self, images):
+        seen = self.transformer(images)
+        logits = self.classifier(seen.flatten(0, 1) if seen.ndim == 5 else seen)
+        return logits.view(len(images), self.digits, -1).transpose(1, 2)
+
+
+def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 3) -> nn.Module:
+    """A network for three digits in clutter: alone, behind one map of the whole row, or with a map for each digit.
+
+    `rnn` is the RNN-SPN of Soenderby et al. 2015: a GRU of 256 gives the maps, and a classifier reads each output of
+    a third of the sides. `ffn` is their FFN-SPN, with outputs of half the sides. Their layers are kept; the network
+    alone, which their code lacks, is ours. Returns logits (B, num_classes, digits).
+    """
+    divisor, width = {"original": (1, 32), "ffn": (2, 96), "rnn": (3, 32)}[variant]
+    side, outputs = image_size // divisor, num_classes * (1 if variant == "rnn" else digits)
+    rows = (
+        *(Row("conv", 3, width), Row("pool", 2, width, 2), Row("conv", 3, width), Row("pool", 2, width, 2)),
+        *(Row("conv", 3, width), *([Row("pool", 2, width, 2)] if variant == "original" else [])),
+    )
+    classifier = nn.Sequential(
+        *(Grey(), layers(rows, 1), nn.ReLU(), nn.Flatten()),
+        *(nn.Linear(width * feature_size(rows, side) ** 2, 400), nn.ReLU(), nn.Linear(400, outputs)),
+    )
+    if variant == "original":
+        return SequenceReader(nn.Identity(), classifier, digits)
+    half = image_size // 2
+    glimpses = digits if variant == "rnn" else None
+    net = localization(SEQUENCE_LOCALIZATION, half, 1, hidden=200, glimpses=glimpses)
+    transformer = GreyTransformer(net, output_size=side, localization_size=half)
+    return SequenceReader(transformer, classifier, digits)
+
+
 SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU
     (Row("conv", 7, 100), Row("pool", 2, 100, 2)),
     (Row("conv", 4, 150), Row("pool", 2, 150, 2), Row("conv", 4, 250), Row("pool", 2, 250, 2)),
@@ -251,6 +300,7 @@ SYSTEMS = {
         ("original", "affine", "projective", "tps"),
         mnist_cnn_400k,
     ),
+    "sequence-cnn": System("Sequence CNN", 100, 22, ("original", "ffn", "rnn"), sequence_cnn, 3),
     "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),
     "sign-cnn-bn": System("Sign CNN with batch norm", 32, 8, ("original", "one", "two"), sign_cnn_bn),
 }

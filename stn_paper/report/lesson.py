@@ -4,6 +4,7 @@ Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 from ..data.datasets import EMBEDDED, embedded_digits, known_maps
@@ -87,8 +88,9 @@ def cluttered_samples(count=6):
     """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
+    scene = cluttered(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))
     figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
-    for row, images in zip(axes, (plain, cluttered(plain, pixels))):
+    for row, images in zip(axes, (plain, scene[0])):
         for axis, image in zip(row, images):
             axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])

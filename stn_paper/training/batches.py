@@ -70,7 +70,8 @@ def augmented(spec, data, epoch):
 
 
 def network_input(images, device, normalization):
-    """The network's input of uint8 images (B, 3, S, S): normalized floats on the device."""
+    """The network's input (B, 3, S, S) of uint8 images of three channels or one: normalized floats on the device."""
+    images = images.expand(-1, 3, -1, -1)
     return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
 
 

@@ -63,7 +63,7 @@ def collect(job):
     settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
     normalized = partial(network_input, **settings)
     chosen = examples(data, split)
-    images, labels = data.images[chosen].cpu(), data.labels[chosen]
+    images, labels = data.images[chosen].cpu().expand(-1, 3, -1, -1), data.labels[chosen]
     heat = gradcam(model, normalized(images), labels.to(job.device))
     kept = {
         "images": [as_png(image) for image in images],
@@ -103,6 +103,27 @@ def watcher(job, state):
             state["watched"]["theta"].append(thetas(model, images))
 
     return watch
+
+
+def glimpses(job):
+    """The first test images of a network that looks several times: the record's field `glimpses`.
+
+    `images` as PNG, `labels` and `predicted` digits from left to right, and `theta`, a map a look; none without a
+    transformer.
+    """
+    chosen = job.split.test[: 2 * EXAMPLES]
+    images = network_input(job.data.images[chosen], job.device, job.spec.protocol.normalization)
+    with torch.no_grad():
+        predicted = job.model.eval()(images).argmax(1)
+    found = {
+        "images": [as_png(image[0]) for image in job.data.images[chosen].cpu()],
+        "labels": job.data.labels[chosen].tolist(),
+        "predicted": predicted.tolist(),
+    }
+    if job.spec.variant != ORIGINAL:
+        theta = torch.tensor(thetas(job.model, images))
+        found["theta"] = theta.view(len(chosen), -1, 2, 3).tolist()
+    return found
 
 
 @torch.no_grad()

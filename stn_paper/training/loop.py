@@ -121,6 +121,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
+    if data.labels.ndim == 2:
+        found["glimpses"] = examples.glimpses(job)
     if weights := weights or kept.place_for(spec):
         found["weights"] = kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
@@ -186,7 +188,8 @@ def _trained(job, train_step, optimizer, state, bar):
         set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
         loss, logits = train_step(optimizer, images, labels)
         total += loss * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
+        right = (logits.argmax(1) == labels).view(len(labels), -1)  # (B, 1), or (B, labels an image)
+        correct += right.float().mean(1).sum()
         seen += len(labels)
         watch(-(-seen // protocol.batch_size))
         if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss

@@ -14,7 +14,7 @@ from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS, JITTER
 from ..errors import InputError, choose, whole
 from ..models import RELEASED, check_variant
-from ..models.backbones import check_backbone, input_size
+from ..models.backbones import check_backbone, input_size, labels_of
 from ..models.guards import check_padding
 from ..models.transformer import PADDING_MODE
 
@@ -196,6 +196,15 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
     },
     "mnist-cluttered": _ONE_CYCLE
     | {"image_size": 60, "batch_size": 128, "max_validation": 2000, "epochs": 20},
+    "mnist-sequence": _ONE_CYCLE
+    | {
+        "image_size": 100,
+        "batch_size": 100,
+        "localization_rate": 1.0,  # as published
+        "max_validation": 1000,
+        "probes": False,
+        "epochs": 20,
+    },
     **{
         (f"mnist-{name}", "mnist-cnn-400k"): _ONE_CYCLE
         | {
@@ -290,6 +299,12 @@ class RunSpec:
                 self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone)
             )
         whole("Image size", self.image_size)
+        labels, given = DATASETS[self.dataset].labels, labels_of(self.backbone)
+        if labels != given:
+            raise InputError(
+                f"Dataset {self.dataset!r} has {labels} labels an image, and {self.backbone} gives {given}: "
+                "choose another network."
+            )
         if self.protocol.augmentation == REDRAWN and DATASETS[self.dataset].distortion is None:
             raise InputError(
                 f"Augmentation {REDRAWN!r} is not allowed for dataset {self.dataset!r}: it has no distortion."

@@ -16,6 +16,7 @@ CLASSES = {
     "lenet": 10,
     "mnist-cnn": 10,
     "mnist-cnn-400k": 10,
+    "sequence-cnn": 10,
     "sign-cnn": 43,
     "sign-cnn-bn": 43,
 }
@@ -63,10 +64,13 @@ def test_parameters_by_hand(system, variant, count):
 def test_shapes_at_any_size(system, variant, larger):
     size = SYSTEMS[system].image_size + larger
     model = build_model(system, variant, CLASSES[system], size).eval()
-    assert model(torch.randn(2, 3, size, size)).shape == (2, CLASSES[system])
+    labels = (3,) if system == "sequence-cnn" else ()
+    assert model(torch.randn(2, 3, size, size)).shape == (2, CLASSES[system], *labels)
 
 
-@pytest.mark.parametrize("system, variant", [c for c in CASES if c[1] not in ("original", "out20")])
+@pytest.mark.parametrize(
+    "system, variant", [c for c in CASES if c[1] not in ("original", "out20", "rnn", "ffn")]
+)
 def test_a_transformer_starts_at_the_identity(system, variant):
     model = build_model(system, variant, CLASSES[system]).eval()
     size = SYSTEMS[system].image_size
@@ -107,3 +111,21 @@ def test_ten_pictures_are_learned_by_heart(system, variant):
     for _ in range(30):
         step(optimizer, images, labels)
     assert (model.eval()(images).argmax(1) == labels).sum() >= 8
+
+
+def test_each_glimpse_of_the_recurrent_network_is_a_digit():
+    model = build_model("sequence-cnn", "rnn", 10).eval()
+    images = torch.rand(2, 3, 100, 100)
+    assert model.transformer(images).shape == (2, 3, 1, 33, 33)
+    assert model.transformer.theta(images).shape == (2, 3, 2, 3)
+    logits = model(images)
+    for digit in range(3):
+        glimpse = model.transformer(images)[:, digit]
+        torch.testing.assert_close(model.classifier(glimpse), logits[:, :, digit])
+    assert build_model("sequence-cnn", "ffn", 10).transformer(images).shape == (2, 1, 50, 50)
+
+
+def test_outputs_of_a_third_of_the_sides_start_as_the_shrunken_image():
+    model = build_model("clutter-cnn", "out20", 10).eval()
+    images = torch.rand(2, 1, 60, 60).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(model.transformer(images), images[:, :1, 1::3, 1::3], atol=1e-4, rtol=1e-4)

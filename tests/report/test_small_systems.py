@@ -9,7 +9,7 @@ from benchmarks import digit_steps
 from stn_paper import build_model
 from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
-from stn_paper.report import compared, small_systems
+from stn_paper.report import compared, sequences, small_systems
 from stn_paper.training import examples, records
 from stn_paper.training.spec import RunSpec
 
@@ -212,3 +212,32 @@ def test_pictures_are_drawn_from_the_record(kept):
 def test_without_a_record_nothing_moves():
     assert small_systems.watched("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
     assert small_systems.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
+
+
+def test_the_looks_are_drawn_from_the_record():
+    assert sequences.glimpses().axes[0].get_title() == "not yet run"
+    assert {axis.get_title() for axis in sequences.curves().axes} == {"not yet run"}
+    maps = torch.eye(2, 3).expand(3, 2, 3).tolist()
+    picture = examples.as_png(np.zeros((100, 100), np.uint8))
+    kept = {
+        "images": [picture] * 4,
+        "theta": [maps] * 4,
+        "labels": [[1, 2, 3]] * 4,
+        "predicted": [[1, 2, 4]] * 4,
+    }
+    theta = {
+        "mean": [0.0] * 18,
+        "std": [0.0] * 18,
+        "spread": [1.0, 1.0],
+        "from_identity": 1.0,
+        "outside": 0.0,
+    }
+    write_run("rnn", 0, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": theta})
+    path = records.record_path(RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"))
+    record = {k: v for k, v in records.read(path).items() if k not in ("schema", "spec")}
+    records.write(RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"), record | {"glimpses": kept})
+    axes = sequences.glimpses().axes
+    assert len(axes) == 16 and len(axes[0].lines) == 3 and "1 2 3" in axes[0].get_title()
+    left, right = sequences.curves().axes
+    assert len(left.lines) == 1 and len(right.lines) == 3
+    assert "18" not in compared.theta("mnist-sequence", "sequence-cnn")

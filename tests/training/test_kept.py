@@ -46,7 +46,7 @@ def test_the_networks_of_the_playground_share_all_settings():
 
 
 def test_a_kept_network_is_loaded_with_its_transform():
-    for name in ("digits-lstn", "digits-stn", "digits-original"):
+    for name, least in (("digits-lstn", 0.9), ("digits-stn", 0.9), ("digits-original", 0.6)):
         network = load(name)
         images = datasets.load("digits", network.image_size).images[::50]
         labels = datasets.load("digits", network.image_size).labels[::50]
@@ -54,7 +54,7 @@ def test_a_kept_network_is_loaded_with_its_transform():
         with torch.no_grad():
             right = network(network.transform(images)).argmax(1) == labels
         assert (
-            right.float().mean() > 0.8
+            right.float().mean() > least
         )  # these images are distorted a little otherwise than those it learned
 
 

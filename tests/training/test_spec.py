@@ -270,3 +270,9 @@ def test_numpys_whole_numbers_are_settings_too():
         RunSpec("digits", "resnet18", "original", p, seed) for p, seed in ((mine, np.int64(3)), (python, 3))
     ]
     assert specs[0].name == specs[1].name
+
+
+@pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
+def test_a_network_gives_as_many_labels_as_the_images_have(dataset, backbone):
+    with pytest.raises(InputError, match=f"'{dataset}' has [13] labels an image, and {backbone} gives [13]"):
+        RunSpec(dataset, backbone, "original", Protocol("mine", 100))
