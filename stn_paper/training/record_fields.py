@@ -152,7 +152,7 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
     "glimpses?": {
         "images": List(picture),
         **dict.fromkeys(("labels", "predicted"), List(List(whole))),
-        "theta?": List(MAP),
+        "theta?": List(List(MAP)),
     },
     "stopped": text,
     "selected": lambda value: type(value) is dict,
