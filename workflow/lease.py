@@ -72,8 +72,9 @@ def pack(name, folder, mib=45.0, size=None, given=None):
 
 
 def _encoded(item, size):
-    if size is None:
+    if size is None and isinstance(item, Path):
         return item.read_bytes()
+    size = size or len(item)  # an array travels at its own size
     buffer = io.BytesIO()
     Image.fromarray(datasets._decode(item, size).transpose(1, 2, 0)).save(buffer, "WEBP", lossless=True)
     return buffer.getvalue()
@@ -128,7 +129,7 @@ def work(folder, jobs, workers, until):
     ]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
-            unpacked(dataset, size, folder)
+            unpacked(dataset, datasets.held_size(dataset, size), folder)
     processes = [SPAWN.Process(target=_worker, args=(folder, lines, until)) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -151,7 +152,7 @@ def _worker(folder, lines, until):
             continue
         start = time.time()
         try:
-            key = spec.dataset, spec.image_size
+            key = spec.dataset, datasets.held_size(spec.dataset, spec.image_size)
             if key not in held:
                 images = unpacked(*key, folder)
                 held[key] = (
