@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from ..data.datasets import DATASETS
@@ -263,3 +263,8 @@ class RunSpec:
         own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant)
         named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}
+
+
+def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
+    """The run at another precision of products, a row of PRECISIONS; None leaves it. InputError for another."""
+    return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))
