@@ -225,7 +225,8 @@ def _held(archive):
         return
     try:
         with tarfile.open(archive) as tar:
-            for member in filter(tarfile.TarInfo.isfile, tar):
-                yield member, tar.extractfile(member).read()
+            for member in tar:
+                if file := tar.extractfile(member):  # None for a folder
+                    yield member, file.read()
     except (tarfile.ReadError, EOFError):
         raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None

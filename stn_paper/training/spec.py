@@ -8,7 +8,7 @@ import json
 import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS
@@ -224,6 +224,12 @@ class RunSpec:
     variant: str
     protocol: Protocol
     seed: int = 0  #: of the initial weights, the order of images and dropout; not of the split
+
+    if TYPE_CHECKING:  # the type of `protocol` as it is given; as it is kept, it is a Protocol
+
+        def __init__(
+            self, dataset: str, backbone: str, variant: str, protocol: str | Protocol, seed: int = 0
+        ) -> None: ...
 
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
