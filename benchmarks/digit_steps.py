@@ -30,7 +30,7 @@ def step(variant):
     optimizer, once = optimizers.optimizer_of(model, protocol), loop.step_of(model, protocol.precision)
     images = torch.randint(0, 256, (protocol.batch_size, 3, 42, 42), dtype=torch.uint8)
     labels = torch.randint(0, 10, (protocol.batch_size,))
-    return lambda: once(optimizer, batches.network_input(images, "cpu", protocol.normalization), labels)
+    return lambda: once(optimizer, batches.network_input(images, "cpu", protocol.normalization, 42), labels)
 
 
 def measure(rounds=ROUNDS, steps=STEPS):

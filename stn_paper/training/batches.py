@@ -7,6 +7,7 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS, distorted, new_theta
+from ..data.enlarge import enlarge
 from .spec import LOCAL, REDRAWN
 
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
@@ -18,19 +19,19 @@ NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 
 LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local normalization
 
 
-def batches_of(data, device, normalization):
-    """(indices, batch size) -> (images, labels) batches of these Images on the device, normalized.
+def batches_of(data, device, normalization, size):
+    """(indices, batch size) -> (images, labels) batches of these Images on the device, as a network takes them.
 
     Without a batch size the batches are those of an evaluation. A third argument is `read` of `batches`.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
-    return lambda indices, size=evaluation, read=None: batches(
-        data, device, normalization, indices, size, read
+    return lambda indices, count=evaluation, read=None: batches(
+        data, device, normalization, size, indices, count, read
     )
 
 
-def batches(data, device, normalization, indices, batch_size, read=None):
-    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`.
+def batches(data, device, normalization, size, indices, batch_size, read=None):
+    """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
     `read` gives the uint8 images (B, 3, S, S) at some indices; None is those of the dataset as they are.
     A last batch of one image joins the one before, as batch norm on a 1 x 1 map needs two.
@@ -42,7 +43,7 @@ def batches(data, device, normalization, indices, batch_size, read=None):
     places, chosen = (order.to(where).split(sizes) for where in (data.images.device, device))
     for place, which in zip(places, chosen):
         images = data.images[place] if read is None else read(place)
-        yield network_input(images, device, normalization), labels[which]
+        yield network_input(images, device, normalization, size), labels[which]
 
 
 def augmented(spec, data, epoch):
@@ -69,10 +70,13 @@ def augmented(spec, data, epoch):
     return name and read
 
 
-def network_input(images, device, normalization):
-    """The network's input (B, 3, S, S) of uint8 images of three channels or one: normalized floats on the device."""
-    images = images.expand(-1, 3, -1, -1)
-    return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
+def network_input(images, device, normalization, size):
+    """The network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey, on the device.
+
+    Enlarged to `size`, three normalized channels of floats.
+    """
+    images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
+    return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)
 
 
 def normalize(images, normalization="half"):

@@ -105,8 +105,8 @@ def load(name: str) -> torch.nn.Module:
         raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
     model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
     model.load_state_dict(load_file(path))
-    model.transform = partial(network_input, device="cpu", normalization=spec.protocol.normalization)
-    model.image_size = spec.image_size
+    settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
+    model.transform, model.image_size = partial(network_input, device="cpu", **settings), spec.image_size
     return model.eval()
 
 
