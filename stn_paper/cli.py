@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, needing
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
