@@ -22,6 +22,7 @@ SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "lenet": ("mnist-rts",),
     "mnist-cnn": ("digits",),
     "mnist-cnn-400k": tuple(f"mnist-{name}" for name in DISTORTIONS),
+    "placement-cnn": ("mnist-r",),
     "sequence-cnn": ("mnist-sequence",),
     "sign-cnn-bn": ("gtsrb",),
 }

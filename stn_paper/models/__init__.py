@@ -33,6 +33,8 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "tps": "Thin plate spline",
     "one": "One transformer",
     "two": "Two transformers",
+    "feature": "Feature map warped",
+    "shared": "Input warped",
     "ffn": "One map (FFN-SPN)",
     "rnn": "A map a digit (RNN-SPN)",
     "out60": "Output of 60 pixels",

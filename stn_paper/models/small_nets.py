@@ -20,7 +20,7 @@ from .localization import (
     localization,
     localization_net,
 )
-from .transformer import SpatialTransformer
+from .transformer import SpatialTransformer, warp
 
 
 class Grey(nn.Module):
@@ -134,6 +134,52 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
         return backbone
     net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
     return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
+
+
+PLACED_LOCALIZATION = (
+    Row("conv+bn", 3, 32),
+    Row("pool", 2, 32, 2),
+    Row("conv+bn", 3, 32),
+)  # of the feature map
+
+
+class PlacedTransformer(SpatialTransformer):
+    """A transformer whose localization net reads the feature map `features` of grey images (B, 3, H, W).
+
+    It returns a feature map: that of the images, warped; with `warps_input`, that of the warped images.
+    """
+
+    def __init__(self, features, localization, warps_input):
+        super().__init__(localization)
+        self.features, self.warps_input = features, warps_input
+
+    def forward(self, images):
+        images = images[:, :1].contiguous()
+        if self.warps_input:
+            return self.features(warp(images, self.theta(images)))
+        maps = self.features(images)
+        return warp(maps, super().theta(maps))
+
+    def theta(self, images):
+        return super().theta(self.features(images[:, :1].contiguous()))
+
+
+def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """`mnist_cnn_400k` with a transformer between its two convolutions, which warps their feature map or the input.
+
+    With `feature` the feature map of the first convolution is warped, with `shared` the input, by the same
+    localization net: the convolution then runs again on the warped input, with the same weights.
+    Source: Finnveden, Jansson and Lindeberg 2020.
+    """
+    whole = mnist_cnn_400k("original", num_classes, image_size)
+    if variant == "original":
+        return whole
+    grey, convolutions, *head = whole
+    features, rest = nn.Sequential(grey, *convolutions[:2]), nn.Sequential(convolutions[2:], *head)
+    side = feature_size(DIGIT_ROWS[:2], image_size)
+    net = localization(PLACED_LOCALIZATION, side, 32, hidden=48)
+    transformer = PlacedTransformer(features, net, warps_input=variant == "shared")
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=rest))
 
 
 CLUTTER_LOCALIZATION = (
@@ -302,6 +348,9 @@ SYSTEMS = {
         16,
         ("original", "affine", "projective", "tps"),
         mnist_cnn_400k,
+    ),
+    "placement-cnn": System(
+        "Digit CNN, deep localization", 42, 16, ("original", "feature", "shared"), placement_cnn
     ),
     "sequence-cnn": System("Sequence CNN", 100, 22, ("original", "ffn", "rnn"), sequence_cnn, 3),
     "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),

@@ -18,6 +18,7 @@ _palette = sns.color_palette("colorblind")
 COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
 COLORS |= {"affine": _palette[0], "projective": _palette[3], "tps": _palette[4]}  # of the smaller systems
 COLORS |= {"one": _palette[0], "two": _palette[1], "ffn": _palette[0], "rnn": _palette[1]}
+COLORS |= {"feature": _palette[3], "shared": _palette[0]}
 COLORS |= {"out60": _palette[0], "out20": _palette[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}

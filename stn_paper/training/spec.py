@@ -219,6 +219,7 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
         for name in DISTORTIONS
     },
 }
+_SYSTEM_SETTINGS["mnist-r", "placement-cnn"] = _SYSTEM_SETTINGS["mnist-r", "mnist-cnn-400k"]
 SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
 COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
 

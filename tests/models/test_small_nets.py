@@ -16,6 +16,7 @@ CLASSES = {
     "lenet": 10,
     "mnist-cnn": 10,
     "mnist-cnn-400k": 10,
+    "placement-cnn": 10,
     "sequence-cnn": 10,
     "sign-cnn": 43,
     "sign-cnn-bn": 43,
@@ -69,7 +70,8 @@ def test_shapes_at_any_size(system, variant, larger):
 
 
 @pytest.mark.parametrize(
-    "system, variant", [c for c in CASES if c[1] not in ("original", "out20", "rnn", "ffn")]
+    "system, variant",
+    [c for c in CASES if c[1] not in ("original", "out20", "rnn", "ffn", "feature", "shared")],
 )
 def test_a_transformer_starts_at_the_identity(system, variant):
     model = build_model(system, variant, CLASSES[system]).eval()
@@ -129,3 +131,29 @@ def test_outputs_of_a_third_of_the_sides_start_as_the_shrunken_image():
     model = build_model("clutter-cnn", "out20", 10).eval()
     images = torch.rand(2, 1, 60, 60).expand(-1, 3, -1, -1)
     torch.testing.assert_close(model.transformer(images), images[:, :1, 1::3, 1::3], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["feature", "shared"])
+def test_a_transformer_on_features_starts_as_the_network_alone(variant):
+    torch.manual_seed(0)
+    alone = build_model("placement-cnn", "original", 10).eval()
+    torch.manual_seed(0)
+    placed = build_model("placement-cnn", variant, 10).eval()
+    images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(placed(images), alone(images), atol=1e-4, rtol=1e-4)
+    assert placed.transformer.theta(images).shape == (2, 2, 3)
+    assert placed.transformer(images).shape == (2, 32, 19, 19)
+
+
+def test_the_same_map_acts_on_the_feature_map_or_on_the_input():
+    images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
+    quarter = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])
+    for variant, same in (("feature", False), ("shared", True)):
+        model = build_model("placement-cnn", variant, 10).eval().transformer
+        with torch.no_grad():
+            model.localization.head[-1].bias.copy_(quarter)
+            of_rotated = model.features(images.rot90(1, (2, 3)))
+        found = any(
+            torch.allclose(model(images), model.features(images.rot90(k, (2, 3))), atol=1e-4) for k in (1, 3)
+        )
+        assert found is same and of_rotated.shape == (2, 32, 19, 19)
