@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import json
 import math
 import signal
 import sys
@@ -14,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, needing
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -54,6 +55,13 @@ def _add_training(commands):
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
     train.add_argument("--precision", help=_PRECISION)
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="another setting than the protocol's, as padding=border; once for each",
+    )
     train.add_argument("--compile", action="store_true", help=_COMPILE)
     train.add_argument(
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
@@ -100,7 +108,9 @@ def _add_the_rest(commands):
     records.set_defaults(call=_check)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
-    card.add_argument("run", help="a record's name, or its JSON file")
+    card.add_argument(
+        "run", help='a record\'s name, or its JSON file; "weights" writes those of all kept weights'
+    )
     card.set_defaults(call=_card, extra="book")
 
 
@@ -161,6 +171,7 @@ def _run(options):
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
+    changed |= dict(map(_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
@@ -176,6 +187,18 @@ def _run(options):
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
+
+
+def _setting(text):
+    """The setting and value of an option --set: numbers, true, false and null as JSON writes them, else text."""
+    from .training.spec import DEFAULTS
+
+    name, _, value = text.partition("=")
+    choose("setting", name, DEFAULTS)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _campaign(options):
@@ -230,9 +253,12 @@ def _readme(options):
 
 
 def _card(options):
-    from .report.card import find, markdown
+    from .report.card import find, markdown, write_kept
 
-    print(markdown(find(options.run)), end="")
+    if options.run == "weights":
+        print(*write_kept(), sep="\n")
+    else:
+        print(markdown(find(options.run)), end="")
 
 
 def _check(options):

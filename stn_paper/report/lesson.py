@@ -10,6 +10,7 @@ import torch
 
 from ..data.datasets import EMBEDDED, embedded_digits, known_maps
 from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
+from ..data.scenes import cluttered
 from .figures import COLORS, closed
 from .paper_figures import outline
 
@@ -79,6 +80,19 @@ def distorted_samples(count=6):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+    return closed(figure)
+
+
+def cluttered_samples(count=6):
+    """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
+    pixels, labels = embedded_digits()
+    plain = pixels[[(labels == k).argmax() for k in range(count)]]
+    figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
+    for row, images in zip(axes, (plain, cluttered(plain, pixels))):
+        for axis, image in zip(row, images):
+            axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     return closed(figure)

@@ -164,9 +164,12 @@ def accuracy(dataset, protocol):
     return pd.DataFrame(rows).set_index(["Backbone", "Variant"])
 
 
-def protocol_heading(dataset, protocol):
-    """What stands above a table of runs, as Markdown: the protocol and how many images it takes."""
-    used = preset(protocol, dataset, ORIGINAL)
+def protocol_heading(dataset, protocol, backbone=None):
+    """What stands above a table of runs, as Markdown: the protocol and how many images it takes.
+
+    `backbone` is a smaller system with settings of its own.
+    """
+    used = preset(protocol, dataset, ORIGINAL, backbone)
     limits = {
         "training images a class": used.train_per_class,
         "images each of validation and test": used.max_evaluation,

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 
 from ..data.datasets import known_maps
-from ..data.distortions import DIGIT
+from ..data.distortions import DIGIT, distorted
 from ..models import ORIGINAL
-from ..models.transformer import affine_theta, sample, sampling_grid
+from ..models.transformer import affine_theta
 from .batches import network_input
 
 EXAMPLES = 4  # validation images, each of another class
@@ -137,8 +137,7 @@ def motion_maps():
 
 def moved(images, maps):
     """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
-    images = images.float().expand(len(maps), -1, -1, -1)
-    return sample(images, sampling_grid(maps, *images.shape[-2:])).round().byte()
+    return distorted(images.expand(len(maps), -1, -1, -1), maps)
 
 
 @torch.no_grad()
