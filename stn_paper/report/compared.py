@@ -62,9 +62,11 @@ def _distorted():
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
         ours = small_systems.runs(f"mnist-{name}", DIGITS)
-        for line in printed.itertuples():
-            errors = (100 - ours[ours["variant"] == line.variant]["test"]).tolist()
-            rows.append([name, line.network, line.variant, getattr(line, name), errors])
+        for network, variant, published in printed[["network", "variant", name]].itertuples(
+            index=False, name=None
+        ):
+            errors = (100 - ours[ours["variant"] == variant]["test"]).tolist()
+            rows.append([name, network, variant, published, errors])
     return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours"])
 
 

@@ -55,11 +55,13 @@ def augmented(spec, data, epoch):
     """
     name, random = spec.protocol.augmentation, np.random.RandomState([spec.seed, epoch, 1])
     if name == REDRAWN:
-        name = DATASETS[spec.dataset].distortion
+        name = DATASETS[spec.dataset].distortion or ""  # the protocol allows it for distorted datasets only
+
+        kind = DISTORTIONS[name].kind
 
         def read(places):
             digits, theta = data.undistorted[places.cpu(), None], new_theta(name, len(places), random)
-            images = distorted(digits, theta, DISTORTIONS[name].kind, spec.image_size)
+            images = distorted(digits, theta, kind, spec.image_size)
             return images.expand(-1, 3, -1, -1)
     else:
 

@@ -106,7 +106,10 @@ def load(name: str) -> torch.nn.Module:
     model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
     model.load_state_dict(load_file(path))
     settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
-    model.transform, model.image_size = partial(network_input, device="cpu", **settings), spec.image_size
+    model.__dict__ |= {
+        "transform": partial(network_input, device=torch.device("cpu"), **settings),
+        "image_size": spec.image_size,
+    }
     return model.eval()
 
 
