@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _add_training(commands):
-    """Add the commands that train."""
+    """Add the commands that train and evaluate."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -55,6 +55,11 @@ def _add_training(commands):
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
     )
     train.set_defaults(call=_run)
+
+    test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
+    test.add_argument("networks", nargs="*", metavar="network", help="lstn, stn or original; all without one")
+    test.add_argument("--data-dir")
+    test.set_defaults(call=_evaluate)
 
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
@@ -172,6 +177,17 @@ def _run(options):
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
+
+
+def _evaluate(options):
+    from .training import kept
+
+    for name in options.networks or kept.VARIANTS:
+        accuracy, record = kept.accuracy_of(name, options.data_dir), kept.record_of(name)
+        recorded = (
+            f"its record says {record['test']['accuracy']:.2f} %" if record else "it has no record here"
+        )
+        print(f"{name:<8} {accuracy:.2f} % of the test images; {recorded}", flush=True)
 
 
 def _campaign(options):

@@ -6,9 +6,14 @@ Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop
 
 from safetensors.torch import load_file, save_file
 
+from ..data import datasets
+from ..data.download import ensure
+from ..errors import InputError, choose
 from ..models import build_model
 from ..paths import WEIGHTS, replacing
 from . import records
+from .batches import batches_of
+from .evaluation import evaluate, percent
 from .spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
 
 PLAYGROUND = Protocol(
@@ -52,10 +57,26 @@ def load(variant):
 
     It takes digits (B, 3, 42, 42), normalized to -1 (ground) and 1 (ink), and returns logits (B, 10).
     """
-    spec = spec_of(variant)
+    spec, path = spec_of(choose("network", variant, VARIANTS)), path_of(variant)
+    if not path.is_file():
+        raise InputError(f"Weights {path} are not there: an installed package brings none; use a clone.")
     model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
-    model.load_state_dict(load_file(path_of(variant)))
+    model.load_state_dict(load_file(path))
     return model.eval()
+
+
+def accuracy_of(variant, data_dir=None, device="cpu"):
+    """Test accuracy, in percent, of a playground network with its kept weights on the 10,000 digits of its run.
+
+    Gets MNIST first where it is missing. The run's record has the accuracy that training ended with, under
+    `test`. InputError for an unknown network or missing weights.
+    """
+    model, spec = load(variant).to(device), spec_of(variant)
+    ensure(spec.dataset, data_dir)
+    data = datasets.load(spec.dataset, spec.image_size, data_dir)
+    split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
+    batches = batches_of(data, device, spec.protocol.normalization)
+    return percent(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
 def record_of(variant):
