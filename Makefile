@@ -34,7 +34,7 @@ citation:  ## write the version and what CITATION.cff says into the other files 
 
 crate:  ## pack the last commit with a description of every run in it, an RO-Crate
 	$(BIN)/python tools/crate.py
-	mkdir -p dist && git archive --format zip --add-file ro-crate-metadata.json --output dist/ro-crate.zip HEAD
+	mkdir -p _build && git archive --format zip --add-file ro-crate-metadata.json --output _build/ro-crate.zip HEAD
 
 lock:  ## pin every dependency anew, for all platforms (needs uv)
 	$(COMPILE) --extra dev -o requirements.lock
