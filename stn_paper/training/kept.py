@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..data.datasets import DATASETS
+from ..data import datasets
+from ..data.download import ensure
 from ..errors import InputError, choose
 from ..models import build_model
 from ..paths import WEIGHTS, content, replacing, results_dir
 from . import records
-from .batches import network_input
+from .batches import batches_of, network_input
+from .evaluation import evaluate, percent
 from .spec import LAST_EPOCH, ONE_CYCLE, SYSTEM, Protocol, RunSpec
 
 PLAYGROUND = Protocol(
@@ -103,7 +105,9 @@ def load(name: str) -> torch.nn.Module:
         raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
     if record.get("weights", found := digest(path)) != found:
         raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
-    model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
+    model = build_model(
+        spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
+    )
     model.load_state_dict(load_file(path))
     settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
     model.__dict__ |= {
@@ -111,6 +115,20 @@ def load(name: str) -> torch.nn.Module:
         "image_size": spec.image_size,
     }
     return model.eval()
+
+
+def accuracy_of(name, data_dir=None, device="cpu"):
+    """Test accuracy, in percent, of a network of NETWORKS with its kept weights on the test images of its run.
+
+    Gets the dataset first where it is missing. The run's record has the accuracy that training ended with, under
+    `test`. Raises what `load` raises.
+    """
+    model, spec = load(name).to(device), NETWORKS[name]
+    ensure(spec.dataset, data_dir)
+    data = datasets.load(spec.dataset, spec.image_size, data_dir)
+    split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
+    batches = batches_of(data, device, spec.protocol.normalization, spec.image_size)
+    return percent(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
 def record_of(variant):

@@ -1,10 +1,12 @@
 """Weights that are kept are those that the run's record tells of."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import real
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -12,6 +14,7 @@ from stn_paper import load, run
 from stn_paper.data import datasets
 from stn_paper.errors import InputError
 from stn_paper.models import build_model
+from stn_paper.paths import ROOT
 from stn_paper.training import kept
 from stn_paper.training.batches import normalize
 from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
@@ -96,3 +99,11 @@ def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch)
     monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "results")
     assert kept.place_for(spec) == kept.path_of(spec)
     assert kept.place_for(replace(spec, seed=1)) is None
+
+
+def test_kept_weights_reach_the_accuracy_of_their_committed_record():
+    real("mnist")
+    spec = kept.spec_of("lstn")
+    record = json.loads((ROOT / f"results/{spec.dataset}/{spec.name}.json").read_text())
+    # a few images lie so near a border between classes that another processor may decide them otherwise
+    assert kept.accuracy_of("digits-lstn") == pytest.approx(record["test"]["accuracy"], abs=0.05)
