@@ -221,7 +221,7 @@ def to_theta(
 
 def pixel_centres(count: int, like: Tensor) -> Tensor:
     """Return the normalized places (count,) of the pixels of a row or column, of the type and device of `like`."""
-    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + (1 - count)) / count
+    return torch.arange(1 - count, count, 2, dtype=like.dtype, device=like.device) / count
 
 
 def _products(matrix, height, width):

@@ -228,7 +228,7 @@ def test_a_grid_that_is_not_a_number_is_told():
 def test_a_grid_that_leaves_later_is_told():
     stn = SpatialTransformer(ConstantMap())
     with pytest.warns(RuntimeWarning, match="outside"):
-        for step in range(30):
+        for step in range(guards.CHECK_EVERY + 1):
             with torch.no_grad():
                 stn.localization.numbers[2] = 0.5 * step
             stn(torch.rand(2, 1, 8, 8))
