@@ -27,7 +27,7 @@ from .measuring import machine, measure, significant
 
 SIZES = (28, 32, 48, 64, 96, 128, 160, 224)  # pixels of a side
 BATCH, CHANNELS = 20, 3
-ROUNDS = 21
+ROUNDS = 9
 OURS = "stn_paper"
 TOLERANCE = 2e-4  # of pixels in [0, 1] that all programs must agree to
 
@@ -163,7 +163,7 @@ def rows(device, sizes=SIZES, rounds=ROUNDS):
     warps, clock = installed(), clock_of(device)
     for size in sizes:
         for work, programs in calls(size, device, warps).items():
-            steps = max(1, (max(SIZES) // size) ** 2)  # turns of small and large images are about as long
+            steps = max(1, (max(SIZES) // size) ** 2 // 2)  # turns of small and large images are about as long
             for row in measure(programs, device, list(programs), rounds, steps, clock=clock):
                 yield {"image_size": size, "work": work, "load": significant(os.getloadavg()[0])} | {
                     key: row[key] for key in ("program", "seconds", "ratios", "rounds", "steps")
