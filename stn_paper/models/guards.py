@@ -150,10 +150,12 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
-def check_bypass(applied: bool, output_size: Size, return_theta: bool) -> None:
-    """Raise InputError if a bypassed transformer is asked for an output of its own."""
-    if not applied and (output_size is not None or return_theta):
-        raise InputError("applied False is not allowed with output_size or return_theta: give True.")
+def check_bypass(applied: bool, output_size: Size, returns: bool) -> None:
+    """Raise InputError if a bypassed transformer is asked for a size of its own, or returns theta or the grid."""
+    if not applied and (output_size is not None or returns):
+        raise InputError(
+            "applied False is not allowed with output_size, return_theta or return_grid: give True."
+        )
 
 
 def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
