@@ -214,10 +214,10 @@ def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None
     if is_recorded(theta):
         return
     transformer.last_theta = theta if transformer.keep_graph else theta.detach()
-    if not transformer.training or transformer._calls is None or not is_running(theta):
+    if not transformer.training or transformer._calls is None or torch.compiler.is_compiling():
         return
     transformer._calls += 1
-    if transformer._calls % CHECK_EVERY == 1:
+    if transformer._calls % CHECK_EVERY == 1 and is_running(theta):
         with torch.no_grad():
             percent = percent_outside(sampling_grid(theta, POINTS, POINTS, transformer.transform))
         if percent >= COLLAPSED:

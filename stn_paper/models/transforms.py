@@ -231,9 +231,9 @@ def _products(matrix, height, width):
     pixel, nor in the gradient, and a map without rotation or shear is computed exactly.
     """
     x, y = pixel_centres(width, matrix), pixel_centres(height, matrix)
-    along_x, along_y, shift = matrix[..., None].unbind(-2)  # each (..., n, 1)
+    along_x, along_y, shift = matrix.unsqueeze(-1).unbind(-2)  # each (..., n, 1)
     rows, columns = torch.addcmul(shift, y, along_y), x * along_x  # (..., n, height), (..., n, width)
-    return rows[..., None] + columns[..., None, :]
+    return rows.unsqueeze(-1) + columns.unsqueeze(-2)
 
 
 def _affine_grid(theta, height, width):
