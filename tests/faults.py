@@ -105,7 +105,7 @@ def killed(_, draw):
 def signalled(number, _, draw):
     """The command is stopped at a random moment: one sentence and the usual status; then it goes on."""
     known = undisturbed()
-    words = ["run", "digits", "tiny", "lstn", "smoke", "--device", "cpu"]
+    words = ["run", "digits", "tiny", "stn", "smoke", "--device", "cpu"]
     with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
         process = started(doomed, number, *moment(draw), quietly, folder / "said", words)
         process.join()
