@@ -259,7 +259,7 @@ def flipped_cache(_, draw):
 
 
 def flipped_record(_, draw):
-    """A digit that becomes another digit is JSON too: only git can tell."""
+    """A digit that becomes another digit is JSON too: the record's digest tells."""
     name = draw.choice(sorted(hostile.GOOD_RECORDS))
     content = hostile.GOOD_RECORDS[name].read_bytes()
     with own_folder() as folder:
@@ -269,7 +269,8 @@ def flipped_record(_, draw):
             record = records.read_named(path)
         except InputError:
             return "refused"
-    return "the same record" if record == json.loads(content) else "read with another value"
+    assert record == records.read(hostile.GOOD_RECORDS[name])
+    return "the same record"
 
 
 # --- labels and pages -----------------------------------------------------------------------------------------
@@ -314,6 +315,7 @@ def html_in_a_record(_, draw):
         path = draw.choice(sorted((folder / "results").rglob("*_seed*.json")))
         record = json.loads(path.read_text(encoding="utf-8"))
         record[part][field] = payload
+        del record["digest"]
         path.write_text(json.dumps(record), encoding="utf-8")
         found = records.everything()
         shown = run_pages.page(path.stem, found) + interactive.every_run().data
