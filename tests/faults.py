@@ -117,6 +117,32 @@ def signalled(number, _, draw):
     return "the same numbers" if process.exitcode else "ended before the signal"
 
 
+class SlotOver(Exception):
+    """What a program's own handler of a signal may raise."""
+
+
+def stopped_by_its_caller(_, draw):
+    """A program's own handler raises at a random moment of `run`: that error leaves it; then the run goes on."""
+    known, kind = undisturbed(), draw.choice([SlotOver, TimeoutError, KeyboardInterrupt])
+
+    def program():
+        def handler(*_):
+            raise kind("the slot is over")
+
+        signal.signal(signal.SIGALRM, handler)
+        try:
+            doomed(signal.SIGALRM, *moment(draw), loop.run, long_spec(), "cpu")
+        except kind as error:
+            raise SystemExit(9 if str(error) == "the slot is over" else 1) from None
+
+    with own_folder():
+        process = started(program)
+        process.join()
+        assert process.exitcode in (0, 9), process.exitcode
+        assert numbers(loop.run(long_spec(), "cpu")) == known
+    return "the same numbers" if process.exitcode else "ended before the signal"
+
+
 def quietly(path, words):
     """Run the command in this process, with what it says in a file."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell's foreground, not under nohup
@@ -356,6 +382,9 @@ FAULTS = {
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     },
+    "A signal that the caller of `run` handles": Fault(
+        "its handler raises an error of its own at a random moment", 100, stopped_by_its_caller
+    ),
     "Eight processes ask for one run": Fault("all at once", 10, eight_at_once),
     "Another process trains the run": Fault("the command's own time ends first", 20, locked_out),
     "Full disk: checkpoint": Fault("no file can be larger than a random size", 10, full_while_checkpointing),

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import InputError, choose
+from ..errors import InputError, choose, of_a_handler
 from ..paths import content, replacing, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
@@ -113,6 +113,8 @@ def read(path: Path) -> dict:
     except InputError as error:
         raise InputError(f"Record {path} cannot be used here: {error}") from None
     except OSError as error:
+        if of_a_handler(error):
+            raise
         raise InputError(f"Record {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError):
         fault = "JSON"
