@@ -4,8 +4,12 @@ Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop
 `report.playground` gives the networks to the reader's browser.
 """
 
-from safetensors.torch import load_file, save_file
+import hashlib
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..errors import InputError
 from ..models import build_model
 from ..paths import WEIGHTS, replacing
 from . import records
@@ -44,17 +48,33 @@ def save(model, path, name):
     """Write the weights and running statistics of `model`; `name` is that of the run that trained it."""
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
     with replacing(path) as partial:
-        save_file(state, partial, {"run": name})
+        save_file(state, partial, {"run": name, "digest": _digest(state)})
+
+
+def _digest(state):
+    """SHA-256 (16 digits) of the tensors' names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {tuple(state[name].shape)}".encode() + state[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load(variant):
     """A playground network (lstn, stn or original) with its trained weights, for evaluation, on the CPU.
 
-    It takes digits (B, 3, 42, 42), normalized to -1 (ground) and 1 (ink), and returns logits (B, 10).
+    It takes digits (B, 3, 42, 42), normalized to -1 (ground) and 1 (ink), and returns logits (B, 10). Raises
+    InputError for a file that cannot be read, was changed since it was written, or is of another run.
     """
-    spec = spec_of(variant)
+    spec, path = spec_of(variant), path_of(variant)
     model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
-    model.load_state_dict(load_file(path_of(variant)))
+    try:
+        with safe_open(path, "pt") as file:
+            state, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+        if about != {"run": spec.name, "digest": _digest(state)}:
+            raise ValueError("digest")
+        model.load_state_dict(state)
+    except (OSError, RuntimeError, ValueError, SafetensorError):
+        raise InputError(f"Weights {path} are damaged or of another run: restore the file.") from None
     return model.eval()
 
 
