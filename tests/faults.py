@@ -4,6 +4,7 @@
 tiny network and the folder of `hostile.own_folder`.
 """
 
+import ctypes
 import itertools
 import json
 import math
@@ -12,10 +13,12 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -251,6 +254,63 @@ def full_while_tabulating(_, draw):
     return "the earlier table stays"
 
 
+def mounted(folder):
+    """Mount a disk of 4 MB in a name space of this process's own; whether the system allows it."""
+    maps = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
+    if ctypes.CDLL(None).unshare(0x10000000 | 0x20000):  # CLONE_NEWUSER, CLONE_NEWNS
+        return False
+    for name, text in maps.items():
+        Path("/proc/self", name).write_text(text)
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def full_disk(_, draw):
+    """Cache and results lie on a disk with a few free pages: each part ends in a sentence, and later it works."""
+    known, (_, images) = undisturbed(), hostile._cached()
+
+    def program(folder, disk):
+        if not mounted(disk):
+            raise SystemExit(9)
+        copy_records(disk)
+        parts = (  # what is tried, and fewer free pages than this
+            (lambda: torch.equal(hostile.loaded(folder), images), 2),
+            (lambda: numbers(loop.run(long_spec(), "cpu")) == known, 60),
+            (lambda: results_csv.write().stat().st_size > 0, 1),
+        )
+        ends = Counter()
+        for part, pages in parts:
+            state, ballast = os.statvfs(disk), disk / "ballast"
+            with ballast.open("wb") as file:
+                os.posix_fallocate(
+                    file.fileno(), 0, state.f_frsize * (state.f_bavail - draw.randrange(pages))
+                )
+            ends[ended(part)] += 1
+            assert not list(disk.rglob("*.part"))
+            ballast.unlink()
+        assert set(ends) <= {True, "sentence"} and all(part() is True for part, _ in parts)
+        raise SystemExit(10 + ends["sentence"])
+
+    with own_folder() as folder:
+        hostile.write_images(folder)
+        disk = folder / "disk"
+        disk.mkdir()
+        places = {f"STN_PAPER_{name}": str(disk / name.lower()) for name in ("RESULTS", "CACHE")}
+        with patch.dict(os.environ, places):
+            process = started(program, folder, disk)
+            process.join()
+    ends = {9: "no right to mount", 11: "one sentence", 12: "two sentences", 13: "three sentences"}
+    return ends[process.exitcode]
+
+
+def ended(part):
+    try:
+        return part()
+    except InputError as error:
+        assert str(error).isprintable()
+        return "sentence"
+
+
 # --- flipped bits -------------------------------------------------------------------------------------------
 
 
@@ -391,6 +451,7 @@ FAULTS = {
     "Full disk: decoded images": Fault("no file can be larger than a random size", 40, full_while_decoding),
     "Full disk: record": Fault("no file can be larger than a random size", 20, full_while_recording),
     "Full disk: results.csv": Fault("no file can be larger than a random size", 40, full_while_tabulating),
+    "Full disk: all of these": Fault("a disk with a random few free pages", 50, full_disk),
     "Flipped bit: checkpoint": Fault("one random bit of the file", 100, flipped_checkpoint),
     "Flipped bit: decoded images": Fault("one random bit of the array or its note", 300, flipped_cache),
     "Flipped bit: record": Fault("one random bit of the file", 1000, flipped_record),
