@@ -3,12 +3,12 @@
     python tests/reliability.py faults                kills, full disks, flipped bits and the like; minutes
     python tests/reliability.py fuzz --cases 10000    so many cases of each kind of hostile input, see `hostile`
 
-Each fault and each kind of input replaces its own row of the file. A try that ends otherwise than it should
-stops the script, and its row is not written.
+Each fault and each kind of input has its own row of the file. A try that ends otherwise than it should stops
+the script. Hostile cases are drawn from numbered seeds: the same command goes on where it was stopped, unless the
+code has another commit.
 """
 
 import argparse
-import itertools
 import json
 import sys
 from collections import Counter
@@ -26,29 +26,36 @@ import hostile
 BATCH = 100  # cases of one seed
 
 
-def fuzz(name, cases):
-    """{"cases", "result", "sentence"} of at least so many cases of a kind of input."""
-    ends = Counter()
-    for start in itertools.count():
-        if ends["cases"] >= cases:
-            return dict(ends)
-        ends.update(hostile.attempt(name, BATCH, start))
+def fuzz(name, cases, commit):
+    """Try a kind of input until its row counts so many cases of this commit; the row grows with each batch."""
+    row = kept().get("fuzz", {}).get("found", {}).get(name, {})
+    row = row if row.get("commit") == commit else {"cases": 0}
+    while row["cases"] < cases:
+        found = Counter({end: count for end, count in row.items() if end != "commit"})
+        found.update(hostile.attempt(name, BATCH, start=row["cases"] // BATCH))
+        row = store("fuzz", name, found, commit)
+    print(name, row, flush=True)
 
 
-def tried(name):
-    """{"how", "tries", "ends": {how it ended: number}} of a fault."""
+def tried(name, commit):
+    """Try a fault; its row is {"how", "tries", "ends": {how it ended: number}, "commit"}."""
     ends = faults.attempt(name)
-    return {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
+    row = {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
+    print(name, store("faults", name, row, commit), flush=True)
+
+
+def kept():
+    return json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
 
 
 def store(part, name, row, commit):
-    """Write a row of a part of the file; the other rows stay."""
-    kept = json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
-    rows = kept.get(part, {}).get("found", {}) | {name: row | {"commit": commit}}
-    kept[part] = {"device": hardware.device_name(torch.device("cpu")), "found": rows}
+    """Write a row of a part of the file, and return it; the other rows stay."""
+    found, row = kept(), dict(row) | {"commit": commit}
+    rows = found.get(part, {}).get("found", {}) | {name: row}
+    found[part] = {"device": hardware.device_name(torch.device("cpu")), "found": rows}
     with replacing(RELIABILITY) as partial:
-        partial.write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
-    print(name, row, flush=True)
+        partial.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    return row
 
 
 def main():
@@ -64,8 +71,10 @@ def main():
     torch.set_num_threads(1)
     commit = hardware.commit()  # before the file changes
     for name in options.only or (hostile.KINDS if options.part == "fuzz" else faults.FAULTS):
-        row = fuzz(name, options.cases) if options.part == "fuzz" else tried(name)
-        store(options.part, name, row, commit)
+        if options.part == "fuzz":
+            fuzz(name, options.cases, commit)
+        else:
+            tried(name, commit)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop
 import hashlib
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ..errors import InputError
 from ..models import build_model
@@ -69,7 +69,8 @@ def load(variant):
     model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
     try:
         with safe_open(path, "pt") as file:
-            state, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            about = file.metadata()
+        state = load_file(path)
         if about != {"run": spec.name, "digest": _digest(state)}:
             raise ValueError("digest")
         model.load_state_dict(state)
