@@ -4,8 +4,8 @@
     python tests/reliability.py fuzz --cases 10000    so many cases of each kind of hostile input, see `hostile`
 
 Each fault and each kind of input has its own row of the file. A try that ends otherwise than it should stops
-the script. Hostile cases are drawn from numbered seeds: the same command goes on where it was stopped, unless the
-code has another commit.
+the script. Hostile cases are drawn from numbered seeds: the same command goes on where it was stopped, and a row
+names every commit that it was tried at. To start anew, delete the row.
 """
 
 import argparse
@@ -27,21 +27,21 @@ BATCH = 100  # cases of one seed
 
 
 def fuzz(name, cases, commit):
-    """Try a kind of input until its row counts so many cases of this commit; the row grows with each batch."""
-    row = kept().get("fuzz", {}).get("found", {}).get(name, {})
-    row = row if row.get("commit") == commit else {"cases": 0}
+    """Try a kind of input until its row counts so many cases; the row grows with each batch."""
+    row = {"cases": 0} | kept().get("fuzz", {}).get("found", {}).get(name, {})
+    commit = ", ".join(sorted({*filter(None, row.pop("commit", "").split(", ")), commit}))
     while row["cases"] < cases:
-        found = Counter({end: count for end, count in row.items() if end != "commit"})
-        found.update(hostile.attempt(name, BATCH, start=row["cases"] // BATCH))
-        row = store("fuzz", name, found, commit)
-    print(name, row, flush=True)
+        row = Counter(row) + Counter(hostile.attempt(name, BATCH, start=row["cases"] // BATCH))
+        store("fuzz", name, dict(row), commit)
+    print(name, dict(row), flush=True)
 
 
 def tried(name, commit):
     """Try a fault; its row is {"how", "tries", "ends": {how it ended: number}, "commit"}."""
     ends = faults.attempt(name)
     row = {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
-    print(name, store("faults", name, row, commit), flush=True)
+    store("faults", name, row, commit)
+    print(name, row, flush=True)
 
 
 def kept():
@@ -49,13 +49,12 @@ def kept():
 
 
 def store(part, name, row, commit):
-    """Write a row of a part of the file, and return it; the other rows stay."""
-    found, row = kept(), dict(row) | {"commit": commit}
-    rows = found.get(part, {}).get("found", {}) | {name: row}
+    """Write a row of a part of the file; the other rows stay."""
+    found = kept()
+    rows = found.get(part, {}).get("found", {}) | {name: row | {"commit": commit}}
     found[part] = {"device": hardware.device_name(torch.device("cpu")), "found": rows}
     with replacing(RELIABILITY) as partial:
         partial.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
-    return row
 
 
 def main():

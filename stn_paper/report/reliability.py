@@ -67,7 +67,8 @@ def verdict():
         return MISSING
     tries = sum(row["tries"] for row in faults["found"].values())
     cases = sum(row["cases"] for row in fuzz["found"].values())
-    commits = {row["commit"] for part in (faults, fuzz) for row in part["found"].values()}
+    rows = [*faults["found"].values(), *fuzz["found"].values()]
+    commits = {commit for row in rows for commit in row["commit"].split(", ")}
     return (
         f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the "
         f"tables say; none ended in a traceback or changed a number of a run. "
