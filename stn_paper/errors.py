@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from numbers import Integral
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 UNREADABLE = (  # what readers of damaged files raise; a handler of signals may raise any other error
@@ -23,7 +24,7 @@ UNREADABLE = (  # what readers of damaged files raise; a handler of signals may 
         RuntimeError,
         SyntaxError,
     ),
-    *(TypeError, ValueError, BadZipFile, pickle.UnpicklingError, struct.error, zlib.error),
+    *(TypeError, ValueError, BadZipFile, pickle.UnpicklingError, struct.error, TokenError, zlib.error),
 )
 
 
