@@ -160,12 +160,12 @@ def distorted_verdict():
         if ORIGINAL not in error or len(error) < 2:
             sentences.append(f"- {distortion.title}: {MISSING}.")
             continue
-        changes = [f"{HEADINGS[v]} {error[v]:.2f} %" for v in HEADINGS if v in error and v != ORIGINAL]
-        alone = f"{error[ORIGINAL]:.2f} % of the test images"
-        count = ours.groupby("variant").size().min()
+        told = {v: f"{error[v]:.2f} %" for v in HEADINGS if v in error}
+        count = ours.groupby("variant").size()
+        changes = [f"{HEADINGS[v]} {text} (n={count[v]})" for v, text in told.items() if v != ORIGINAL]
         sentences.append(
-            f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
-            f"{', '.join(changes)} (n={count} each)."
+            f"- {distortion.title}: the network alone errs on {told[ORIGINAL]} of the test images "
+            f"(n={count[ORIGINAL]}); with a transformer {', '.join(changes)}."
         )
     return "\n".join(sentences)
 

@@ -76,6 +76,22 @@ def test_bypassed_runs_that_are_not_identical_say_what_sets_them_apart(commit, t
     assert experiment.unlike(*STUDY) == apart
 
 
+def test_pairs_of_two_commits_and_of_two_devices_are_counted():
+    for variant, seed, commit, device in (
+        ("original", 0, "a", "x"),
+        ("stn", 0, "a", "x"),
+        ("lstn", 0, "b", "x"),
+        ("original", 1, "a", "x"),
+        ("lstn", 1, "b", "y"),
+        ("vstn", 2, "b", "y"),  # has no original
+    ):
+        path = write_run(variant, seed, 50.0)
+        record = without_digest(path)
+        record["environment"] |= {"commit": commit, "device": device}
+        path.write_text(json.dumps(record))
+    assert experiment.unlike_pairs(*STUDY) == (3, 2, 1)
+
+
 def test_pairing_says_how_the_arms_of_a_study_go_together():
     for seed in range(4):
         for variant, gain in (("original", 0), ("stn", 3), ("vstn", 5)):
