@@ -45,6 +45,7 @@ class Dataset(NamedTuple):
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
+    side: int | None = None  # pixels of a side of every image, if batches are enlarged on the run's device
 
 
 class Split(NamedTuple):
@@ -58,7 +59,7 @@ MNIST_SPLITS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 DATASETS = {
     "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
-    "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
+    "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}, side=32),
     "tsrd": Dataset("TSRD", 58, TSRD_SPLITS),
     "tsrd-distinct": Dataset(
         "TSRD, distinct pictures",
@@ -87,6 +88,11 @@ def load(
         return _digits(image_size)
     listing = files.find(name, DATASETS[name], data_dir(folder))
     return _load_files(name, listing, image_size, skip_corrupt)
+
+
+def held_size(name: str, image_size: int) -> int:
+    """Pixels of a side at which a run at `image_size` holds its images; `batches` enlarge them from there."""
+    return min(image_size, DATASETS[name].side or image_size)
 
 
 def split(
@@ -425,7 +431,7 @@ def _decode(item, size, error=True):
         if not error:
             return None
         raise _unusable(item, "decoded", what or type(what).__name__) from None
-    return np.asarray(resized).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # here, as threads copy side by side
 
 
 def _eight_bits(image):

@@ -8,7 +8,7 @@ from torch import nn
 from ..errors import choose
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .insertion import param_groups, with_stn
-from .localization import CONSTANT, LOCALIZATION_NETS
+from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS
 from .small_nets import SYSTEMS
 from .transformer import SpatialTransformer
 
@@ -24,6 +24,9 @@ VARIANTS = {  # name: how the paper's tables head its columns
 
 HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     CONSTANT: "Constant map",
+    "lstn-no-bn": "L-STN without batch norm",
+    "lstn-no-1x1": "L-STN without 1 × 1",
+    "stn-bn": "STN with batch norm",
     "affine": "Affine",
     "projective": "Projective",
     "tps": "Thin plate spline",
@@ -42,9 +45,9 @@ def variants(backbone: str) -> tuple[str, ...]:
 def check_variant(variant: str, backbone: str) -> str:
     """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError.
 
-    Every backbone whose variants are the paper's three nets comes with a `constant` map as well.
+    Every backbone whose variants are the paper's three nets comes with a `constant` map and ABLATIONS as well.
     """
-    if variant == CONSTANT and set(LOCALIZATION_NETS) < set(variants(backbone)):
+    if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
         return variant
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant

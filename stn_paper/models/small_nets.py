@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from .localization import (
+    ABLATIONS,
     CONSTANT,
     LOCALIZATION_NETS,
     Row,
@@ -72,7 +73,9 @@ def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, transform = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
+    net, transform = (
+        (variant, "affine") if variant in (*LOCALIZATION_NETS, *ABLATIONS, CONSTANT) else ("stn", variant)
+    )
     transformer = SpatialTransformer(localization_net(net, image_size, transform=transform), transform)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 

@@ -3,6 +3,8 @@
 Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s convention.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -11,7 +13,7 @@ from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
 from .figures import COLORS, closed
 from .paper_figures import outline
 
-WHITE_LINE = {"color": "white", "linewidth": 1.6}
+WHITE_LINE: dict[str, Any] = {"color": "white", "linewidth": 1.6}
 
 
 def parameters_by_row(layers, printed):
@@ -73,7 +75,7 @@ def distorted_samples(count=6):
         )
     rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
     figure = plt.figure(figsize=(1.1 * count, 1.32 * len(rows)))
-    for part, (title, images) in zip(figure.subfigures(len(rows)), rows.items()):
+    for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)

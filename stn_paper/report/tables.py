@@ -4,6 +4,7 @@ The notebooks call these; nothing here measures or trains. A missing number read
 """
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -152,7 +153,7 @@ def accuracy(dataset, protocol):
         for heading in (*HEADINGS.values(), OTHERS):
             mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
-                row = {"Backbone": title(backbone), "Variant": heading}
+                row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
                 for column in ("validation", *RULES):
                     name = f"Test, {column}" if column in RULES else "Validation"
                     row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}

@@ -4,6 +4,8 @@ from functools import lru_cache
 
 import torch
 
+from ..data.enlarge import enlarge
+
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
 MEMORY_FORMAT = torch.channels_last  # of networks and images
 NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
@@ -12,17 +14,17 @@ NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 
 }
 
 
-def batches_of(data, device, normalization):
-    """(indices, batch size) -> (images, labels) batches of these Images on the device, normalized.
+def batches_of(data, device, normalization, size):
+    """(indices, batch size) -> (images, labels) batches of these Images on the device, as a network takes them.
 
     Without a batch size the batches are those of an evaluation.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
-    return lambda indices, size=evaluation: batches(data, device, normalization, indices, size)
+    return lambda indices, count=evaluation: batches(data, device, normalization, size, indices, count)
 
 
-def batches(data, device, normalization, indices, batch_size):
-    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`.
+def batches(data, device, normalization, size, indices, batch_size):
+    """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
     A last batch of one image joins the one before, as batch norm on a 1 x 1 map needs two.
     """
@@ -32,12 +34,13 @@ def batches(data, device, normalization, indices, batch_size):
         sizes[-2:] = [sizes[-2] + 1]
     places, chosen = (order.to(where).split(sizes) for where in (data.images.device, device))
     for place, which in zip(places, chosen):
-        yield network_input(data.images[place], device, normalization), labels[which]
+        yield network_input(data.images[place], device, normalization, size), labels[which]
 
 
-def network_input(images, device, normalization):
-    """The network's input of uint8 images (B, 3, S, S): normalized floats on the device."""
-    return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
+def network_input(images, device, normalization, size):
+    """The network's input of uint8 images (B, 3, S, S): enlarged to `size`, normalized floats, on the device."""
+    images = enlarge(images.to(device), size).contiguous(memory_format=MEMORY_FORMAT)
+    return normalize(images, normalization)
 
 
 def normalize(images, normalization="half"):

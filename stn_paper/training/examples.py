@@ -60,8 +60,7 @@ def collect(job):
     the typical pose of all images and, as `recovered_in_class`, with that of each class.
     """
     model, data, split = job.model, job.data, job.split
-    settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
-    normalized = partial(network_input, **settings)
+    normalized = _normalized(job)
     chosen = examples(data, split)
     images, labels = data.images[chosen].cpu(), data.labels[chosen]
     heat = gradcam(model, normalized(images), labels.to(job.device))
@@ -85,12 +84,18 @@ def collect(job):
     return kept
 
 
+def _normalized(job):
+    """uint8 images as the dataset holds them -> the network's input."""
+    settings = {"normalization": job.spec.protocol.normalization, "size": job.spec.image_size}
+    return partial(network_input, device=job.device, **settings)
+
+
 def watcher(job, state):
     """Return the function that the loop calls after each step: it records theta of the examples."""
     spec, model, data, split = job.spec, job.model, job.data, job.split
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
-    images = network_input(data.images[examples(data, split)], job.device, spec.protocol.normalization)
+    images = _normalized(job)(data.images[examples(data, split)])
     batches = -(-len(split.train) // spec.protocol.batch_size)
     steps = steps_to_watch(spec.protocol.max_epochs * batches)
     if not state["epochs"]:

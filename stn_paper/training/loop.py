@@ -85,7 +85,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
-        data = datasets.load(spec.dataset, spec.image_size, data_dir, protocol.skip_corrupt)
+        held = datasets.held_size(spec.dataset, spec.image_size)
+        data = datasets.load(spec.dataset, held, data_dir, protocol.skip_corrupt)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
@@ -101,7 +102,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
         compiled if state.get("compiled", compiled) == compiled else PARTLY
     )
     data = data._replace(images=batches.on_device(data.images, device))
-    job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
+    given = batches.batches_of(data, device, protocol.normalization, spec.image_size)
+    job = Job(spec, model, data, split, device, given)
     saved = state["seconds"]
     with progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):

@@ -7,8 +7,8 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS
@@ -225,6 +225,12 @@ class RunSpec:
     protocol: Protocol
     seed: int = 0  #: of the initial weights, the order of images and dropout; not of the split
 
+    if TYPE_CHECKING:  # the type of `protocol` as it is given; as it is kept, it is a Protocol
+
+        def __init__(
+            self, dataset: str, backbone: str, variant: str, protocol: str | Protocol, seed: int = 0
+        ) -> None: ...
+
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
         check_variant(self.variant, check_backbone(self.backbone))
@@ -263,3 +269,8 @@ class RunSpec:
         own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant)
         named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}
+
+
+def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
+    """The run at another precision of products, a row of PRECISIONS; None leaves it. InputError for another."""
+    return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))

@@ -117,7 +117,7 @@ def test_the_weights_answer_the_test_images_as_the_record_says(variant, committe
     data = datasets.load("mnist-rts", CANVAS)
     test = datasets.split("mnist-rts", data, 0).test[:1000]
     with torch.no_grad():
-        logits = model(network_input(data.images[test], torch.device("cpu"), "half"))
+        logits = model(network_input(data.images[test], torch.device("cpu"), "half", data.images.shape[-1]))
     right = (logits.argmax(1) == data.labels[test]).numpy()
     packed = np.frombuffer(base64.b64decode(record["test"]["correct"]), np.uint8)
     assert (right != np.unpackbits(packed)[:1000]).sum() <= 1  # another processor may round a tie otherwise
