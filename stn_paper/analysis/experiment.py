@@ -120,6 +120,20 @@ def unlike(dataset, backbone, protocol):
     return apart
 
 
+def unlike_pairs(dataset, backbone, protocol):
+    """Counts of the study's pairs: all, those of two commits, those of two devices.
+
+    A pair is a run of an applied transformer and the original's run of the same seed.
+    """
+    stored = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    both = [
+        (record["environment"], stored[ORIGINAL, seed]["environment"])
+        for (variant, seed), record in stored.items()
+        if variant in APPLIED and (ORIGINAL, seed) in stored
+    ]
+    return len(both), *(sum(one[name] != other[name] for one, other in both) for name in ("commit", "device"))
+
+
 def _tests(record):
     """All that the run's test images said: an accuracy an epoch, or the answers of the one test."""
     return [epoch.get("test_accuracy") for epoch in record["epochs"]], record.get("test")

@@ -179,7 +179,9 @@ def verdict(chosen):
 def _line(study, text):
     """A study's line of a verdict, with what is known of its images where they are not the official files."""
     notes = frame.copies(experiment.runs(*study)["record"])
-    return " ".join([f"- **{experiment.name(*study)}.**", text, *_unlike(study), *notes])
+    return " ".join(
+        [f"- **{experiment.name(*study)}.**", text, *_unlike_pairs(study), *_unlike(study), *notes]
+    )
 
 
 def in_words(found):
@@ -248,6 +250,16 @@ def _collapsed(found):
         }
     lost = [f"{arm_title(arm)} in {number} of {of} runs" for arm, (number, of) in counts.items() if number]
     return [f"Collapsed: {listed(lost)}."] if lost else []
+
+
+def _unlike_pairs(study):
+    """How many pairs of one seed were trained by two commits or on two devices: a list of sentences."""
+    pairs, commits, devices = experiment.unlike_pairs(*study)
+    if not commits and not devices:
+        return []
+    return [
+        f"Of {pairs} pairs of one seed, {commits} are of two commits of the code, {devices} of two devices."
+    ]
 
 
 def _unlike(study):
