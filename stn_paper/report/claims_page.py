@@ -33,9 +33,9 @@ def answer():
     counts = claims.counts().sum()
     hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT, DISAGREES, MISPRINT]].sum()
     return (
-        f"**Of the paper's {counts.sum()} claims, {hold} hold, {fail} do not, and {counts[OPEN]} are open.** Numbers "
-        f"of our own decide {counts[[REPRODUCED, NOT]].sum()}. The others are checked against the paper's own tables and "
-        "the authors' release."
+        f"**Of the paper's {counts.sum()} claims, {hold} hold, {fail} do not, and {counts[OPEN]} are open.** "
+        f"Numbers of our own decide {counts[[REPRODUCED, NOT]].sum()}. The others are checked against the paper's own "
+        "tables and the authors' release."
     )
 
 

@@ -181,7 +181,7 @@ def _reduced_gain(dataset, variant):
     if found.empty:
         return MISSING
     parts = [
-        f"{title(row.backbone)} {experiment_page.cells(row)['Difference']} ({experiment_page.shown(row)})"
+        f"{title(row.backbone)} {experiment_page.points(row)} ({experiment_page.shown(row)})"
         for row in found.itertuples()
     ]
     images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"
