@@ -63,7 +63,9 @@ def spread(found):
     axis.set_xlabel("standard deviation of theta over the images")
     labels = {v: HEADINGS[v] for v in PAPERS} | {"": "another net"}
     dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
-    figure.legend(handles=dots, loc="outside upper center", ncols=4, fontsize=10, frameon=False, columnspacing=1)
+    figure.legend(
+        handles=dots, loc="outside upper center", ncols=4, fontsize=10, frameon=False, columnspacing=1
+    )
     return closed(figure)
 
 
