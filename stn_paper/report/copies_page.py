@@ -19,7 +19,6 @@ from ..training import records
 from .figures import closed
 
 KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
-WHICH = {"all": "All", "with copy": "With an exact copy", "without copy": "Without"}
 
 
 def name_of(dataset):
@@ -145,15 +144,6 @@ def faces():
         "training, under the other class.** The near copies do not count these, as whole pictures are "
         "compared there."
     )
-
-
-def baselines():
-    """Test accuracy in percent of the look-up and the nearest neighbour, with and without an exact copy."""
-    rows = {}
-    for row in copies.read("baselines").itertuples():
-        text = f"{100 * row.correct / row.number:.1f} (n={row.number:,})" if row.number else "no image"
-        rows.setdefault((name_of(row.dataset), row.baseline.capitalize()), {})[WHICH[row.images]] = text
-    return pd.DataFrame(rows).T
 
 
 def networks():

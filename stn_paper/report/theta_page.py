@@ -27,7 +27,7 @@ def verdict(found):
     return (
         f"**On photographs a transformer does nothing, or it collapses.** Of {photographs['runs']} runs on "
         f"Caltech-101 and CIFAR-10, {photographs['collapsed']} lost the image for good; in "
-        f"{photographs['std below 0.05']} of the other {inside} theta is the same for every image (standard "
+        f"{photographs['std below 0.05']} of the other {inside} theta is nearly the same for every image (standard "
         f"deviation below 0.05). On distorted digits, where a transformer helps, it is {least:.2f} or more, and "
         f"{others['collapsed']} of {others['runs']} runs on digits and traffic signs collapsed."
     )
