@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ..analysis import frame
+from ..analysis.claims.verdicts import few
 from ..analysis.statistics import MISSING, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
@@ -162,10 +163,10 @@ def distorted_verdict():
             continue
         changes = [f"{HEADINGS[v]} {error[v]:.2f} %" for v in HEADINGS if v in error and v != ORIGINAL]
         alone = f"{error[ORIGINAL]:.2f} % of the test images"
-        count = ours.groupby("variant").size().min()
+        count = few(ours.groupby("variant").size())
         sentences.append(
             f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
-            f"{', '.join(changes)} (n={count} each)."
+            f"{', '.join(changes)} ({count} runs of each)."
         )
     return "\n".join(sentences)
 
