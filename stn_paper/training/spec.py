@@ -189,7 +189,7 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
         "localization_rate": 1.0,
         "augmentation": REDRAWN,
         "max_validation": 2000,
-        "epochs": 20,
+        "epochs": 14,
     },
     ("gtsrb", "sign-cnn-bn"): _ONE_CYCLE
     | {
