@@ -42,7 +42,7 @@ _COMPILE = "through torch.compile; pays on a GPU"
 
 
 def _add_training(commands):
-    """Add the commands that train."""
+    """Add the commands that train and evaluate."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -67,6 +67,13 @@ def _add_training(commands):
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
     )
     train.set_defaults(call=_run)
+
+    test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
+    test.add_argument(
+        "networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one"
+    )
+    test.add_argument("--data-dir")
+    test.set_defaults(call=_evaluate)
 
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
@@ -199,6 +206,18 @@ def _setting(text):
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _evaluate(options):
+    from .training import kept, records
+
+    trained = [name for name, spec in kept.NETWORKS.items() if kept.path_of(spec).exists()]
+    for name in options.networks or trained:
+        accuracy, record = kept.accuracy_of(name, options.data_dir), records.find(kept.NETWORKS[name])
+        recorded = (
+            f"its record says {record['test']['accuracy']:.2f} %" if record else "it has no record here"
+        )
+        print(f"{name:<18} {accuracy:.2f} % of the test images; {recorded}", flush=True)
 
 
 def _campaign(options):

@@ -9,14 +9,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ..data.datasets import DATASETS
+from ..data import datasets
+from ..data.download import ensure
 from ..errors import InputError, choose
 from ..models import build_model
 from ..paths import WEIGHTS, content, replacing, results_dir
 from . import records
-from .batches import network_input
+from .batches import batches_of, network_input
+from .evaluation import evaluate, percent
 from .spec import LAST_EPOCH, ONE_CYCLE, SYSTEM, Protocol, RunSpec
 
 PLAYGROUND = Protocol(
@@ -76,13 +79,21 @@ def save(model, path, name):
     if sum(value.numel() for value in state.values()) > HALF:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(path) as part:
-        save_file(state, part, {"run": name})
+        save_file(state, part, {"run": name, "digest": _digest(state)})
     return digest(path)
 
 
 def digest(path):
     """SHA-256 of a file of weights, 64 hexadecimal digits."""
     return hashlib.sha256(content(Path(path))).hexdigest()
+
+
+def _digest(state):
+    """SHA-256 (16 digits) of the tensors' names, shapes and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        found.update(f"{name} {tuple(state[name].shape)}".encode() + state[name].numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def load(name: str) -> torch.nn.Module:
@@ -103,14 +114,38 @@ def load(name: str) -> torch.nn.Module:
         raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
     if record.get("weights", found := digest(path)) != found:
         raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
-    model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
-    model.load_state_dict(load_file(path))
+    model = build_model(
+        spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
+    )
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        state = load_file(path)
+        if about != {"run": spec.name, "digest": _digest(state)}:
+            raise ValueError("digest")
+        model.load_state_dict(state)
+    except (OSError, RuntimeError, ValueError, SafetensorError):
+        raise InputError(f"Weights {path} are damaged or of another run: restore the file.") from None
     settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
     model.__dict__ |= {
         "transform": partial(network_input, device=torch.device("cpu"), **settings),
         "image_size": spec.image_size,
     }
     return model.eval()
+
+
+def accuracy_of(name, data_dir=None, device="cpu"):
+    """Test accuracy, in percent, of a network of NETWORKS with its kept weights on the test images of its run.
+
+    Gets the dataset first where it is missing. The run's record has the accuracy that training ended with, under
+    `test`. Raises what `load` raises.
+    """
+    model, spec = load(name).to(device), NETWORKS[name]
+    ensure(spec.dataset, data_dir)
+    data = datasets.load(spec.dataset, spec.image_size, data_dir)
+    split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
+    batches = batches_of(data, device, spec.protocol.normalization, spec.image_size)
+    return percent(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
 def record_of(variant):
