@@ -184,7 +184,13 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
     ("mnist-rts", "lenet"): _ONE_CYCLE
-    | {"image_size": 42, "localization_rate": 1.0, "max_validation": 2000, "epochs": 10},
+    | {
+        "image_size": 42,
+        "localization_rate": 1.0,
+        "augmentation": REDRAWN,
+        "max_validation": 2000,
+        "epochs": 14,
+    },
     ("gtsrb", "sign-cnn-bn"): _ONE_CYCLE
     | {
         "image_size": 32,
