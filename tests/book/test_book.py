@@ -114,7 +114,7 @@ def test_a_page_and_what_it_loads_stay_below_three_megabytes(built):
         assert page.stat().st_size + fonts + sum(f.stat().st_size for f in files) < 3e6, page.name
 
 
-def test_a_new_record_has_a_page_after_the_next_build(built):
+def test_a_new_record_has_a_page_after_the_next_build(built, committed):
     run = min((built / "runs").glob("*.html"))
     content = run.read_text()
     run.unlink()  # as if its record had come since; no page's source has changed

@@ -1,6 +1,5 @@
 """Weights that are kept are those that the run's record tells of."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +14,7 @@ from stn_paper import load, run
 from stn_paper.data import datasets
 from stn_paper.errors import InputError
 from stn_paper.models import build_model
-from stn_paper.paths import ROOT
-from stn_paper.training import kept
+from stn_paper.training import kept, records
 from stn_paper.training.batches import normalize
 from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
 
@@ -129,9 +127,8 @@ def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch)
     assert kept.place_for(replace(spec, seed=1)) is None
 
 
-def test_kept_weights_reach_the_accuracy_of_their_committed_record():
+def test_kept_weights_reach_the_accuracy_of_their_committed_record(committed):
     real("mnist")
-    spec = kept.spec_of("lstn")
-    record = json.loads((ROOT / f"results/{spec.dataset}/{spec.name}.json").read_text())
+    record = records.find(kept.spec_of("lstn"))
     # a few images lie so near a border between classes that another processor may decide them otherwise
-    assert kept.accuracy_of("digits-lstn") == pytest.approx(record["test"]["accuracy"], abs=0.05)
+    assert kept.accuracy_of("digits-lstn") == pytest.approx(records.chosen(record)["test"], abs=0.05)
