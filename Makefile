@@ -6,7 +6,7 @@ BIN := .venv/bin
 SMOKE := cache/smoke
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
 
-.PHONY: book test notebooks citation lock lint clean
+.PHONY: book test notebooks citation crate lock lint clean
 
 book: .venv/installed  ## run the main job on embedded data, then build the book
 	rm -rf $(SMOKE) && mkdir -p $(SMOKE)
@@ -31,6 +31,10 @@ notebooks: .venv/installed  ## execute the notebooks in place, as they are commi
 
 citation:  ## write the version and what CITATION.cff says into the other files that cite
 	$(BIN)/python tools/citation.py
+
+crate:  ## pack the last commit with a description of every run in it, an RO-Crate
+	$(BIN)/python tools/crate.py
+	mkdir -p _build && git archive --format zip --add-file ro-crate-metadata.json --output _build/ro-crate.zip HEAD
 
 lock:  ## pin every dependency anew, for all platforms (needs uv)
 	$(COMPILE) --extra dev -o requirements.lock

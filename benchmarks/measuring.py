@@ -16,7 +16,9 @@ from stn_paper.training import hardware
 WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
 
 
-def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None):
+def measure(
+    programs, device, baselines=(), rounds=5, steps=1, before=None, work=None, clock=time.perf_counter
+):
     """Time `programs`, {name: call}, in turn (A B C, C B A, A B C, ...); return a row for each.
 
     A round calls each program `steps` times and waits for the device before and after; the first `WARM`
@@ -24,7 +26,8 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
     round untimed. `work` says how many images (or operations) a call is, 1 where it says nothing. Rows:
     `seconds` a call and `rate`, work a second, are medians over the rounds; `ratios` has for each of
     `baselines` how many times as fast as it the program is: first quartile, median and third quartile of the
-    ratios of single rounds.
+    ratios of single rounds. `clock` counts seconds; `time.thread_time` leaves out what other programs take of a
+    shared processor.
     """
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
     taken = {name: [] for name in programs}
@@ -34,11 +37,11 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
             if name in before:
                 before[name]()
             synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             for _ in range(steps):
                 call()
             synchronize(device)
-            taken[name].append((time.perf_counter() - start) / steps)
+            taken[name].append((clock() - start) / steps)
     rates = {name: work[name] / np.array(seconds[warm:]) for name, seconds in taken.items()}
     return [
         {

@@ -1,12 +1,14 @@
-"""timm's training parts with `lstn_resnet18` on the embedded digits: `python -m benchmarks.timm_training`.
+"""timm's own `train.py` with `lstn_resnet50` on the embedded digits: `python -m benchmarks.timm_training TRAIN.PY`.
 
-timm's own `train.py` is not in its wheel or source archive. What it calls is called here in its order: data
-set and loader, optimizer, scheduler, loss, averaged weights, checkpoint. Writes `timm_training.csv`, an epoch
-a row.
+`train.py` is in timm's repository, not in its packages: get it from there. It is run as it is, in a process
+that has imported our names. Writes `timm_training.csv`: an epoch a row, then the loaded checkpoint.
 """
 
 import argparse
 import csv
+import hashlib
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,20 +16,27 @@ import timm
 import torch
 from PIL import Image
 from timm.data import create_dataset, create_loader, resolve_model_data_config
-from timm.loss import LabelSmoothingCrossEntropy
-from timm.models import load_checkpoint
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import AverageMeter, CheckpointSaver, ModelEmaV3, accuracy
+from timm.utils import AverageMeter, accuracy
 
 import stn_paper.models.timm_models  # noqa: F401 (registers the names)
 from stn_paper.data import load, split
 from stn_paper.training import hardware
 
 OUT = Path(__file__).with_suffix(".csv")
-MODEL, SIZE, CLASSES = "lstn_resnet18", 32, 10
-BATCH, EPOCHS, IMAGES, SEED = 64, 5, 2000, 0
-OPTIMIZER = {"opt": "adamw", "lr": 1e-3, "weight_decay": 0.05}
+MODEL, SIZE, CLASSES = "lstn_resnet50", 32, 10
+EPOCHS, IMAGES, SEED = 5, 2000, 0
+ARGUMENTS = (
+    f"--model {MODEL} --num-classes {CLASSES} --model-kwargs img_size={SIZE} --opt adamw --lr 1e-3 "
+    "--weight-decay 0.05 --warmup-epochs 0 --batch-size 64 --scale 0.7 1 --hflip 0 --crop-pct 1 --workers 1"
+).split()
+LAUNCH = """
+import runpy, sys, torch
+import stn_paper.models.timm_models
+if not torch.cuda.is_available():
+    torch.cuda.synchronize = lambda: None  # older versions of train.py call it on every machine
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def write_folder(root, train_images):
@@ -42,104 +51,69 @@ def write_folder(root, train_images):
             Image.fromarray(pixels).save(folder / f"{index}.png")
 
 
-def loaders(root, settings):
-    """timm's loaders of the training and the validation images, with its own augmentation but no flips."""
-    shared = {
-        **{key: settings[key] for key in ("input_size", "mean", "std", "interpolation")},
-        "batch_size": BATCH,
-        "num_workers": 0,
-        "use_prefetcher": False,
-        "device": torch.device("cpu"),
-    }
-    sets = [
-        create_dataset("", root / name, split="", is_training=name == "train")
-        for name in ("train", "validation")
-    ]
-    return (
-        create_loader(sets[0], is_training=True, hflip=0.0, scale=(0.7, 1.0), **shared),
-        create_loader(sets[1], is_training=False, crop_pct=1.0, **shared),
-    )
-
-
-def train_epoch(model, loader, optimizer, scheduler, averaged, epoch):
-    """The mean loss of an epoch of training."""
-    model.train()
-    loss_of, losses = LabelSmoothingCrossEntropy(0.1), AverageMeter()
-    for number, (images, labels) in enumerate(loader):
-        loss = loss_of(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step = epoch * len(loader) + number + 1
-        averaged.update(model, step=step)
-        scheduler.step_update(step)
-        losses.update(loss.item(), len(images))
-    return losses.avg
+def train(script, root, epochs):
+    """Run timm's `script` on the images in the folder `root`; return the folder with its summary and checkpoints."""
+    config = root / "device.yaml"  # an argument in newer versions only
+    config.write_text(f"device: {hardware.check_device('auto')}\n", encoding="utf-8")
+    folders = ["--data-dir", root, "--output", root, "--experiment", "out"]
+    command = [sys.executable, "-c", LAUNCH, script, "--config", config, "--epochs", epochs]
+    subprocess.run([str(part) for part in (*command, *folders, *ARGUMENTS)], check=True)
+    return root / "out"
 
 
 @torch.no_grad()
-def validate(model, loader):
-    """Top-1 accuracy in percent."""
-    model.eval()
-    top = AverageMeter()
-    for images, labels in loader:
-        top.update(accuracy(model(images), labels)[0].item(), len(images))
-    return top.avg
-
-
-def rows(root, epochs=EPOCHS):
-    """Train on the images in the folder `root`: a row an epoch, then one for the loaded checkpoint."""
-    torch.manual_seed(SEED)
-    model = timm.create_model(MODEL, num_classes=CLASSES, img_size=SIZE)
-    training, validation = loaders(root, resolve_model_data_config(model))
-    optimizer = create_optimizer_v2(model, **OPTIMIZER)
-    scheduler, _ = create_scheduler_v2(
-        optimizer, "cosine", num_epochs=epochs, warmup_epochs=1, warmup_lr=1e-5, step_on_epochs=False,
-        updates_per_epoch=len(training),
-    )  # fmt: skip
-    averaged = ModelEmaV3(model, decay=0.99)
-    saver = CheckpointSaver(
-        model,
-        optimizer,
-        model_ema=averaged,
-        checkpoint_dir=str(root),
-        recovery_dir=str(root),
-        decreasing=False,
+def validate(checkpoint, root):
+    """Top-1 accuracy in percent of the loaded checkpoint, and the largest deviation of a number of theta."""
+    model = timm.create_model(MODEL, num_classes=CLASSES, img_size=SIZE, checkpoint_path=str(checkpoint))
+    settings = resolve_model_data_config(model) | {"crop_pct": 1.0}
+    settings = {key: settings[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")}
+    images = create_dataset("", root / "validation", split="")
+    loader = create_loader(
+        images, batch_size=250, is_training=False, num_workers=0, use_prefetcher=False, **settings
     )
-    for epoch in range(epochs):
-        loss = train_epoch(model, training, optimizer, scheduler, averaged, epoch)
-        reached = validate(model, validation)
-        saver.save_checkpoint(epoch, metric=reached)
-        average = validate(averaged, validation)
-        theta = model.transformer.last_theta
-        yield {
-            "epoch": epoch + 1,
-            "loss": round(loss, 4),
-            "top-1 (%)": round(reached, 2),
-            "top-1 of averaged weights (%)": round(average, 2),
-            "largest deviation of theta": round(theta.std(0).max().item(), 4),
-        }
-    best = timm.create_model(MODEL, num_classes=CLASSES, img_size=SIZE)
-    load_checkpoint(best, str(root / "model_best.pth.tar"), use_ema=False)
-    yield {"epoch": "best checkpoint, loaded", "top-1 (%)": round(validate(best, validation), 2)}
+    top, thetas = AverageMeter(), []
+    for batch, labels in loader:
+        top.update(accuracy(model.eval()(batch), labels)[0].item(), len(batch))
+        thetas.append(model.transformer.last_theta)
+    return round(top.avg, 2), round(torch.cat(thetas).std(0).max().item(), 4)
 
 
 def main(arguments=None):
     """Train and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.timm_training", description=__doc__)
+    parser.add_argument("script", type=Path, metavar="TRAIN.PY", help="of timm's repository")
     parser.add_argument("--out", default=OUT, type=Path, metavar="FILE", help="CSV")
     parser.add_argument("--epochs", default=EPOCHS, type=int)
     parser.add_argument("--images", default=IMAGES, type=int, help="of training")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder), options.images)
-        found = list(rows(Path(folder), options.epochs))
-    made = {"model": MODEL, "timm": timm.__version__, "torch": torch.__version__, "commit": hardware.commit()}
+        root = Path(folder)
+        write_folder(root, options.images)
+        made = train(options.script, root, options.epochs)
+        with (made / "summary.csv").open(newline="", encoding="utf-8") as file:
+            rows = [
+                {
+                    "epoch": int(row["epoch"]) + 1,
+                    "loss": round(float(row["train_loss"]), 4),
+                    "top-1 (%)": round(float(row["eval_top1"]), 2),
+                }
+                for row in csv.DictReader(file)
+            ]
+        reached, deviation = validate(made / "model_best.pth.tar", root)
+    last = {"epoch": "best checkpoint, loaded", "top-1 (%)": reached, "largest deviation of theta": deviation}
+    with_versions = {
+        "model": MODEL,
+        "timm": timm.__version__,
+        "torch": torch.__version__,
+        "train.py": hashlib.sha256(options.script.read_bytes()).hexdigest()[:12],
+        "commit": hardware.commit(),
+    }
     with options.out.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [*found[0], *made], lineterminator="\n")
+        table = csv.DictWriter(
+            file, [*rows[0], "largest deviation of theta", *with_versions], lineterminator="\n"
+        )
         table.writeheader()
-        table.writerows(row | made for row in found)
+        table.writerows(row | with_versions for row in (*rows, last))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import json
 import math
 import signal
 import sys
@@ -14,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, needing
+from .errors import InputError, choose, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -41,7 +42,7 @@ _COMPILE = "through torch.compile; pays on a GPU"
 
 
 def _add_training(commands):
-    """Add the commands that train."""
+    """Add the commands that train and evaluate."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -54,11 +55,25 @@ def _add_training(commands):
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
     train.add_argument("--precision", help=_PRECISION)
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="another setting than the protocol's, as padding=border; once for each",
+    )
     train.add_argument("--compile", action="store_true", help=_COMPILE)
     train.add_argument(
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
     )
     train.set_defaults(call=_run)
+
+    test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
+    test.add_argument(
+        "networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one"
+    )
+    test.add_argument("--data-dir")
+    test.set_defaults(call=_evaluate)
 
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
@@ -100,7 +115,9 @@ def _add_the_rest(commands):
     records.set_defaults(call=_check)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
-    card.add_argument("run", help="a record's name, or its JSON file")
+    card.add_argument(
+        "run", help='a record\'s name, or its JSON file; "weights" writes those of all kept weights'
+    )
     card.set_defaults(call=_card, extra="book")
 
 
@@ -161,6 +178,7 @@ def _run(options):
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
+    changed |= dict(map(_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
@@ -176,6 +194,30 @@ def _run(options):
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
         found = chosen(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
+
+
+def _setting(text):
+    """The setting and value of an option --set: numbers, true, false and null as JSON writes them, else text."""
+    from .training.spec import DEFAULTS
+
+    name, _, value = text.partition("=")
+    choose("setting", name, DEFAULTS)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _evaluate(options):
+    from .training import kept, records
+
+    trained = [name for name, spec in kept.NETWORKS.items() if kept.path_of(spec).exists()]
+    for name in options.networks or trained:
+        accuracy, record = kept.accuracy_of(name, options.data_dir), records.find(kept.NETWORKS[name])
+        recorded = (
+            f"its record says {record['test']['accuracy']:.2f} %" if record else "it has no record here"
+        )
+        print(f"{name:<18} {accuracy:.2f} % of the test images; {recorded}", flush=True)
 
 
 def _campaign(options):
@@ -230,9 +272,12 @@ def _readme(options):
 
 
 def _card(options):
-    from .report.card import find, markdown
+    from .report.card import find, markdown, write_kept
 
-    print(markdown(find(options.run)), end="")
+    if options.run == "weights":
+        print(*write_kept(), sep="\n")
+    else:
+        print(markdown(find(options.run)), end="")
 
 
 def _check(options):

@@ -8,6 +8,7 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -135,6 +136,31 @@ def test_the_version_comes_from_one_place(monkeypatch):
         assert PROJECT["version"] in text, path
     assert json.loads(written["codemeta.json"])["version"] == PROJECT["version"]
     assert json.loads(written[".zenodo.json"])["title"].startswith("[Re] ")
+
+
+@pytest.mark.parametrize("url", [None, "https://example.org/stn-paper"])
+def test_the_address_comes_from_one_place_and_is_never_made_up(url, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    citation = pytest.importorskip("citation")
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("Repository = ")]
+    place = next(i for i, line in enumerate(lines) if line.startswith("[project.urls]"))
+    lines[place + 1 : place + 1] = [f'Repository = "{url}"'] if url else []
+    (tmp_path / "book").mkdir()
+    (tmp_path / "pyproject.toml").write_text("\n".join(lines))
+    for path in ("CITATION.cff", "book/cite.md"):
+        (tmp_path / path).write_text((ROOT / path).read_text())
+    written = citation.files(tmp_path)
+    cited = yaml.safe_load(written["CITATION.cff"])
+    assert cited.get("repository-code") == url
+    assert cited["references"][0]["repository-code"] == PROJECT["urls"]["Authors' code"]
+    assert json.loads(written["codemeta.json"]).get("codeRepository") == url
+    found = json.loads(written[".zenodo.json"]).get("related_identifiers", [])
+    assert [one["identifier"] for one in found] == ([url] if url else [])
+    assert written["book/cite.md"].count("url = {") == bool(url)
+    for path in ("CITATION.cff", "book/cite.md"):  # written anew, the files stay as they are
+        (tmp_path / path).write_text(written[path])
+    assert citation.files(tmp_path) == written
 
 
 def test_the_package_is_imported_on_windows_and_lets_waiting_threads_sleep():

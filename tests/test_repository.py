@@ -1,6 +1,7 @@
 """What git tracks stays small, and the files that are written by hand name what is there."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -59,7 +60,7 @@ def test_make_notebooks_writes_the_readmes_table_too():
 
 
 def test_the_reference_page_has_every_name_that_the_package_offers():
-    page = (ROOT / "book" / "reference.md").read_text()
+    page = "".join(path.read_text() for path in (ROOT / "book").glob("reference*.md"))
     missing = [name for name in stn_paper.__all__ if not re.search(rf"\bstn_paper\.{name}\b", page)]
     assert missing == []
 
@@ -69,6 +70,14 @@ def test_the_readmes_picture_is_the_front_pages(monkeypatch):
     picture = pytest.importorskip("picture")
     assert picture.PICTURE.read_bytes() == picture.figure(), "run: python tools/picture.py"
     assert ".github/answer.png" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("machine", ["cpu_epyc", "cpu_xeon"])
+def test_the_readmes_times_are_measured(machine):
+    rows = json.loads((ROOT / f"benchmarks/{machine}.json").read_text())["parts"]["everyday"]["rows"]
+    seconds = {row["program"]: row["seconds"] for row in rows if row["ended_well"]}
+    assert seconds["papermill"] + seconds["jb build book"] < 75  # make book: "about a minute"
+    assert 200 < seconds["tests"] < 330  # make test: "about five"
 
 
 def test_the_readmes_files_are_there():

@@ -1,7 +1,9 @@
 """Write what cites this companion from CITATION.cff and the version in pyproject.toml: `make citation`.
 
-CITATION.cff is written by hand but for its version. codemeta.json, .zenodo.json and the first BibTeX entries of
-book/cite.md are computed. With `--check`, nothing is written, and the exit code is 1 where a file differs.
+CITATION.cff is written by hand but for its version and address. codemeta.json, .zenodo.json and the first BibTeX
+entries of book/cite.md are computed. A repository that has a public address names it in one place, `Repository`
+under `[project.urls]` in pyproject.toml; without it no file names one. With `--check`, nothing is written, and
+the exit code is 1 where a file differs.
 """
 
 import json
@@ -14,17 +16,18 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 CITE = "book/cite.md"
+ADDRESS = "repository-code"  # of CITATION.cff
 LICENSES = {"MIT": "https://spdx.org/licenses/MIT"}
 
 
 def files(root=ROOT):
     """{path below the repository: text that it must hold}."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    cff = re.sub(
-        r"(?m)^( *)version: .*$",
-        rf"\g<1>version: {project['version']}",
-        (root / "CITATION.cff").read_text(encoding="utf-8"),
-    )
+    written = (root / "CITATION.cff").read_text(encoding="utf-8")
+    cff = re.sub(r"(?m)^repository-code: .*\n", "", written)
+    if url := project.get("urls", {}).get("Repository"):
+        cff = re.sub(r"(?m)^version:", f"repository-code: {url}\nversion:", cff)
+    cff = re.sub(r"(?m)^version: .*$", f"version: {project['version']}", cff)
     cited = yaml.safe_load(cff)
     page = (root / CITE).read_text(encoding="utf-8")
     return {
@@ -46,6 +49,7 @@ def codemeta(cited, project):
         "description": _line(cited["abstract"]),
         "version": cited["version"],
         "license": LICENSES[cited["license"]],
+        **({"codeRepository": cited[ADDRESS]} if ADDRESS in cited else {}),
         "author": [{"@type": "Organization", "name": author["name"]} for author in cited["authors"]],
         "keywords": cited["keywords"],
         "programmingLanguage": "Python",
@@ -73,6 +77,7 @@ def zenodo(cited):
         "upload_type": "software",
         "version": str(cited["version"]),
         "license": cited["license"].lower(),
+        **({"related_identifiers": [_same(cited[ADDRESS])]} if ADDRESS in cited else {}),
         "creators": [{"name": author["name"]} for author in cited["authors"]],
         "keywords": cited["keywords"],
         "references": [f"{_names(paper)}. {paper['title']}. {paper['conference']['name']}."],
@@ -94,12 +99,17 @@ def bibtex(cited):
             "title": cited["title"],
             "version": cited["version"],
             "license": cited["license"],
+            **({"url": cited[ADDRESS]} if ADDRESS in cited else {}),
         },
     }
     return "\n".join(
         f"@{kind}{{{key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items()) + "}\n"
         for (kind, key), fields in entries.items()
     )
+
+
+def _same(url):
+    return {"identifier": url, "relation": "isIdenticalTo", "scheme": "url"}
 
 
 def _names(paper):

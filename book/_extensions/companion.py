@@ -36,6 +36,7 @@ MOVED = {  # former pages, and where their content is now
 def setup(app):
     app.connect("builder-inited", write_scripts)
     app.connect("builder-inited", write_redirects)
+    app.connect("env-get-outdated", first_page)
     app.connect("html-collect-pages", run_record_pages)
     app.connect("html-page-context", state_policy)
     app.connect("html-page-context", load_tables)
@@ -86,6 +87,11 @@ def policy():
 def state_policy(app, pagename, templatename, context, doctree):
     """State POLICY at the top of the page, before anything is loaded."""
     context["metatags"] = policy() + context.get("metatags", "")
+
+
+def first_page(app, env, added, changed, removed):
+    """The page that every build writes: if none were written, Sphinx would leave out the pages of new records."""
+    return [app.config.root_doc]
 
 
 def run_record_pages(app):

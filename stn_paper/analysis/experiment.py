@@ -51,9 +51,12 @@ def studies(asked=None, backbone=PUBLISHED):
     return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
 
 
+SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the paper's image size"}
+
+
 def name(dataset, backbone, protocol):
-    """How a page calls a study."""
-    return f"{title(backbone)} on {DATASETS[dataset].title}, `{protocol}`"
+    """How a page calls a study: network, dataset, and what size of images its protocol has."""
+    return f"{title(backbone)} on {DATASETS[dataset].title}{SIZES.get(protocol, f', `{protocol}`')}"
 
 
 def runs(dataset, backbone, protocol):

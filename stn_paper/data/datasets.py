@@ -26,11 +26,12 @@ from ..errors import UNREADABLE, InputError, choose, of_a_handler, printable
 from ..paths import cache_dir, content, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
+from .scenes import DIGITS, SCENES
 
 
 class Images(NamedTuple):
-    images: torch.Tensor  # uint8 (N, 3, S, S), memory-mapped where it was decoded from files
-    labels: torch.Tensor  # int64 (N,)
+    images: torch.Tensor  # uint8 (N, 3, S, S), of scenes (N, 1, S, S); memory-mapped if decoded from files
+    labels: torch.Tensor  # int64 (N,), of sequences (N, 3)
     classes: tuple  # their names, sorted
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
     test_start: int | None = None  # where the official test set begins, if there is one
@@ -38,6 +39,7 @@ class Images(NamedTuple):
     skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
+    undistorted: torch.Tensor | None = None  # uint8 (N, 28, 28), of a dataset whose images are distorted
 
 
 class Dataset(NamedTuple):
@@ -45,6 +47,8 @@ class Dataset(NamedTuple):
     num_classes: int
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
+    scene: str | None = None  # of `scenes.SCENES`, which each image is put into once
+    labels: int = 1  # of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
     side: int | None = None  # pixels of a side of every image, if batches are enlarged on the run's device
 
@@ -71,6 +75,8 @@ DATASETS = {
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
+    "mnist-cluttered": Dataset("Cluttered MNIST", 10, MNIST_SPLITS, scene="cluttered"),
+    "mnist-sequence": Dataset("MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS),
 }
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
@@ -282,7 +288,10 @@ def _digits(image_size):
 
 
 def _load_files(name, listing, image_size, skip_corrupt, until):
-    fingerprint = _fingerprint(listing, skip_corrupt)
+    fingerprint, row, digits = _fingerprint(listing, skip_corrupt), DATASETS[name], listing.items
+    if row.scene:
+        items, labels, test_start = SCENES[row.scene](digits, listing.labels, listing.test_start)
+        listing = listing._replace(items=items, labels=labels, test_start=test_start)
     images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt, until)
     return Images(
         torch.from_numpy(images),
@@ -294,6 +303,7 @@ def _load_files(name, listing, image_size, skip_corrupt, until):
         skipped,
         listing.duplicates,
         listing.copies,
+        torch.from_numpy(np.stack(digits)) if row.distortion else None,
     )
 
 
@@ -332,15 +342,13 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt, until):
     beside it holds its digest, which is checked on opening: a damaged or exchanged array is made again.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
-    shape = len(listing.items), 3, image_size, image_size
+    shape = len(listing.items), _channels(DATASETS[name]), image_size, image_size
     found = _opened(cached, shape)
     if found is None:
         with locked(cached, until):
             found = _opened(cached, shape)  # of a process that was first
             if found is None:
-                _decode_all(
-                    listing, DATASETS[name].distortion, image_size, cached, _note(cached), skip_corrupt
-                )
+                _decode_all(listing, DATASETS[name], image_size, cached, _note(cached), skip_corrupt)
                 found = _opened(cached, shape)
     if found is None:
         raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
@@ -348,6 +356,11 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt, until):
     if skipped and not skip_corrupt:
         _decode(listing.items[min(skipped)], image_size)  # raises
     return images, skipped
+
+
+def _channels(dataset):
+    """Channels of the cached images: one of scenes, which are grey and large."""
+    return 1 if dataset.scene else 3
 
 
 def _opened(cached, shape):
@@ -383,21 +396,21 @@ def _digest(images, name, skipped):
     return digest.hexdigest()
 
 
-def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
+def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
     """Write the array and its note. Its space is reserved first, so that a full disk is known at once.
 
     It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
     """
     items, skipped = listing.items, {}
-    shape = len(items), 3, size, size
+    shape = len(items), _channels(dataset), size, size
     black = np.zeros(shape[1:], np.uint8)
     with replacing(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         _reserve(file, file.tell() + int(np.prod(shape, dtype=np.int64)))
-        if distortion:
-            theta, kind = known_theta(distortion, len(items)), DISTORTIONS[distortion].kind
+        if dataset.distortion:
+            theta, kind = known_theta(dataset.distortion, len(items)), DISTORTIONS[dataset.distortion].kind
             images = distort(items, theta, kind, size)
         else:
             images = pool.map(partial(_decode, size=size, error=not skip_corrupt), items)
@@ -407,6 +420,8 @@ def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
                 skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
                 skipped[i] = printable(skipped[i])
                 image = black
+            if len(image) > shape[1]:
+                image = image[:1]
             file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
         file.flush()
         digest = _digest(np.load(part, mmap_mode="r"), cached.name, skipped)

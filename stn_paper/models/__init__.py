@@ -7,10 +7,11 @@ from torch import nn
 
 from ..errors import choose
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
+from .guards import Padding, check_padding
 from .insertion import param_groups, with_stn
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS
 from .small_nets import SYSTEMS
-from .transformer import SpatialTransformer
+from .transformer import PADDING_MODE, SpatialTransformer
 
 __all__ = ["SpatialTransformer", "build_model", "check_variant", "param_groups", "variants", "with_stn"]
 
@@ -32,6 +33,12 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "tps": "Thin plate spline",
     "one": "One transformer",
     "two": "Two transformers",
+    "feature": "Feature map warped",
+    "shared": "Input warped",
+    "ffn": "One map (FFN-SPN)",
+    "rnn": "A map a digit (RNN-SPN)",
+    "out60": "Output of 60 pixels",
+    "out20": "Output of 20 pixels",
 }
 RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
 HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
@@ -55,13 +62,18 @@ def check_variant(variant: str, backbone: str) -> str:
 
 
 def build_model(
-    backbone: str, variant: str, num_classes: int, image_size: int | None = None, applied: bool = True
+    backbone: str,
+    variant: str,
+    num_classes: int,
+    image_size: int | None = None,
+    applied: bool = True,
+    padding: Padding = PADDING_MODE,
 ) -> nn.Module:
     """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained; or a smaller system.
 
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
-    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` as in
-    `with_stn`; a name such as "lstn-released" turns it off as well.
+    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` and `padding`
+    as in `with_stn`; a name such as "lstn-released" turns it off as well.
     Raises InputError for an unknown name, or an image size that is no whole number or too small for the
     backbone or the localization net. Source: paper sections 3 and 4.3.
 
@@ -75,7 +87,7 @@ def build_model(
         model = SYSTEMS[backbone].build(name, num_classes, image_size)
         for part in model.modules():
             if isinstance(part, SpatialTransformer):
-                part.applied = applied
+                part.applied, part.padding = applied, check_padding(padding)
         return model
     model = build_backbone(backbone, num_classes, image_size)
-    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied)
+    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied, padding=padding)

@@ -87,6 +87,11 @@ def input_size(name: str) -> int:
     return _timm_config(check_backbone(name)).input_size[-1]
 
 
+def labels_of(name: str) -> int:
+    """Return how many labels the network `name` gives an image: 1, of a system that reads several digits more."""
+    return SYSTEMS[name].labels if name in SYSTEMS else 1
+
+
 def check_image_size(name: str, image_size: int) -> int:
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)

@@ -22,7 +22,7 @@ Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill valu
 PADDINGS = ("zeros", "border", "reflection")
 COLLAPSED = 95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
 POINTS = 32  # of the sampling grid along a side, where its place is judged
-CHECK_EVERY = 10  # training steps between two looks at the grid, as a look waits for the GPU
+CHECK_EVERY = 50  # training steps between two looks at the grid, as a look takes time and waits for the GPU
 
 
 # --- types of numbers ---------------------------------------------------------------------------
@@ -31,13 +31,15 @@ CHECK_EVERY = 10  # training steps between two looks at the grid, as a look wait
 def without_autocast(tensor: Tensor) -> AbstractContextManager:
     """Return a context without autocast: places in an image need more than bfloat16's eight bits.
 
-    While torch.fx traces it does nothing, so that a traced localization net follows autocast.
+    While torch.fx traces it does nothing, so that a traced localization net follows autocast. An exported
+    program is always told, as autocast may be on where it runs.
     """
     if isinstance(tensor, Proxy):
         return nullcontext()
     kind = tensor.device.type
     amp = torch.amp.is_autocast_available(kind)
-    return torch.autocast(kind, enabled=False) if amp else nullcontext()
+    needed = amp and (torch.is_autocast_enabled(kind) or torch.compiler.is_exporting())
+    return torch.autocast(kind, enabled=False) if needed else nullcontext()
 
 
 @torch.fx.wrap
@@ -47,8 +49,8 @@ def widened(images: Tensor) -> Tensor:
 
 
 def exact(theta: Tensor) -> Tensor:
-    """Return theta in float64 on CUDA, where float32 products may be TF32; elsewhere as it is."""
-    return theta.double() if theta.is_cuda else theta
+    """Return theta in float64 on CUDA, where float32 products may be TF32; elsewhere in float32 at least."""
+    return theta.double() if theta.is_cuda else widened(theta)
 
 
 def as_parameters(images: Tensor, module: nn.Module) -> Tensor:
@@ -148,10 +150,12 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
-def check_bypass(applied: bool, output_size: Size, return_theta: bool) -> None:
-    """Raise InputError if a bypassed transformer is asked for an output of its own."""
-    if not applied and (output_size is not None or return_theta):
-        raise InputError("applied False is not allowed with output_size or return_theta: give True.")
+def check_bypass(applied: bool, output_size: Size, returns: bool) -> None:
+    """Raise InputError if a bypassed transformer is asked for a size of its own, or returns theta or the grid."""
+    if not applied and (output_size is not None or returns):
+        raise InputError(
+            "applied False is not allowed with output_size, return_theta or return_grid: give True."
+        )
 
 
 def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
@@ -210,10 +214,10 @@ def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None
     if is_recorded(theta):
         return
     transformer.last_theta = theta if transformer.keep_graph else theta.detach()
-    if not transformer.training or transformer._calls is None or not is_running(theta):
+    if not transformer.training or transformer._calls is None or torch.compiler.is_compiling():
         return
     transformer._calls += 1
-    if transformer._calls % CHECK_EVERY == 1:
+    if transformer._calls % CHECK_EVERY == 1 and is_running(theta):
         with torch.no_grad():
             percent = percent_outside(sampling_grid(theta, POINTS, POINTS, transformer.transform))
         if percent >= COLLAPSED:

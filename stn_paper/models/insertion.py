@@ -54,8 +54,8 @@ def with_stn(
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", transform="similarity", padding="border")
     """
     choose("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
-    if "return_theta" in options:
-        raise InputError("return_theta is not allowed in with_stn: read model.transformer.last_theta.")
+    for name in options.keys() & {"return_theta", "return_grid"}:
+        raise InputError(f"{name} is not allowed in with_stn: read model.transformer.last_theta.")
     channels, side, entry = in_channels, whole("Image size", image_size), None
     if before is not None:
         entry = find_layer(model, before)

@@ -115,6 +115,12 @@ def warp(
     return output.to(images.dtype) if images.is_floating_point() else output
 
 
+@torch.fx.wrap
+def grid_of(output: Tensor, theta: Tensor, transform: str = "affine") -> Tensor:
+    """Return the input points (B, h, w, 2) that the pixels of the output (B, C, h, w) show; see `sampling_grid`."""
+    return sampling_grid(theta, output.shape[-2], output.shape[-1], transform)
+
+
 def _points_a_pixel(inputs, outputs):
     return [max(1, -(-int(i) // o)) for i, o in zip(inputs, outputs)]  # int: a traced size is a tensor
 
@@ -135,7 +141,8 @@ class SpatialTransformer(nn.Module):
     - `max_scale` (above 1) and `max_angle` (degrees, to 180): bounds of a restricted map, see `to_theta`.
     - `steps`: the localization net looks this many times, each time at the image warped so far; the image is
       warped once, by the composed map (IC-STN, Lin and Lucey 2017). Bounds hold for each step. Not for tps.
-    - `return_theta`: `forward` returns (output, theta).
+    - `return_theta`, `return_grid`: `forward` returns (output, theta), (output, grid) or (output, theta, grid);
+      grid (B, h, w, 2) is the input point of each output pixel, normalized x and y.
     - `keep_graph`: `last_theta` keeps its gradient, which `penalty` needs in training.
 
     `last_theta` is theta of the last call, detached unless `keep_graph`; None before the first, and inside
@@ -166,6 +173,7 @@ class SpatialTransformer(nn.Module):
         max_angle: float | None = None,
         steps: int = 1,
         return_theta: bool = False,
+        return_grid: bool = False,
         keep_graph: bool = False,
     ):
         super().__init__()
@@ -179,18 +187,22 @@ class SpatialTransformer(nn.Module):
         self.max_scale, self.max_angle = transforms.check_bounds(transform, max_scale, max_angle)
         self.steps = transforms.check_steps(transform, steps)
         self.return_theta = guards.check_flag("return_theta", return_theta)
+        self.return_grid = guards.check_flag("return_grid", return_grid)
         self.keep_graph = guards.check_flag("keep_graph", keep_graph)
-        guards.check_bypass(applied, output_size, return_theta)
+        guards.check_bypass(applied, output_size, return_theta or return_grid)
         self.last_theta, self._calls = None, 0
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the warped images, with `return_theta` together with theta."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the warped images; with `return_theta` and `return_grid` a tuple with theta and the grid."""
         if not self.applied:
             return images
         theta = self.theta(images)  # localization net
         output = warp(images, theta, self.transform, self.output_size, self.padding, self.antialias)
         guards.keep_theta(self, theta, sampling_grid)  # as last_theta
-        return (output, theta) if self.return_theta else output
+        shown = (output, theta) if self.return_theta else (output,)
+        if self.return_grid:
+            shown += (grid_of(output, theta, self.transform),)
+        return shown if len(shown) > 1 else output
 
     def theta(self, images: Tensor) -> Tensor:
         """Return the predicted maps from the output's to the input's normalized coordinates.

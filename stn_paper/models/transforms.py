@@ -221,7 +221,7 @@ def to_theta(
 
 def pixel_centres(count: int, like: Tensor) -> Tensor:
     """Return the normalized places (count,) of the pixels of a row or column, of the type and device of `like`."""
-    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + (1 - count)) / count
+    return torch.arange(1 - count, count, 2, dtype=like.dtype, device=like.device) / count
 
 
 def _products(matrix, height, width):
@@ -231,9 +231,9 @@ def _products(matrix, height, width):
     pixel, nor in the gradient, and a map without rotation or shear is computed exactly.
     """
     x, y = pixel_centres(width, matrix), pixel_centres(height, matrix)
-    along_x, along_y, shift = matrix[..., None].unbind(-2)  # each (..., n, 1)
+    along_x, along_y, shift = matrix.unsqueeze(-1).unbind(-2)  # each (..., n, 1)
     rows, columns = torch.addcmul(shift, y, along_y), x * along_x  # (..., n, height), (..., n, width)
-    return rows[..., None] + columns[..., None, :]
+    return rows.unsqueeze(-1) + columns.unsqueeze(-2)
 
 
 def _affine_grid(theta, height, width):

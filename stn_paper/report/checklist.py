@@ -1,7 +1,8 @@
-"""The reproducibility checklist of machine-learning conferences, answered for this companion.
+"""Three checklists, answered for this companion: a conference's, a code's, and ACM's words for a result.
 
-Its parts are those of the ML Reproducibility Checklist (Pineau et al. 2021, JMLR 22): models, data, code,
-results. Answers with a number in them are computed from the cost table and the run records.
+The parts models, data, code and results are those of the ML Reproducibility Checklist (Pineau et al. 2021, JMLR 22);
+completeness is the ML Code Completeness Checklist of Papers with Code (2020); ACM is Artifact Review and Badging 1.1
+(2020). Answers with a number in them are computed from the cost table and the run records.
 """
 
 from collections import Counter
@@ -10,12 +11,14 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis import cost_tables, frame
+from ..analysis.claims import whole
+from ..analysis.claims.verdicts import NOT, REPRODUCED
 from ..paths import ROOT
-from ..training import records
+from ..training import kept, records
 from . import run_pages
 from .overview import facts
 
-YES, PART, NO = "yes", "in part", "no"
+YES, PART, NO, OPEN = "yes", "in part", "no", "open"
 SEEDS = 3  # of a network, for its interval to mean much
 
 
@@ -26,6 +29,7 @@ def view():
     enough = sum(n >= SEEDS for n in seeds.values())
     hours = sum(record["measured"]["seconds"] for record in found) / 3600
     devices = Counter(record["environment"]["device"] for record in found)
+    commands = sum(bool(run_pages.command(record)) for record in found)
     clean = sum(_committed(record) for record in found)
     notes = frame.copies(found)
     pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
@@ -73,9 +77,15 @@ def view():
             "Code",
             "Is the code for training and for evaluation there, with the commands?",
             YES,
-            "Each record's page has the command that repeats it.",
+            f"The pages of {commands} of {len(found)} records have the command that trains the run again; "
+            "the settings of the others are for RunSpec in Python.",
         ),
-        ("Code", "Are trained weights there?", NO, "A run keeps its record and drops its weights."),
+        (
+            "Code",
+            "Are trained weights there?",
+            PART if kept.trained() else NO,
+            f"Those of {len(kept.trained())} digit networks, in weights/. Other runs drop theirs and keep a record.",
+        ),
         (
             "Results",
             "Are the paper's networks trained at the paper's scale?",
@@ -127,13 +137,62 @@ def view():
             "On a CPU of the same kind with as many threads, the same code and packages, bit for bit, killed "
             "and resumed or not; results/README.md names commits that changed digits. On a GPU not promised.",
         ),
+        *(("Completeness", *row) for row in _completeness(pins, commands)),
+        *(("ACM", *row) for row in _acm(numbers)),
     ]
     columns = ["Part", "Question", "Answer", "What it rests on"]
     return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
 
 
+def _completeness(pins, commands):
+    """The five items of the ML Code Completeness Checklist: question, answer, what it rests on."""
+    weights = kept.trained()
+    return [
+        (
+            "Dependencies?",
+            _tick(pins),
+            f"requirements.lock: {pins} packages at one version each, with hashes.",
+        ),
+        ("Training code?", YES, "python -m stn_paper run DATASET NETWORK VARIANT PROTOCOL"),
+        ("Evaluation code?", YES, "python -m stn_paper evaluate tests the weights in weights/ again."),
+        (
+            "Trained weights?",
+            _tick(weights),
+            f"{len(weights)} digit networks ({', '.join(weights)}) in weights/; none of the paper's tables.",
+        ),
+        (
+            "A table of results in the README, and the commands that give them?",
+            _tick(commands),
+            "The README's table is computed from the records, and their pages have the commands.",
+        ),
+    ]
+
+
+def _acm(numbers):
+    """ACM's two words for results that others obtain: question, answer, what it rests on."""
+    same, boost = min(numbers["exact"], numbers["close"]), whole.boost()
+    return [
+        (
+            "Reproduced (by others, partly with the authors' artifacts): the costs?",
+            _share(same, numbers["cells"]),
+            f"{same} of {numbers['cells']} cells of Tables 4, 5, 7 and 9, with code of our own.",
+        ),
+        (
+            "Reproduced: that L-STN is more accurate than STN?",
+            {REPRODUCED: YES, NOT: NO}.get(boost.verdict, OPEN),
+            boost.evidence,
+        ),
+        (
+            "Replicated (by others, without the authors' artifacts)?",
+            NO,
+            "The code is our own, but the layers of the paper's EfficientNet and the epochs of the "
+            "protocol `paper` are read off the authors' release.",
+        ),
+    ]
+
+
 def shown(answers, part):
-    """The rows of a `view` of "Models", "Data", "Code" or "Results", for the book; their sentences wrap."""
+    """The rows of one part of a `view`, for the book; their sentences wrap."""
     rows = answers.query("Part == @part").drop(columns="Part")
     return HTML(rows.to_html(classes="claims", border=0))
 
@@ -155,8 +214,12 @@ def _share(done, wanted):
     return YES if done == wanted else PART if done else NO
 
 
+def _tick(found):
+    return YES if found else NO
+
+
 def verdict(answers):
     """How many questions of a `view` have which answer, in one sentence."""
     counts = Counter(answers["Answer"])
-    counted = ", ".join(f"{counts[a]} “{a}”" for a in (YES, PART, NO) if counts[a])
+    counted = ", ".join(f"{counts[a]} “{a}”" for a in (YES, PART, NO, OPEN) if counts[a])
     return f"Of {counts.total()} questions: {counted}."

@@ -6,10 +6,12 @@ Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 from ..data.datasets import EMBEDDED, embedded_digits, known_maps
 from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
+from ..data.scenes import cluttered
 from .figures import COLORS, closed
 from .paper_figures import outline
 
@@ -20,7 +22,7 @@ def parameters_by_row(layers, printed):
     """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
     counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
     kernels = [row[0].kernel_size[0] for row in layers]
-    figure, axis = plt.subplots(figsize=(6.6, 2.6))
+    figure, axis = plt.subplots(figsize=(5.8, 2.6))
     rows = range(1, len(counts) + 1)
     axis.bar(rows, counts, color=[COLORS["lstn"] if k > 1 else "0.75" for k in kernels])
     axis.plot(rows, printed, "k_", markersize=12, label="the paper's Table 3")
@@ -43,7 +45,7 @@ def kernel(x, width):
     """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
     place = ((x + 1) * width - 1) / 2
     pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
-    figure, axis = plt.subplots(figsize=(6.6, 2.2))
+    figure, axis = plt.subplots(figsize=(5.8, 2.2))
     axis.plot(fine, (1 - (fine - place).abs()).clamp(min=0), color="0.7")
     axis.vlines(pixels, 0, (1 - (pixels - place).abs()).clamp(min=0), color=COLORS["lstn"], linewidth=4)
     axis.plot(pixels, 0 * pixels, "k.", markersize=4)
@@ -55,7 +57,7 @@ def kernel(x, width):
 
 def before_and_after(images, outputs, theta):
     """A column a digit: the input with the outline that theta reads, and below it the output."""
-    figure, axes = plt.subplots(2, len(images), figsize=(1.1 * len(images), 2.5))
+    figure, axes = plt.subplots(2, len(images), figsize=(0.72 * len(images), 1.7))
     for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
         _show(above, before)
         above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
@@ -74,11 +76,25 @@ def distorted_samples(count=6):
             distort(plain, theta, distortion.kind, CANVAS)
         )
     rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
-    figure = plt.figure(figsize=(1.1 * count, 1.32 * len(rows)))
+    figure = plt.figure(figsize=(0.95 * count, 1.2 * len(rows)))
     for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+    return closed(figure)
+
+
+def cluttered_samples(count=6):
+    """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
+    pixels, labels = embedded_digits()
+    plain = pixels[[(labels == k).argmax() for k in range(count)]]
+    scene = cluttered(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))
+    figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
+    for row, images in zip(axes, (plain, scene[0])):
+        for axis, image in zip(row, images):
+            axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     return closed(figure)

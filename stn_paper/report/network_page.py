@@ -1,4 +1,4 @@
-"""What the page "How do I put L-STN into my network?" shows of committed measurements.
+"""What the page "Which networks take it, and is it fast?" shows of committed measurements.
 
 `python -m benchmarks.timm_networks`, `benchmarks.timm_training` and `benchmarks.warps` write their files.
 """
@@ -38,11 +38,10 @@ def timm_networks():
 
 
 def timm_training():
-    """The epochs of `lstn_resnet18` on the digits, trained by timm's parts; the last row is the loaded checkpoint."""
+    """The epochs of `lstn_resnet50` on the digits by timm's `train.py`; the last row is the loaded checkpoint."""
     table = pd.read_csv(BENCHMARKS / "timm_training.csv", dtype={"epoch": str})
-    return (
-        table.drop(columns=["model", "timm", "torch", "commit"]).set_index("epoch").astype(object).fillna("–")
-    )
+    versions = ["model", "timm", "torch", "train.py", "commit"]
+    return table.drop(columns=versions).set_index("epoch").astype(object).fillna("–")
 
 
 def gains():

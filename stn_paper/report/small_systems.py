@@ -4,6 +4,10 @@ The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs`, `watching` and `k
 published numbers are in `printed/`, each with its source.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,9 +16,9 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ..analysis import frame
+from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.statistics import MISSING, mean_text
-from ..data.distortions import DISTORTIONS
-from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models import HEADINGS, ORIGINAL
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..paths import PRINTED
 from ..training.examples import from_png, motion_maps, moving
@@ -23,6 +27,7 @@ from . import explorer
 from .figures import COLORS, closed
 from .sentences import listed
 
+SIGNS = "sign-cnn-bn"
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -31,9 +36,32 @@ LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies afte
 QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (pixels)"}
 
 
+class Former(NamedTuple):
+    """The network that a system takes the place of: shown while no run of the system is recorded."""
+
+    system: str
+    variants: Mapping = MappingProxyType({})  # its names of variants -> the system's, where they differ
+
+
+FORMER = {
+    "lenet": Former("mnist-cnn"),
+    "mnist-cnn-400k": Former("mnist-cnn", {"stn": "affine"}),
+    "sign-cnn-bn": Former("sign-cnn"),
+}
+
+
 def runs(dataset, system):
-    """Our runs of one smaller system at its own settings: columns as `frame.runs`."""
-    return frame.runs(dataset, SYSTEM, system)
+    """Our runs of one smaller system at its own settings, else of its former network: columns as `frame.runs`."""
+    if not is_former(system):
+        return frame.runs(dataset, SYSTEM, system)
+    former = FORMER[system]
+    found = frame.runs(dataset, SYSTEM, former.system)
+    return found.assign(variant=found["variant"].replace(former.variants))
+
+
+def is_former(system):
+    """Whether runs of the system's former network are shown, as the system has none on any dataset."""
+    return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
 
 
 def published(system):
@@ -49,7 +77,8 @@ def beside(system):
     """
     view = published(system)
     view["ours"] = [
-        _like_theirs(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])
+        mean_text(like_theirs(system, *row))
+        for row in zip(view["dataset"], view["variant"], view["quantity"])
     ]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
@@ -57,12 +86,13 @@ def beside(system):
     return view[list(names)].rename(columns=names)
 
 
-def _like_theirs(system, dataset, variant, quantity):
+def like_theirs(system, dataset, variant, quantity):
+    """Our values (percent) of a published quantity of a system, a list: one a run."""
     ours = runs(dataset, system)
     mine = ours[ours["variant"] == variant]
     if quantity not in LIKE_THEIRS:
-        return mean_text(mine["test"])
-    return mean_text([value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)])
+        return mine["test"].tolist()
+    return [value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)]
 
 
 def _test_curves(ours):
@@ -102,7 +132,7 @@ def published_curve():
 
 def small_cnn_curve():
     """Test accuracy after each epoch: the document's log and our runs."""
-    figure, axis = plt.subplots(figsize=(8, 4.2))
+    figure, axis = plt.subplots(figsize=(5.8, 4))
     log = published_curve()
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = runs("cifar10", "cifar-cnn")
@@ -134,48 +164,12 @@ def small_cnn_verdict():
     return text
 
 
-# --- distorted MNIST ----------------------------------------------------------------------------
-
-
-def distorted_errors():
-    """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
-    printed = pd.read_csv(PRINTED / "distorted_mnist.csv")
-    view = {}
-    for name in DISTORTIONS:
-        ours = runs(f"mnist-{name}", "mnist-cnn").assign(error=lambda r: 100 - r["test"])
-        view[name.upper(), "paper"] = printed[name].map("{:.1f}".format)
-        view[name.upper(), "ours"] = [
-            mean_text(ours[ours["variant"] == variant]["error"]) for variant in printed["variant"]
-        ]
-    return pd.DataFrame(view).set_index(printed["network"].str.removeprefix("ST-CNN ").rename(None))
-
-
-def distorted_verdict():
-    """How much each transformer takes from the error of the network alone, a sentence a distortion."""
-    sentences = []
-    for name, distortion in DISTORTIONS.items():
-        ours = runs(f"mnist-{name}", "mnist-cnn")
-        ours = ours[~ours["variant"].str.endswith(RELEASED)]
-        error = 100 - ours.groupby("variant")["test"].mean()
-        if ORIGINAL not in error or len(error) < 2:
-            sentences.append(f"- {distortion.title}: {MISSING}.")
-            continue
-        told = {v: f"{error[v]:.2f} %" for v in HEADINGS if v in error}
-        count = ours.groupby("variant").size()
-        changes = [f"{HEADINGS[v]} {text} (n={count[v]})" for v, text in told.items() if v != ORIGINAL]
-        sentences.append(
-            f"- {distortion.title}: the network alone errs on {told[ORIGINAL]} of the test images "
-            f"(n={count[ORIGINAL]}); with a transformer {', '.join(changes)}."
-        )
-    return "\n".join(sentences)
-
-
 # --- traffic signs ------------------------------------------------------------------------------
 
 
 def signs_verdict():
     """Ours against the published accuracies on GTSRB and against the network alone, in words."""
-    ours = runs("gtsrb", "sign-cnn")
+    ours = runs("gtsrb", SIGNS)
     if ours.empty:
         return f"At this system's settings: {MISSING}."
     found = {v: ours[ours["variant"] == v] for v in frame.variants_of(ours)}
@@ -184,7 +178,7 @@ def signs_verdict():
         f"{mine['record'].iloc[0]['parameters']:,} parameters"
         for v, mine in found.items()
     ]
-    best = published("sign-cnn")["value"].max()
+    best = published(SIGNS)["value"].max()
     text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
     if len(found) > 1 and ORIGINAL in found:
         alone = found.pop(ORIGINAL)["test"].mean()
@@ -286,7 +280,7 @@ def gradcam(dataset, system, variants):
     kept = {v: found for v in variants if (found := probes(dataset, system, v))}
     count = max((len(k["images"]) for k in kept.values()), default=1)
     figure, axes = plt.subplots(
-        max(len(kept), 1), count, figsize=(1.9 * count + 1, 1.9 * len(kept) + 0.6), squeeze=False
+        max(len(kept), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(kept) + 0.4), squeeze=False
     )
     for row, (variant, found) in zip(axes, kept.items()):
         images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
@@ -296,8 +290,9 @@ def gradcam(dataset, system, variants):
             extent = (0, image.shape[-1], image.shape[-2], 0)
             axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
             axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
-            axis.set(xticks=[], yticks=[], title=f"class {label}")
-        row[0].set_ylabel(HEADINGS[variant])
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(f"class {label}", fontsize=10)
+        row[0].set_ylabel(HEADINGS[variant], fontsize=10)
     if not kept:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")

@@ -3,6 +3,7 @@
 `loop` computes them for the validation images after each epoch.
 """
 
+import numpy as np
 import torch
 
 from ..models.guards import POINTS, percent_outside
@@ -39,8 +40,12 @@ def of_numbers(numbers):
 def of_grid(grid, size):
     """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side.
 
-    The grid's outermost points stand for the image's corners.
+    The grid's outermost points stand for the image's corners. Of several maps an image, grid (N, G, P, P, 2), it
+    is the mean over the maps.
     """
+    if grid.ndim == 5:
+        parts = [of_grid(part, size) for part in grid.unbind(1)]
+        return {key: np.mean([part[key] for part in parts], 0).round(4).tolist() for key in parts[0]}
     corners = grid[:, [0, 0, -1, -1], [0, -1, 0, -1]].double() * size / 2  # (N, 4, 2), in pixels
     edge = (1 - 1 / grid.shape[1]) * size / 2  # where the identity puts the outermost points
     own = torch.tensor([[-edge, -edge], [edge, -edge], [-edge, edge], [edge, edge]]).to(corners)

@@ -13,7 +13,7 @@ from .hardware import arithmetic
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """Mean cross-entropy over (images, labels) batches, and which predictions are right: bool (N,)."""
+    """Mean cross-entropy over (images, labels) batches, and which predictions are right: bool, as the labels."""
     model.eval()
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
@@ -23,7 +23,7 @@ def evaluate(model, batches, precision="tf32"):
         loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
         right.append(logits.argmax(1) == labels)
     right = torch.cat(right).cpu().numpy()
-    return float(loss) / len(right), right
+    return float(loss) / right.size, right
 
 
 def test(job):
@@ -31,7 +31,7 @@ def test(job):
 
     Accuracies in percent: over images, mean over classes, and apart for images of which the training split
     holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
-    order.
+    order; an image of several labels is right if all are.
     """
     spec, data, split = job.spec, job.data, job.split
     loss, right = evaluate(job.model, job.batches(split.test), spec.protocol.precision)
@@ -42,7 +42,7 @@ def test(job):
         "loss": round(loss, 6),
         "accuracy": percent(right),
         "class_accuracy": percent(np.array(by_class)),
-        "correct": base64.b64encode(np.packbits(right).tobytes()).decode(),
+        "correct": base64.b64encode(np.packbits(right.reshape(len(right), -1).all(1)).tobytes()).decode(),
     }
     if data.copies is not None:
         copied = np.isin(data.copies[split.test], data.copies[split.train])

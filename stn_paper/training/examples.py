@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 
 from ..data.datasets import known_maps
-from ..data.distortions import DIGIT
+from ..data.distortions import DIGIT, distorted
 from ..models import ORIGINAL
-from ..models.transformer import affine_theta, sample, sampling_grid
+from ..models.transformer import affine_theta
 from .batches import network_input
 
 EXAMPLES = 4  # validation images, each of another class
@@ -62,7 +62,7 @@ def collect(job):
     model, data, split = job.model, job.data, job.split
     normalized = _normalized(job)
     chosen = examples(data, split)
-    images, labels = data.images[chosen].cpu(), data.labels[chosen]
+    images, labels = data.images[chosen].cpu().expand(-1, 3, -1, -1), data.labels[chosen]
     heat = gradcam(model, normalized(images), labels.to(job.device))
     kept = {
         "images": [as_png(image) for image in images],
@@ -110,6 +110,27 @@ def watcher(job, state):
     return watch
 
 
+def glimpses(job):
+    """The first test images of a network that looks several times: the record's field `glimpses`.
+
+    `images` as PNG, `labels` and `predicted` digits from left to right, and `theta`, a map a look; none without a
+    transformer.
+    """
+    chosen = job.split.test[: 2 * EXAMPLES]
+    images = _normalized(job)(job.data.images[chosen])
+    with torch.no_grad():
+        predicted = job.model.eval()(images).argmax(1)
+    found = {
+        "images": [as_png(image[0]) for image in job.data.images[chosen].cpu()],
+        "labels": job.data.labels[chosen].tolist(),
+        "predicted": predicted.tolist(),
+    }
+    if job.spec.variant != ORIGINAL:
+        theta = torch.tensor(thetas(job.model, images))
+        found["theta"] = theta.view(len(chosen), -1, 2, 3).tolist()
+    return found
+
+
 @torch.no_grad()
 def thetas(model, images):
     """The maps that the transformer at the input predicts for normalized images, as nested lists."""
@@ -137,8 +158,7 @@ def motion_maps():
 
 def moved(images, maps):
     """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
-    images = images.float().expand(len(maps), -1, -1, -1)
-    return sample(images, sampling_grid(maps, *images.shape[-2:])).round().byte()
+    return distorted(images.expand(len(maps), -1, -1, -1), maps)
 
 
 @torch.no_grad()

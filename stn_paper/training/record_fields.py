@@ -82,7 +82,7 @@ def watched(value):
 
 
 MAP = List(List(number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
-NUMBERS = List(number, (6, 9, 32))  # the same, flat
+NUMBERS = List(number, (6, 9, 18, 32))  # the same, flat; 18 of three affine maps an image
 QUANTITY = {"before": List(number, (2,)), "after": List(number, (2,))}
 APART = {"images": whole, "accuracy?": percent}
 PROBES = {
@@ -149,6 +149,12 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
         "without_copy?": APART,
     },
     "probes?": PROBES,
+    "weights?": text,
+    "glimpses?": {
+        "images": List(picture),
+        **dict.fromkeys(("labels", "predicted"), List(List(whole))),
+        "theta?": List(List(MAP)),
+    },
     "stopped": text,
     "selected": lambda value: type(value) is dict,
     "measured": {

@@ -17,7 +17,11 @@ from stn_paper.paths import ROOT
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    out = tmp_path_factory.mktemp("book")
+    return build(tmp_path_factory.mktemp("book"))
+
+
+def build(out):
+    """Build the book below `out`; return the folder of its pages."""
     jb = Path(sys.executable).parent / "jb"
     command = [jb, "build", "book", "--path-output", out, "--warningiserror", "--keep-going"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -108,6 +112,14 @@ def test_a_page_and_what_it_loads_stay_below_three_megabytes(built):
         loaded = re.findall(r'<(?:script|link|img)[^>]*(?:href|src)="([^":?#]+)[^"]*"', page.read_text())
         files = {(page.parent / name).resolve() for name in loaded if not name.endswith(".html")}
         assert page.stat().st_size + fonts + sum(f.stat().st_size for f in files) < 3e6, page.name
+
+
+def test_a_new_record_has_a_page_after_the_next_build(built):
+    run = min((built / "runs").glob("*.html"))
+    content = run.read_text()
+    run.unlink()  # as if its record had come since; no page's source has changed
+    build(built.parents[1])
+    assert run.read_text() == content
 
 
 def test_sphinx_alone_builds_the_same_pages(built, committed, tmp_path):

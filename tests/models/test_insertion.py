@@ -177,8 +177,9 @@ def test_a_feature_map_too_small_is_named_with_its_size():
 
 
 def test_theta_is_read_from_the_transformer():
-    with pytest.raises(InputError, match="return_theta"):
-        with_stn(nn.Flatten(), "stn", 48, return_theta=True)
+    for name in ("return_theta", "return_grid"):
+        with pytest.raises(InputError, match=name):
+            with_stn(nn.Flatten(), "stn", 48, **{name: True})
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -171,6 +171,20 @@ def test_theta_is_returned_and_kept():
     assert kept.last_theta.requires_grad
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+def test_the_grid_is_returned_alone_or_with_theta(antialias):
+    images, turned = torch.rand(2, 3, 8, 8), affine_theta(20, 0.5)
+    options = {"output_size": (4, 2), "antialias": antialias}
+    plain = fixed(turned, **options)(images)
+    output, grid = fixed(turned, return_grid=True, **options)(images)
+    assert torch.equal(output, plain)
+    assert torch.equal(grid, sampling_grid(turned.expand(2, 2, 3), 4, 2)) and grid.requires_grad
+    if not antialias:
+        assert torch.equal(output, sample(images, grid))
+    output, theta, again = fixed(turned, return_theta=True, return_grid=True, **options)(images)
+    assert torch.equal(again, grid) and torch.equal(theta, turned.expand(2, 2, 3))
+
+
 def test_the_last_theta_is_in_no_copy_and_no_file():
     stn = fixed(keep_graph=True)
     stn(torch.rand(2, 3, 8, 8))
@@ -228,7 +242,7 @@ def test_a_grid_that_is_not_a_number_is_told():
 def test_a_grid_that_leaves_later_is_told():
     stn = SpatialTransformer(ConstantMap())
     with pytest.warns(RuntimeWarning, match="outside"):
-        for step in range(30):
+        for step in range(guards.CHECK_EVERY + 1):
             with torch.no_grad():
                 stn.localization.numbers[2] = 0.5 * step
             stn(torch.rand(2, 1, 8, 8))
@@ -257,7 +271,11 @@ def test_the_warning_has_the_threshold_of_a_collapse(percent, told):
         *[("output_size", v) for v in (0, -3, 2.0, "8", True, (8, 0), (8,), (1, 2, 3), ())],
         *[("localization_size", v) for v in (0, 1.5, (8, "8"))],
         *[("padding", v) for v in ("zero", None, math.nan, math.inf, True, (), (1.0, None), ("border",))],
-        *[(flag, v) for flag in ("antialias", "return_theta", "keep_graph") for v in (1, None, "yes")],
+        *[
+            (flag, v)
+            for flag in ("antialias", "return_theta", "return_grid", "keep_graph")
+            for v in (1, None, "yes")
+        ],
     ],
 )
 def test_a_wrong_value_is_named(argument, value):
@@ -266,7 +284,7 @@ def test_a_wrong_value_is_named(argument, value):
     assert argument in str(error.value) and repr(value) in str(error.value)
 
 
-@pytest.mark.parametrize("option", [{"output_size": 8}, {"return_theta": True}])
+@pytest.mark.parametrize("option", [{"output_size": 8}, {"return_theta": True}, {"return_grid": True}])
 def test_a_bypassed_transformer_has_no_output_of_its_own(option):
     with pytest.raises(InputError, match="applied False"):
         SpatialTransformer(torch.nn.Identity(), applied=False, **option)

@@ -10,7 +10,17 @@ from stn_paper.models.small_nets import SYSTEMS
 from stn_paper.training import loop, optimizers
 from stn_paper.training.spec import RunSpec
 
-CLASSES = {"cifar-cnn": 10, "mnist-cnn": 10, "sign-cnn": 43}
+CLASSES = {
+    "cifar-cnn": 10,
+    "clutter-cnn": 10,
+    "lenet": 10,
+    "mnist-cnn": 10,
+    "mnist-cnn-400k": 10,
+    "placement-cnn": 10,
+    "sequence-cnn": 10,
+    "sign-cnn": 43,
+    "sign-cnn-bn": 43,
+}
 CASES = [(system, variant) for system in SYSTEMS for variant in SYSTEMS[system].variants]
 
 
@@ -34,6 +44,15 @@ def test_the_small_cnn_is_the_printed_one():
         ("mnist-cnn", "stn", 55_340 + 1176 + 8 + 2000 + 10 + 10 * 7**2 * 32 + 32 + 32 * 6 + 6),
         ("mnist-cnn", "projective", 74_444 + 2 * 33),
         ("mnist-cnn", "tps", 74_444 + 26 * 33),
+        ("lenet", "stn", 74_444),
+        ("clutter-cnn", "original", 1600 + 38_448 + 768 * 256 + 256 + 2570),
+        ("clutter-cnn", "out20", 320 + 9248 + 288 * 256 + 256 + 2570 + 520 + 10_020 + 1620 * 50 + 50 + 306),
+        ("mnist-cnn-400k", "original", 832 + 64 + 51_264 + 128 + 64 * 49 * 112 + 112 + 1130),
+        (
+            "sign-cnn-bn",
+            "original",
+            3648 + 96 + 41_568 + 192 + 166_080 + 384 + 3073 * 256 - 256 + 256 + 257 * 43,
+        ),
         ("sign-cnn", "original", 14_800 + 240_150 + 600_250 + 250 * 300 + 300 + 301 * 43),
     ],
 )
@@ -46,15 +65,20 @@ def test_parameters_by_hand(system, variant, count):
 def test_shapes_at_any_size(system, variant, larger):
     size = SYSTEMS[system].image_size + larger
     model = build_model(system, variant, CLASSES[system], size).eval()
-    assert model(torch.randn(2, 3, size, size)).shape == (2, CLASSES[system])
+    labels = (3,) if system == "sequence-cnn" else ()
+    assert model(torch.randn(2, 3, size, size)).shape == (2, CLASSES[system], *labels)
 
 
-@pytest.mark.parametrize("system, variant", [c for c in CASES if c[1] != "original"])
+@pytest.mark.parametrize(
+    "system, variant",
+    [c for c in CASES if c[1] not in ("original", "out20", "rnn", "ffn", "feature", "shared")],
+)
 def test_a_transformer_starts_at_the_identity(system, variant):
     model = build_model(system, variant, CLASSES[system]).eval()
     size = SYSTEMS[system].image_size
     images = torch.randn(2, 3, size, size)
-    torch.testing.assert_close(model.transformer(images), images, atol=1e-4, rtol=1e-4)
+    shown = model.transformer(images)  # of a grey network one channel
+    torch.testing.assert_close(shown, images[:, : shown.shape[1]], atol=1e-4, rtol=1e-4)
     without = torch.nn.Sequential(
         *(p for n, p in model.named_children() if n not in ("transformer", "inner"))
     )
@@ -74,7 +98,8 @@ def test_a_variant_of_another_system_is_refused():
 
 
 @pytest.mark.parametrize(
-    "system, variant", [("cifar-cnn", "affine"), ("mnist-cnn", "tps"), ("sign-cnn", "two")]
+    "system, variant",
+    [("cifar-cnn", "affine"), ("mnist-cnn", "tps"), ("mnist-cnn-400k", "tps"), ("sign-cnn-bn", "two")],
 )
 def test_ten_pictures_are_learned_by_heart(system, variant):
     """A guess is right once in ten."""
@@ -88,3 +113,47 @@ def test_ten_pictures_are_learned_by_heart(system, variant):
     for _ in range(30):
         step(optimizer, images, labels)
     assert (model.eval()(images).argmax(1) == labels).sum() >= 8
+
+
+def test_each_glimpse_of_the_recurrent_network_is_a_digit():
+    model = build_model("sequence-cnn", "rnn", 10).eval()
+    images = torch.rand(2, 3, 100, 100)
+    assert model.transformer(images).shape == (2, 3, 1, 33, 33)
+    assert model.transformer.theta(images).shape == (2, 3, 2, 3)
+    logits = model(images)
+    for digit in range(3):
+        glimpse = model.transformer(images)[:, digit]
+        torch.testing.assert_close(model.classifier(glimpse), logits[:, :, digit])
+    assert build_model("sequence-cnn", "ffn", 10).transformer(images).shape == (2, 1, 50, 50)
+
+
+def test_outputs_of_a_third_of_the_sides_start_as_the_shrunken_image():
+    model = build_model("clutter-cnn", "out20", 10).eval()
+    images = torch.rand(2, 1, 60, 60).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(model.transformer(images), images[:, :1, 1::3, 1::3], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["feature", "shared"])
+def test_a_transformer_on_features_starts_as_the_network_alone(variant):
+    torch.manual_seed(0)
+    alone = build_model("placement-cnn", "original", 10).eval()
+    torch.manual_seed(0)
+    placed = build_model("placement-cnn", variant, 10).eval()
+    images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(placed(images), alone(images), atol=1e-4, rtol=1e-4)
+    assert placed.transformer.theta(images).shape == (2, 2, 3)
+    assert placed.transformer(images).shape == (2, 32, 19, 19)
+
+
+def test_the_same_map_acts_on_the_feature_map_or_on_the_input():
+    images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
+    quarter = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])
+    for variant, same in (("feature", False), ("shared", True)):
+        model = build_model("placement-cnn", variant, 10).eval().transformer
+        with torch.no_grad():
+            model.localization.head[-1].bias.copy_(quarter)
+            of_rotated = model.features(images.rot90(1, (2, 3)))
+        found = any(
+            torch.allclose(model(images), model.features(images.rot90(k, (2, 3))), atol=1e-4) for k in (1, 3)
+        )
+        assert found is same and of_rotated.shape == (2, 32, 19, 19)

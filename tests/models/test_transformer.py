@@ -8,7 +8,7 @@ from scipy.interpolate import RBFInterpolator
 
 from stn_paper import SpatialTransformer
 from stn_paper.errors import InputError
-from stn_paper.models import transformer
+from stn_paper.models import transformer, transforms
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.models.transformer import (
     CONTROL_POINTS,
@@ -226,11 +226,39 @@ def test_projective_grids_agree_with_kornia():
     torch.testing.assert_close(sampling_grid(theta, 9, 6, "projective"), expected)
 
 
+def test_projective_warps_are_kornias():
+    images = torch.rand(5, 2, 9, 6, dtype=torch.float64)
+    theta = TRANSFORMS["projective"].theta(random_numbers("projective", 5, 0.1))
+    pixels = torch.tensor([[3.0, 0, 2.5], [0, 4.5, 4], [0, 0, 1]]).double()  # from normalized coordinates
+    forth = (pixels @ theta @ pixels.inverse()).inverse()  # kornia maps the input's pixels to the output's
+    expected = kornia.geometry.transform.warp_perspective(images, forth, (9, 6), align_corners=True)
+    torch.testing.assert_close(sample(images, sampling_grid(theta, 9, 6, "projective")), expected)
+
+
+def test_splines_have_kornias_terms():
+    theta = TRANSFORMS["tps"].theta(random_numbers("tps", 3, 0.3))
+    control = CONTROL_POINTS.expand(3, 16, 2)
+    weights = transforms.TPS_INVERSE @ theta  # kornia's own weights are of another spline: centred at theta
+    points = centres(9, 6).expand(3, -1, -1)
+    expected = kornia.geometry.transform.warp_points_tps(
+        points, control, 2 * weights[:, :16], weights[:, 16:]
+    )
+    torch.testing.assert_close(sampling_grid(theta, 9, 6, "tps").flatten(1, 2), expected)
+
+
 def test_splines_agree_with_scipy():
     theta = TRANSFORMS["tps"].theta(random_numbers("tps", 3, 0.3))
     for ours, places in zip(sampling_grid(theta, 9, 6, "tps"), theta):
         spline = RBFInterpolator(CONTROL_POINTS.numpy(), places.numpy(), kernel="thin_plate_spline", degree=1)
         np.testing.assert_allclose(ours.reshape(-1, 2), spline(centres(9, 6).numpy()), atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_grids_of_half_precision_are_computed_in_float32(transform, dtype):
+    theta = TRANSFORMS[transform].theta(random_numbers(transform, 2)).to(dtype)
+    grid = sampling_grid(theta, 300, 7, transform)
+    assert torch.equal(grid, sampling_grid(theta.float(), 300, 7, transform).to(dtype))
 
 
 def test_splines_in_float32_are_as_exact_as_float32():

@@ -1,16 +1,21 @@
 """Weights that are kept are those that the run's record tells of."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import real
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stn_paper import run
+from stn_paper import load, run
 from stn_paper.data import datasets
 from stn_paper.errors import InputError
 from stn_paper.models import build_model
+from stn_paper.paths import ROOT
 from stn_paper.training import kept
 from stn_paper.training.batches import normalize
 from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
@@ -22,6 +27,7 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
     )
     spec, path = RunSpec("digits", "mnist-cnn", "lstn", protocol), tmp_path / "short.safetensors"
     record = run(spec, "cpu", weights=path)
+    assert record["weights"] == kept.digest(path)
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"run": spec.name, "digest": kept._digest(load_file(path))}
     model = build_model("mnist-cnn", "lstn", 10, 42)
@@ -39,17 +45,17 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
 
 def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
     """Each of fifty, wherever it lies: in the names, the weights or the metadata."""
-    content, random = kept.path_of("original").read_bytes(), np.random.RandomState(0)
+    content, random = kept.path_of(kept.spec_of("original")).read_bytes(), np.random.RandomState(0)
     path = tmp_path / "changed.safetensors"
     path.write_bytes(content)
     monkeypatch.setattr(kept, "path_of", lambda variant: path)
-    whole, found = kept.load("original").state_dict(), 0
+    whole, found = kept.load("digits-original").state_dict(), 0
     for place in (*random.randint(0, 4000, 25), *random.randint(0, len(content), 25)):
         changed = bytearray(content)
         changed[place] ^= 1 << random.randint(8)
         path.write_bytes(changed)
         try:
-            read = kept.load("original").state_dict()
+            read = kept.load("digits-original").state_dict()
         except InputError:
             found += 1
         else:  # in the spaces of the header
@@ -58,13 +64,74 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
 
 
 def test_weights_of_another_run_are_not_taken(monkeypatch):
-    path = kept.path_of("stn")
+    path = kept.path_of(kept.spec_of("stn"))
     monkeypatch.setattr(kept, "path_of", lambda variant: path)
     with pytest.raises(InputError):
-        kept.load("lstn")
+        kept.load("digits-lstn")
 
 
 def test_the_networks_of_the_playground_share_all_settings():
     specs = [kept.spec_of(variant) for variant in kept.VARIANTS]
     assert len({(s.dataset, s.backbone, s.protocol, s.seed) for s in specs}) == 1
-    assert len({kept.path_of(variant) for variant in kept.VARIANTS}) == len(kept.VARIANTS)
+    assert len({kept.path_of(spec) for spec in specs}) == len(kept.VARIANTS)
+
+
+def test_a_kept_network_is_loaded_with_its_transform():
+    for name, least in (("digits-lstn", 0.9), ("digits-stn", 0.9), ("digits-original", 0.6)):
+        network = load(name)
+        images = datasets.load("digits", network.image_size).images[::50]
+        labels = datasets.load("digits", network.image_size).labels[::50]
+        assert not network.training
+        with torch.no_grad():
+            right = network(network.transform(images)).argmax(1) == labels
+        assert (
+            right.float().mean() > least
+        )  # these images are distorted a little otherwise than those it learned
+
+
+def test_a_large_network_is_kept_in_half_precision_under_a_megabyte(tmp_path):
+    model = build_model("mnist-cnn-400k", "tps", 10).eval()
+    path = tmp_path / "large.safetensors"
+    kept.save(model, path, "large")
+    assert path.stat().st_size < 1e6
+    again = build_model("mnist-cnn-400k", "tps", 10).eval()
+    again.load_state_dict(load_file(path))
+    images = torch.rand(4, 3, 42, 42)
+    torch.testing.assert_close(again(images), model(images), atol=1e-2, rtol=1e-2)
+
+
+def test_every_kept_network_is_small_and_all_of_them_fit_eight_megabytes(tmp_path):
+    sizes = []
+    for name, spec in kept.NETWORKS.items():
+        kept.save(build_model(spec.backbone, spec.variant, 10), tmp_path / name, spec.name)
+        sizes.append((tmp_path / name).stat().st_size)
+    assert max(sizes) < 1e6 and sum(sizes) < 8e6
+
+
+def test_an_exchanged_file_and_a_missing_one_are_named(tmp_path, monkeypatch):
+    spec = kept.NETWORKS["digits-lstn"]
+    monkeypatch.setattr(kept, "WEIGHTS", tmp_path)
+    with pytest.raises(InputError, match="'digits-lstn' has no weights here"):
+        load("digits-lstn")
+    kept.save(build_model(spec.backbone, spec.variant, 10), kept.path_of(spec), spec.name)
+    monkeypatch.setattr(kept.records, "find", lambda _: {"weights": "0" * 64})
+    with pytest.raises(InputError, match="not the file that the run's record tells of"):
+        load("digits-lstn")
+    with pytest.raises(InputError, match="Unknown network 'digits-xstn'"):
+        load("digits-xstn")
+
+
+def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch):
+    spec = kept.NETWORKS["digits-rts-affine"]
+    assert kept.place_for(spec) is None  # the tests' results lie elsewhere
+    monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "results")
+    assert kept.place_for(spec) == kept.path_of(spec)
+    assert kept.place_for(replace(spec, seed=1)) is None
+
+
+def test_kept_weights_reach_the_accuracy_of_their_committed_record():
+    real("mnist")
+    spec = kept.spec_of("lstn")
+    record = json.loads((ROOT / f"results/{spec.dataset}/{spec.name}.json").read_text())
+    # a few images lie so near a border between classes that another processor may decide them otherwise
+    assert kept.accuracy_of("digits-lstn") == pytest.approx(record["test"]["accuracy"], abs=0.05)

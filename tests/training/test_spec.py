@@ -48,6 +48,8 @@ OTHER_PROTOCOL = {
     "train_images": 1000,
     "max_validation": 600,
     "test_once": True,
+    "augmentation": "jitter",
+    "padding": "border",
 }
 
 
@@ -257,7 +259,7 @@ def test_a_spec_cannot_be_changed():
 def test_the_names_of_settings_are_those_that_training_knows():
     assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
     assert set(spec.PRECISIONS) == set(hardware.PRECISIONS)
-    assert set(spec.NORMALIZATIONS) == set(batches.NORMALIZATIONS)
+    assert set(spec.NORMALIZATIONS) == {*batches.NORMALIZATIONS, spec.LOCAL}
     assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
 
 
@@ -268,3 +270,9 @@ def test_numpys_whole_numbers_are_settings_too():
         RunSpec("digits", "resnet18", "original", p, seed) for p, seed in ((mine, np.int64(3)), (python, 3))
     ]
     assert specs[0].name == specs[1].name
+
+
+@pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
+def test_a_network_gives_as_many_labels_as_the_images_have(dataset, backbone):
+    with pytest.raises(InputError, match=f"'{dataset}' has [13] labels an image, and {backbone} gives [13]"):
+        RunSpec(dataset, backbone, "original", Protocol("mine", 100))

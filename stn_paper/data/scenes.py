@@ -1,0 +1,94 @@
+"""Images made of several digits: MNIST digits in clutter, alone or three in a row, on a larger canvas.
+
+`datasets` makes its cluttered datasets here. An image is drawn with NumPy's RandomState from a seed and its number,
+so that it depends on no other image. Clutter comes from training digits only. Patches and digits are added to the
+canvas and clipped at white.
+
+`cluttered`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped at a
+random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
+al. 2015 state the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
+
+`sequence`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight patches
+of 9 x 9 at 0 to 90, each in place of what was there; three digits drawn with replacement, 28 pixels apart from
+x = 8 + (-8 to 7), the first at y from 0 to 99, the others along a slope of -14 to 13 pixels a digit, each moved onto
+the canvas. The label is the three digits from left to right. Ours differ in two things: there are as many sequences
+as digits, so 50,000 for training in place of 60,000, and validation sequences are made of the same digits as
+training ones.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .distortions import DIGIT
+
+CLUTTERED, PATCHES, PATCH = 60, 6, 8  # pixels of a side; patches an image; pixels of a patch's side
+CANVAS, PIECES, PIECE = 100, 8, 9  # the same of sequences
+DIGITS = 3  # of a sequence
+
+
+class Drawn(Sequence):
+    """Images that are drawn when they are asked for: `draw` gives that of a number, below `count`."""
+
+    def __init__(self, draw, count):
+        self.draw, self.count = draw, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, number):
+        if not 0 <= number < self.count:
+            raise IndexError(number)
+        return self.draw(number)
+
+
+def cluttered(digits, labels, test_start):
+    """Each digit, uint8 (28, 28), in clutter: (images uint8 (60, 60), labels, test_start)."""
+
+    def draw(number):
+        random = np.random.RandomState([0, number])
+        canvas = np.zeros((CLUTTERED, CLUTTERED), np.uint8)
+        for _ in range(PATCHES):
+            patch = _cropped(digits[random.randint(test_start)], PATCH, random)
+            _add(canvas, patch, random.randint(0, CLUTTERED - PATCH + 1, 2))
+        _add(canvas, digits[number], random.randint(0, CLUTTERED - DIGIT + 1, 2))
+        return canvas
+
+    return Drawn(draw, len(digits)), labels, test_start
+
+
+def sequences(digits, labels, test_start):
+    """Three digits in a row in clutter: (images uint8 (100, 100), labels int64 (N, 3), test_start)."""
+    random = np.random.RandomState(0)
+    parts = (0, test_start), (test_start, len(digits))
+    chosen = np.concatenate([random.randint(low, high, (high - low, DIGITS)) for low, high in parts])
+
+    def draw(number):
+        random = np.random.RandomState([1, number])
+        canvas = np.zeros((CANVAS, CANVAS), np.uint8)
+        for _ in range(PIECES):
+            y, x = random.randint(0, CANVAS - PIECE, 2)
+            canvas[y : y + PIECE, x : x + PIECE] = _cropped(digits[random.randint(test_start)], PIECE, random)
+        first, top, slope = random.randint(0, 16), random.randint(0, CANVAS), random.randint(-14, 14)
+        for place, digit in enumerate(chosen[number]):
+            corner = top + place * slope, first + place * DIGIT
+            _add(canvas, digits[digit], np.clip(corner, 0, CANVAS - DIGIT))
+        return canvas
+
+    return Drawn(draw, len(digits)), np.asarray(labels, np.int64)[chosen], test_start
+
+
+def _cropped(digit, size, random):
+    """A square of the digit at a random place."""
+    y, x = random.randint(0, DIGIT - size + 1, 2)
+    return digit[y : y + size, x : x + size]
+
+
+def _add(canvas, patch, place):
+    """Add uint8 `patch` to the canvas with its upper left corner at `place` (y, x), clipped at white."""
+    height, width = patch.shape
+    part = canvas[place[0] : place[0] + height, place[1] : place[1] + width]
+    part[:] = np.minimum(part.astype(np.uint16) + patch, 255)
+
+
+SCENES = {"cluttered": cluttered, "sequence": sequences}  # (digits, labels, test_start) -> the same of scenes

@@ -1,0 +1,90 @@
+"""The page on digits in a row: what each look of the recurrent transformer shows, and how its maps are learned."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from ..analysis.statistics import MISSING
+from ..data.datasets import embedded_digits
+from ..data.scenes import DIGITS
+from ..data.scenes import sequences as drawn
+from ..models import HEADINGS
+from ..models.transformer import sample, sampling_grid
+from ..training.examples import from_png
+from . import small_systems
+from .figures import COLORS, closed
+from .paper_figures import outline
+
+DATASET, SYSTEM = "mnist-sequence", "sequence-cnn"
+LOOKS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third look
+SIDE = 33  # pixels of a side of what a look shows
+
+
+def samples(count=4):
+    """The first images of the dataset's kind, made of the embedded digits."""
+    pixels, labels = embedded_digits()
+    images, _, _ = drawn(pixels, labels, len(pixels))
+    figure, axes = plt.subplots(1, count, figsize=(2.1 * count, 2.2))
+    for axis, image in zip(axes, images):
+        _picture(axis, image)
+    return closed(figure)
+
+
+def _picture(axis, image):
+    axis.imshow(image, "gray", vmin=0, vmax=255, extent=(-1, 1, 1, -1))
+    axis.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(1, -1))
+    axis.grid(False)
+
+
+def runs(variant):
+    """Our runs of a variant: columns as `frame.runs`."""
+    ours = small_systems.runs(DATASET, SYSTEM)
+    return ours[ours["variant"] == variant]
+
+
+def glimpses(count=4):
+    """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows."""
+    found = runs("rnn")["record"]
+    figure, axes = plt.subplots(count, 1 + DIGITS, figsize=(2 * (1 + DIGITS), 2.1 * count), squeeze=False)
+    if not len(found):
+        axes[0, 0].set_title(MISSING)
+        return closed(figure)
+    kept = found.iloc[0]["glimpses"]
+    fields = (kept[field] for field in ("images", "theta", "labels", "predicted"))
+    for row, text, theta, labels, read in zip(axes, *fields):
+        image, maps = from_png(text), torch.tensor(theta)
+        _picture(row[0], image)
+        row[0].set_title(f"{_digits(labels)}, read {_digits(read)}", fontsize=9)
+        images = image[None, None].float().expand(len(maps), -1, -1, -1)
+        shown = sample(images, sampling_grid(maps, SIDE, SIDE))
+        for axis, one, output, color in zip(row[1:], maps, shown, LOOKS):
+            row[0].plot(*outline(one)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
+            _picture(axis, output[0])
+            axis.spines[:].set(visible=True, color=color, linewidth=2)
+    return closed(figure)
+
+
+def _digits(labels):
+    return " ".join(map(str, labels))
+
+
+def curves():
+    """Left validation accuracy per digit after each epoch; right where each look is centred, x, mean of all images."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
+    for variant in ("original", "ffn", "rnn"):
+        for record in runs(variant)["record"]:
+            values = [epoch["validation_accuracy"] for epoch in record["epochs"]]
+            label = HEADINGS[variant] if record["spec"]["seed"] == 0 else None
+            left.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
+    for record in runs("rnn")["record"][:1]:
+        means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(-1, DIGITS, 6)
+        for look, color in enumerate(LOOKS):
+            right.plot(range(1, len(means) + 1), means[:, look, 2], color=color, label=f"look {look + 1}")
+    left.set(xlabel="epoch", ylabel="digits read correctly (%)")
+    right.set(xlabel="epoch", ylabel="centre of the look, x (-1 to 1)", ylim=(-1, 1))
+    for axis in (left, right):
+        if axis.has_data():
+            axis.legend(fontsize=8)
+        else:
+            axis.set_title(MISSING)
+    return closed(figure)

@@ -1,0 +1,46 @@
+"""The RO-Crate names what is there: each record with its accuracy, dataset, code and training."""
+
+import pytest
+
+from stn_paper.paths import ROOT
+from stn_paper.training import records
+
+
+@pytest.fixture
+def entities(monkeypatch, committed, tmp_path):
+    """What the crate of the committed records describes: {id: entity}."""
+    pytest.importorskip("rocrate")
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    crate = pytest.importorskip("crate")
+    return {entity["@id"]: entity for entity in crate.crate().metadata.generate()["@graph"]}
+
+
+def test_each_record_is_the_result_of_a_training_with_its_numbers(entities):
+    every = records.everything()
+    trainings = {i: e for i, e in entities.items() if e["@type"] == "CreateAction"}
+    assert every and set(trainings) == {f"#{name}" for name in every}
+    assert {m["@id"] for m in entities["./"]["mentions"]} == set(trainings)
+    for name, record in every.items():
+        training = trainings[f"#{name}"]
+        result = entities[training["result"]["@id"]]
+        (value,) = (entities[m["@id"]]["value"] for m in result["variableMeasured"] if "/test" in m["@id"])
+        assert value == records.chosen(record)["test"]
+        assert entities[training["instrument"]["@id"]]["softwareVersion"] == record["environment"]["commit"]
+        assert entities[training["object"]["@id"]]["identifier"] == record["data"]["fingerprint"]
+        assert training.get("endTime") == record["environment"].get("ended")
+
+
+def test_what_the_crate_names_is_in_the_repository(entities):
+    parts = [part["@id"] for part in entities["./"]["hasPart"]]
+    assert {"results/results.csv", "workflow/Snakefile", entities["./"]["mainEntity"]["@id"]} <= set(parts)
+    assert [part for part in parts if not (ROOT / part).exists()] == []
+
+
+def test_every_reference_leads_to_an_entity_or_an_address(entities):
+    def references(value):
+        if isinstance(value, list):
+            return {identity for inner in value for identity in references(inner)}
+        return {value["@id"]} if isinstance(value, dict) else set()
+
+    found = {i for entity in entities.values() for value in entity.values() for i in references(value)}
+    assert {i for i in found - entities.keys() if not i.startswith("https://")} == set()
