@@ -28,9 +28,10 @@ from hostile import NUMBERS_OF_A_RUN, own_folder, tiny_spec
 
 from stn_paper import cli
 from stn_paper.analysis import audit, results_csv
-from stn_paper.data import files
+from stn_paper.data import download, files
 from stn_paper.data.datasets import Dataset
 from stn_paper.errors import InputError
+from stn_paper.paths import locked
 from stn_paper.report import interactive, run_pages
 from stn_paper.training import checkpoint, loop, records, spec
 
@@ -172,20 +173,32 @@ def eight_at_once(_, __):
     return "trained once"
 
 
-def locked_out(_, __):
-    """A process waits for a run that another one trains until its own time is up."""
-    ready, may_end = FORK.Event(), FORK.Event()
-
-    def waits(*_):
+def kept_busy(path, ready, may_end):
+    """Hold the lock of `path` until told otherwise."""
+    with locked(path):
         ready.set()
         may_end.wait()
 
-    with own_folder():
-        with patch.object(loop, "_train", waits):
-            process = started(loop.run, tiny_spec(), "cpu")
+
+def locked_out(work, _, __):
+    """Another process trains the run, decodes the images or downloads them, until this one's own time is up."""
+    with own_folder() as folder:
+        hostile.write_images(folder)
+        hostile.loaded(folder)
+        (cached,) = (folder / "cache/images").glob("*.npy")
+        cached.unlink()
+        paths = {"run": checkpoint.path_of(tiny_spec()), "images": cached}
+        waits = {
+            "run": lambda until: loop.run(tiny_spec(), "cpu", until=until),
+            "images": lambda until: hostile.loaded(folder, until),
+            "download": lambda until: download.fetch("mnist", folder, until),
+        }
+        ready, may_end = FORK.Event(), FORK.Event()
+        path = paths.get(work, folder / "cache/downloads/mnist")
+        process = started(kept_busy, path, ready, may_end)
         ready.wait()
         try:
-            loop.run(tiny_spec(), "cpu", until=time.time() + 0.2)
+            waits[work](time.time() + 0.2)
         except InputError as error:
             assert f"Process {process.pid} " in str(error)
             return "one sentence"
@@ -443,15 +456,22 @@ FAULTS = {
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     },
     "A signal that the caller of `run` handles": Fault(
-        "its handler raises an error of its own at a random moment", 100, stopped_by_its_caller
+        "its handler raises an error of its own at a random moment", 20, stopped_by_its_caller
     ),
     "Eight processes ask for one run": Fault("all at once", 10, eight_at_once),
-    "Another process trains the run": Fault("the command's own time ends first", 20, locked_out),
+    **{
+        f"Another process {does}": Fault("the command's own time ends first", 20, partial(locked_out, work))
+        for work, does in {
+            "run": "trains the run",
+            "images": "decodes the images",
+            "download": "downloads the images",
+        }.items()
+    },
     "Full disk: checkpoint": Fault("no file can be larger than a random size", 10, full_while_checkpointing),
     "Full disk: decoded images": Fault("no file can be larger than a random size", 40, full_while_decoding),
     "Full disk: record": Fault("no file can be larger than a random size", 20, full_while_recording),
     "Full disk: results.csv": Fault("no file can be larger than a random size", 40, full_while_tabulating),
-    "Full disk: all of these": Fault("a disk with a random few free pages", 50, full_disk),
+    "Full disk: all of these": Fault("a disk with a random few free pages", 20, full_disk),
     "Flipped bit: checkpoint": Fault("one random bit of the file", 100, flipped_checkpoint),
     "Flipped bit: decoded images": Fault("one random bit of the array or its note", 300, flipped_cache),
     "Flipped bit: record": Fault("one random bit of the file", 1000, flipped_record),

@@ -7,6 +7,7 @@ Images are decoded and resized once into a cache of uint8 arrays, keyed by conte
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -81,19 +82,24 @@ EMBEDDED = "digits"  # comes with a package: it needs no files
 
 
 def load(
-    name: str, image_size: int, folder: str | os.PathLike | None = None, skip_corrupt: bool = False
+    name: str,
+    image_size: int,
+    folder: str | os.PathLike | None = None,
+    skip_corrupt: bool = False,
+    until: float = math.inf,
 ) -> Images:
     """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
 
     `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
     the dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
-    images are named in `skipped` and no split holds them.
+    images are named in `skipped` and no split holds them. While another process decodes them, this one waits until
+    the time `until` (of `time.time`, in seconds) and then raises InputError.
     """
     choose("dataset", name, DATASETS)
     if name == EMBEDDED:
         return _digits(image_size)
     listing = files.find(name, DATASETS[name], data_dir(folder))
-    return _load_files(name, listing, image_size, skip_corrupt)
+    return _load_files(name, listing, image_size, skip_corrupt, until)
 
 
 def held_size(name: str, image_size: int) -> int:
@@ -281,12 +287,12 @@ def _digits(image_size):
 # --- datasets of image files --------------------------------------------------------------------
 
 
-def _load_files(name, listing, image_size, skip_corrupt):
+def _load_files(name, listing, image_size, skip_corrupt, until):
     fingerprint, row, digits = _fingerprint(listing, skip_corrupt), DATASETS[name], listing.items
     if row.scene:
         items, labels, test_start = SCENES[row.scene](digits, listing.labels, listing.test_start)
         listing = listing._replace(items=items, labels=labels, test_start=test_start)
-    images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt)
+    images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt, until)
     return Images(
         torch.from_numpy(images),
         torch.tensor(listing.labels),
@@ -329,7 +335,7 @@ def _unusable(item, verb, reason):
 BLOCK = 2**24  # bytes that are hashed at once
 
 
-def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
+def _decoded(name, listing, fingerprint, image_size, skip_corrupt, until):
     """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of those left black.
 
     The first process that asks decodes; the others wait. The array takes its name when it is whole. A note
@@ -339,7 +345,7 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
     shape = len(listing.items), _channels(DATASETS[name]), image_size, image_size
     found = _opened(cached, shape)
     if found is None:
-        with locked(cached):
+        with locked(cached, until):
             found = _opened(cached, shape)  # of a process that was first
             if found is None:
                 _decode_all(listing, DATASETS[name], image_size, cached, _note(cached), skip_corrupt)

@@ -20,11 +20,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from ..errors import InputError, choose
-from ..paths import cache_dir, check_writable, data_dir, move
+from ..paths import cache_dir, check_writable, data_dir, locked, move
 from .datasets import DATASETS
 from .files import LAYOUTS, find, needs, present
 
@@ -38,10 +37,11 @@ DATA_FILTER: dict[str, Any] = (
 DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
 
 
-def fetch(name: str, folder: str | os.PathLike | None = None) -> Path:
+def fetch(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> Path:
     """Return the folder of the dataset `name`, downloaded to below the data folder if it is not there whole.
 
-    `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once. Raises InputError
+    `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once; one
+    waits for the other until the time `until` (of `time.time`, in seconds). Raises InputError
     for a dataset that cannot be downloaded, and for whatever stops a download or its unpacking.
     """
     folder, downloads = data_dir(folder), cache_dir() / "downloads"
@@ -58,18 +58,18 @@ def fetch(name: str, folder: str | os.PathLike | None = None) -> Path:
     for place in (folder, downloads):
         check_writable(place)
     first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)  # of the same files
-    with FileLock(downloads / f"{first}.lock"):  # freed however the process ends
+    with locked(downloads / first, until):
         return _found(name, folder) or _fetch(name, folder, downloads)
 
 
-def ensure(name: str, folder: str | os.PathLike | None = None) -> None:
+def ensure(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> None:
     """Download the dataset if nothing of it is there; raise InputError unless it is then complete."""
     if name not in LAYOUTS:
         return
     folder, failed = data_dir(folder), ""
     if LAYOUTS[name].archives and not present(name, folder):
         try:
-            fetch(name, folder)
+            fetch(name, folder, until)
         except InputError as error:
             failed = f"; {error}"
     try:

@@ -85,9 +85,9 @@ def run(
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
     protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
-        ensure(spec.dataset, data_dir)
+        ensure(spec.dataset, data_dir, until)
         held = datasets.held_size(spec.dataset, spec.image_size)
-        data = datasets.load(spec.dataset, held, data_dir, protocol.skip_corrupt)
+        data = datasets.load(spec.dataset, held, data_dir, protocol.skip_corrupt, until)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
