@@ -166,7 +166,7 @@ def distorted_verdict():
         count = few(ours.groupby("variant").size())
         sentences.append(
             f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
-            f"{', '.join(changes)} ({count} runs of each)."
+            f"{', '.join(changes)} (n = {count})."
         )
     return "\n".join(sentences)
 
