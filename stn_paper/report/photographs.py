@@ -14,7 +14,11 @@ from .figures import closed
 from .paper_figures import outline
 from .small_systems import example_images
 
-SIZES = {"caltech101": 64, "cifar10": 32, "tsrd": 64}  # dataset: pixels of a side
+SETTINGS = {  # dataset: what its run has of its own; CIFAR-10 gives as many training images as TSRD
+    "caltech101": {"image_size": 64},
+    "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
+    "tsrd": {"image_size": 64},
+}
 SHARED = {
     "batch_size": 64,
     "max_epochs": 10,
@@ -25,8 +29,8 @@ SHARED = {
     "probes": True,
 }
 SPECS = {
-    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", size, **SHARED))
-    for dataset, size in SIZES.items()
+    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", **settings, **SHARED))
+    for dataset, settings in SETTINGS.items()
 }
 
 

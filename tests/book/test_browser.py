@@ -165,8 +165,9 @@ def test_claims_are_chosen_by_verdict_and_an_address_opens_its_claim(browser):
         seen += shown.count()
     assert seen == every > 0
     anchor = lines.last.locator("div").get_attribute("id")
+    tab.page.close()
+    tab = opened(browser)
     tab.page.goto((HTML / "notebooks/claims.html").as_uri() + f"#{anchor}")
-    tab.page.reload()
     expect(tab.page.locator(f"#{anchor}")).to_be_visible()
     assert tab.page.locator("details.claim[open]").count() == 1
     assert tab.errors == []
