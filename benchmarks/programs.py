@@ -46,7 +46,7 @@ def batches(setting, image_size, batch, held=on_device):
     whole = len(data.labels) // batch * batch
     while True:
         order = np.resize(draw.permutation(len(data.labels)), max(whole, batch))
-        yield from batches_of_loop(data, setting.device, NORMALIZATION, order, batch)
+        yield from batches_of_loop(data, setting.device, NORMALIZATION, image_size, order, batch)
 
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):

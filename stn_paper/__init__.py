@@ -18,14 +18,16 @@ from .models.transformer import SpatialTransformer
 if TYPE_CHECKING:
     from .models import costs
     from .training import find, run
+    from .training.kept import load
     from .training.spec import RunSpec
 
-__all__ = ["RunSpec", "SpatialTransformer", "build_model", "costs", "find", "run", "with_stn"]
+__all__ = ["RunSpec", "SpatialTransformer", "build_model", "costs", "find", "load", "run", "with_stn"]
 
 _LATER = {  # name -> the module that holds it
     "RunSpec": "training.spec",
     "costs": "models.costs",
     "find": "training",
+    "load": "training.kept",
     "run": "training",
 }
 

@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import json
 import math
 import signal
 import sys
@@ -36,21 +37,32 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
 
 
+_PRECISION = "of products, instead of the protocol's: float32, tf32, bfloat16"
+_COMPILE = "through torch.compile; pays on a GPU"
+
+
 def _add_training(commands):
     """Add the commands that train."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
     train.add_argument("variant", help="original, stn, vstn, lstn or all; a smaller system has its own")
-    train.add_argument("protocol", help="paper, equal, full48, full32, reduced, smoke or system")
+    train.add_argument("protocol", help="paper, equal, small, full48, full32, reduced, smoke or system")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto")
     train.add_argument("--data-dir")
     train.add_argument(
         "--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; see the record"
     )
-    train.add_argument("--precision", help="of products, instead of the protocol's: float32, tf32, bfloat16")
-    train.add_argument("--compile", action="store_true", help="through torch.compile; pays on a GPU")
+    train.add_argument("--precision", help=_PRECISION)
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="another setting than the protocol's, as padding=border; once for each",
+    )
+    train.add_argument("--compile", action="store_true", help=_COMPILE)
     train.add_argument(
         "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
     )
@@ -63,6 +75,8 @@ def _add_training(commands):
     slot.add_argument("--device", default="auto")
     slot.add_argument("--together", type=int, help="runs that share the device")
     slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to put the new records into")
+    slot.add_argument("--precision", help=_PRECISION)
+    slot.add_argument("--compile", action="store_true", help=_COMPILE)
     slot.add_argument("--data-dir")
     slot.set_defaults(call=_campaign)
 
@@ -94,7 +108,9 @@ def _add_the_rest(commands):
     records.set_defaults(call=_check)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
-    card.add_argument("run", help="a record's name, or its JSON file")
+    card.add_argument(
+        "run", help='a record\'s name, or its JSON file; "weights" writes those of all kept weights'
+    )
     card.set_defaults(call=_card, extra="book")
 
 
@@ -147,18 +163,17 @@ def _minutes(options):
 def _run(options):
     from .models import variants
     from .training.checkpoint import epochs_done
-    from .training.hardware import PRECISIONS
     from .training.loop import run
     from .training.networks import check_networks
     from .training.records import chosen, find, record_path
-    from .training.spec import RunSpec
+    from .training.spec import RunSpec, with_precision
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
-    if options.precision is not None:
-        changed["precision"] = choose("precision", options.precision, PRECISIONS)
+    changed |= dict(map(_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
+    specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
     check_networks([spec for spec in specs if not find(spec)])
     for spec in specs:
@@ -174,11 +189,24 @@ def _run(options):
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
 
 
+def _setting(text):
+    """The setting and value of an option --set: numbers, true, false and null as JSON writes them, else text."""
+    from .training.spec import DEFAULTS
+
+    name, _, value = text.partition("=")
+    choose("setting", name, DEFAULTS)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def _campaign(options):
     from .analysis.campaign import train_missing
 
     slot = options.table, _minutes(options), options.protocol, options.device
-    train_missing(*slot, options.data_dir, options.together, options.archive)
+    more = options.together, options.archive, options.precision, options.compile
+    train_missing(*slot, options.data_dir, *more)
 
 
 def _data(options):
@@ -225,9 +253,12 @@ def _readme(options):
 
 
 def _card(options):
-    from .report.card import find, markdown
+    from .report.card import find, markdown, write_kept
 
-    print(markdown(find(options.run)), end="")
+    if options.run == "weights":
+        print(*write_kept(), sep="\n")
+    else:
+        print(markdown(find(options.run)), end="")
 
 
 def _check(options):

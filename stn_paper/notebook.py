@@ -48,7 +48,7 @@ def resolve(
     machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
     Raises InputError for any wrong value, before anything is trained.
     """
-    backbones, shown = [page], [SYSTEM]
+    backbones, shown = [str(page)], [SYSTEM]
     if page not in SYSTEMS:
         backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
     if backbone not in (PUBLISHED, "all"):
@@ -57,7 +57,7 @@ def resolve(
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
     said = _asked(backbone=backbone, variant=variant, dataset=dataset, protocol=protocol, seed=seed)
-    device = check_device(device)
+    place = check_device(device)
     whole("Seed", seed, 0, LARGEST_SEED)
     _check_data_dir(data_dir)
     if backbone == PUBLISHED:
@@ -69,7 +69,7 @@ def resolve(
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
-    return _request(specs, shown, dataset, protocol, device, data_dir, said)
+    return _request(specs, shown, dataset, protocol, place, data_dir, said)
 
 
 def resolve_experiment(
@@ -84,7 +84,7 @@ def resolve_experiment(
 
     `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
     """
-    device = check_device(device)
+    place = check_device(device)
     choose("protocol", protocol, ["auto", *PROTOCOLS])
     choose("dataset", dataset, datasets.DATASETS)
     _check_data_dir(data_dir)
@@ -96,7 +96,7 @@ def resolve_experiment(
     def specs(dataset, protocol):
         return experiment.specs(dataset, backbone, protocol, seeds)
 
-    return _request(specs, shown, dataset, protocol, device, data_dir, said)
+    return _request(specs, shown, dataset, protocol, place, data_dir, said)
 
 
 def _check_data_dir(data_dir):

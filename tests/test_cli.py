@@ -71,6 +71,9 @@ def test_a_wrong_name_is_one_sentence(name, value):
         (["--minutes", "0"], "--minutes 0 is not allowed"),
         (["--precision", ""], "Unknown precision ''"),
         (["--precision", "half"], "Unknown precision 'half'"),
+        (["--set", "paddin=border"], "Unknown setting 'paddin'"),
+        (["--set", "batch_size"], "Protocol's batch_size '' is not allowed"),
+        (["--set", "padding=edge"], "padding 'edge' is not allowed"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(options, sentence):

@@ -72,8 +72,9 @@ def pack(name, folder, mib=45.0, size=None, given=None):
 
 
 def _encoded(item, size):
-    if size is None:
+    if size is None and isinstance(item, Path):
         return item.read_bytes()
+    size = size or len(item)  # an array travels at its own size
     buffer = io.BytesIO()
     Image.fromarray(datasets._decode(item, size).transpose(1, 2, 0)).save(buffer, "WEBP", lossless=True)
     return buffer.getvalue()
@@ -119,7 +120,7 @@ def spec_of(line):
     return replace(spec, protocol=replace(spec.protocol, **values))
 
 
-def work(folder, jobs, workers, until):
+def work(folder, jobs, workers, until, compiled=False):
     """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
     lines = [
         line
@@ -128,15 +129,15 @@ def work(folder, jobs, workers, until):
     ]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
-            unpacked(dataset, size, folder)
-    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until)) for _ in range(workers)]
+            unpacked(dataset, datasets.held_size(dataset, size), folder)
+    processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, compiled)) for _ in range(workers)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
 
 
-def _worker(folder, lines, until):
+def _worker(folder, lines, until, compiled=False):
     torch.set_num_threads(2)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s  %(message)s", force=True)
     claims, held = cache_dir() / "claims", {}
@@ -151,14 +152,16 @@ def _worker(folder, lines, until):
             continue
         start = time.time()
         try:
-            key = spec.dataset, spec.image_size
+            key = spec.dataset, datasets.held_size(spec.dataset, spec.image_size)
             if key not in held:
                 images = unpacked(*key, folder)
                 held[key] = (
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
-            record = loop.run(spec, data=held[key], until=until, save_every=1e9, whole=True)
+            record = loop.run(
+                spec, compiled=compiled, data=held[key], until=until, save_every=1e9, whole=True
+            )
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""
         except Exception as error:  # the other runs go on
@@ -239,7 +242,10 @@ def main():
     two.add_argument("jobs")
     two.add_argument("--workers", type=int, default=4, help="processes that share the GPU; more were slower")
     two.add_argument("--minutes", type=float, required=True)
-    two.set_defaults(call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes))
+    two.add_argument("--compile", action="store_true", help="through torch.compile instead of CUDA graphs")
+    two.set_defaults(
+        call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes, o.compile)
+    )
     three = commands.add_parser("measure", help="time a training step")
     three.add_argument("path")
     three.set_defaults(call=lambda o: measure(o.path))

@@ -28,9 +28,9 @@ from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
 from ..training.loop import run
 from ..training.networks import check_networks
-from ..training.spec import PROTOCOLS, RunSpec
+from ..training.spec import PROTOCOLS, RunSpec, with_precision
 from .effects import ARMS
-from .estimates import devices, estimate, measurements
+from .estimates import estimate, measurements
 from .paper import table
 
 TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
@@ -98,23 +98,35 @@ def missing(specs):
     return [spec for spec in specs if records.find(spec) is None]
 
 
-def train_missing(name, minutes, protocol="equal", device="auto", data_dir=None, together=None, archive=None):
+def train_missing(
+    name,
+    minutes,
+    protocol="equal",
+    device="auto",
+    data_dir=None,
+    together=None,
+    archive=None,
+    precision=None,
+    compiled=False,
+):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
-    `together` is how many runs share the device: 4 on CUDA, where the first one is alone until a record tells
-    how fast the GPU is, else one for each core. The next run is the most valuable that fits into the rest of
-    the slot; if none does, the most valuable of which an epoch does, and the next slot goes on with it. A run
-    that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz that each new record is put
-    into, as it lies under the results folder, beside the records of earlier slots. Raises InputError, before any
-    training, for a wrong value, a dataset that is not to be had or an archive that cannot be written; a run
-    that fails is named with its reason, and the others go on.
+    `together` is how many runs share the device: 4 on CUDA, else one for each core. The next run is the most
+    valuable that fits into the rest of the slot; if none does, the most valuable of which an epoch does, and the
+    next slot goes on with it. A run that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz
+    that each new record is put into, as it lies under the results folder, beside the records of earlier slots.
+    `precision` takes the place of the protocol's: these are runs of other settings, which the tables leave out.
+    `compiled` trains through torch.compile. Raises InputError, before any training, for a wrong value, a dataset
+    that is not to be had or an archive that cannot be written; a run that fails is named with its reason, and
+    the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
     if together is not None:
         whole("Number of runs together", together)
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
-    waiting = missing(plan(name, protocol))
+    planned = [with_precision(spec, precision) for spec in plan(name, protocol)]
+    waiting = missing(planned)
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
     check_networks(waiting)
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
@@ -123,10 +135,10 @@ def train_missing(name, minutes, protocol="equal", device="auto", data_dir=None,
         pack([], archive)  # one that cannot be written is found out now
     if together is None:
         together = TOGETHER if device.type == "cuda" else cores
-    settings = str(device), data_dir, end, max(1, cores // together)
+    settings = str(device), data_dir, end, max(1, cores // together), compiled
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
     new = _train_all(waiting, device, together, settings, archive)
-    print(f"{len(new)} new records; {len(missing(plan(name, protocol)))} runs still have none.")
+    print(f"{len(new)} new records; {len(missing(planned))} runs still have none.")
     return new
 
 
@@ -134,7 +146,7 @@ def _train_all(waiting, device, together, settings, archive):
     """Train the waiting runs, `together` at a time, until the end in `settings`; return the new records' paths."""
     running, new, end = {}, [], settings[2]
     while running or (waiting and time.time() < end):
-        while waiting and len(running) < room(device, together) and time.time() < end:
+        while waiting and len(running) < together and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
             if spec is None:
                 waiting.clear()  # what does not fit now never will
@@ -164,12 +176,6 @@ def _ended(process, spec):
     return spec if found else None
 
 
-def room(device, together):
-    """How many runs may share the device: one on a GPU that no record is of, else `together`."""
-    alone = device.type == "cuda" and device_name(device) not in devices(measurements())
-    return 1 if alone else together
-
-
 def choose_next(waiting, seconds, device):
     """The first of the waiting runs that ends within so many seconds, else the first that can do an epoch.
 
@@ -184,10 +190,10 @@ def choose_next(waiting, seconds, device):
     return next(iter(ending + begun), None)
 
 
-def _train(spec, device, data_dir, until, threads):
+def _train(spec, device, data_dir, until, threads, compiled):
     torch.set_num_threads(threads)
     try:
-        run(spec, device, data_dir, until=until)
+        run(spec, device, data_dir, compiled, until)
     except InputError as error:
         print(f"{spec.name}: {error}", flush=True)
 
@@ -219,7 +225,8 @@ def _held(archive):
         return
     try:
         with tarfile.open(archive) as tar:
-            for member in filter(tarfile.TarInfo.isfile, tar):
-                yield member, tar.extractfile(member).read()
+            for member in tar:
+                if file := tar.extractfile(member):  # None for a folder
+                    yield member, file.read()
     except (tarfile.ReadError, EOFError):
         raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None

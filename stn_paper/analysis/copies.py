@@ -57,7 +57,7 @@ def test_images_with_copy(name):
 
 def packed(flags):
     """A boolean array as text: base64 of its bits."""
-    return base64.b64encode(np.packbits(flags)).decode()
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
 
 
 def unpacked(text, number):

@@ -100,7 +100,7 @@ def compare(name, folder=None):
     """Read the dataset `name` below the data folder and compare its test with its training images."""
     listing = find(name, DATASETS[name], data_dir(folder))
     data = Images(
-        None,
+        torch.empty(0),  # the split needs none
         torch.tensor(listing.labels),
         listing.classes,
         datasets._fingerprint(listing),

@@ -82,8 +82,8 @@ def _layer_costs():
     for number, variant in LOCALIZATION_TABLES.items():
         with torch.device("meta"):
             x = torch.zeros(1, 3, 224, 224)
-            layers = localization_net(variant, 224).features
-        for i, layer in enumerate(layers, 1):
+            layers = localization_net(variant, 224).get_submodule("features")
+        for i, layer in enumerate(layers.children(), 1):
             cost = _layer_cost(layer, x.shape)
             x = layer(x)
             _, channels, height, width = x.shape

@@ -25,6 +25,7 @@ FAMILIES = {  # in the order in which they are shown: (variant, against)
     "between transformers": (("lstn", "stn"), ("vstn", "stn"), ("lstn", "vstn")),
     "against the original": tuple((variant, ORIGINAL) for variant in APPLIED),
     "of a constant map": ((CONSTANT, ORIGINAL), ("lstn", CONSTANT)),
+    "of a part": (("lstn", "lstn-no-bn"), ("lstn", "lstn-no-1x1"), ("stn-bn", "stn")),
     "controls": ((CONTROL, ORIGINAL), *((variant, ORIGINAL) for variant in BYPASSED)),
 }
 COLUMNS = [

@@ -46,7 +46,7 @@ def specs(dataset, backbone, protocol, seeds):
 
 def studies(asked=None, backbone=PUBLISHED):
     """STUDIES and those of LARGER with a record; with `backbone` given, the studies that the Request `asked` names."""
-    if backbone != PUBLISHED:
+    if asked is not None and backbone != PUBLISHED:
         return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
     return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
 

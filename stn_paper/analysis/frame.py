@@ -142,9 +142,8 @@ def _row(name, record):
     named = settings["name"] in PROTOCOLS
     row = {field: spec[field] for field in ("dataset", "backbone", "variant", "seed")}
     row |= {"run": name, "protocol": settings["name"], "selection": settings["selection"]}
-    row |= {
-        "preset": named and settings == asdict(preset(settings["name"], spec["dataset"], spec["variant"]))
-    }
+    names = settings["name"], spec["dataset"], spec["variant"], spec["backbone"]
+    row |= {"preset": named and settings == asdict(preset(*names))}
     row |= {"validation": chosen["validation"], "test": chosen["test"]}
     row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULES}
     row |= {"class_accuracy": record.get("test", {}).get("class_accuracy", math.nan)}

@@ -3,6 +3,8 @@
 `workflow/Snakefile` turns them into jobs, `estimates` says what they cost.
 """
 
+from dataclasses import replace
+
 from ..data.distortions import DISTORTIONS
 from ..errors import choose, whole
 from ..models import variants
@@ -16,15 +18,18 @@ GRID = TARGETS[1:]  # what the book is made of
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
 SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "cifar-cnn": ("cifar10",),
-    "mnist-cnn": ("digits", *(f"mnist-{name}" for name in DISTORTIONS)),
-    "sign-cnn": ("gtsrb",),
+    "clutter-cnn": ("mnist-cluttered",),
+    "lenet": ("mnist-rts",),
+    "mnist-cnn": ("digits",),
+    "mnist-cnn-400k": tuple(f"mnist-{name}" for name in DISTORTIONS),
+    "sign-cnn-bn": ("gtsrb",),
 }
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLES},
     "gtsrb": ("systems", "claims"),
-    **dict.fromkeys(("small_cnn", "distorted_mnist", "traffic_signs", "known_truth"), ("systems",)),
+    **dict.fromkeys(("small_cnn", "distorted_mnist", "cluttered_mnist", "traffic_signs"), ("systems",)),
     "experiment": ("claims",),
-    "strength": ("systems", "claims"),
+    **dict.fromkeys(("known_truth", "strength"), ("systems", "claims")),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),
 }
 
@@ -53,6 +58,22 @@ def runs(target, seeds=3, protocol="equal"):
         return [spec for study in studies for spec in experiment.specs(*study, few)]
     own = {"smoke": "smoke", "systems": SYSTEM}
     return [RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in cells(target)]
+
+
+def padding(seeds=3):
+    """The runs that compare what a transformer reads outside: RunSpecs, seed by seed.
+
+    The digit CNN of 400,000 weights behind affine maps on RTS, 5 epochs: by each optimizer, with each padding.
+    On these images -1 is the digits' ground, and 0, of the padding `zeros`, is grey.
+    """
+    specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]
+    short = {"max_epochs": 5, "min_epochs": 5, "probes": False}
+    return [
+        replace(spec, protocol=replace(spec.protocol, padding=outside, **short, **rule))
+        for spec in specs
+        for rule in ({}, {"optimizer": "sgd", "learning_rate": 0.1})
+        for outside in ("zeros", "border", -1.0)
+    ]
 
 
 def unique(targets, seeds=3, protocol="equal"):

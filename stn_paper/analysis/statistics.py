@@ -9,6 +9,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 MISSING = "not yet run"
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
@@ -55,8 +56,7 @@ def compare(first, second, paired):
     2.0
     """
     if paired:
-        difference = (first - second).dropna()
-        first, second = difference, np.zeros(1)
+        first, second = (first - second).dropna(), pd.Series([0.0])
     if not len(first) or not len(second):
         return Comparison(math.nan, math.nan, len(first), len(second), paired, math.nan, math.nan, False)
     mean = float(first.mean() - second.mean())

@@ -25,6 +25,7 @@ from ..errors import InputError, choose, printable
 from ..paths import cache_dir, content, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
+from .scenes import SCENES
 
 
 class Images(NamedTuple):
@@ -37,6 +38,7 @@ class Images(NamedTuple):
     skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
+    undistorted: torch.Tensor | None = None  # uint8 (N, 28, 28), of a dataset whose images are distorted
 
 
 class Dataset(NamedTuple):
@@ -44,7 +46,9 @@ class Dataset(NamedTuple):
     num_classes: int
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
+    scene: str | None = None  # of `scenes.SCENES`, which each image is put into once
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
+    side: int | None = None  # pixels of a side of every image, if batches are enlarged on the run's device
 
 
 class Split(NamedTuple):
@@ -58,7 +62,7 @@ MNIST_SPLITS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 DATASETS = {
     "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
-    "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}),
+    "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}, side=32),
     "tsrd": Dataset("TSRD", 58, TSRD_SPLITS),
     "tsrd-distinct": Dataset(
         "TSRD, distinct pictures",
@@ -69,6 +73,7 @@ DATASETS = {
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
+    "mnist-cluttered": Dataset("Cluttered MNIST", 10, MNIST_SPLITS, scene="cluttered"),
 }
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
@@ -87,6 +92,11 @@ def load(
         return _digits(image_size)
     listing = files.find(name, DATASETS[name], data_dir(folder))
     return _load_files(name, listing, image_size, skip_corrupt)
+
+
+def held_size(name: str, image_size: int) -> int:
+    """Pixels of a side at which a run at `image_size` holds its images; `batches` enlarge them from there."""
+    return min(image_size, DATASETS[name].side or image_size)
 
 
 def split(
@@ -282,6 +292,7 @@ def _load_files(name, listing, image_size, skip_corrupt):
         skipped,
         listing.duplicates,
         listing.copies,
+        torch.from_numpy(np.stack(listing.items)) if DATASETS[name].distortion else None,
     )
 
 
@@ -326,9 +337,7 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt):
         with locked(cached):
             found = _opened(cached, shape)  # of a process that was first
             if found is None:
-                _decode_all(
-                    listing, DATASETS[name].distortion, image_size, cached, _note(cached), skip_corrupt
-                )
+                _decode_all(listing, DATASETS[name], image_size, cached, _note(cached), skip_corrupt)
                 found = _opened(cached, shape)
     if found is None:
         raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
@@ -369,7 +378,7 @@ def _digest(images, name, skipped):
     return digest.hexdigest()
 
 
-def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
+def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
     """Write the array and its note. Its space is reserved first, so that a full disk is known at once.
 
     It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
@@ -382,11 +391,12 @@ def _decode_all(listing, distortion, size, cached, noted, skip_corrupt):
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         _reserve(file, file.tell() + int(np.prod(shape, dtype=np.int64)))
-        if distortion:
-            theta, kind = known_theta(distortion, len(items)), DISTORTIONS[distortion].kind
+        if dataset.distortion:
+            theta, kind = known_theta(dataset.distortion, len(items)), DISTORTIONS[dataset.distortion].kind
             images = distort(items, theta, kind, size)
         else:
-            images = pool.map(partial(_decode, size=size, error=not skip_corrupt), items)
+            drawn = SCENES[dataset.scene](items, items[: listing.test_start]) if dataset.scene else items
+            images = pool.map(partial(_decode, size=size, error=not skip_corrupt), drawn)
         for i, image in enumerate(tqdm(images, "decoding", len(items), leave=False, disable=None)):
             if image is None:
                 item = items[i]
@@ -423,7 +433,7 @@ def _decode(item, size, error=True):
         if not error:
             return None
         raise _unusable(item, "decoded", what or type(what).__name__) from None
-    return np.asarray(resized).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # here, as threads copy side by side
 
 
 def _eight_bits(image):

@@ -16,10 +16,10 @@ Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 Chosen here: the canvas of 42 x 42 for all four; R stays in its centre, the others lie at a random place such
 that the digit's scaled, upright box of 28 pixels a side lies on the canvas; these pixels are the digit's;
 corners of P are drawn again where the digit would be folded or lie behind the horizon; E's control points
-are a grid over the canvas; and each image is distorted once.
+are a grid over the canvas; and each image of a dataset is distorted once. A training whose protocol asks for it
+draws the distortions of training images anew for every batch (`new_theta`).
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ BATCH = 500  # images that are distorted at once
 class Distortion(NamedTuple):
     title: str
     kind: str  # of the map, one of `transforms.TRANSFORMS`
-    draw: Callable  # RandomState -> theta of one image
+    draw: Callable  # (RandomState, count) -> theta of so many images
 
 
 def known_theta(name, count, seed=0):
@@ -48,16 +48,34 @@ def known_theta(name, count, seed=0):
     exactly means predicting its map's inverse.
     """
     draw, random = DISTORTIONS[choose("distortion", name, DISTORTIONS)].draw, np.random.RandomState(seed)
-    return torch.tensor(np.stack([draw(random) for _ in range(count)]), dtype=torch.float32)
+    maps = [draw(random, 1) for _ in range(count)]  # one by one: what an image gets depends on no other image
+    return torch.tensor(np.concatenate(maps), dtype=torch.float32)
+
+
+def new_theta(name, count, random):
+    """`count` maps of a distortion or of JITTER, drawn by NumPy's `random` for a batch of training images.
+
+    Shapes as in `known_theta`, which draws the maps of validation and test images.
+
+    >>> new_theta("rts", 5, np.random.RandomState(0)).shape
+    torch.Size([5, 2, 3])
+    """
+    draw = _jitter if name == JITTER else DISTORTIONS[choose("distortion", name, DISTORTIONS)].draw
+    return torch.tensor(draw(random, count), dtype=torch.float32)
 
 
 def distort(digits, theta, kind, image_size):
     """Yield each digit, uint8 (28, 28), as its map shows it: uint8 (1, image_size, image_size)."""
     for start in range(0, len(digits), BATCH):
         some = slice(start, start + BATCH)
-        images = torch.tensor(np.stack(digits[some]), dtype=torch.float32)[:, None]
-        grid = sampling_grid(theta[some], image_size, image_size, kind)
-        yield from sample(images, grid).round().byte()
+        images = torch.tensor(np.stack(digits[some]))[:, None]
+        yield from distorted(images, theta[some], kind, image_size)
+
+
+def distorted(images, theta, kind="affine", image_size=None, padding="zeros"):
+    """uint8 images (B, C, H, W) as their maps show them: uint8 (B, C, image_size, image_size), None for H."""
+    size = image_size or images.shape[-1]
+    return sample(images.float(), sampling_grid(theta, size, size, kind), padding).round().byte()
 
 
 def digits_theta(count, seed=0):
@@ -75,55 +93,75 @@ def digits_theta(count, seed=0):
     )
 
 
-# --- one image's map ----------------------------------------------------------------------------
+# --- maps: each function draws theta of `count` images ------------------------------------------
 
 
-def _placed(scale, centre, rotation=0.0):
-    """theta (2, 3) of a digit that is scaled, turned clockwise by degrees and placed at `centre` (x, y)."""
-    angle, half = math.radians(rotation), scale * DIGIT / CANVAS
-    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) / half
-    return np.column_stack([matrix, -matrix @ centre])
+def _placed(scale, centre, rotation):
+    """theta (N, 2, 3) of digits scaled (N,), turned clockwise by degrees (N,) and placed at `centre` (N, 2)."""
+    angle, half = np.radians(rotation), scale * DIGIT / CANVAS
+    cos, sin = np.cos(angle) / half, np.sin(angle) / half
+    matrix = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
+    return np.concatenate([matrix, -matrix @ centre[:, :, None]], -1)
 
 
 def _centre(random, scale):
-    """A random centre (x, y), normalized, of an upright box of `scale` times 28 pixels on the canvas."""
-    room = 1 - scale * DIGIT / CANVAS
-    return random.uniform(-room, room, 2)
+    """Random centres (N, 2), normalized (x, y), of upright boxes of `scale` (N,) times 28 pixels on the canvas."""
+    room = 1 - scale[:, None] * DIGIT / CANVAS
+    return random.uniform(-1, 1, (len(scale), 2)) * room
 
 
-def _rotated(random):
-    return _placed(1.0, np.zeros(2), random.uniform(-90, 90))
+def _rotated(random, count):
+    return _placed(np.ones(count), np.zeros((count, 2)), random.uniform(-90, 90, count))
 
 
-def _rotated_scaled_translated(random):
-    rotation, scale = random.uniform(-45, 45), random.uniform(0.7, 1.2)
+def _rotated_scaled_translated(random, count):
+    rotation, scale = random.uniform(-45, 45, count), random.uniform(0.7, 1.2, count)
     return _placed(scale, _centre(random, scale), rotation)
 
 
-def _projective(random):
-    scale = random.uniform(0.75, 1.0)
+def _projective(random, count):
+    scale = random.uniform(0.75, 1.0, count)
     centre = _centre(random, scale)
-    while True:
-        moved = CORNERS + random.normal(0, 5 * PIXEL, (4, 2))
-        shown = centre + moved * scale * DIGIT / CANVAS  # on the canvas
-        theta = _homography(shown, CORNERS)
-        if (shown @ theta[2, :2] + 1 > 0).all():
-            return theta
+    theta, wrong = np.empty((count, 3, 3)), np.arange(count)
+    while len(wrong):
+        moved = CORNERS + random.normal(0, 5 * PIXEL, (len(wrong), 4, 2))
+        corners = centre[wrong, None] + moved * scale[wrong, None, None] * DIGIT / CANVAS  # on the canvas
+        theta[wrong] = _homography(corners)
+        depth = corners @ theta[wrong, 2, :2, None] + 1
+        wrong = wrong[(depth <= 0).any((1, 2))]
+    return theta
 
 
-def _homography(points, images):
-    """The matrix (3, 3), its last element 1, that maps four points (x, y) to their images (4, 2)."""
-    known = np.column_stack([points, np.ones(4)])
-    rows = [[known, 0 * known, -images[:, :1] * points], [0 * known, known, -images[:, 1:] * points]]
-    return np.append(np.linalg.solve(np.block(rows), images.T.ravel()), 1.0).reshape(3, 3)
+def _homography(points):
+    """The matrices (N, 3, 3), their last element 1, that map points (N, 4, 2), (x, y), to CORNERS."""
+    known = np.concatenate([points, np.ones((*points.shape[:2], 1))], -1)
+    to = np.broadcast_to(CORNERS, points.shape)
+    rows = [
+        np.concatenate([known, 0 * known, -to[..., :1] * points], -1),
+        np.concatenate([0 * known, known, -to[..., 1:] * points], -1),
+    ]
+    values = np.concatenate([to[..., 0], to[..., 1]], -1)
+    solved = np.linalg.solve(np.concatenate(rows, 1), values[..., None])[..., 0]
+    return np.concatenate([solved, np.ones((len(points), 1))], -1).reshape(-1, 3, 3)
 
 
-def _elastic(random):
-    scale = random.uniform(0.75, 1.0)
-    theta, control = _placed(scale, _centre(random, scale)), CONTROL_POINTS.numpy()
-    return control @ theta[:, :2].T + theta[:, 2] + random.normal(0, 1.5 * PIXEL, control.shape)
+def _elastic(random, count):
+    scale = random.uniform(0.75, 1.0, count)
+    theta, control = _placed(scale, _centre(random, scale), np.zeros(count)), CONTROL_POINTS.numpy()
+    noise = random.normal(0, 1.5 * PIXEL, (count, *control.shape))
+    return control @ theta[:, :, :2].transpose(0, 2, 1) + theta[:, None, :, 2] + noise
 
 
+def _jitter(random, count):
+    """Shifts by up to a twentieth of the image's side along x and y, and scales by 0.9 to 1.1."""
+    scale, shift = random.uniform(0.9, 1.1, count), random.uniform(-0.1, 0.1, (count, 2))
+    theta = np.zeros((count, 2, 3))
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = shift
+    return theta
+
+
+JITTER = "jitter"
 DISTORTIONS = {  # named as in Jaderberg et al.
     "r": Distortion("Rotated", "affine", _rotated),
     "rts": Distortion("Rotated, scaled, translated", "affine", _rotated_scaled_translated),

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..paths import content
 from .distortions import DISTORTIONS
+from .scenes import SCENES
 
 # Endings of image files, in capitals too.
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
@@ -516,4 +517,4 @@ LAYOUTS = {
     ),
 }
 LAYOUTS["tsrd-distinct"] = LAYOUTS["tsrd"]._replace(list=partial(_list_tsrd, distinct=True))
-LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in DISTORTIONS}  # made of the same files
+LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in (*DISTORTIONS, *SCENES)}  # made of the same files

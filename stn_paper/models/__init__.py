@@ -7,10 +7,11 @@ from torch import nn
 
 from ..errors import choose
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
+from .guards import Padding, check_padding
 from .insertion import param_groups, with_stn
-from .localization import CONSTANT, LOCALIZATION_NETS
+from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS
 from .small_nets import SYSTEMS
-from .transformer import SpatialTransformer
+from .transformer import PADDING_MODE, SpatialTransformer
 
 __all__ = ["SpatialTransformer", "build_model", "check_variant", "param_groups", "variants", "with_stn"]
 
@@ -24,11 +25,16 @@ VARIANTS = {  # name: how the paper's tables head its columns
 
 HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     CONSTANT: "Constant map",
+    "lstn-no-bn": "L-STN without batch norm",
+    "lstn-no-1x1": "L-STN without 1 × 1",
+    "stn-bn": "STN with batch norm",
     "affine": "Affine",
     "projective": "Projective",
     "tps": "Thin plate spline",
     "one": "One transformer",
     "two": "Two transformers",
+    "out60": "Output of 60 pixels",
+    "out20": "Output of 20 pixels",
 }
 RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
 HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
@@ -42,9 +48,9 @@ def variants(backbone: str) -> tuple[str, ...]:
 def check_variant(variant: str, backbone: str) -> str:
     """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError.
 
-    Every backbone whose variants are the paper's three nets comes with a `constant` map as well.
+    Every backbone whose variants are the paper's three nets comes with a `constant` map and ABLATIONS as well.
     """
-    if variant == CONSTANT and set(LOCALIZATION_NETS) < set(variants(backbone)):
+    if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
         return variant
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant
@@ -52,13 +58,18 @@ def check_variant(variant: str, backbone: str) -> str:
 
 
 def build_model(
-    backbone: str, variant: str, num_classes: int, image_size: int | None = None, applied: bool = True
+    backbone: str,
+    variant: str,
+    num_classes: int,
+    image_size: int | None = None,
+    applied: bool = True,
+    padding: Padding = PADDING_MODE,
 ) -> nn.Module:
     """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained; or a smaller system.
 
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
-    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` as in
-    `with_stn`; a name such as "lstn-released" turns it off as well.
+    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` and `padding`
+    as in `with_stn`; a name such as "lstn-released" turns it off as well.
     Raises InputError for an unknown name, or an image size that is no whole number or too small for the
     backbone or the localization net. Source: paper sections 3 and 4.3.
 
@@ -72,7 +83,7 @@ def build_model(
         model = SYSTEMS[backbone].build(name, num_classes, image_size)
         for part in model.modules():
             if isinstance(part, SpatialTransformer):
-                part.applied = applied
+                part.applied, part.padding = applied, check_padding(padding)
         return model
     model = build_backbone(backbone, num_classes, image_size)
-    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied)
+    return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied, padding=padding)

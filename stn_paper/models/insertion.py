@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, choose, whole
-from .localization import CONSTANT, LOCALIZATION_NETS, localization_net
+from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS, localization_net
 from .transformer import SpatialTransformer
 
 
@@ -53,7 +53,7 @@ def with_stn(
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", transform="similarity", padding="border")
     """
-    choose("variant", variant, [*LOCALIZATION_NETS, CONSTANT])
+    choose("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
     if "return_theta" in options:
         raise InputError("return_theta is not allowed in with_stn: read model.transformer.last_theta.")
     channels, side, entry = in_channels, whole("Image size", image_size), None

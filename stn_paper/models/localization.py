@@ -20,7 +20,7 @@ RECURRENT = 256  # width of the recurrent layer that gives several maps, Soender
 
 
 class Row(NamedTuple):
-    """One row of Tables 1 to 3. A "pool" is followed by ReLU, a "conv+bn" by batch norm and ReLU."""
+    """One row of Tables 1 to 3. "pool" and "conv+relu" are followed by ReLU, "conv+bn" by batch norm and ReLU."""
 
     kind: str
     kernel: int
@@ -68,6 +68,11 @@ LSTN = (  # Table 3: strides instead of pooling, 1 x 1 encoders (to 4) and decod
     Row("conv+bn", 1, 10),
 )
 LOCALIZATION_NETS = {"stn": STN, "vstn": VSTN, "lstn": LSTN}
+ABLATIONS = {  # ours: what L-STN is without one of its parts, and STN with one of them
+    "lstn-no-bn": tuple(row._replace(kind="conv+relu") for row in LSTN),
+    "lstn-no-1x1": tuple(row for row in LSTN if row.kernel > 1),
+    "stn-bn": tuple(row._replace(kind="conv+bn") if row.kind == "conv" else row for row in STN),
+}
 CONSTANT = "constant"  # no localization net: one learned map for all images, as a control
 
 
@@ -140,7 +145,7 @@ def localization_net(
     With `glimpses`, a GRU of 256 takes the place of the first linear layer and gives (B, glimpses, 6).
 
     Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`. The recurrent
-    layer: Soenderby et al. 2015.
+    layer: Soenderby et al. 2015. The names of ABLATIONS are taken too.
     Raises InputError for an unknown variant or transform, for an image size that is no whole number or too
     small for the rows, and for `glimpses` that are no whole number from 1, or of a constant map; the net raises
     one for images of another side than the linear layer is sized for.
@@ -153,7 +158,8 @@ def localization_net(
         if glimpses is not None:
             raise InputError(f"glimpses {glimpses!r} is not allowed for a constant map: give None.")
         return ConstantMap(transform)
-    rows = LOCALIZATION_NETS[choose("localization net", variant, [*LOCALIZATION_NETS, CONSTANT])]
+    nets = LOCALIZATION_NETS | ABLATIONS
+    rows = nets[choose("localization net", variant, [*nets, CONSTANT])]
     return localization(rows, image_size, in_channels, transform=transform, glimpses=glimpses)
 
 
@@ -202,8 +208,10 @@ def _layer(row, in_channels):
     if row.kind == "pool":
         return nn.Sequential(nn.MaxPool2d(row.kernel, row.stride), nn.ReLU())
     conv = nn.Conv2d(in_channels, row.channels, row.kernel, row.stride, row.padding)
-    if row.kind != "conv+bn":
+    if row.kind == "conv":
         return nn.Sequential(conv)
+    if row.kind == "conv+relu":
+        return nn.Sequential(conv, nn.ReLU())
     norm = nn.BatchNorm2d(row.channels)
     norm.register_forward_pre_hook(contiguous_input)
     return nn.Sequential(conv, norm, nn.ReLU())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from .localization import (
+    ABLATIONS,
     CONSTANT,
     LOCALIZATION_NETS,
     Row,
@@ -22,6 +23,23 @@ from .localization import (
 from .transformer import SpatialTransformer
 
 
+class Grey(nn.Module):
+    """Grey images (B, 3, H, W) as one channel (B, 1, H, W), as the three are equal."""
+
+    def forward(self, images):
+        return images[:, :1].contiguous()
+
+
+class GreyTransformer(SpatialTransformer):
+    """A transformer of grey images (B, 3, H, W): it reads and returns one channel (B, 1, H, W)."""
+
+    def forward(self, images):
+        return super().forward(images[:, :1].contiguous())
+
+    def theta(self, images):
+        return super().theta(images[:, :1].contiguous())
+
+
 class System(NamedTuple):
     title: str
     image_size: int
@@ -30,7 +48,7 @@ class System(NamedTuple):
     build: Callable[[str, int, int], nn.Module]  # (variant, num_classes, image_size) -> nn.Module
 
 
-def _classifier(first, second, hidden, num_classes, image_size):
+def _classifier(first, second, hidden, num_classes, image_size, dropout=0.5):
     """Two 5 x 5 convolutions of `first` and `second` channels and two linear layers, with dropout."""
     side = ((image_size - 4) // 2 - 4) // 2
     return nn.Sequential(
@@ -38,13 +56,13 @@ def _classifier(first, second, hidden, num_classes, image_size):
         nn.MaxPool2d(2),
         nn.ReLU(),
         nn.Conv2d(first, second, 5),
-        nn.Dropout2d(0.5),
+        nn.Dropout2d(dropout),
         nn.MaxPool2d(2),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(second * side**2, hidden),
         nn.ReLU(),
-        nn.Dropout(0.5),
+        nn.Dropout(dropout),
         nn.Linear(hidden, num_classes),
     )
 
@@ -72,8 +90,79 @@ def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, transform = (variant, "affine") if variant in (*LOCALIZATION_NETS, CONSTANT) else ("stn", variant)
+    net, transform = (
+        (variant, "affine") if variant in (*LOCALIZATION_NETS, *ABLATIONS, CONSTANT) else ("stn", variant)
+    )
     transformer = SpatialTransformer(localization_net(net, image_size, transform=transform), transform)
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
+
+
+def lenet(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """`mnist_cnn` without dropout: two convolutions and two linear layers, alone or behind one transformer.
+
+    With dropout it underfits the distorted digits, as its layers are small: alone it errs on 10 % of them.
+    """
+    backbone = _classifier(10, 20, 50, num_classes, image_size, dropout=0.0)
+    if variant == "original":
+        return backbone
+    transformer = SpatialTransformer(localization_net(variant, image_size))
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
+
+
+DIGIT_ROWS = Row("conv+bn", 5, 32), Row("pool", 2, 32, 2), Row("conv+bn", 5, 64), Row("pool", 2, 64, 2)
+DIGIT_LOCALIZATION = Row("conv+bn", 5, 16, 2, 2), Row("pool", 2, 16, 2), Row("conv+bn", 5, 32)
+
+
+def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """Two convolutions and two linear layers of about 400,000 weights for distorted digits, and a transformer.
+
+    Jaderberg et al. 2015 state the number of weights and two convolutions with pooling; batch normalization
+    and the localization net are ours. Takes grey images as three equal channels and reads one of them.
+    """
+    side = feature_size(DIGIT_ROWS, image_size)
+    backbone = nn.Sequential(
+        Grey(),
+        layers(DIGIT_ROWS, 1),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(64 * side**2, 112),
+        nn.ReLU(),
+        nn.Linear(112, num_classes),
+    )
+    if variant == "original":
+        return backbone
+    net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
+    return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
+
+
+CLUTTER_LOCALIZATION = (
+    Row("conv", 5, 20),
+    Row("pool", 2, 20, 2),
+    Row("conv", 5, 20),
+)  # of images half as large
+CLUTTER_ROWS = {  # pixels of a side of what the classifier sees -> its convolutions
+    60: (Row("conv", 7, 32), Row("pool", 2, 32, 2), Row("conv", 5, 48), Row("pool", 2, 48, 2)),
+    20: (Row("conv", 3, 32), Row("pool", 2, 32, 2), Row("conv", 3, 32), Row("pool", 2, 32, 2)),
+}
+
+
+def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """Two convolutions and two linear layers for digits in clutter, alone or behind a transformer.
+
+    With an output of 60 pixels, and alone, the classifier is MatConvNet's, which halves its input first; with
+    20, a third of the input's side, it is that of Lasagne's example. Both examples share the localization net.
+    """
+    seen = 20 if variant == "out20" else image_size
+    rows, inside = CLUTTER_ROWS[20 if variant == "out20" else 60], seen if variant == "out20" else seen // 2
+    backbone = nn.Sequential(
+        *(Grey(), nn.Identity() if variant == "out20" else nn.AvgPool2d(2), layers(rows, 1), nn.Flatten()),
+        *(nn.Linear(rows[-1].channels * feature_size(rows, inside) ** 2, 256), nn.ReLU()),
+        *(nn.Dropout(0.5), nn.Linear(256, num_classes)),
+    )
+    if variant == "original":
+        return backbone
+    net = localization(CLUTTER_LOCALIZATION, image_size // 2, 1, hidden=50)
+    transformer = GreyTransformer(net, output_size=seen, localization_size=image_size // 2)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
@@ -108,10 +197,63 @@ def sign_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(parts)
 
 
+SIGN_BN_ROWS = (
+    (Row("conv+bn", 5, 48, padding=2), Row("pool", 2, 48, 2)),
+    (
+        *(Row("conv+bn", 3, 96, padding=1), Row("pool", 2, 96, 2)),
+        *(Row("conv+bn", 3, 192, padding=1), Row("pool", 2, 192, 2)),
+    ),
+)
+SIGN_LOCALIZATIONS = (  # at the input, and at the feature map of the first convolution
+    (
+        *(Row("conv+bn", 5, 24, 2, 2), Row("pool", 2, 24, 2)),
+        *(Row("conv+bn", 3, 48, padding=1), Row("pool", 2, 48, 2)),
+    ),
+    (
+        *(Row("conv+bn", 3, 48, padding=1), Row("pool", 2, 48, 2)),
+        *(Row("conv+bn", 3, 48, padding=1), Row("pool", 2, 48, 2)),
+    ),
+)
+
+
+def sign_cnn_bn(variant: str, num_classes: int, image_size: int) -> nn.Module:
+    """`sign_cnn` with batch normalization: three convolutions, two linear layers, none to two transformers.
+
+    The published networks normalize locally after each convolution; here batch normalization stands in its
+    place, and the convolutions are narrower and padded.
+    """
+    first, second = (layers(rows, channels) for rows, channels in zip(SIGN_BN_ROWS, (3, 48)))
+    middle = feature_size(SIGN_BN_ROWS[0], image_size)
+    side = feature_size(SIGN_BN_ROWS[1], middle)
+    parts = OrderedDict()
+    if variant != "original":
+        net = localization(SIGN_LOCALIZATIONS[0], image_size, hidden=64)
+        parts["transformer"] = SpatialTransformer(net)
+    parts["first"] = first
+    if variant == "two":
+        parts["inner"] = SpatialTransformer(localization(SIGN_LOCALIZATIONS[1], middle, 48, hidden=64))
+    parts["second"] = second
+    parts["head"] = nn.Sequential(
+        *(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192 * side**2, 256), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(256, num_classes),
+    )
+    return nn.Sequential(parts)
+
+
 SYSTEMS = {
     "cifar-cnn": System("Small CNN", 32, 16, ("original", "affine"), cifar_cnn),
     "mnist-cnn": System(
         "Digit CNN", 42, 16, ("original", "stn", "vstn", "lstn", "projective", "tps"), mnist_cnn
     ),
+    "clutter-cnn": System("Clutter CNN", 60, 36, ("original", "out60", "out20"), clutter_cnn),
+    "lenet": System("Digit CNN without dropout", 42, 16, ("original", "stn"), lenet),
+    "mnist-cnn-400k": System(
+        "Digit CNN of 400,000 weights",
+        42,
+        16,
+        ("original", "affine", "projective", "tps"),
+        mnist_cnn_400k,
+    ),
     "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),
+    "sign-cnn-bn": System("Sign CNN with batch norm", 32, 8, ("original", "one", "two"), sign_cnn_bn),
 }

@@ -183,7 +183,7 @@ def requested(specs):
     """The runs that the parameters asked for, a row a run; None if they asked for none."""
     rows = []
     for spec in specs:
-        record = records.find(spec)
+        record = records.read(records.record_path(spec))
         chosen, of = records.chosen(record), frame.fate(record)
         rows.append(
             {

@@ -11,8 +11,8 @@ from ..data.datasets import DATASETS
 from ..errors import InputError, printable
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network
-from ..paths import results_dir
-from ..training import records
+from ..paths import replacing, results_dir
+from ..training import kept, records
 from ..training.spec import PROTOCOLS
 from . import run_pages
 
@@ -30,6 +30,26 @@ def find(run):
     if path is None or not path.is_file():
         raise InputError(f"Run {run!r} has no record in {results_dir()}: give a record's name or its file.")
     return records.read_named(path)
+
+
+def write_kept():
+    """Write the card of each network whose weights are kept, beside them as .md; return the paths."""
+    paths = []
+    for name, spec in kept.NETWORKS.items():
+        record, weights = records.find(spec), kept.path_of(spec)
+        if record is not None and weights.exists():
+            path = weights.with_suffix(".md")
+            with replacing(path) as part:
+                part.write_text(f"{markdown(record)}\n{_loading(name)}", encoding="utf-8")
+            paths.append(path)
+    return paths
+
+
+def _loading(name):
+    """How the kept network `name` is loaded, as Markdown."""
+    return (
+        f"## To use it\n\n```python\nimport stn_paper\n\nnetwork = stn_paper.load({json.dumps(name)})\n```\n"
+    )
 
 
 def markdown(record):

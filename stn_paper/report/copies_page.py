@@ -92,7 +92,7 @@ def seeds_plot():
     """Histogram of `seed_shares`; a line marks the split of all our runs."""
     shares = seed_shares()
     figure, axis = plt.subplots(figsize=(5.8, 3))
-    axis.hist(shares, np.arange(np.floor(shares.min()), shares.max() + 1, 0.5), color="C0", alpha=0.75)
+    axis.hist(shares, list(np.arange(np.floor(shares.min()), shares.max() + 1, 0.5)), color="C0", alpha=0.75)
     axis.axvline(shares[copies.SPLIT_SEED], color="black", linestyle="--", label="split of our runs")
     axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits")
     axis.legend()

@@ -11,13 +11,14 @@ from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NONE, 
 from ..data.datasets import DATASETS
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
+from ..models.localization import ABLATIONS
 from ..training.records import SMOKE
 from ..training.spec import OTHER_SEEDS
 from . import interactive
 from .sentences import listed
 
 NO_NUMBER = "–"
-BETWEEN, ALONE, CONSTANT_MAP, CONTROLS = effects.FAMILIES
+BETWEEN, ALONE, *_ = effects.FAMILIES
 PARTS = dict(
     zip(
         experiment.PARTS,
@@ -66,7 +67,7 @@ def arms(chosen):
     rows = []
     for study in chosen:
         found = effects.arms_of(experiment.runs(*study))
-        for arm in [arm for arm in (*effects.ARMS, CONSTANT, effects.CONTROL) if arm in found]:
+        for arm in [arm for arm in (*effects.ARMS, CONSTANT, *ABLATIONS, effects.CONTROL) if arm in found]:
             runs = found[arm].reset_index()
             runs = runs[runs["seed"] < OTHER_SEEDS] if arm == ORIGINAL else runs
             kept = runs.loc[~runs["collapsed"].astype(bool), "test"]

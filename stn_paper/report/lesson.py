@@ -3,15 +3,18 @@
 Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s convention.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
 
 from ..data.datasets import EMBEDDED, embedded_digits, known_maps
 from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
+from ..data.scenes import cluttered
 from .figures import COLORS, closed
 from .paper_figures import outline
 
-WHITE_LINE = {"color": "white", "linewidth": 1.6}
+WHITE_LINE: dict[str, Any] = {"color": "white", "linewidth": 1.6}
 
 
 def parameters_by_row(layers, printed):
@@ -73,10 +76,23 @@ def distorted_samples(count=6):
         )
     rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
     figure = plt.figure(figsize=(0.95 * count, 1.2 * len(rows)))
-    for part, (title, images) in zip(figure.subfigures(len(rows)), rows.items()):
+    for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+    return closed(figure)
+
+
+def cluttered_samples(count=6):
+    """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
+    pixels, labels = embedded_digits()
+    plain = pixels[[(labels == k).argmax() for k in range(count)]]
+    figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
+    for row, images in zip(axes, (plain, cluttered(plain, pixels))):
+        for axis, image in zip(row, images):
+            axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     return closed(figure)

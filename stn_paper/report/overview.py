@@ -1,6 +1,6 @@
 """Views across tables: the protocols, the selection rules, and the findings that the README shows."""
 
-from itertools import chain, product
+from itertools import product
 
 import pandas as pd
 
@@ -36,9 +36,12 @@ def protocols_unlike(dataset, other):
 
 
 def systems():
-    """The settings of the protocol `system`, a column a dataset: its smaller systems share them."""
-    presets = {d: [preset(SYSTEM, d, ORIGINAL)] for d in chain(*SYSTEM_DATASETS.values())}
-    return pd.DataFrame({DATASETS[d].title: _settings(each) for d, each in presets.items()})
+    """The settings of the protocol `system`, a column a dataset and smaller system."""
+    columns = {}
+    for system, dataset in ((s, d) for s, datasets in SYSTEM_DATASETS.items() for d in datasets):
+        heading = f"{DATASETS[dataset].title}: {title(system)}"
+        columns[heading] = _settings([preset(SYSTEM, dataset, ORIGINAL, system)])
+    return pd.DataFrame(columns)
 
 
 def _settings(presets):
@@ -60,6 +63,7 @@ def _settings(presets):
         "Test images": first.max_evaluation or "all",
         "Images a split": first.max_images or "all",
         "Normalization": first.normalization,
+        "Training images distorted anew": first.augmentation or "no",
         "Selection": first.selection,
         "Test images are looked at": "once" if first.test_once else "each epoch",
     }

@@ -5,7 +5,7 @@ in training mode, as in the first step of a training: batch norm uses the photog
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,7 +69,8 @@ def untrained_transformer(theta=None, size=224):
         localization = localization_net("lstn", size)
     if theta is not None:
         with torch.no_grad():
-            localization.head[-1].bias.copy_(theta.flatten())
+            head: Any = localization.head
+            head[-1].bias.copy_(theta.flatten())
     return SpatialTransformer(localization)
 
 
@@ -397,7 +398,7 @@ def _part(canvas, box, name, color):
     """A tinted box with its name at the top."""
     left, bottom, width, height = box
     rounded = "round,pad=0,rounding_size=0.1"
-    style = {"facecolor": (*color, 0.13), "edgecolor": color, "linewidth": 1.6}
+    style: dict[str, Any] = {"facecolor": (*color, 0.13), "edgecolor": color, "linewidth": 1.6}
     canvas.add_patch(FancyBboxPatch((left, bottom), width, height, rounded, **style))
     y = bottom + height - 0.235
     canvas.text(left + width / 2, y, name, size=12.5, weight="bold", color=DARK, ha="center", va="center")
@@ -409,7 +410,13 @@ def _label(canvas, place, name, tensor):
 
 
 def _arrow(canvas, start, end, color=DARK):
-    style = {"arrowstyle": "-|>", "mutation_scale": 15, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    style: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 15,
+        "linewidth": 1.6,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
     canvas.add_patch(FancyArrowPatch(start, end, color=color, **style))
 
 

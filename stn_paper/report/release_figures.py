@@ -1,6 +1,7 @@
 """Figures of the page on the authors' release: the flow of data, and accuracy against training time."""
 
 import io
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -40,7 +41,11 @@ def _flow(axis, title, bypassed):
     idle = ("localization net", "grid generator", "sampler", "output") if bypassed else ()
     for name, (left, bottom, width) in PARTS.items():
         color = GREY if name in idle else DARK
-        style = {"linestyle": "--" if name in idle else "-", "linewidth": 1.6, "edgecolor": color}
+        style: dict[str, Any] = {
+            "linestyle": "--" if name in idle else "-",
+            "linewidth": 1.6,
+            "edgecolor": color,
+        }
         rounded = "round,pad=0,rounding_size=0.08"
         axis.add_patch(FancyBboxPatch((left, bottom), width, BOX, rounded, facecolor="white", **style))
         axis.text(left + width / 2, bottom + BOX / 2, name, ha="center", va="center", size=11, color=color)
@@ -74,7 +79,13 @@ def _flow(axis, title, bypassed):
 
 
 def _arrow(axis, start, end, color, text="", dashed=False, bend=None):
-    style = {"arrowstyle": "-|>", "mutation_scale": 13, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    style: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 13,
+        "linewidth": 1.6,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
     style |= {"linestyle": "--"} if dashed else {}
     axis.add_patch(FancyArrowPatch(start, end, color=color, connectionstyle=bend or "arc3", **style))
     if text:

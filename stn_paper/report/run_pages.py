@@ -45,6 +45,8 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "train_images": ("Training images at most", "all"),
     "max_validation": ("Validation images at most", "all"),
     "test_once": ("Test images are looked at once", ""),
+    "augmentation": ("Distortion of training images, drawn anew for every batch", "none"),
+    "padding": ("What a transformer reads outside the image", ""),
 }
 RULES = {
     LAST_EPOCH: "after the last epoch; nothing is selected",
@@ -99,13 +101,15 @@ def command(record):
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
     """
     spec, environment = records.spec_of(record), record["environment"]
-    changed = spec.changes.keys() - {"skip_corrupt", "precision"}
-    if spec.protocol.name not in PROTOCOLS or changed or environment.get("compiled") == PARTLY:
+    changed = {f: v for f, v in spec.changes.items() if f not in ("skip_corrupt", "precision")}
+    if spec.protocol.name not in PROTOCOLS or environment.get("compiled") == PARTLY:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
     words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed)]
     words += ["--skip-corrupt"] if spec.protocol.skip_corrupt else []
     words += ["--precision", spec.protocol.precision] if "precision" in spec.changes else []
+    for setting, value in changed.items():
+        words += ["--set", f"{setting}={value if isinstance(value, str) else json.dumps(value)}"]
     words += ["--compile"] if environment.get("compiled") else []
     threads = f"OMP_NUM_THREADS={environment['threads']} " if "threads" in environment else ""
     return f"{threads}STN_PAPER_RESULTS=again {join(words)}"

@@ -4,6 +4,10 @@ The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs`, `watching` and `k
 published numbers are in `printed/`, each with its source.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,10 +16,9 @@ import torch.nn.functional as F
 from IPython.display import Markdown
 
 from ..analysis import frame
-from ..analysis.claims.verdicts import few
+from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.statistics import MISSING, mean_text
-from ..data.distortions import DISTORTIONS
-from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models import HEADINGS, ORIGINAL
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..paths import PRINTED
 from ..training.examples import from_png, motion_maps, moving
@@ -24,6 +27,7 @@ from . import explorer
 from .figures import COLORS, closed
 from .sentences import listed
 
+SIGNS = "sign-cnn-bn"
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -32,9 +36,32 @@ LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies afte
 QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (pixels)"}
 
 
+class Former(NamedTuple):
+    """The network that a system takes the place of: shown while no run of the system is recorded."""
+
+    system: str
+    variants: Mapping = MappingProxyType({})  # its names of variants -> the system's, where they differ
+
+
+FORMER = {
+    "lenet": Former("mnist-cnn"),
+    "mnist-cnn-400k": Former("mnist-cnn", {"stn": "affine"}),
+    "sign-cnn-bn": Former("sign-cnn"),
+}
+
+
 def runs(dataset, system):
-    """Our runs of one smaller system at its own settings: columns as `frame.runs`."""
-    return frame.runs(dataset, SYSTEM, system)
+    """Our runs of one smaller system at its own settings, else of its former network: columns as `frame.runs`."""
+    if not is_former(system):
+        return frame.runs(dataset, SYSTEM, system)
+    former = FORMER[system]
+    found = frame.runs(dataset, SYSTEM, former.system)
+    return found.assign(variant=found["variant"].replace(former.variants))
+
+
+def is_former(system):
+    """Whether runs of the system's former network are shown, as the system has none on any dataset."""
+    return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
 
 
 def published(system):
@@ -50,7 +77,8 @@ def beside(system):
     """
     view = published(system)
     view["ours"] = [
-        _like_theirs(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])
+        mean_text(like_theirs(system, *row))
+        for row in zip(view["dataset"], view["variant"], view["quantity"])
     ]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
@@ -58,12 +86,13 @@ def beside(system):
     return view[list(names)].rename(columns=names)
 
 
-def _like_theirs(system, dataset, variant, quantity):
+def like_theirs(system, dataset, variant, quantity):
+    """Our values (percent) of a published quantity of a system, a list: one a run."""
     ours = runs(dataset, system)
     mine = ours[ours["variant"] == variant]
     if quantity not in LIKE_THEIRS:
-        return mean_text(mine["test"])
-    return mean_text([value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)])
+        return mine["test"].tolist()
+    return [value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)]
 
 
 def _test_curves(ours):
@@ -135,48 +164,12 @@ def small_cnn_verdict():
     return text
 
 
-# --- distorted MNIST ----------------------------------------------------------------------------
-
-
-def distorted_errors():
-    """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
-    printed = pd.read_csv(PRINTED / "distorted_mnist.csv")
-    view = {}
-    for name in DISTORTIONS:
-        ours = runs(f"mnist-{name}", "mnist-cnn").assign(error=lambda r: 100 - r["test"])
-        view[name.upper(), "paper"] = printed[name].map("{:.1f}".format)
-        view[name.upper(), "ours"] = [
-            mean_text(ours[ours["variant"] == variant]["error"]) for variant in printed["variant"]
-        ]
-    return pd.DataFrame(view).set_index(printed["network"].str.removeprefix("ST-CNN ").rename(None))
-
-
-def distorted_verdict():
-    """How much each transformer takes from the error of the network alone, a sentence a distortion."""
-    sentences = []
-    for name, distortion in DISTORTIONS.items():
-        ours = runs(f"mnist-{name}", "mnist-cnn")
-        ours = ours[~ours["variant"].str.endswith(RELEASED)]
-        error = 100 - ours.groupby("variant")["test"].mean()
-        if ORIGINAL not in error or len(error) < 2:
-            sentences.append(f"- {distortion.title}: {MISSING}.")
-            continue
-        changes = [f"{HEADINGS[v]} {error[v]:.2f} %" for v in HEADINGS if v in error and v != ORIGINAL]
-        alone = f"{error[ORIGINAL]:.2f} % of the test images"
-        count = few(ours.groupby("variant").size())
-        sentences.append(
-            f"- {distortion.title}: the network alone errs on {alone}; with a transformer "
-            f"{', '.join(changes)} (n = {count})."
-        )
-    return "\n".join(sentences)
-
-
 # --- traffic signs ------------------------------------------------------------------------------
 
 
 def signs_verdict():
     """Ours against the published accuracies on GTSRB and against the network alone, in words."""
-    ours = runs("gtsrb", "sign-cnn")
+    ours = runs("gtsrb", SIGNS)
     if ours.empty:
         return f"At this system's settings: {MISSING}."
     found = {v: ours[ours["variant"] == v] for v in frame.variants_of(ours)}
@@ -185,7 +178,7 @@ def signs_verdict():
         f"{mine['record'].iloc[0]['parameters']:,} parameters"
         for v, mine in found.items()
     ]
-    best = published("sign-cnn")["value"].max()
+    best = published(SIGNS)["value"].max()
     text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
     if len(found) > 1 and ORIGINAL in found:
         alone = found.pop(ORIGINAL)["test"].mean()

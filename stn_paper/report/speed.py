@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -118,7 +119,7 @@ def spread(quartiles, form="{:.2f}"):
 
 def precision():
     """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
-    found = {}
+    found: dict[str, Any] = {}
     for record in frame.records().values():
         spec = records.spec_of(record)
         if spec.changes == {"precision": "bfloat16"}:
@@ -443,7 +444,9 @@ def _by_machine(found):
 def _explained(figure, found, forms=MappingProxyType({})):
     """The figure, closed, with a legend of the variants that rows are of and of `forms`, {label: look}."""
     drawn = [v for v in VARIANTS if v in set(found.get("variant", ()))]
-    looks = {HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn}
+    looks: dict[str, dict[str, Any]] = {
+        HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn
+    }
     looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
     if handles:
@@ -475,10 +478,10 @@ def gpu_steps():
         table = pd.DataFrame(found["rows"])
         keys = ["backbone", "image_size", "batch_size"]
         eager = table[table["mode"] == "eager float32"].set_index(keys)["images_per_second"]
-        for row in table.itertuples():
-            base = eager.get((row.backbone, row.image_size, row.batch_size))
-            ratio = round(row.images_per_second / base, 2) if base else None
-            size = f"{row.image_size} pixels, batches of {row.batch_size}"
-            rows.append([found["device"], title(row.backbone), size, row.mode, row.images_per_second, ratio])
+        for row in found["rows"]:
+            speed, base = row["images_per_second"], eager.get(tuple(row[key] for key in keys))
+            ratio = round(speed / base, 2) if base else None
+            size = f"{row['image_size']} pixels, batches of {row['batch_size']}"
+            rows.append([found["device"], title(row["backbone"]), size, row["mode"], speed, ratio])
     columns = ["Device", "Network", "Images", "Step", "Images a second", "Ratio to eager float32"]
     return pd.DataFrame(rows, columns=columns).set_index("Device")

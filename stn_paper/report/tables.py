@@ -4,6 +4,7 @@ The notebooks call these; nothing here measures or trains. A missing number read
 """
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -153,7 +154,7 @@ def accuracy(dataset, protocol):
         for heading in (*HEADINGS.values(), OTHERS):
             mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
-                row = {"Backbone": title(backbone), "Variant": heading}
+                row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
                 for column in ("validation", *RULES):
                     name = f"Test, {column}" if column in RULES else "Validation"
                     row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}
@@ -164,9 +165,12 @@ def accuracy(dataset, protocol):
     return pd.DataFrame(rows).set_index(["Backbone", "Variant"])
 
 
-def protocol_heading(dataset, protocol):
-    """What stands above a table of runs, as Markdown: the protocol and how many images it takes."""
-    used = preset(protocol, dataset, ORIGINAL)
+def protocol_heading(dataset, protocol, backbone=None):
+    """What stands above a table of runs, as Markdown: the protocol and how many images it takes.
+
+    `backbone` is a smaller system with settings of its own.
+    """
+    used = preset(protocol, dataset, ORIGINAL, backbone)
     limits = {
         "training images a class": used.train_per_class,
         "images each of validation and test": used.max_evaluation,

@@ -1,8 +1,14 @@
-"""Batches of normalized images on the device of the run."""
+"""Batches of normalized images on the device of the run; training images may be distorted for each batch."""
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+
+from ..data.datasets import DATASETS
+from ..data.distortions import DISTORTIONS, distorted, new_theta
+from ..data.enlarge import enlarge
+from .spec import LOCAL, REDRAWN
 
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
 MEMORY_FORMAT = torch.channels_last  # of networks and images
@@ -10,20 +16,24 @@ NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local normalization
 
 
-def batches_of(data, device, normalization):
-    """(indices, batch size) -> (images, labels) batches of these Images on the device, normalized.
+def batches_of(data, device, normalization, size):
+    """(indices, batch size) -> (images, labels) batches of these Images on the device, as a network takes them.
 
-    Without a batch size the batches are those of an evaluation.
+    Without a batch size the batches are those of an evaluation. A third argument is `read` of `batches`.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
-    return lambda indices, size=evaluation: batches(data, device, normalization, indices, size)
+    return lambda indices, count=evaluation, read=None: batches(
+        data, device, normalization, size, indices, count, read
+    )
 
 
-def batches(data, device, normalization, indices, batch_size):
-    """Yield normalized images (B, 3, S, S) and labels (B,) on the device, in the order of `indices`.
+def batches(data, device, normalization, size, indices, batch_size, read=None):
+    """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
+    `read` gives the uint8 images (B, 3, S, S) at some indices; None is those of the dataset as they are.
     A last batch of one image joins the one before, as batch norm on a 1 x 1 map needs two.
     """
     order, labels = torch.from_numpy(indices), data.labels.to(device)  # copied once, not batch by batch
@@ -32,18 +42,68 @@ def batches(data, device, normalization, indices, batch_size):
         sizes[-2:] = [sizes[-2] + 1]
     places, chosen = (order.to(where).split(sizes) for where in (data.images.device, device))
     for place, which in zip(places, chosen):
-        yield network_input(data.images[place], device, normalization), labels[which]
+        images = data.images[place] if read is None else read(place)
+        yield network_input(images, device, normalization, size), labels[which]
 
 
-def network_input(images, device, normalization):
-    """The network's input of uint8 images (B, 3, S, S): normalized floats on the device."""
-    return normalize(images.to(device, memory_format=MEMORY_FORMAT), normalization)
+def augmented(spec, data, epoch):
+    """`read` of `batches` for the training images of an epoch, by the protocol's augmentation; None without.
+
+    The maps are drawn from the seed and the epoch's number: a run that goes on from a checkpoint sees the same
+    images. `redrawn` draws the dataset's own distortion anew, `jitter` shifts and scales the images a little,
+    and repeats their edges outside.
+    """
+    name, random = spec.protocol.augmentation, np.random.RandomState([spec.seed, epoch, 1])
+    if name == REDRAWN:
+        name = DATASETS[spec.dataset].distortion or ""  # the protocol allows it for distorted datasets only
+
+        kind = DISTORTIONS[name].kind
+
+        def read(places):
+            digits, theta = data.undistorted[places.cpu(), None], new_theta(name, len(places), random)
+            images = distorted(digits, theta, kind, spec.image_size)
+            return images.expand(-1, 3, -1, -1)
+    else:
+
+        def read(places):
+            theta = new_theta(name, len(places), random).to(data.images.device)
+            return distorted(data.images[places], theta, padding="border")
+
+    return name and read
+
+
+def network_input(images, device, normalization, size):
+    """The network's input of uint8 images (B, 3, S, S): enlarged to `size`, normalized floats, on the device."""
+    images = enlarge(images.to(device), size).contiguous(memory_format=MEMORY_FORMAT)
+    return normalize(images, normalization)
 
 
 def normalize(images, normalization="half"):
-    """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS; "half" gives -1 to 1."""
+    """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS, or LOCAL; "half" gives -1 to 1."""
+    if normalization == LOCAL:
+        return _local(images.float())
     mean, std = _scales(normalization, images.device)
     return images.float().sub_(mean).div_(std)
+
+
+def _local(images):
+    """Each pixel less the mean around it, over the deviation around it (of all channels), or the image's mean one.
+
+    Source: local contrast normalization (Jarrett et al. 2009), which the published sign networks use.
+    """
+    rows, columns = (_gaussian(side, images.device) for side in images.shape[-2:])
+    centred = images - rows @ images @ columns.T
+    deviation = (rows @ centred.square().mean(1, keepdim=True) @ columns.T).sqrt()
+    floor = deviation.mean((2, 3), keepdim=True).clamp(min=1.0)  # a grey level of 255
+    return centred / torch.maximum(deviation, floor)
+
+
+@lru_cache
+def _gaussian(side, device):
+    """The matrix (side, side) whose product with a column of pixels is their Gaussian means."""
+    place = torch.arange(float(side), device=device)
+    weight = torch.exp(-((place - place[:, None]) ** 2) / (2 * LOCAL_WIDTH**2))
+    return weight / weight.sum(1, keepdim=True)
 
 
 @lru_cache

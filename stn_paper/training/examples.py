@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 
 from ..data.datasets import known_maps
-from ..data.distortions import DIGIT
+from ..data.distortions import DIGIT, distorted
 from ..models import ORIGINAL
-from ..models.transformer import affine_theta, sample, sampling_grid
+from ..models.transformer import affine_theta
 from .batches import network_input
 
 EXAMPLES = 4  # validation images, each of another class
@@ -60,8 +60,7 @@ def collect(job):
     the typical pose of all images and, as `recovered_in_class`, with that of each class.
     """
     model, data, split = job.model, job.data, job.split
-    settings = {"device": job.device, "normalization": job.spec.protocol.normalization}
-    normalized = partial(network_input, **settings)
+    normalized = _normalized(job)
     chosen = examples(data, split)
     images, labels = data.images[chosen].cpu(), data.labels[chosen]
     heat = gradcam(model, normalized(images), labels.to(job.device))
@@ -85,12 +84,18 @@ def collect(job):
     return kept
 
 
+def _normalized(job):
+    """uint8 images as the dataset holds them -> the network's input."""
+    settings = {"normalization": job.spec.protocol.normalization, "size": job.spec.image_size}
+    return partial(network_input, device=job.device, **settings)
+
+
 def watcher(job, state):
     """Return the function that the loop calls after each step: it records theta of the examples."""
     spec, model, data, split = job.spec, job.model, job.data, job.split
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
-    images = network_input(data.images[examples(data, split)], job.device, spec.protocol.normalization)
+    images = _normalized(job)(data.images[examples(data, split)])
     batches = -(-len(split.train) // spec.protocol.batch_size)
     steps = steps_to_watch(spec.protocol.max_epochs * batches)
     if not state["epochs"]:
@@ -132,8 +137,7 @@ def motion_maps():
 
 def moved(images, maps):
     """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
-    images = images.float().expand(len(maps), -1, -1, -1)
-    return sample(images, sampling_grid(maps, *images.shape[-2:])).round().byte()
+    return distorted(images.expand(len(maps), -1, -1, -1), maps)
 
 
 @torch.no_grad()

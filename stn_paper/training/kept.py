@@ -1,15 +1,23 @@
-"""Trained weights that are kept: the small networks of the book's playground, one .safetensors file each.
+"""Trained weights that are kept: those of one seed of small networks, one .safetensors file each.
 
-Weights of other runs are not kept. `loop.run` calls `save`, `train` calls `loop.run`, and
-`report.playground` gives the networks to the reader's browser.
+`loop.run` calls `save` for the runs of NETWORKS, `load` gives users the networks, and `report.playground` those of
+the playground to the reader's browser. Weights of other runs are not kept.
 """
 
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import torch
 from safetensors.torch import load_file, save_file
 
+from ..data.datasets import DATASETS
+from ..errors import InputError, choose
 from ..models import build_model
-from ..paths import WEIGHTS, replacing
+from ..paths import WEIGHTS, content, replacing, results_dir
 from . import records
-from .spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
+from .batches import network_input
+from .spec import LAST_EPOCH, ONE_CYCLE, SYSTEM, Protocol, RunSpec
 
 PLAYGROUND = Protocol(
     "playground",
@@ -23,6 +31,7 @@ PLAYGROUND = Protocol(
 )
 VARIANTS = ("lstn", "stn", "original")
 CLASSES = 10
+HALF = 200_000  # numbers; a network of more is kept as float16, so that its file stays under 1 MB
 
 
 def spec_of(variant):
@@ -30,31 +39,77 @@ def spec_of(variant):
     return RunSpec("mnist-rts", "mnist-cnn", variant, PLAYGROUND)
 
 
-def path_of(variant):
-    """The file of a playground network's weights."""
-    return WEIGHTS / f"{spec_of(variant).name}.safetensors"
+NETWORKS = {  # name -> its run
+    **{f"digits-{variant}": spec_of(variant) for variant in VARIANTS},
+    "digits-rts-affine": RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM),
+    "digits-e-tps": RunSpec("mnist-e", "mnist-cnn-400k", "tps", SYSTEM),
+    **{f"lenet-{variant}": RunSpec("mnist-rts", "lenet", variant, SYSTEM) for variant in ("original", "stn")},
+    "clutter-out60": RunSpec("mnist-cluttered", "clutter-cnn", "out60", SYSTEM),
+}
+
+
+def path_of(spec):
+    """The file of a run's weights, whether it exists or not."""
+    return WEIGHTS / f"{spec.name}.safetensors"
+
+
+def place_for(spec):
+    """Where a run that is made now keeps its weights: a path, None for runs whose weights are not kept.
+
+    They are kept beside the repository's own records only.
+    """
+    own = results_dir().resolve().parent == WEIGHTS.resolve().parent
+    return path_of(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
 def trained():
     """The playground's networks whose weights are there: names out of VARIANTS."""
-    return [variant for variant in VARIANTS if path_of(variant).exists()]
+    return [variant for variant in VARIANTS if path_of(spec_of(variant)).exists()]
 
 
 def save(model, path, name):
-    """Write the weights and running statistics of `model`; `name` is that of the run that trained it."""
-    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(state, partial, {"run": name})
+    """Write the weights and running statistics of `model`, and return their digest: SHA-256, hexadecimal.
 
-
-def load(variant):
-    """A playground network (lstn, stn or original) with its trained weights, for evaluation, on the CPU.
-
-    It takes digits (B, 3, 42, 42), normalized to -1 (ground) and 1 (ink), and returns logits (B, 10).
+    `name` is that of the run that trained it. Networks of more than HALF numbers are rounded to float16.
     """
-    spec = spec_of(variant)
-    model = build_model(spec.backbone, variant, CLASSES, spec.image_size)
-    model.load_state_dict(load_file(path_of(variant)))
+    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+    if sum(value.numel() for value in state.values()) > HALF:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    with replacing(path) as part:
+        save_file(state, part, {"run": name})
+    return digest(path)
+
+
+def digest(path):
+    """SHA-256 of a file of weights, 64 hexadecimal digits."""
+    return hashlib.sha256(content(Path(path))).hexdigest()
+
+
+def load(name: str) -> torch.nn.Module:
+    """Return a small network with its trained weights, in evaluation mode, on the CPU.
+
+    `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes); its attribute
+    `transform` makes its input of uint8 images (B, 3, S, S), grey ones as three equal channels, and
+    `image_size` is S. Raises InputError for an unknown name, for a network that is not trained yet, and for
+    weights that are not those that the run's record tells of.
+
+    >>> network = stn_paper.load("digits-lstn")
+    >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
+    torch.Size([1, 10])
+    """
+    spec = NETWORKS[choose("network", name, NETWORKS)]
+    path, record = path_of(spec), records.find(spec)
+    if record is None or not path.exists():
+        raise InputError(f"Network {name!r} has no weights here: {path} or its record is not there.")
+    if record.get("weights", digest(path)) != digest(path):
+        raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
+    model = build_model(spec.backbone, spec.variant, DATASETS[spec.dataset].num_classes, spec.image_size)
+    model.load_state_dict(load_file(path))
+    settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
+    model.__dict__ |= {
+        "transform": partial(network_input, device=torch.device("cpu"), **settings),
+        "image_size": spec.image_size,
+    }
     return model.eval()
 
 
@@ -68,4 +123,4 @@ def train():
     from .loop import run  # which imports this module
 
     for variant in VARIANTS:
-        run(spec_of(variant), "cpu", weights=path_of(variant))
+        run(spec_of(variant), "cpu", weights=path_of(spec_of(variant)))

@@ -62,7 +62,8 @@ def run(
     - `whole`: leave the run already if its last epoch would end after `until`.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
-    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of.
+    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of; None
+      keeps that of the runs of `kept.NETWORKS`.
 
     A second process that asks for the same run waits and returns the first one's record. Raises InputError
     before any training for a wrong device, images too small for the network, an incomplete dataset, a folder
@@ -85,11 +86,14 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
     if data is None:
         ensure(spec.dataset, data_dir)
-        data = datasets.load(spec.dataset, spec.image_size, data_dir, protocol.skip_corrupt)
+        held = datasets.held_size(spec.dataset, spec.image_size)
+        data = datasets.load(spec.dataset, held, data_dir, protocol.skip_corrupt)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
-    model = build_model(spec.backbone, spec.variant, len(data.classes), spec.image_size)
+    model = build_model(
+        spec.backbone, spec.variant, len(data.classes), spec.image_size, padding=protocol.padding
+    )
     model.to(device).to(memory_format=batches.MEMORY_FORMAT)
     train_step = step_of(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
@@ -101,7 +105,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
         compiled if state.get("compiled", compiled) == compiled else PARTLY
     )
     data = data._replace(images=batches.on_device(data.images, device))
-    job = Job(spec, model, data, split, device, batches.batches_of(data, device, protocol.normalization))
+    given = batches.batches_of(data, device, protocol.normalization, spec.image_size)
+    job = Job(spec, model, data, split, device, given)
     saved = state["seconds"]
     with progress(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
@@ -118,8 +123,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     found = {"test": test(job)} if protocol.test_once else {}
     if protocol.probes:
         found["probes"] = examples.collect(job) | {"training": state["watched"]}
-    if weights is not None:
-        kept.save(model, weights, spec.name)
+    if weights := weights or kept.place_for(spec):
+        found["weights"] = kept.save(model, weights, spec.name)
     records.write(spec, records.new(job, state, stopped, about, found))
     checkpoint.path_of(spec).unlink(missing_ok=True)
     return records.find(spec)
@@ -178,7 +183,8 @@ def _trained(job, train_step, optimizer, state, bar):
     order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
     job.model.train()
     total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
-    for images, labels in job.batches(order, protocol.batch_size):
+    read = batches.augmented(spec, job.data, number)
+    for images, labels in job.batches(order, protocol.batch_size, read):
         set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
         loss, logits = train_step(optimizer, images, labels)
         total += loss * len(labels)

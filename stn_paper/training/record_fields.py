@@ -148,6 +148,7 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
         "without_copy?": APART,
     },
     "probes?": PROBES,
+    "weights?": text,
     "stopped": text,
     "selected": lambda value: type(value) is dict,
     "measured": {

@@ -91,7 +91,8 @@ def spec_of(record: dict) -> RunSpec:
 
 
 def _preset(dataset, protocol, record):
-    return asdict(preset(protocol, dataset, record["spec"]["variant"]))
+    spec = record["spec"]
+    return asdict(preset(protocol, dataset, spec["variant"], spec["backbone"]))
 
 
 def read(path: Path) -> dict:

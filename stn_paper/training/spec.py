@@ -7,14 +7,16 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from ..data.datasets import DATASETS
-from ..data.distortions import DISTORTIONS
+from ..data.distortions import DISTORTIONS, JITTER
 from ..errors import InputError, choose, whole
 from ..models import RELEASED, check_variant
 from ..models.backbones import check_backbone, input_size
+from ..models.guards import check_padding
+from ..models.transformer import PADDING_MODE
 
 LAST_EPOCH = "last-epoch"  # nothing is selected: test accuracy after the last epoch
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
@@ -23,7 +25,10 @@ SELECTIONS = (LAST_EPOCH, BEST_VALIDATION, BEST_OF_FIVE)
 CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning rate
 OPTIMIZERS = ("adam", "sgd")  # `optimizers` makes them
 PRECISIONS = ("float32", "tf32", "bfloat16")  # `hardware` computes in them
-NORMALIZATIONS = ("half", "imagenet")  # `batches` holds their numbers
+LOCAL = "local"  # normalization: each pixel against the mean and deviation around it
+NORMALIZATIONS = ("half", "imagenet", LOCAL)  # `batches` holds their numbers
+REDRAWN = "redrawn"  # augmentation: the dataset's own distortion, drawn anew for every batch
+AUGMENTATIONS = (REDRAWN, JITTER)  # `batches` makes them
 OTHER_SEEDS = 5  # seed control: the original with seed s is compared with the original with seed s + 5
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 MOST = 2**31 - 1  # of images, epochs or pixels
@@ -31,7 +36,7 @@ MOST = 2**31 - 1  # of images, epochs or pixels
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings of one training. No weight decay, no augmentation; loss: cross-entropy.
+    """Settings of one training. No weight decay; loss: cross-entropy.
 
     The defaults are the paper's section 4.2. Raises InputError for a selection or schedule that does not
     exist, and for `best-of-five` with `test_once`, as that rule looks at the test images after each epoch.
@@ -61,6 +66,8 @@ class Protocol:
     train_images: int | None = None  #: so many of the training split; None is all of them
     max_validation: int | None = None  #: so many validation images an epoch; None is all of them
     test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
+    augmentation: str | None = None  #: of training images: one of AUGMENTATIONS; None leaves them as they are
+    padding: str | float = PADDING_MODE  #: what transformers read outside: a name, or a fill value
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z0-9-]{1,40}", self.name):
@@ -90,6 +97,14 @@ class Protocol:
         choose("normalization", self.normalization, NORMALIZATIONS)
         choose("selection", self.selection, SELECTIONS)
         choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
+        padding = check_padding(self.padding)
+        if isinstance(padding, tuple):
+            raise InputError(
+                f"Protocol's padding {self.padding!r} is not allowed: give a name or one number."
+            )
+        object.__setattr__(self, "padding", padding)
+        if self.augmentation is not None:
+            choose("augmentation", self.augmentation, AUGMENTATIONS)
         if self.test_once and self.selection == BEST_OF_FIVE:
             raise InputError(
                 f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
@@ -149,7 +164,13 @@ PROTOCOLS = {
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
     SYSTEM: "the settings of the smaller system that is trained on this dataset",
 }
-_SYSTEM_SETTINGS = {
+_ONE_CYCLE = {  # where a rate decays; nothing is selected then
+    "schedule": ONE_CYCLE,
+    "localization_rate": 0.1,
+    "selection": LAST_EPOCH,
+    "test_once": True,
+}
+_SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
     # the log prints batches of 64; rate and optimizer are those of the tutorial that the document refers to
     "cifar10": {
         "image_size": 32,
@@ -162,19 +183,45 @@ _SYSTEM_SETTINGS = {
     "digits": {"image_size": 42, "epochs": 30},
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
+    ("mnist-rts", "lenet"): _ONE_CYCLE
+    | {"image_size": 42, "localization_rate": 1.0, "max_validation": 2000, "epochs": 10},
+    ("gtsrb", "sign-cnn-bn"): _ONE_CYCLE
+    | {
+        "image_size": 32,
+        "validation_images": 1200,
+        "learning_rate": 0.002,
+        "normalization": LOCAL,
+        "augmentation": JITTER,
+        "epochs": 12,
+    },
+    "mnist-cluttered": _ONE_CYCLE
+    | {"image_size": 60, "batch_size": 128, "max_validation": 2000, "epochs": 20},
+    **{
+        (f"mnist-{name}", "mnist-cnn-400k"): _ONE_CYCLE
+        | {
+            "image_size": 42,
+            "batch_size": 128,
+            "learning_rate": 0.002,
+            "augmentation": REDRAWN,
+            "max_validation": 2000,
+            "probes": name == "rts",
+            "epochs": 15,
+        }
+        for name in DISTORTIONS
+    },
 }
 SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
 COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
 
 
-def preset(name: str, dataset: str, variant: str) -> Protocol:
-    """The named protocol for a dataset and variant; raises InputError for an unknown name."""
+def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -> Protocol:
+    """The named protocol for a dataset and variant; raises InputError for an unknown name.
+
+    Some smaller systems have settings of their own: those of `backbone`.
+    """
     choose("protocol", name, PROTOCOLS)
     if name == SYSTEM:
-        choose("dataset of a smaller system", dataset, _SYSTEM_SETTINGS)
-        settings: dict[str, Any] = {**_SYSTEM_SETTINGS[dataset]}
-        epochs = settings.pop("epochs")
-        return Protocol(name, batch_size=64, min_epochs=epochs, max_epochs=epochs, probes=True, **settings)
+        return _system(dataset, backbone)
     settings: dict[str, Any] = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     variant = variant.removesuffix(RELEASED)
     if name == "paper":
@@ -195,6 +242,15 @@ def preset(name: str, dataset: str, variant: str) -> Protocol:
         settings |= {"max_evaluation": _REDUCED_EVALUATION.get(dataset)}
         return Protocol(name, 64, min_epochs=20, max_epochs=20, **settings)
     return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40, **settings)
+
+
+def _system(dataset, backbone):
+    """The protocol `system` of a dataset, or of a backbone that has its own settings on it."""
+    choose("dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)])
+    row = _SYSTEM_SETTINGS.get((dataset, backbone), _SYSTEM_SETTINGS[dataset])
+    settings: dict[str, Any] = {"batch_size": 64, "probes": True, **row}
+    epochs = settings.pop("epochs")
+    return Protocol(SYSTEM, min_epochs=epochs, max_epochs=epochs, **settings)
 
 
 def _small(dataset, **settings: Any):
@@ -225,13 +281,25 @@ class RunSpec:
     protocol: Protocol
     seed: int = 0  #: of the initial weights, the order of images and dropout; not of the split
 
+    if TYPE_CHECKING:  # the type of `protocol` as it is given; as it is kept, it is a Protocol
+
+        def __init__(
+            self, dataset: str, backbone: str, variant: str, protocol: str | Protocol, seed: int = 0
+        ) -> None: ...
+
     def __post_init__(self):
         choose("dataset", self.dataset, DATASETS)
         check_variant(self.variant, check_backbone(self.backbone))
         object.__setattr__(self, "seed", whole("Seed", self.seed, 0, LARGEST_SEED))
         if not isinstance(self.protocol, Protocol):
-            object.__setattr__(self, "protocol", preset(self.protocol, self.dataset, self.variant))
+            object.__setattr__(
+                self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone)
+            )
         whole("Image size", self.image_size)
+        if self.protocol.augmentation == REDRAWN and DATASETS[self.dataset].distortion is None:
+            raise InputError(
+                f"Augmentation {REDRAWN!r} is not allowed for dataset {self.dataset!r}: it has no distortion."
+            )
 
     @property
     def image_size(self) -> int:
@@ -260,6 +328,15 @@ class RunSpec:
     def changes(self) -> dict:
         """Settings that differ from the preset of the protocol's name, or from the defaults: {field: value}."""
         name = self.protocol.name
-        own = Protocol(name) if name not in PROTOCOLS else preset(name, self.dataset, self.variant)
+        own = (
+            Protocol(name)
+            if name not in PROTOCOLS
+            else preset(name, self.dataset, self.variant, self.backbone)
+        )
         named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}
+
+
+def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
+    """The run at another precision of products, a row of PRECISIONS; None leaves it. InputError for another."""
+    return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))

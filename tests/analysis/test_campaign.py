@@ -129,7 +129,7 @@ def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
     assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
     assert slot.ensured == [("digits", "images")]
     assert [process.args[0] for process in slot.started] == campaign.plan("table6", "smoke")
-    assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8)}
+    assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8, False)}
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,24 @@ def test_runs_share_the_cores(slot, monkeypatch, kind, together, threads):
     monkeypatch.setattr(campaign, "check_device", lambda device: SimpleNamespace(type=kind))
     slot.takes = [60, 60, 60]
     campaign.train_missing("table6", 9, "smoke", kind, together=together)
-    assert [process.args[-1] for process in slot.started] == [threads] * 3
+    assert [process.args[-2] for process in slot.started] == [threads] * 3
     assert slot.now == 60
 
 
 def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
     called = []
     monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
-    monkeypatch.setattr(campaign, "run", lambda *run, until: called.append((*run, until)))
-    campaign._train("run", "cpu", "images", 540, 3)
-    assert called == [3, ("run", "cpu", "images", 540)]
+    monkeypatch.setattr(campaign, "run", lambda *run: called.append(run))
+    campaign._train("run", "cpu", "images", 540, 3, True)
+    assert called == [3, ("run", "cpu", "images", True, 540)]
+
+
+def test_a_slot_trains_at_the_precision_that_is_asked_for(slot):
+    slot.takes = [60, 60, 60]
+    campaign.train_missing("table6", 9, "smoke", "cpu", precision="bfloat16", compiled=True)
+    runs = [process.args[0] for process in slot.started]
+    assert [spec.changes for spec in runs] == [{"precision": "bfloat16"}] * 3
+    assert [process.args[-1] for process in slot.started] == [True] * 3
 
 
 def test_a_new_record_is_told_by_its_test_accuracy():
@@ -242,16 +250,6 @@ def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_p
     assert "not trained" not in capfd.readouterr().out
 
 
-def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
-    monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
-    measured = []
-    monkeypatch.setattr(campaign, "measurements", lambda: measured)
-    gpu, cpu = SimpleNamespace(type="cuda"), SimpleNamespace(type="cpu")
-    assert (campaign.room(gpu, 4), campaign.room(cpu, 4)) == (1, 4)
-    measured.append(SimpleNamespace(device="H200"))
-    assert campaign.room(gpu, 4) == 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -261,6 +259,7 @@ def test_a_gpu_without_a_record_trains_its_first_run_alone(monkeypatch):
         (("table6", 9, "fast"), "Unknown protocol 'fast'"),
         (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
         (("table6", 9, "equal", "cpu", None, 0), "Number of runs together 0 is not allowed"),
+        (("table6", 9, "equal", "cpu", None, 1, None, "float8"), "Unknown precision 'float8'"),
     ],
 )
 def test_a_wrong_value_is_named(arguments, message):

@@ -317,6 +317,20 @@ def test_two_seeds_decide_nothing_and_other_variants_do_not_count():
     assert found(BENEFIT).verdict == OPEN
 
 
+@pytest.mark.parametrize(
+    ("quote", "without"),
+    [("Batch Normalization is very", "lstn-no-bn"), ("the concentration mechanism", "lstn-no-1x1")],
+)
+@pytest.mark.parametrize(
+    ("gain", "seeds", "verdict"), [(3, 3, REPRODUCED), (-3, 3, NOT), (0.001, 3, NOT), (3, 2, OPEN)]
+)
+def test_a_part_of_lstn_is_judged_by_runs_without_it(quote, without, gain, seeds, verdict):
+    for seed in range(seeds):
+        for variant, test in (("lstn", 90.0 + gain), (without, 90.0)):
+            write_run(variant, seed, test + 0.1 * (seed - 1), "mnist-cnn", "mnist-rts", "system")
+    assert found(quote).verdict == verdict
+
+
 def test_lstn_is_compared_with_stn():
     runs_of(TABLE6, 3.0, "paper", variant="lstn", against="stn")
     assert found("seamlessly replace").verdict == REPRODUCED

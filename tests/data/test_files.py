@@ -423,6 +423,11 @@ def test_cifar10_as_pickled_batches(tmp_path, monkeypatch, place):
     assert np.array_equal(datasets.load("cifar10", 32, tmp_path).images, PIXELS)
 
 
+def test_only_images_smaller_than_the_networks_wait_for_their_batch():
+    assert [datasets.held_size("cifar10", size) for size in (16, 32, 224)] == [16, 32, 32]
+    assert datasets.held_size("caltech101", 224) == 224
+
+
 def test_damaged_batches_are_named(tmp_path, monkeypatch):
     batches(tmp_path / "cifar-10-batches-py", monkeypatch)
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(b"half")

@@ -6,8 +6,9 @@ from torch import nn
 
 from stn_paper.analysis.paper import LOCALIZATION_TABLES, layers, table
 from stn_paper.errors import InputError
-from stn_paper.models import localization
+from stn_paper.models import build_model, localization
 from stn_paper.models.localization import (
+    ABLATIONS,
     HIDDEN,
     LOCALIZATION_NETS,
     feature_size,
@@ -68,6 +69,29 @@ def test_relu_follows_pools_or_batch_norms_only(variant):
     for layer in localization_net(variant, 64).features:
         has_relu = any(isinstance(m, nn.ReLU) for m in layer)
         assert has_relu == any(isinstance(m, (nn.MaxPool2d, nn.BatchNorm2d)) for m in layer)
+
+
+def test_an_ablation_lacks_its_part_and_keeps_the_rest():
+    def kinds(net):
+        return [type(m) for row in net.features for m in row]
+
+    def kernels(net):
+        return [m.kernel_size[0] for m in net.features.modules() if isinstance(m, nn.Conv2d)]
+
+    whole, no_norm, no_ones = (localization_net(v, 64) for v in ("lstn", "lstn-no-bn", "lstn-no-1x1"))
+    assert kinds(no_norm) == [k for k in kinds(whole) if k is not nn.BatchNorm2d]
+    assert kernels(no_norm) == kernels(whole)
+    assert kernels(no_ones) == [k for k in kernels(whole) if k > 1] and nn.BatchNorm2d in kinds(no_ones)
+    assert kernels(localization_net("stn-bn", 64)) == kernels(localization_net("stn", 64))
+    added = sum(p.numel() for p in localization_net("stn-bn", 64).parameters())
+    assert added == sum(p.numel() for p in localization_net("stn", 64).parameters()) + 2 * (8 + 10)
+
+
+@pytest.mark.parametrize("variant", ABLATIONS)
+def test_an_ablation_stands_before_any_backbone_of_the_paper(variant):
+    model = build_model("mnist-cnn", variant, 10, 42).eval()
+    images = torch.rand(2, 3, 42, 42)
+    assert torch.allclose(model.transformer(images), images, atol=1e-5)  # starts at the identity
 
 
 def test_a_relu_parts_the_two_linear_layers():

@@ -61,7 +61,7 @@ def test_the_browser_computes_what_torch_computes(variant, placed, inputs, tmp_p
     }})"""
     data = [[d.flatten().tolist(), t.flatten().tolist()] for d, t in zip(*placed)]
     image, theta, output, logits, probabilities = map(np.array, zip(*node(expression, tmp_path, data)))
-    model = kept.load(variant)
+    model = kept.load(f"digits-{variant}")
     with torch.no_grad():
         # a grey level that rounds another way in the browser's double precision is another input
         assert (np.abs(image - inputs[:, 0].flatten(1).numpy()) > 1e-6).mean() < 1e-4
@@ -104,20 +104,20 @@ def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(da
 @pytest.mark.parametrize("variant", kept.VARIANTS)
 def test_the_weights_are_those_of_the_record(variant, committed):
     record = kept.record_of(variant)
-    model = kept.load(variant)
+    model = kept.load(f"digits-{variant}")
     assert record["parameters"] == sum(p.numel() for p in model.parameters()) <= 75_000
     assert len(playground.script(variant, model).encode()) < 400_000
-    assert kept.path_of(variant).stem == records.spec_of(record).name
+    assert kept.path_of(kept.spec_of(variant)).stem == records.spec_of(record).name
 
 
 @pytest.mark.parametrize("variant", kept.VARIANTS)
 def test_the_weights_answer_the_test_images_as_the_record_says(variant, committed):
     real("mnist-rts")
-    record, model = kept.record_of(variant), kept.load(variant)
+    record, model = kept.record_of(variant), kept.load(f"digits-{variant}")
     data = datasets.load("mnist-rts", CANVAS)
     test = datasets.split("mnist-rts", data, 0).test[:1000]
     with torch.no_grad():
-        logits = model(network_input(data.images[test], torch.device("cpu"), "half"))
+        logits = model(network_input(data.images[test], torch.device("cpu"), "half", data.images.shape[-1]))
     right = (logits.argmax(1) == data.labels[test]).numpy()
     packed = np.frombuffer(base64.b64decode(record["test"]["correct"]), np.uint8)
     assert (right != np.unpackbits(packed)[:1000]).sum() <= 1  # another processor may round a tie otherwise

@@ -5,10 +5,11 @@ import pytest
 import torch
 from helpers import probes, write_run
 
+from benchmarks import digit_steps
 from stn_paper import build_model
 from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
-from stn_paper.report import small_systems
+from stn_paper.report import compared, small_systems
 from stn_paper.training import examples, records
 from stn_paper.training.spec import RunSpec
 
@@ -25,20 +26,26 @@ def write_system(dataset, system, variant, test, seed=0, **more):
 def test_published_numbers_are_as_printed():
     curve = small_systems.published_curve()
     assert (len(curve), curve.iloc[0], curve.iloc[-1], curve.max()) == (50, 34.82, 65.86, 66.94)
-    assert small_systems.published("mnist-cnn")["value"].tolist() == [96.1, 98.3]
-    assert small_systems.published("sign-cnn")["value"].max() == 99.67
+    assert small_systems.published("lenet")["value"].tolist() == [96.1, 98.3]
+    assert small_systems.published("sign-cnn-bn")["value"].max() == 99.67
     assert small_systems.published("cifar-cnn")["value"].tolist() == [curve.iloc[-1], curve.max()]
 
 
 def test_without_records_every_page_says_so():
     assert set(small_systems.beside("cifar-cnn")["Ours"]) == {"not yet run"}
-    errors = small_systems.distorted_errors()
+    errors = compared.distorted_errors()
     assert (errors.xs("ours", axis=1, level=1) == "not yet run").all(axis=None)
     assert errors.loc["affine", ("RTS", "paper")] == "0.5"
     for verdict in (small_systems.small_cnn_verdict(), small_systems.signs_verdict()):
         assert verdict.endswith("not yet run.")
-    assert small_systems.distorted_verdict().count("not yet run") == 4
-    for view in (small_systems.recovered("digits"), small_systems.all_runs("gtsrb", "sign-cnn")):
+    for told in (
+        compared.distorted_verdict(),
+        compared.distorted_gains(),
+        compared.differences("sign-cnn-bn"),
+    ):
+        assert told.count("not yet run") == 4
+    assert compared.theta("gtsrb", "sign-cnn-bn") == "Not yet run."
+    for view in (small_systems.recovered("digits"), small_systems.all_runs("gtsrb", "sign-cnn-bn")):
         assert view.loc["", "Our runs"] == "not yet run"
     assert small_systems.recovered_verdict("digits") == "Not yet run."
     assert small_systems.small_cnn_curve().axes[0].get_title() == "ours: not yet run"
@@ -63,9 +70,9 @@ def test_ours_is_the_quantity_that_is_published():
 
 
 def test_signs_are_compared_with_the_network_alone():
-    write_system("gtsrb", "sign-cnn", "two", 97.0)
+    write_system("gtsrb", "sign-cnn-bn", "two", 97.0)
     assert "against the network alone" not in small_systems.signs_verdict()
-    write_system("gtsrb", "sign-cnn", "original", 95.5)
+    write_system("gtsrb", "sign-cnn-bn", "original", 95.5)
     text = small_systems.signs_verdict()
     assert "two transformers 97.00 % (n=1) with 1 parameters. The highest published is 99.67 %." in text
     assert text.endswith("In points against the network alone: two transformers +1.50.")
@@ -77,16 +84,56 @@ def test_other_backbones_on_the_dataset_are_not_the_systems():
 
 
 def test_errors_are_what_accuracies_lack():
-    write_system("mnist-rts", "mnist-cnn", "original", 96.5)
-    write_system("mnist-rts", "mnist-cnn", "original", 95.5, seed=1)
-    write_system("mnist-rts", "mnist-cnn", "stn", 98.5)
-    write_system("mnist-rts", "mnist-cnn", "stn-released", 96.0)  # which transforms nothing
-    errors = small_systems.distorted_errors()
+    write_system("mnist-rts", "mnist-cnn-400k", "original", 99.5)
+    write_system("mnist-rts", "mnist-cnn-400k", "original", 98.5, seed=1)
+    write_system("mnist-rts", "mnist-cnn-400k", "affine", 98.5)
+    write_system("mnist-rts", "mnist-cnn-400k", "affine-released", 96.0)  # which transforms nothing
+    errors = compared.distorted_errors()
     assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
-    assert "the network alone errs on 4.00 % of the test images; with a transformer STN 1.50 % (n=1" in (
-        small_systems.distorted_verdict()
-    )
+    assert "affine -0.50" in compared.distorted_gains()
+    told = compared.distorted_verdict()  # published: 0.8 and 0.5 %
+    assert "+0.20 points" in told and "+1.00 points" in told and "1 of 2 errors" in told
+
+
+def test_a_difference_is_ours_from_the_published():
+    for seed, test in enumerate((98.0, 99.0)):
+        write_system("mnist-rts", "lenet", "stn", test, seed)
+    alone, behind = compared.differences("lenet").splitlines()
+    assert "96.10" in alone and "not yet run" in alone
+    assert "98.30" in behind and "0.20 points higher" in behind and "n=2" in behind
+
+
+@pytest.mark.parametrize(
+    ("system", "old", "new"), [("mnist-cnn-400k", "stn", "affine"), ("sign-cnn-bn", "two", "two")]
+)
+def test_a_former_network_is_shown_until_the_new_one_has_a_run(system, old, new):
+    dataset = small_systems.SYSTEM_DATASETS[system][0]
+    write_system(dataset, small_systems.FORMER[system].system, old, 90.0)
+    assert small_systems.runs(dataset, system)["variant"].tolist() == [new]
+    assert small_systems.runs(dataset, system)["test"].tolist() == [90.0] and compared.former(system)
+    write_system(dataset, system, "original", 98.0)
+    assert small_systems.runs(dataset, system)["test"].tolist() == [98.0] and not compared.former(system)
+
+
+@pytest.mark.parametrize(("spreads", "shares"), [((0.01, 0.2), "0.01 to 0.20"), ((1.0, 2.0), "1.00 to 2.00")])
+def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
+    told = []
+    for seed, spread in enumerate(spreads):
+        theta = {"mean": [0.5, 0.0, 0.0, 0.0, 0.5, 0.0], "std": [0.0] * 6, "spread": [spread, spread]}
+        theta |= {"from_identity": 1.0, "outside": 0.0}
+        row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "test_loss": 1.0}
+        epochs = [row | {"test_accuracy": 50.0, "theta": theta}] * 12
+        write_run("one", seed, 98.0, "sign-cnn-bn", "gtsrb", "system", epochs)
+        told.append(compared.theta("gtsrb", "sign-cnn-bn"))
+    assert shares in told[1] and "50%" in told[1] and "n=2" in told[1]
+    assert ("depends on the image" in told[1]) == (min(spreads) > compared.STILL)
+
+
+def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
+    found = digit_steps.measure(rounds=2, steps=1)
+    assert set(found["seconds"]) == {"original", "stn"} and min(found["seconds"].values()) > 0
+    assert found["ratio"] == sorted(found["ratio"]) and len(found["ratio"]) == 3
 
 
 def test_what_is_recovered_is_a_share_of_what_was_there():
@@ -114,17 +161,17 @@ def test_distances_are_within_the_class_where_all_runs_hold_them():
     assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
 
 
-@pytest.mark.parametrize("system", ["cifar-cnn", "mnist-cnn", "sign-cnn"])
+@pytest.mark.parametrize("system", ["cifar-cnn", "lenet", "sign-cnn-bn"])
 def test_every_system_has_published_numbers_with_their_source(system):
     rows = small_systems.published(system)
     assert len(rows) and rows["source"].str.len().min() > 5
 
 
 def test_the_loss_reaches_every_weight_and_theta_depends_on_the_image():
-    view = small_systems.gradients(build_model("sign-cnn", "two", 43))
+    view = small_systems.gradients(build_model("sign-cnn-bn", "two", 43))
     assert list(view.index) == ["transformer", "first", "inner", "second", "head"]
     assert (view["Weight tensors"] == view["with a gradient"]).all()
-    same = small_systems.dynamic(build_model("sign-cnn", "two", 43))["same theta for both images"]
+    same = small_systems.dynamic(build_model("sign-cnn-bn", "two", 43))["same theta for both images"]
     assert same.tolist() == [True, False]
 
 

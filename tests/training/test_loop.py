@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from stn_paper.analysis.estimates import is_gpu
@@ -159,9 +160,26 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
     for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        found = list(batches.batches(data, torch.device("cpu"), "half", np.arange(number), 4))
+        found = list(batches.batches(data, torch.device("cpu"), "half", 2, np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
         assert torch.cat([labels for _, labels in found]).tolist() == list(range(number))
+
+
+def test_a_batch_of_enlarged_images_is_one_of_images_decoded_at_the_size():
+    pixels = np.random.RandomState(0).randint(0, 256, (6, 32, 32, 3), np.uint8)
+    large = np.stack(
+        [np.asarray(Image.fromarray(p).resize((48, 48), Image.Resampling.BILINEAR)) for p in pixels]
+    )
+    given = [
+        datasets.Images(torch.from_numpy(p.transpose(0, 3, 1, 2).copy()), torch.arange(6), (), "")
+        for p in (pixels, large)
+    ]
+    order = np.array([5, 0, 3, 1])
+    (held, labels), (decoded, _) = (
+        next(batches.batches_of(data, torch.device("cpu"), "half", 48)(order, 4)) for data in given
+    )
+    assert torch.equal(held, decoded) and labels.tolist() == order.tolist()
+    assert held.is_contiguous(memory_format=batches.MEMORY_FORMAT)
 
 
 @pytest.mark.parametrize(

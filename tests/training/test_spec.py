@@ -48,6 +48,8 @@ OTHER_PROTOCOL = {
     "train_images": 1000,
     "max_validation": 600,
     "test_once": True,
+    "augmentation": "jitter",
+    "padding": "border",
 }
 
 
@@ -257,7 +259,7 @@ def test_a_spec_cannot_be_changed():
 def test_the_names_of_settings_are_those_that_training_knows():
     assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
     assert set(spec.PRECISIONS) == set(hardware.PRECISIONS)
-    assert set(spec.NORMALIZATIONS) == set(batches.NORMALIZATIONS)
+    assert set(spec.NORMALIZATIONS) == {*batches.NORMALIZATIONS, spec.LOCAL}
     assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
 
 

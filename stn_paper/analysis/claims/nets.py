@@ -2,7 +2,9 @@
 
 from torch import nn
 
-from .. import paper
+from ...data.datasets import DATASETS
+from ...models import HEADINGS
+from .. import effects, experiment, paper, statistics
 from ..cost_tables import read_costs
 from .verdicts import (
     DISAGREES,
@@ -104,6 +106,19 @@ def stem():
     )
 
 
+def part_of_lstn(without):
+    """Whether L-STN is better than the ablation `without` in the first study: a verdict and a sentence."""
+    study = experiment.STUDIES[0]
+    found = effects.comparisons(*study)
+    found = found[(found["variant"] == "lstn") & (found["against"] == without)]
+    place = f"{HEADINGS[without]} on {DATASETS[study[0]].title}"
+    if found.empty or found["shown"].iloc[0] == statistics.FEW:
+        return OPEN, f"{place}: fewer than {statistics.FEWEST} runs, so nothing is judged."
+    row = found.iloc[0]
+    better = row["shown"].startswith(statistics.BETTER)
+    return by_ours(better), f"L-STN − {place}: {row['mean']:+.2f} ± {row['half']:.2f} points, {row['shown']}."
+
+
 @claim(
     "nets",
     "3.C",
@@ -117,22 +132,24 @@ def normalized():
     operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
     share = operations / read_costs(3)["gflops"].sum()
     efficient = norm.all() and share < SLIGHTLY
+    effective, told = part_of_lstn("lstn-no-bn")
     return Finding(
-        OPEN if efficient else DISAGREES,
+        effective if efficient else DISAGREES,
         f"{count(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the net's "
-        "operations. Whether it is effective, L-STN trained without it would show: not yet trained.",
-        f"Table 3, {MEASURED}",
+        f"operations. {told}",
+        f"Table 3, {MEASURED}; the experiment's page",
     )
 
 
 @claim("nets", "3.C", "the concentration mechanism would lead to better performances")
 def concentration():
     rows = paper.table(3)["filter"].str.startswith("1 x 1").sum()
+    verdict, told = part_of_lstn("lstn-no-1x1")
     return Finding(
-        OPEN,
+        verdict,
         f"L-STN differs from the others in its {rows} layers of 1 x 1, in batch normalization and in its strides "
-        "at once. L-STN without the layers of 1 x 1 would show it: not yet trained.",
-        "Table 3",
+        f"at once. {told}",
+        "Table 3; the experiment's page",
     )
 
 

@@ -101,7 +101,7 @@ def smaller_and_better():
     clear = sum(ahead[pair] > chance[pair] for pair in ahead)
     told = ""
     if ahead:
-        largest = max(ahead, key=ahead.get)
+        largest = max(ahead, key=ahead.__getitem__)
         told = (
             f" The largest gap is {ahead[largest]:.2f} points; among so many pairs of equal networks sampling alone "
             f"gives up to {chance[largest]:.2f}. Larger than that: {clear}."

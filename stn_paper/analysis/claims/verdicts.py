@@ -4,6 +4,7 @@ The modules named after SECTIONS hold the checks, `claims` lists them.
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ class Claim(NamedTuple):
     section: str  # a key of SECTIONS
     where: str  # in the paper
     quote: str  # from the paper, " … " where words are left out
-    check: callable  # () -> Finding
+    check: Callable[[], "Finding"]
 
 
 CHECKED = []  # every claim, as its check is defined

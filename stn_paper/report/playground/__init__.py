@@ -47,7 +47,7 @@ def playground():
 
 def scripts():
     """The scripts that the page loads: {file name: text}, each below 400 kB."""
-    return {f"{variant}.js": script(variant, kept.load(variant)) for variant in kept.trained()}
+    return {f"{variant}.js": script(variant, kept.load(f"digits-{variant}")) for variant in kept.trained()}
 
 
 def script(variant, model):

@@ -1,0 +1,61 @@
+"""Time of a training step of the digit CNN with and without its transformer; writes benchmarks/digit_steps.json.
+
+`python -m benchmarks.digit_steps` measures. The document that `notebooks/distorted_mnist` compares with says that an
+epoch takes as long with the transformer as without. Processor time is measured, so that other programs on the
+machine hardly matter.
+"""
+
+import json
+import time
+
+import numpy as np
+import torch
+
+from stn_paper.models import build_model
+from stn_paper.paths import BENCHMARKS
+from stn_paper.training import batches, loop, optimizers
+from stn_paper.training.spec import RunSpec
+
+from .measuring import machine, significant
+
+ROUNDS, STEPS = 15, 20
+IMAGES = 50_000  # of an epoch
+
+
+def step(variant):
+    """A call that does one training step of the variant on random images, as `loop` does it."""
+    spec = RunSpec("mnist-rts", "lenet", variant, "system")
+    protocol = spec.protocol
+    model = build_model("lenet", variant, 10).to(memory_format=batches.MEMORY_FORMAT).train()
+    optimizer, once = optimizers.optimizer_of(model, protocol), loop.step_of(model, protocol.precision)
+    images = torch.randint(0, 256, (protocol.batch_size, 3, 42, 42), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (protocol.batch_size,))
+    return lambda: once(optimizer, batches.network_input(images, "cpu", protocol.normalization), labels)
+
+
+def measure(rounds=ROUNDS, steps=STEPS):
+    """Seconds of processor time a step of each variant (medians), and the ratio's quartiles; variants take turns."""
+    calls = {variant: step(variant) for variant in ("original", "stn")}
+    taken = {variant: [] for variant in calls}
+    for number in range(-1, rounds):  # the first round warms up
+        for variant, call in calls.items():
+            start = time.process_time()
+            for _ in range(steps):
+                call()
+            if number >= 0:
+                taken[variant].append((time.process_time() - start) / steps)
+    ratio = np.array(taken["stn"]) / np.array(taken["original"])
+    return {
+        "seconds": {variant: significant(np.median(values)) for variant, values in taken.items()},
+        "ratio": significant(np.percentile(ratio, (25, 50, 75))),
+        "rounds": rounds,
+        "steps": steps,
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    batch = RunSpec("mnist-rts", "lenet", "stn", "system").protocol.batch_size
+    found = {"machine": machine(torch.device("cpu")), "steps_an_epoch": -(-IMAGES // batch), **measure()}
+    path = BENCHMARKS / "digit_steps.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,90 @@
+"""How the work on all records grows with their number: `python -m benchmarks.growth --out benchmarks/growth.csv`.
+
+The repository's records are copied under other seeds, 1, 10 and 100 times, into a temporary folder, each copy with
+another loss, as equal runs would be faults. Each task is a process of its own. Seconds are of the processor, start
+included, so that other work on the machine counts less.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from stn_paper.paths import ROOT, replacing, results_dir
+from stn_paper.training import records
+
+TIMES = (1, 10, 100)
+TASKS = {  # what is done -> the arguments of Python
+    "nothing but the imports": ("-c", "import stn_paper.report.run_pages, stn_paper.report.overview"),
+    "results check": ("-m", "stn_paper", "results", "check"),
+    "results table": ("-m", "stn_paper", "results", "table"),
+    "README": (
+        "-c",
+        "from stn_paper.report import front_page, overview; front_page.answer(); overview.findings()",
+    ),
+    "Tables 6 and 8": (
+        "-c",
+        "from stn_paper.report import accuracy_page as page\nfor n in (6, 8): page.table(n), page.verdict(n)",
+    ),
+    "run pages": (
+        "-c",
+        "from stn_paper.analysis import frame; from stn_paper.report import run_pages\n"
+        "kin = run_pages.relatives(frame.records())\n"
+        "for name in kin: run_pages.page(name, kin[name])",
+    ),
+}
+COLUMNS = ("task", "records", "seconds", "mib")
+
+
+def multiply(times, originals, folder):
+    """Write each record of {name: record} `times` times into the folder, under other seeds; return how many."""
+    for record in originals.values():
+        spec, first = records.spec_of(record), record["epochs"][0]
+        for i in range(times):
+            copy = replace(spec, seed=spec.seed + 1000 * i)
+            epochs = [first | {"train_loss": first["train_loss"] + 1e-6 * i}, *record["epochs"][1:]]
+            path = Path(folder, spec.dataset, f"{copy.name}.json")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(record | {"spec": asdict(copy), "epochs": epochs}), encoding="utf-8")
+    return times * len(originals)
+
+
+def measure(arguments, folder):
+    """Seconds of the processor and MiB at most of a process of Python with these arguments."""
+    variables = os.environ | {"STN_PAPER_RESULTS": str(folder), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"python {' '.join(arguments)} ended with {process.returncode}.")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a CSV file")
+    out, rows, originals = parser.parse_args().out, [], records.everything()
+    for times in TIMES:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("costs.csv", "copies"):
+                Path(folder, name).symlink_to(results_dir() / name)
+            count = multiply(times, originals, folder)
+            for task, arguments in TASKS.items():
+                seconds, mib = measure(arguments, folder)
+                rows.append((task, count, round(seconds, 2), round(mib)))
+                print(*rows[-1], flush=True)
+    with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+if __name__ == "__main__":
+    main()

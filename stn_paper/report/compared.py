@@ -1,0 +1,193 @@
+"""The smaller systems against what their documents publish: differences in points, and what theta does, in words.
+
+The notebooks `distorted_mnist`, `traffic_signs` and `small_cnn` show these beside the tables of `small_systems`.
+"""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+
+from ..analysis import grid
+from ..analysis.statistics import MISSING, compare, mean_text
+from ..data.distortions import DISTORTIONS
+from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models.backbones import title
+from ..paths import BENCHMARKS, PRINTED
+from ..training.records import chosen, find
+from . import small_systems
+
+NEAR = 0.5  # points from the published number, which is the goal
+STILL = 0.5  # pixels; corners that move less from image to image are those of a constant map
+
+
+def differences(system):
+    """One sentence for each published accuracy of a system: published, ours, and the difference, as a list."""
+    lines = []
+    for row in small_systems.published(system).itertuples():
+        ours = small_systems.like_theirs(system, row.dataset, row.variant, row.quantity)
+        lines.append(
+            f"- {HEADINGS[row.variant]}, {row.quantity}: {_difference(row.value, ours, 'higher', 'lower')}"
+        )
+    return "\n".join(lines)
+
+
+def _difference(published, ours, more, less):
+    """Published, ours and the difference in a sentence; `more` and `less` say which way ours lies."""
+    text = f"published {published:.2f} %, ours {mean_text(ours, ' % (n={})')}"
+    if not len(ours):
+        return f"{text}."
+    away = np.mean(ours) - published
+    return f"{text}, {abs(away):.2f} points {more if away >= 0 else less}."
+
+
+def former(system):
+    """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
+    if not small_systems.is_former(system):
+        return ""
+    return (
+        f"*{title(system)} is {MISSING}: until then, what stands here as ours is of the former network, "
+        f"{title(small_systems.FORMER[system].system)}.*"
+    )
+
+
+# --- distorted MNIST ----------------------------------------------------------------------------
+
+DIGITS = "mnist-cnn-400k"
+
+
+def _distorted():
+    """Columns distortion, network, variant, published, ours (errors in percent, a list): a row a cell of Table 1."""
+    printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
+    for name in DISTORTIONS:
+        ours = small_systems.runs(f"mnist-{name}", DIGITS)
+        for network, variant, published in printed[["network", "variant", name]].itertuples(
+            index=False, name=None
+        ):
+            errors = (100 - ours[ours["variant"] == variant]["test"]).tolist()
+            rows.append([name, network, variant, published, errors])
+    return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours"])
+
+
+def distorted_errors():
+    """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
+    view = {}
+    for name, cells in _distorted().groupby("distortion", sort=False):
+        cells = cells.set_index(cells["network"].str.removeprefix("ST-CNN ").rename(None))
+        view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
+        view[name.upper(), "ours"] = cells["ours"].map(mean_text)
+    return pd.DataFrame(view)
+
+
+def distorted_verdict():
+    """How far our errors lie from the published ones, a sentence a distortion, and how many cells are near."""
+    cells, lines = _distorted(), []
+    trained = cells[cells["ours"].str.len() > 0]
+    for name, distortion in DISTORTIONS.items():
+        mine = trained[trained["distortion"] == name]
+        parts = [
+            f"{row.network} {row.published:.1f} %, ours {mean_text(row.ours, ' % (n={})')}, "
+            f"{np.mean(row.ours) - row.published:+.2f} points"
+            for row in mine.itertuples()
+        ]
+        lines.append(f"- {distortion.title}: {'; '.join(parts) or MISSING}.")
+    if len(trained):
+        near = sum(
+            abs(np.mean(ours) - theirs) <= NEAR for ours, theirs in zip(trained["ours"], trained["published"])
+        )
+        lines.append(f"\n{near} of {len(trained)} errors lie within {NEAR} points of the published ones.")
+    return "\n".join(lines)
+
+
+def distorted_gains():
+    """What each kind of map takes from the error of the network alone, a sentence a distortion."""
+    lines = []
+    for name, mine in _distorted().groupby("distortion", sort=False):
+        errors = {row.variant: np.mean(row.ours) for row in mine.itertuples() if row.ours}
+        alone = errors.pop(ORIGINAL, math.nan)
+        changes = [f"{HEADINGS[v].lower()} {alone - error:+.2f}" for v, error in errors.items()]
+        what = (
+            f"points taken from {alone:.2f} %: {', '.join(changes)}"
+            if changes and alone == alone
+            else MISSING
+        )
+        lines.append(f"- {DISTORTIONS[name].title}: {what}.")
+    return "\n".join(lines)
+
+
+def gain(dataset, system):
+    """What each transformer adds to the accuracy of the network alone, in points with its interval, in words."""
+    ours, parts = small_systems.runs(dataset, system), []
+    found = {variant: ours[ours["variant"] == variant].set_index("seed")["test"] for variant in HEADINGS}
+    alone = found.pop(ORIGINAL)
+    for variant, tests in found.items():
+        if len(tests) and len(alone) and not variant.endswith(RELEASED):
+            one = compare(tests, alone, paired=False)
+            half = "" if math.isnan(one.half) else f" ± {one.half:.2f}"
+            parts.append(f"{HEADINGS[variant].lower()} {one.mean:+.2f}{half} (n={one.n} and {one.n_against})")
+    if not parts:
+        return f"What the transformer adds: {MISSING}."
+    return f"In points of test accuracy against the network alone: {', '.join(parts)}."
+
+
+def padding():
+    """Test error in percent by what a transformer reads outside and by optimizer: the runs of `grid.padding`."""
+    rows = {}
+    for spec in grid.padding():
+        named = spec.protocol
+        errors = rows.setdefault(str(named.padding), {}).setdefault(named.optimizer.upper(), [])
+        if record := find(spec):
+            errors.append(100 - chosen(record)["test"])
+    view = pd.DataFrame(rows).T.map(mean_text)
+    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding").reset_index()
+
+
+# --- what theta does ----------------------------------------------------------------------------
+
+
+def theta(dataset, system):
+    """For each variant whether theta depends on the image, from its records' last epochs, as a list."""
+    ours, lines = small_systems.runs(dataset, system), []
+    for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
+        mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
+        if not len(mine):
+            continue
+        low, high = mine["spread"].min(), mine["spread"].max()
+        between = f"{low:.2f}" if len(mine) == 1 else f"{low:.2f} to {high:.2f}"
+        kind = "depends on the image" if low > STILL else "is nearly the same for all images"
+        if low <= STILL < high:
+            kind = "depends on the image in some runs only"
+        lines.append(
+            f"- {HEADINGS[variant]}: theta {kind}: its corners move by {between} pixels from image to image "
+            f"(median; n={len(mine)}).{_zoom(mine)}"
+        )
+    return "\n".join(lines) or f"{MISSING.capitalize()}."
+
+
+def _zoom(mine):
+    """What the mean map of these runs reads, in words, where it is affine."""
+    means = [record["epochs"][-1]["theta"]["mean"] for record in mine["record"]]
+    if len(means[0]) != 6:
+        return ""
+    a, b, _, c, d, _ = np.mean(means, axis=0)
+    return f" The mean map reads a part of the image with {math.sqrt(abs(a * d - b * c)):.0%} of its sides."
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def step_times():
+    """How much longer a training step takes with a transformer than without, from `benchmarks.digit_steps`."""
+    path = BENCHMARKS / "digit_steps.json"
+    if not path.exists():
+        return f"{MISSING.capitalize()}."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    low, middle, high = found["ratio"]
+    alone, with_it = (found["seconds"][name] * found["steps_an_epoch"] for name in ("original", "stn"))
+    return (
+        "The document says that an epoch takes 11 to 12 seconds with and without the transformer. On one core of "
+        f"{found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
+        f"{with_it:.0f} with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over "
+        f"{found['rounds']} rounds)."
+    )
