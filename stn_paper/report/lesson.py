@@ -89,7 +89,7 @@ def cluttered_samples(count=6):
     """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
-    figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
+    figure, axes = plt.subplots(2, count, figsize=(0.95 * count, 2.1))
     for row, images in zip(axes, (plain, cluttered(plain, pixels))):
         for axis, image in zip(row, images):
             axis.imshow(image, "gray", vmin=0, vmax=255)
