@@ -91,7 +91,7 @@ def cluttered_samples(count=6):
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
     scene = cluttered(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))
-    figure, axes = plt.subplots(2, count, figsize=(1.3 * count, 2.7))
+    figure, axes = plt.subplots(2, count, figsize=(0.95 * count, 2.1))
     for row, images in zip(axes, (plain, scene[0])):
         for axis, image in zip(row, images):
             axis.imshow(image, "gray", vmin=0, vmax=255)

@@ -16,7 +16,11 @@ from .figures import closed
 from .paper_figures import outline
 from .small_systems import example_images
 
-SIZES = {"caltech101": 64, "cifar10": 32, "tsrd": 64}  # dataset: pixels of a side
+SETTINGS: dict[str, dict[str, Any]] = {  # dataset: what its run has of its own; CIFAR-10 gives as many training images as TSRD
+    "caltech101": {"image_size": 64},
+    "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
+    "tsrd": {"image_size": 64},
+}
 SHARED: dict[str, Any] = {
     "batch_size": 64,
     "max_epochs": 10,
@@ -27,8 +31,8 @@ SHARED: dict[str, Any] = {
     "probes": True,
 }
 SPECS = {
-    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", size, **SHARED))
-    for dataset, size in SIZES.items()
+    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", **settings, **SHARED))
+    for dataset, settings in SETTINGS.items()
 }
 
 

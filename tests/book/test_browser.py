@@ -153,6 +153,27 @@ def test_hidden_code_opens_by_the_keyboard(browser):
     tab.page.close()
 
 
+def test_claims_are_chosen_by_verdict_and_an_address_opens_its_claim(browser):
+    tab = opened(browser, "notebooks/claims.html")
+    lines, filters = tab.page.locator("details.claim"), tab.page.locator("input[name=verdict]")
+    every = lines.count()
+    seen = 0
+    for code in filters.evaluate_all("inputs => inputs.map((one) => one.value)")[1:]:
+        tab.page.locator(f"input[value={code}]").check()
+        shown = tab.page.locator("details.claim:visible")
+        assert set(shown.evaluate_all("lines => lines.map((one) => one.dataset.verdict)")) == {code}
+        seen += shown.count()
+    assert seen == every > 0
+    anchor = lines.last.locator("div").get_attribute("id")
+    tab.page.close()
+    tab = opened(browser)
+    tab.page.goto((HTML / "notebooks/claims.html").as_uri() + f"#{anchor}")
+    expect(tab.page.locator(f"#{anchor}")).to_be_visible()
+    assert tab.page.locator("details.claim[open]").count() == 1
+    assert tab.errors == []
+    tab.page.close()
+
+
 def test_the_explorer_answers_the_keyboard_and_resets(browser):
     tab = opened(browser, "notebooks/explorer.html")
     explorer = tab.page.locator(".stn-explorer")
