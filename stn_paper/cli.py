@@ -69,7 +69,9 @@ def _add_training(commands):
     train.set_defaults(call=_run)
 
     test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
-    test.add_argument("networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one")
+    test.add_argument(
+        "networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one"
+    )
     test.add_argument("--data-dir")
     test.set_defaults(call=_evaluate)
 
