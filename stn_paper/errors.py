@@ -4,9 +4,28 @@ Called by every module that takes a name or a number from outside.
 """
 
 import math
+import pickle
+import struct
+import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from numbers import Integral
+from tokenize import TokenError
+from zipfile import BadZipFile
+
+UNREADABLE = (  # what readers of damaged files raise; a handler of signals may raise any other error
+    *(
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+    ),
+    *(TypeError, ValueError, BadZipFile, pickle.UnpicklingError, struct.error, TokenError, zlib.error),
+)
 
 
 class InputError(ValueError):
@@ -18,6 +37,11 @@ class InputError(ValueError):
     def _render_traceback_(self):
         """Show only the sentence in Jupyter and papermill: the value is wrong, not the code."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def of_a_handler(error: Exception) -> bool:
+    """Whether a signal's handler raised the error: a TimeoutError of a disk or network has a number."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def printable(text: str) -> str:

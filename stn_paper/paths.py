@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import InputError, needing, printable
+from .errors import InputError, needing, of_a_handler, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
@@ -109,6 +109,8 @@ def replacing(path: Path) -> Generator[Path]:
         yield partial
         move(partial, path)
     except OSError as error:
+        if of_a_handler(error):
+            raise
         reason = f"{error.strerror or error}; what was there before is intact"
         if _is_of_another_file(error, path):
             reason = f"{error.filename} cannot be read: {reason}"

@@ -4,6 +4,7 @@
 tiny network and the folder of `hostile.own_folder`.
 """
 
+import ctypes
 import itertools
 import json
 import math
@@ -12,10 +13,12 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -105,7 +108,7 @@ def killed(_, draw):
 def signalled(number, _, draw):
     """The command is stopped at a random moment: one sentence and the usual status; then it goes on."""
     known = undisturbed()
-    words = ["run", "digits", "tiny", "lstn", "smoke", "--device", "cpu"]
+    words = ["run", "digits", "tiny", "stn", "smoke", "--device", "cpu"]
     with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
         process = started(doomed, number, *moment(draw), quietly, folder / "said", words)
         process.join()
@@ -114,6 +117,32 @@ def signalled(number, _, draw):
         again = started(quietly, folder / "again", words)
         again.join()
         assert again.exitcode == 0 and numbers(records.find(long_spec())) == known
+    return "the same numbers" if process.exitcode else "ended before the signal"
+
+
+class SlotOver(Exception):
+    """What a program's own handler of a signal may raise."""
+
+
+def stopped_by_its_caller(_, draw):
+    """A program's own handler raises at a random moment of `run`: that error leaves it; then the run goes on."""
+    known, kind = undisturbed(), draw.choice([SlotOver, TimeoutError, KeyboardInterrupt])
+
+    def program():
+        def handler(*_):
+            raise kind("the slot is over")
+
+        signal.signal(signal.SIGALRM, handler)
+        try:
+            doomed(signal.SIGALRM, *moment(draw), loop.run, long_spec(), "cpu")
+        except kind as error:
+            raise SystemExit(9 if str(error) == "the slot is over" else 1) from None
+
+    with own_folder():
+        process = started(program)
+        process.join()
+        assert process.exitcode in (0, 9), process.exitcode
+        assert numbers(loop.run(long_spec(), "cpu")) == known
     return "the same numbers" if process.exitcode else "ended before the signal"
 
 
@@ -225,6 +254,63 @@ def full_while_tabulating(_, draw):
     return "the earlier table stays"
 
 
+def mounted(folder):
+    """Mount a disk of 4 MB in a name space of this process's own; whether the system allows it."""
+    maps = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
+    if ctypes.CDLL(None).unshare(0x10000000 | 0x20000):  # CLONE_NEWUSER, CLONE_NEWNS
+        return False
+    for name, text in maps.items():
+        Path("/proc/self", name).write_text(text)
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def full_disk(_, draw):
+    """Cache and results lie on a disk with a few free pages: each part ends in a sentence, and later it works."""
+    known, (_, images) = undisturbed(), hostile._cached()
+
+    def program(folder, disk):
+        if not mounted(disk):
+            raise SystemExit(9)
+        copy_records(disk)
+        parts = (  # what is tried, and fewer free pages than this
+            (lambda: torch.equal(hostile.loaded(folder), images), 2),
+            (lambda: numbers(loop.run(long_spec(), "cpu")) == known, 60),
+            (lambda: results_csv.write().stat().st_size > 0, 1),
+        )
+        ends = Counter()
+        for part, pages in parts:
+            state, ballast = os.statvfs(disk), disk / "ballast"
+            with ballast.open("wb") as file:
+                os.posix_fallocate(
+                    file.fileno(), 0, state.f_frsize * (state.f_bavail - draw.randrange(pages))
+                )
+            ends[ended(part)] += 1
+            assert not list(disk.rglob("*.part"))
+            ballast.unlink()
+        assert set(ends) <= {True, "sentence"} and all(part() is True for part, _ in parts)
+        raise SystemExit(10 + ends["sentence"])
+
+    with own_folder() as folder:
+        hostile.write_images(folder)
+        disk = folder / "disk"
+        disk.mkdir()
+        places = {f"STN_PAPER_{name}": str(disk / name.lower()) for name in ("RESULTS", "CACHE")}
+        with patch.dict(os.environ, places):
+            process = started(program, folder, disk)
+            process.join()
+    ends = {9: "no right to mount", 11: "one sentence", 12: "two sentences", 13: "three sentences"}
+    return ends[process.exitcode]
+
+
+def ended(part):
+    try:
+        return part()
+    except InputError as error:
+        assert str(error).isprintable()
+        return "sentence"
+
+
 # --- flipped bits -------------------------------------------------------------------------------------------
 
 
@@ -259,7 +345,7 @@ def flipped_cache(_, draw):
 
 
 def flipped_record(_, draw):
-    """A digit that becomes another digit is JSON too: only git can tell."""
+    """A digit that becomes another digit is JSON too: the record's digest tells."""
     name = draw.choice(sorted(hostile.GOOD_RECORDS))
     content = hostile.GOOD_RECORDS[name].read_bytes()
     with own_folder() as folder:
@@ -269,7 +355,8 @@ def flipped_record(_, draw):
             record = records.read_named(path)
         except InputError:
             return "refused"
-    return "the same record" if record == json.loads(content) else "read with another value"
+    assert record == records.read(hostile.GOOD_RECORDS[name])
+    return "the same record"
 
 
 # --- labels and pages -----------------------------------------------------------------------------------------
@@ -314,6 +401,7 @@ def html_in_a_record(_, draw):
         path = draw.choice(sorted((folder / "results").rglob("*_seed*.json")))
         record = json.loads(path.read_text(encoding="utf-8"))
         record[part][field] = payload
+        del record["digest"]
         path.write_text(json.dumps(record), encoding="utf-8")
         found = records.everything()
         shown = run_pages.page(path.stem, found) + interactive.every_run().data
@@ -354,12 +442,16 @@ FAULTS = {
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     },
+    "A signal that the caller of `run` handles": Fault(
+        "its handler raises an error of its own at a random moment", 100, stopped_by_its_caller
+    ),
     "Eight processes ask for one run": Fault("all at once", 10, eight_at_once),
     "Another process trains the run": Fault("the command's own time ends first", 20, locked_out),
     "Full disk: checkpoint": Fault("no file can be larger than a random size", 10, full_while_checkpointing),
     "Full disk: decoded images": Fault("no file can be larger than a random size", 40, full_while_decoding),
     "Full disk: record": Fault("no file can be larger than a random size", 20, full_while_recording),
     "Full disk: results.csv": Fault("no file can be larger than a random size", 40, full_while_tabulating),
+    "Full disk: all of these": Fault("a disk with a random few free pages", 50, full_disk),
     "Flipped bit: checkpoint": Fault("one random bit of the file", 100, flipped_checkpoint),
     "Flipped bit: decoded images": Fault("one random bit of the array or its note", 300, flipped_cache),
     "Flipped bit: record": Fault("one random bit of the file", 1000, flipped_record),

@@ -1,5 +1,6 @@
 """What several test modules share: real datasets where they are, and made-up records."""
 
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -29,6 +30,11 @@ def filled(spec):
         "measured": {"seconds": 0},
         "environment": {"device": "", "commit": ""},
     }
+
+
+def without_digest(path):
+    """The record that the file holds, to be changed and written anew."""
+    return {name: value for name, value in json.loads(path.read_text()).items() if name != "digest"}
 
 
 def probes(images=1):

@@ -1,16 +1,16 @@
 """Try each fault of the page "What does it survive?" many times and write the counts to `reliability.json`.
 
-    python tests/reliability.py faults             kills, full disks, flipped bits and the like; minutes
-    python tests/reliability.py fuzz --minutes 25  hostile input of all kinds, see `hostile`
+    python tests/reliability.py faults                kills, full disks, flipped bits and the like; minutes
+    python tests/reliability.py fuzz --cases 10000    so many cases of each kind of hostile input, see `hostile`
 
-Each part replaces what the file holds of it. A try that ends otherwise than it should stops the script, and
-nothing is written.
+Each fault and each kind of input has its own row of the file. A try that ends otherwise than it should stops
+the script. Hostile cases are drawn from numbered seeds: the same command goes on where it was stopped, and a row
+names every commit that it was tried at. To start anew, delete the row.
 """
 
 import argparse
 import json
 import sys
-import time
 from collections import Counter
 
 import torch
@@ -23,39 +23,38 @@ sys.path.insert(0, str(ROOT / "tests"))
 import faults
 import hostile
 
-BATCH = 100  # cases between two looks at the clock
+BATCH = 100  # cases of one seed
 
 
-def fuzz(minutes, kinds):
-    """{kind: {"cases", "result", "sentence"}}: each kind gets the same share of the time."""
-    found = {}
-    for name in kinds:
-        start, end, ends = 0, time.time() + 60 * minutes / len(kinds), Counter()
-        while time.time() < end:
-            ends.update(hostile.attempt(name, BATCH, start))
-            start += 1
-        found[name] = dict(ends)
-        print(name, found[name], flush=True)
-    return found
+def fuzz(name, cases, commit):
+    """Try a kind of input until its row counts so many cases; the row grows with each batch."""
+    row = {"cases": 0} | kept().get("fuzz", {}).get("found", {}).get(name, {})
+    commit = ", ".join(sorted({*filter(None, row.pop("commit", "").split(", ")), commit}))
+    while row["cases"] < cases:
+        row = Counter(row) + Counter(hostile.attempt(name, BATCH, start=row["cases"] // BATCH))
+        store("fuzz", name, dict(row), commit)
+    print(name, dict(row), flush=True)
 
 
-def tried(names):
-    """{fault: {"how", "tries", "ends": {how it ended: number}}}"""
-    found = {}
-    for name in names:
-        ends = faults.attempt(name)
-        found[name] = {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
-        print(name, found[name], flush=True)
-    return found
+def tried(name, commit):
+    """Try a fault; its row is {"how", "tries", "ends": {how it ended: number}, "commit"}."""
+    ends = faults.attempt(name)
+    row = {"how": faults.FAULTS[name].how, "tries": ends.total(), "ends": dict(ends)}
+    store("faults", name, row, commit)
+    print(name, row, flush=True)
 
 
-def store(part, found):
-    kept = json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
-    device = hardware.device_name(torch.device("cpu"))
-    rows = {name: row | {"commit": hardware.commit()} for name, row in found.items()}
-    kept[part] = {"device": device, "found": kept.get(part, {}).get("found", {}) | rows}
+def kept():
+    return json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
+
+
+def store(part, name, row, commit):
+    """Write a row of a part of the file; the other rows stay."""
+    found = kept()
+    rows = found.get(part, {}).get("found", {}) | {name: row | {"commit": commit}}
+    found[part] = {"device": hardware.device_name(torch.device("cpu")), "found": rows}
     with replacing(RELIABILITY) as partial:
-        partial.write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
 
 
 def main():
@@ -63,16 +62,18 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=["faults", "fuzz"])
-    parser.add_argument("--minutes", type=float, default=25, help="of hostile input")
+    parser.add_argument("--cases", type=int, default=10_000, help="of each kind of hostile input")
     parser.add_argument(
         "--only", action="append", help="a fault or kind of input; the others keep their counts"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.part == "fuzz":
-        store("fuzz", fuzz(options.minutes, options.only or hostile.KINDS))
-    else:
-        store("faults", tried(options.only or faults.FAULTS))
+    commit = hardware.commit()  # before the file changes
+    for name in options.only or (hostile.KINDS if options.part == "fuzz" else faults.FAULTS):
+        if options.part == "fuzz":
+            fuzz(name, options.cases, commit)
+        else:
+            tried(name, commit)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -272,6 +273,14 @@ def test_a_goal_is_judged_by_its_worst_case(value, bounds, verdict):
     better = 100 if "least" in bounds else 0
     row = speed._goal("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
     assert row["Verdict"] == verdict and "two" in row["Came out"]
+
+
+def test_the_median_decides_a_goal(monkeypatch):
+    quartiles = {"timm eager": [0.8, 0.9, 1.1]}
+    row = SimpleNamespace(backbone="resnet18", variant="lstn", mode="eager", machine="M", ratios=quartiles)
+    monkeypatch.setattr(speed, "_ours", lambda steps: [row])
+    ((ratio, _, _),) = speed._to_timm(None)
+    assert ratio == 0.9
 
 
 def test_the_committed_measurements_are_no_quick_ones():

@@ -15,6 +15,7 @@ import nbformat
 
 from stn_paper.paths import ROOT
 
+BRANCH = "main"  # that an edit is offered to
 PUBLISHED = "gh-pages"  # the branch that holds the built book
 FOLDER = "launch"  # of the copies, in the built book
 INSTALL = """\
@@ -31,6 +32,7 @@ sys.path.insert(0, os.getcwd())  # as this process started before the installati
 def setup(app):
     app.connect("config-inited", add_repository, priority=400)  # before the theme's
     app.connect("html-page-context", add_buttons, priority=502)  # after the theme's
+    app.connect("html-page-context", add_edit, priority=502)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -50,6 +52,18 @@ def add_buttons(app, pagename, templatename, context, doctree):
         copy.parent.mkdir(exist_ok=True)
         nbformat.write(installing(nbformat.read(notebook, as_version=4), *found), copy)
         context["header_buttons"].append(buttons(notebook.name, *found))
+
+
+def add_edit(app, pagename, templatename, context, doctree):
+    """Offer to edit the page's source, among the theme's buttons of the repository."""
+    sources = ROOT / f"{pagename}.ipynb", ROOT / "book" / f"{pagename}.md"
+    source, found = next((path for path in sources if path.is_file()), None), origin(ROOT)
+    if source and found:
+        address = f"https://github.com/{found[0]}/edit/{BRANCH}/{source.relative_to(ROOT).as_posix()}"
+        icon = "fas fa-pencil-alt"
+        button = {"type": "link", "text": "Edit", "tooltip": "Edit this page", "icon": icon, "url": address}
+        groups = [one["buttons"] for one in context["header_buttons"] if one.get("label") == "source-buttons"]
+        (groups or [context["header_buttons"]])[0].append(button)
 
 
 @cache

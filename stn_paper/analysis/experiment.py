@@ -51,9 +51,12 @@ def studies(asked=None, backbone=PUBLISHED):
     return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
 
 
+SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the paper's image size"}
+
+
 def name(dataset, backbone, protocol):
-    """How a page calls a study."""
-    return f"{title(backbone)} on {DATASETS[dataset].title}, `{protocol}`"
+    """How a page calls a study: network, dataset, and what size of images its protocol has."""
+    return f"{title(backbone)} on {DATASETS[dataset].title}{SIZES.get(protocol, f', `{protocol}`')}"
 
 
 def runs(dataset, backbone, protocol):
@@ -118,6 +121,20 @@ def unlike(dataset, backbone, protocol):
             here, there = record["environment"], alone["environment"]
             apart.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
     return apart
+
+
+def unlike_pairs(dataset, backbone, protocol):
+    """Counts of the study's pairs: all, those of two commits, those of two devices.
+
+    A pair is a run of an applied transformer and the original's run of the same seed.
+    """
+    stored = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    both = [
+        (record["environment"], stored[ORIGINAL, seed]["environment"])
+        for (variant, seed), record in stored.items()
+        if variant in APPLIED and (ORIGINAL, seed) in stored
+    ]
+    return len(both), *(sum(one[name] != other[name] for one, other in both) for name in ("commit", "device"))
 
 
 def _tests(record):

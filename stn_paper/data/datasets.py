@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import InputError, choose, printable
+from ..errors import UNREADABLE, InputError, choose, of_a_handler, printable
 from ..paths import cache_dir, content, data_dir, locked, replacing
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
@@ -368,7 +368,9 @@ def _opened(cached, shape):
         whole = images.dtype == np.uint8 and images.shape == shape
         if not whole or note["digest"] != _digest(images, cached.name, skipped):
             return None
-    except Exception:  # numpy and json read damaged files to many ends
+    except UNREADABLE as error:
+        if of_a_handler(error):
+            raise
         return None
     return images, skipped
 

@@ -6,7 +6,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -171,7 +171,7 @@ def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     localization net: the convolution then runs again on the warped input, with the same weights.
     Source: Finnveden, Jansson and Lindeberg 2020.
     """
-    whole = mnist_cnn_400k("original", num_classes, image_size)
+    whole: Any = mnist_cnn_400k("original", num_classes, image_size)
     if variant == "original":
         return whole
     grey, convolutions, *head = whole

@@ -129,8 +129,8 @@ def learning_curves(dataset, protocol):
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
         alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))
-        .properties(width=150 if len(panels) > 1 else 480, height=210)  # three fit beside the page's contents
-        .facet(alt.Facet("backbone:N", sort=panels), columns=3)
+        .properties(width=150 if len(panels) > 1 else 330, height=150)  # two fit a phone
+        .facet(alt.Facet("backbone:N", sort=panels), columns=2)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
     )
 
@@ -168,7 +168,7 @@ def accuracy_against_cost(number):
     return (
         lines + points.add_params(chosen) + labels  # a legend answers to a parameter of its own layer
     ).properties(
-        width=560,
+        width=380,
         height=340,
         description=f"The paper's test accuracies against GFLOPS, a line a backbone: {LEGEND}.",
     )

@@ -1,82 +1,100 @@
-"""The page of the paper's claims: how many have which verdict, and what follows, in words."""
+"""The page of the paper's claims: each as a line that opens, with a filter by verdict and an anchor of its own."""
 
-import pandas as pd
+import re
+from html import escape
 
-from ..analysis import authors_runs, claims
-from ..analysis.claims import costs, whole
-from ..analysis.claims.verdicts import SECTIONS, VERDICTS
-from ..models import ORIGINAL
-from . import experiment_page
+from IPython.display import HTML
+
+from ..analysis import claims
+from ..analysis.claims.verdicts import (
+    AGREES,
+    DISAGREES,
+    MEASURED,
+    MISPRINT,
+    NOT,
+    OPEN,
+    RELEASED,
+    REPRODUCED,
+    VERDICTS,
+)
+
+CODES = dict(zip(VERDICTS, ("reproduced", "not-reproduced", "agrees", "disagrees", "misprint", "open")))
+PLACES = {  # what a claim rests on, as a check names it: (what the page calls it, address)
+    MEASURED: ("our measured costs", "network_costs.html"),
+    RELEASED: ("the authors' release", "release.html"),
+    "results/copies/files.csv": ("our count of copies", "copies.html"),
+    "caltech101_classes.csv": ("our count of Caltech-101's images", "protocol.html#splits"),
+    "the experiment's page": ("our experiment", "experiment.html"),
+}
 
 
-def summary():
-    """How many claims of each section have which verdict, and of all."""
-    found = claims.counts()
-    view = found.assign(claims=found.sum(axis=1)).rename(index=lambda key: SECTIONS[key].split(" (")[0])
-    view.loc["All"] = view.sum()
-    return view
-
-
-def meanings():
-    """What each verdict means, as Markdown."""
-    return "\n".join(f"- **{verdict}**: {meaning}." for verdict, meaning in VERDICTS.items())
-
-
-def verdict():
-    """The page's conclusion in words, as Markdown."""
+def answer():
+    """How many of the paper's claims hold, do not hold and are open, as Markdown."""
     counts = claims.counts().sum()
-    told = ", ".join(f"{number} “{name}”" for name, number in counts.items() if number)
-    less = costs.two_thirds()
-    return "\n".join(
-        [
-            f"Of {counts.sum()} claims: {told}.",
-            "",
-            f"- **Costs**: that L-STN saves two thirds of STN's operations is {less.verdict}. {less.evidence}",
-            f"- **Accuracies as printed**: that L-STN leads {whole.leads().verdict}; the printed gains are of "
-            "trainings of different length, and most of their transformers are bypassed, as released.",
-            f"- **Is L-STN better than STN?** At the paper's scale: {whole.boost().verdict}. At a smaller scale: "
-            f"{experiment_page.answer()}.",
-        ]
-    )
-
-
-def release_verdict():
-    """What follows from these counts, and what does not, as Markdown."""
-    found = (
-        pd.concat([authors_runs.rules(n) for n in (6, 8)])
-        .value_counts()
-        .reindex(authors_runs.RULES, fill_value=0)
-    )
-    *_, by_test, logs = authors_runs.totals()
-    six, eight = (authors_runs.unused(authors_runs.runs(n)) for n in (6, 8))
-    cells = authors_runs.runs(6)
-    first, last = (authors_runs.span(cells[cells["variant"] == v]["epochs_run"]) for v in (ORIGINAL, "lstn"))
-    return "\n".join(
-        [
-            f"- **Selection.** Of {logs} cells with a log, {found[authors_runs.BEST]} report the test accuracy at the "
-            f"best validation epoch and {by_test} a higher one that the test images helped to choose; "
-            f"{found['other']} match no rule.",
-            f"- **Budget.** In Table 6 as released, the original networks ran for {first} epochs and those "
-            f"with L-STN for {last}. A difference between columns is therefore not of the transformer alone.",
-            f"- **Which network.** {len(authors_runs.unlike())} of {logs} logs are of a network with another number of "
-            f"parameters than is printed for the cell.{_densenet()}",
-            f"- **Transformer.** In {six[0]} of {six[1]} transformer cells of Table 6 and {eight[0]} of "
-            f"{eight[1]} of Table 8, the network goes on with the untouched image, as released: the "
-            "localization net then gets no gradient, and what it predicts changes nothing.",
-            "- **Not known.** Whether the notebooks are as they were when the numbers were made: what was "
-            "released may differ from what was run. No seed is stated and one log a cell is released, so "
-            "that no interval can be given.",
-        ]
-    )
-
-
-def _densenet():
-    """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would."""
-    cells = authors_runs.runs(8).set_index(["model", "variant"]).loc["DenseNet-121"]
-    more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
-    if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
-        return ""
+    hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT, DISAGREES, MISPRINT]].sum()
     return (
-        f" The log of DenseNet-121 without a transformer on CIFAR-10 counts {more:.0f} parameters more than "
-        "its V-STN log, as many as Table 7 gives STN beyond V-STN."
+        f"**Of the paper's {counts.sum()} claims, {hold} hold, {fail} do not, and {counts[OPEN]} are open.** "
+        f"Numbers of our own decide {counts[[REPRODUCED, NOT]].sum()}. The others are checked against the paper's own "
+        "tables and the authors' release."
     )
+
+
+def choices():
+    """The filter: a choice for each verdict with its number of claims and its meaning, as HTML."""
+    counts = claims.counts().sum()
+    lines = [_choice("all", "all claims", counts.sum(), "", " checked")]
+    lines += [_choice(CODES[name], name, counts[name], meaning) for name, meaning in VERDICTS.items()]
+    return HTML(
+        '<fieldset class="verdicts"><legend>Show the claims with this verdict</legend>\n'
+        + "\n".join(lines)
+        + "\n</fieldset>"
+    )
+
+
+def _choice(code, name, number, meaning, checked=""):
+    told = f": {escape(meaning)}" if meaning else ""
+    return (
+        f'<label><input type="radio" name="verdict" value="{code}"{checked}> '
+        f"<b>{escape(name)}</b> ({number}){told}</label>"
+    )
+
+
+def lines(section):
+    """The claims of a section (a key of SECTIONS): a line each, which opens to its numbers, as HTML."""
+    return HTML("\n".join(_line(row) for row in claims.as_table(section).itertuples(name=None)))
+
+
+def _line(row):
+    """A claim, a row of `as_table`. Its anchor lies inside, as a browser then opens the line at that address."""
+    number, quote, verdict, numbers, source = row
+    code, anchor = CODES[verdict], slug(claims.CLAIMS[number - 1])
+    return (
+        f'<details class="claim" data-verdict="{code}"><summary><span>{number}</span> {escape(quote)} '
+        f'<b class="{code}">{escape(verdict)}</b></summary>\n'
+        f'<div id="{anchor}"><p>{escape(numbers)}</p>\n'
+        f'<p class="from">From: {linked(source)}. <a href="#{anchor}">Link to this claim</a></p></div></details>'
+    )
+
+
+def slug(claim):
+    """The anchor of a claim: its section and the first words of its quote. It stays when claims are added."""
+    words = re.findall(r"[a-z0-9]+", claim.quote.lower().replace("'", ""))
+    return "-".join(["claim", claim.section, *words[:5]])
+
+
+def linked(source):
+    """A source, as a check names it, as HTML with links to the pages that show it.
+
+    >>> linked("Tables 6 and 8")
+    'Tables <a href="table6.html">6</a> and <a href="table8.html">8</a>'
+    """
+    text = escape(source, quote=False)
+    text = re.sub(r"Tables? \d(?:(?:, | and )\d)*", _tables, text)
+    text = re.sub(r"records of ([^,;]+)", r'<a href="runs.html?search=\1">our runs on \1</a>', text)
+    for name, (called, address) in PLACES.items():
+        text = text.replace(name, f'<a href="{address}">{called}</a>')
+    return text
+
+
+def _tables(found):
+    return re.sub(r"\d", lambda number: f'<a href="table{number[0]}.html">{number[0]}</a>', found[0])

@@ -19,7 +19,6 @@ from ..training import records
 from .figures import closed
 
 KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
-WHICH = {"all": "All", "with copy": "With an exact copy", "without copy": "Without"}
 
 
 def name_of(dataset):
@@ -92,7 +91,7 @@ def seed_shares():
 def seeds_plot():
     """Histogram of `seed_shares`; a line marks the split of all our runs."""
     shares = seed_shares()
-    figure, axis = plt.subplots(figsize=(7, 3))
+    figure, axis = plt.subplots(figsize=(5.8, 3))
     axis.hist(shares, list(np.arange(np.floor(shares.min()), shares.max() + 1, 0.5)), color="C0", alpha=0.75)
     axis.axvline(shares[copies.SPLIT_SEED], color="black", linestyle="--", label="split of our runs")
     axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits")
@@ -102,7 +101,7 @@ def seeds_plot():
 
 def thresholds_plot():
     """Share of test images whose ratio is below a threshold, against the threshold, a line a dataset."""
-    figure, axis = plt.subplots(figsize=(7, 3.6))
+    figure, axis = plt.subplots(figsize=(5.8, 3.6))
     tests = copies.read("counts").query("images == 'test'").set_index("dataset")["number"]
     styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
     for style, (dataset, found) in zip(styles, copies.read("ratios").groupby("dataset", sort=False)):
@@ -145,15 +144,6 @@ def faces():
         "training, under the other class.** The near copies do not count these, as whole pictures are "
         "compared there."
     )
-
-
-def baselines():
-    """Test accuracy in percent of the look-up and the nearest neighbour, with and without an exact copy."""
-    rows = {}
-    for row in copies.read("baselines").itertuples():
-        text = f"{100 * row.correct / row.number:.1f} (n={row.number:,})" if row.number else "no image"
-        rows.setdefault((name_of(row.dataset), row.baseline.capitalize()), {})[WHICH[row.images]] = text
-    return pd.DataFrame(rows).T
 
 
 def networks():

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import FAMILIES
+from ..analysis.effects import FAMILIES, by_seed
 from ..analysis.statistics import FEWEST, MARGIN, MISSING, interval
 from ..models import HEADINGS
 from .figures import COLORS, closed
@@ -14,31 +14,30 @@ SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
 
 def effects_plot(chosen):
-    """The comparisons of transformers: a panel a study, a mark a mean, a bar its 95 % interval.
+    """The comparisons of transformers: a panel a study, a stroke a mean, a bar its 95 % interval, a dot a seed.
 
-    On a tint the differences that count as equal. Below the comparisons between transformers stand those
-    against the original.
+    A dot is the difference of the two runs of a seed. On a tint the differences that count as equal. Below the
+    comparisons between transformers stand those against the original.
     """
     found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}
     pairs = [pair for family in SHOWN for pair in FAMILIES[family]]
-    figure, axes = _panels(chosen, found.values(), height=1.2 + 0.3 * len(pairs), sharey=True)
-    for axis, rows in zip(axes, found.values()):
+    figure, axes = _panels(chosen, found.values(), height=0.9 + 0.25 * len(pairs), sharey=True)
+    for axis, (study, rows) in zip(axes, found.items()):
+        seeds = by_seed(experiment.runs(*study))
         for row in rows.itertuples():
             place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
             if min(row.n, row.n_against) >= FEWEST:
-                axis.plot(
-                    [row.mean - row.half, row.mean + row.half],
-                    [place] * 2,
-                    color=color,
-                    linewidth=6,
-                    alpha=0.5,
-                )
-            axis.plot(row.mean, place, "|", color="black", markersize=14)
+                ends = [row.mean - row.half, row.mean + row.half]
+                axis.plot(ends, [place] * 2, color=color, linewidth=6, alpha=0.4)
+            dots = (seeds[row.variant] - seeds[row.against]).dropna()
+            axis.plot(dots, [place] * len(dots), "o", color=color, markersize=4, markeredgecolor="white")
+            axis.plot(row.mean, place, "|", color="black", markersize=13)
         if len(rows):
             axis.axvline(0, color="black", linewidth=1)
             axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
         axis.set_yticks(range(len(pairs)), [f"{HEADINGS[v]} − {HEADINGS[against]}" for v, against in pairs])
-        axis.set(ylim=(len(pairs) - 0.5, -0.5), xlabel="difference of test accuracy (points)")
+        axis.set(ylim=(len(pairs) - 0.5, -0.5))
+    figure.supxlabel("difference of test accuracy (points)", fontsize=11)
     return closed(figure)
 
 
@@ -49,19 +48,24 @@ def _drawn(rows):
 
 def budget_curves(chosen):
     """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found = [experiment.with_test_curves(experiment.same_seeds(*study)) for study in chosen]
-    figure, axes = _panels(chosen, found, height=3.1)
+    found = {study: experiment.with_test_curves(experiment.same_seeds(*study)) for study in chosen}
+    chosen = [study for study in chosen if len(found[study])] or chosen
+    found = [found[study] for study in chosen]
+    figure, axes = _panels(chosen, found, height=2.3)
     for axis, ours in zip(axes, found):
         for variant in experiment.drawn_variants(ours):
             records = list(ours[ours["variant"] == variant]["record"])
             budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
             mean = [np.mean([experiment.at_budget(r, k) for r in records]) for k in budgets]
             axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
-        axis.set(xlabel="budget (epochs)", ylabel="test accuracy (%)")
         axis.xaxis.get_major_locator().set_params(integer=True)
     drawn = {line.get_label(): line for axis in axes for line in axis.lines}
+    figure.supxlabel("budget (epochs)", fontsize=11)
+    figure.supylabel("test accuracy (%)", fontsize=11)
     if drawn:
-        figure.legend(handles=[*drawn.values()], loc="outside right center")
+        figure.legend(
+            handles=[*drawn.values()], loc="outside upper center", ncols=4, frameon=False, fontsize=10
+        )
     return closed(figure)
 
 
@@ -70,7 +74,7 @@ def strength_curves(dataset, backbone, protocol):
     found = experiment.strengths(dataset, backbone, protocol)
     drawn = experiment.drawn_variants(found)
     layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
-    figure, axes = plt.subplots(1, len(experiment.UNITS), figsize=(9.5, 3.4), sharey=True, layout=layout)
+    figure, axes = plt.subplots(1, len(experiment.UNITS), figsize=(5.8, 2.9), sharey=True, layout=layout)
     for axis, (distortion, label) in zip(axes, experiment.UNITS.items()):
         for variant in drawn:
             mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]
@@ -81,10 +85,12 @@ def strength_curves(dataset, backbone, protocol):
                 axis.fill_between(
                     mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
                 )
-        axis.set(xlabel=label)
-    axes[0].set_ylabel("test accuracy (%)")
+        axis.set_xlabel(label.replace(" (", "\n("), fontsize=10)
+        axis.tick_params(labelsize=10)
+    axes[0].set_ylabel("test accuracy (%)", fontsize=11)
     if drawn:
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+        lines = axes[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False, fontsize=10)
     else:
         axes[0].set_title(MISSING)
     return closed(figure)
@@ -94,10 +100,12 @@ def _panels(chosen, found, height, **options):
     """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
     across = min(len(chosen), 2)
     down = -(-len(chosen) // across)
-    figure, axes = plt.subplots(down, across, figsize=(9, height * down), squeeze=False, **options)
+    figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
     for axis, study, one in zip(axes.flat, chosen, found):
         missing = "" if len(one) else f": {MISSING}"
-        axis.set_title(experiment.name(*study).replace("`", "") + missing, fontsize=10)
+        name = experiment.name(*study).replace("`", "").replace(", ", ",\n")
+        axis.set_title(name + missing, fontsize=9)
+        axis.tick_params(labelsize=9)
     for axis in axes.flat[len(chosen) :]:
         axis.set_visible(False)
     return figure, axes.flat[: len(chosen)]

@@ -5,7 +5,6 @@ The numbers are those of `analysis.effects` and `analysis.experiment`; their fig
 """
 
 import pandas as pd
-from IPython.display import HTML
 
 from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NONE, SAME, WORSE
@@ -42,59 +41,68 @@ def compared(row):
 
 
 NOTE = (
-    "Differences of test accuracy in points, with half of the 95 % interval. Equal: p of a difference of "
+    "Differences of test accuracy in points, ± half of the 95 % interval. p, equal: p of a difference of "
     f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind."
 )
-RUNS_NOTE = (
-    "Test accuracy in percent, mean of the runs that did not collapse. A seed leads to the page of its run."
-)
+RUNS_NOTE = "Mean of the runs that did not collapse, ± half of the 95 % interval. A seed leads to the page of its run."
 
 
 def comparisons(chosen):
-    """The comparisons of these studies, between transformers first, as HTML."""
-    rows = {}
+    """The comparisons of these studies, between transformers first, as a table to sort: points and p as numbers."""
+    rows = []
     for study, found in experiment.comparisons(chosen).items():
-        rows |= {(_plain(study), compared(row)): cells(row) for row in found.itertuples()}
+        rows += [
+            {"Study": _plain(study), "Comparison": compared(row)} | cells(row) for row in found.itertuples()
+        ]
         if found.empty:
-            rows[_plain(study), ""] = {"Difference": MISSING}
-    return _html(rows, NOTE)
+            rows.append({"Study": _plain(study), "Verdict": MISSING})
+    view = pd.DataFrame(
+        rows, columns=["Study", "Comparison", "Difference", "±", "Runs", "p", "p, equal", "Verdict"]
+    )
+    return interactive.shown(view, "Comparisons of the experiment", ["Study"], NOTE)
 
 
 def arms(chosen):
-    """The accuracies of the arms of these studies, with links to their runs, as HTML."""
-    rows = {}
+    """The accuracies of the arms of these studies, with links to their runs, as a table to sort."""
+    rows = []
     for study in chosen:
         found = effects.arms_of(experiment.runs(*study))
         for arm in [arm for arm in (*effects.ARMS, CONSTANT, *ABLATIONS, effects.CONTROL) if arm in found]:
             runs = found[arm].reset_index()
             runs = runs[runs["seed"] < OTHER_SEEDS] if arm == ORIGINAL else runs
-            rows[_plain(study), arm_title(arm)] = {
-                "Test accuracy": statistics.mean_text(runs.loc[~runs["collapsed"].astype(bool), "test"], ""),
-                "Collapsed": f"{runs['collapsed'].sum()} of {len(runs)}",
-                "Runs": interactive.seed_links(runs),
-            }
+            kept = runs.loc[~runs["collapsed"].astype(bool), "test"]
+            rows.append(
+                {
+                    "Study": _plain(study),
+                    "Arm": arm_title(arm),
+                    "Test (%)": kept.mean(),
+                    "±": statistics.interval(kept),
+                    "Collapsed": int(runs["collapsed"].sum()),
+                    "Runs": interactive.seed_links(runs),
+                }
+            )
         if not found:
-            rows[_plain(study), ""] = {"Test accuracy": MISSING}
-    return _html(rows, RUNS_NOTE)
-
-
-def _html(rows, note):
-    """Rows {(study, name): cells} as a table in HTML with a note below it."""
-    view = pd.DataFrame.from_dict(rows, orient="index").fillna("")
-    return HTML(f'{view.to_html(escape=False, border=0)}\n<p class="table-note">{note}</p>')
+            rows.append({"Study": _plain(study), "Arm": MISSING})
+    view = pd.DataFrame(rows, columns=["Study", "Arm", "Test (%)", "±", "Collapsed", "Runs"])
+    return interactive.shown(view, "Arms of the experiment", ["Study", "Arm"], RUNS_NOTE)
 
 
 def cells(row):
-    """A comparison as cells of a table: difference, number of runs or pairs, both p and verdict."""
-    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-    compared_runs = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against} runs, Welch"
+    """A comparison as cells of a table: points with half of their interval, runs of both sides, both p, verdict."""
     return {
-        "Difference": f"{row.mean:+.2f}{half}" if not pd.isna(row.mean) else NO_NUMBER,
-        "Compared": compared_runs,
+        "Difference": row.mean,
+        "±": row.half,
+        "Runs": f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}",
         "p": _p(row.p_holm),
         "p, equal": _p(row.p_apart_holm),
         "Verdict": shown(row),
     }
+
+
+def points(row):
+    """The difference of a comparison with half of its interval, as text."""
+    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
+    return f"{row.mean:+.2f}{half}" if not pd.isna(row.mean) else NO_NUMBER
 
 
 def shown(row):
@@ -179,7 +187,9 @@ def verdict(chosen):
 def _line(study, text):
     """A study's line of a verdict, with what is known of its images where they are not the official files."""
     notes = frame.copies(experiment.runs(*study)["record"])
-    return " ".join([f"- **{experiment.name(*study)}.**", text, *_unlike(study), *notes])
+    return " ".join(
+        [f"- **{experiment.name(*study)}.**", text, *_unlike_pairs(study), *_unlike(study), *notes]
+    )
 
 
 def in_words(found):
@@ -250,6 +260,16 @@ def _collapsed(found):
     return [f"Collapsed: {listed(lost)}."] if lost else []
 
 
+def _unlike_pairs(study):
+    """How many pairs of one seed were trained by two commits or on two devices: a list of sentences."""
+    pairs, commits, devices = experiment.unlike_pairs(*study)
+    if not commits and not devices:
+        return []
+    return [
+        f"Of {pairs} pairs of one seed, {commits} are of two commits of the code, {devices} of two devices."
+    ]
+
+
 def _unlike(study):
     """Why bypassed runs differ from the original's, where they are not identical: a list of sentences."""
     apart = experiment.unlike(*study)
@@ -313,8 +333,7 @@ def gain(study, variant="lstn", against=ORIGINAL):
     if found.empty:
         return MISSING
     row = next(found.itertuples())
-    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-    return f"{row.mean:+.2f}{half} points ({shown(row)})"
+    return f"{points(row)} points ({shown(row)})"
 
 
 def answer():

@@ -202,14 +202,16 @@ def _gif(pictures, bars, text):
 
 
 def _strip(pictures, titles):
-    width = 9 / len(pictures)
-    height = width * pictures[0].height / pictures[0].width + 0.6
-    figure, axes = plt.subplots(1, len(pictures), figsize=(9, height), squeeze=False)
+    across, width = 3, 1.9
+    down = -(-len(pictures) // across)
+    height = width * pictures[0].height / pictures[0].width + 0.3
+    figure, axes = plt.subplots(down, across, figsize=(across * width, down * height + 0.3), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
-        axis.set_title(title, size=11)
-        axis.axis("off")
-    figure.supxlabel("left the input and the corners of what is read, right the output", size=11)
+        axis.set_title(title, size=10)
+    figure.supxlabel("left the input and the corners of what is read, right the output", size=10)
     return closed(figure)
 
 

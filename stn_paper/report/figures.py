@@ -47,7 +47,7 @@ def closed(figure):
 
 def cost_against_size(sizes=range(32, 481, 32)):
     """GFLOPS and parameters of the three localization nets against the side of the input in pixels."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    figure, axes = plt.subplots(1, 2, figsize=(5.8, 3.2))
     for variant in LOCALIZATION_NETS:
         measured = []
         for size in sizes:
@@ -57,7 +57,9 @@ def cost_against_size(sizes=range(32, 481, 32)):
         for axis, values in zip(axes, zip(*((m.gflops, m.parameters / 1e6) for m in measured))):
             axis.plot(sizes, values, color=COLORS[variant], label=HEADINGS[variant])
     for axis, label in zip(axes, ("GFLOPS (the paper's counting)", "parameters (millions)")):
-        axis.set(xlabel="side of the input (pixels)", ylabel=label, ylim=(0, None))
+        axis.set(ylim=(0, None), xticks=[0, 200, 400])
+        axis.set_xlabel("side of the input (pixels)", fontsize=10)
+        axis.set_ylabel(label, fontsize=10)
     axes[0].legend()
     return closed(figure)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis import claims, effects, frame, statistics
+from ..analysis import effects, frame, statistics
 from ..analysis.statistics import BETTER, WORSE
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
@@ -197,11 +197,3 @@ def every_run_verdict():
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
     return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. {code}"
-
-
-# --- the paper's claims -------------------------------------------------------------------------
-
-
-def claims_of(section):
-    """`claims.as_table` of a section as HTML; the class `claims` lets its long sentences wrap."""
-    return HTML(claims.as_table(section).to_html(classes="claims", border=0))

@@ -22,7 +22,7 @@ def parameters_by_row(layers, printed):
     """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
     counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
     kernels = [row[0].kernel_size[0] for row in layers]
-    figure, axis = plt.subplots(figsize=(6.6, 2.6))
+    figure, axis = plt.subplots(figsize=(5.8, 2.6))
     rows = range(1, len(counts) + 1)
     axis.bar(rows, counts, color=[COLORS["lstn"] if k > 1 else "0.75" for k in kernels])
     axis.plot(rows, printed, "k_", markersize=12, label="the paper's Table 3")
@@ -45,7 +45,7 @@ def kernel(x, width):
     """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
     place = ((x + 1) * width - 1) / 2
     pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
-    figure, axis = plt.subplots(figsize=(6.6, 2.2))
+    figure, axis = plt.subplots(figsize=(5.8, 2.2))
     axis.plot(fine, (1 - (fine - place).abs()).clamp(min=0), color="0.7")
     axis.vlines(pixels, 0, (1 - (pixels - place).abs()).clamp(min=0), color=COLORS["lstn"], linewidth=4)
     axis.plot(pixels, 0 * pixels, "k.", markersize=4)
@@ -57,7 +57,7 @@ def kernel(x, width):
 
 def before_and_after(images, outputs, theta):
     """A column a digit: the input with the outline that theta reads, and below it the output."""
-    figure, axes = plt.subplots(2, len(images), figsize=(1.1 * len(images), 2.5))
+    figure, axes = plt.subplots(2, len(images), figsize=(0.72 * len(images), 1.7))
     for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
         _show(above, before)
         above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
@@ -76,7 +76,7 @@ def distorted_samples(count=6):
             distort(plain, theta, distortion.kind, CANVAS)
         )
     rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
-    figure = plt.figure(figsize=(1.1 * count, 1.32 * len(rows)))
+    figure = plt.figure(figsize=(0.95 * count, 1.2 * len(rows)))
     for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):

@@ -85,7 +85,7 @@ def restored(picture, transformer, count=5):
     inputs = distorted(picture, random_maps(count, UNSEEN))
     theta = transformer.theta(inputs)
     grid = sampling_grid(theta, SIZE, SIZE)
-    figure, axes = plt.subplots(2, count, figsize=(1.9 * count, 4))
+    figure, axes = plt.subplots(2, count, figsize=(1.16 * count, 2.6))
     for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.5, 1)):
         for axis, image in zip(row, images):
             axis.imshow(image.permute(1, 2, 0).add(1).div(2).clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))

@@ -39,7 +39,7 @@ def photograph(size=224):
     return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
 
 
-def gallery(images, across=4):
+def gallery(images, across=3):
     """Titled pictures {title: image (1, 3, H, W) in [0, 1]}, so many in a row."""
     down = -(-len(images) // across)
     figure, axes = plt.subplots(down, across, figsize=(1.7 * across, 1.9 * down), squeeze=False)
@@ -334,7 +334,7 @@ def distances(model, image, weights):
 def shortcut(model, image):
     """How far the block's output is from its input while F's last weight goes to zero."""
     weights = np.linspace(0, 1, 11)
-    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.8, 3.6), layout="constrained")
     styles = ("with the shortcut", "o-", GREEN), ("without the shortcut", "s--", ORANGE)
     for values, (label, line, color) in zip(zip(*distances(model, image, weights)), styles):
         axis.plot(weights, values, line, color=color, label=label)

@@ -3,6 +3,8 @@
 The notebook `distorted_mnist` shows these. Source: Finnveden, Jansson and Lindeberg 2020 (arXiv 2004.11678).
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -25,7 +27,7 @@ def undone(angles=ANGLES, images=IMAGES):
     before its feature map is made (`shared`). The distance is that from the feature map of the upright digit, as
     a share of its length (L2, mean over the digits).
     """
-    network = kept.load(NETWORK)
+    network: Any = kept.load(NETWORK)
     pixels = torch.from_numpy(embedded_digits()[0][:: 5000 // images])
     room = (CANVAS - DIGIT) // 2
     digits = network.transform(torch.nn.functional.pad(pixels[:, None], (room,) * 4))

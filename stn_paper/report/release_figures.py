@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import SVG
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -128,23 +129,50 @@ def trained(number):
     return authors_runs.runs(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
 
 
-def epochs_verdict():
-    """How far the paper's column of a cell tells how long it was trained, in words."""
-    sentences = []
-    for number in (6, 8):
-        cells = trained(number)
-        mean = cells.groupby("variant")["epochs_run"].mean()
-        longest = [
-            m["variant"].iloc[-1] == "lstn" for _, m in cells.groupby("model") if "lstn" in set(m["variant"])
+def verdict():
+    """What follows from the released notebooks and logs, and what does not, as Markdown."""
+    *_, by_test, logs = authors_runs.totals()
+    found = pd.concat([authors_runs.rules(number) for number in (6, 8)]).value_counts()
+    return "\n".join(
+        [
+            *map(_epochs, (6, 8)),
+            f"- **Selection.** Of {logs} cells with a log, {found.get(authors_runs.BEST, 0)} report the test accuracy "
+            f"at the best validation epoch and {by_test} a higher one that the test images helped to choose; "
+            f"{found.get('other', 0)} match no rule.",
+            f"- **Which network.** {len(authors_runs.unlike())} of {logs} logs are of a network with another number of "
+            f"parameters than is printed for the cell.{_densenet()}",
+            "- **Not known.** Whether the notebooks are as they were when the numbers were made. No seed is stated "
+            "and one log a cell is released, so that no interval can be given.",
         ]
-        within = cells.groupby("model")[["epochs_run", "test"]].rank()
-        sentences.append(
-            f"- **Table {number}.** The networks alone were trained for {mean[ORIGINAL]:.0f} epochs on average, those "
-            f"with L-STN for {mean['lstn']:.0f}; in {sum(longest)} of {len(longest)} networks no variant was trained "
-            f"longer than L-STN. Within a network, more epochs go with higher accuracy: the ranks correlate at "
-            f"{within['epochs_run'].corr(within['test']):.2f}."
-        )
-    return "\n".join(sentences)
+    )
+
+
+def _epochs(number):
+    """How far the column of a cell of Table 6 or 8 tells how long it was trained, as a line of Markdown."""
+    cells = trained(number)
+    mean = cells.groupby("variant")["epochs_run"].mean()
+    longest = [
+        m["variant"].iloc[-1] == "lstn" for _, m in cells.groupby("model") if "lstn" in set(m["variant"])
+    ]
+    within = cells.groupby("model")[["epochs_run", "test"]].rank()
+    return (
+        f"- **Table {number}.** The networks alone were trained for {mean[ORIGINAL]:.0f} epochs on average, those "
+        f"with L-STN for {mean['lstn']:.0f}; in {sum(longest)} of {len(longest)} networks no variant was trained "
+        f"longer than L-STN. Within a network, more epochs go with higher accuracy: the ranks correlate at "
+        f"{within['epochs_run'].corr(within['test']):.2f}."
+    )
+
+
+def _densenet():
+    """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would."""
+    cells = authors_runs.runs(8).set_index(["model", "variant"]).loc["DenseNet-121"]
+    more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
+    if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
+        return ""
+    return (
+        f" The log of DenseNet-121 without a transformer on CIFAR-10 counts {more:.0f} parameters more than "
+        "its V-STN log, as many as Table 7 gives STN beyond V-STN."
+    )
 
 
 def as_svg(figure):

@@ -132,7 +132,7 @@ def published_curve():
 
 def small_cnn_curve():
     """Test accuracy after each epoch: the document's log and our runs."""
-    figure, axis = plt.subplots(figsize=(8, 4.2))
+    figure, axis = plt.subplots(figsize=(5.8, 4))
     log = published_curve()
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = runs("cifar10", "cifar-cnn")
@@ -280,7 +280,7 @@ def gradcam(dataset, system, variants):
     kept = {v: found for v in variants if (found := probes(dataset, system, v))}
     count = max((len(k["images"]) for k in kept.values()), default=1)
     figure, axes = plt.subplots(
-        max(len(kept), 1), count, figsize=(1.9 * count + 1, 1.9 * len(kept) + 0.6), squeeze=False
+        max(len(kept), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(kept) + 0.4), squeeze=False
     )
     for row, (variant, found) in zip(axes, kept.items()):
         images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
@@ -290,8 +290,9 @@ def gradcam(dataset, system, variants):
             extent = (0, image.shape[-1], image.shape[-2], 0)
             axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
             axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
-            axis.set(xticks=[], yticks=[], title=f"class {label}")
-        row[0].set_ylabel(HEADINGS[variant])
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(f"class {label}", fontsize=10)
+        row[0].set_ylabel(HEADINGS[variant], fontsize=10)
     if not kept:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")

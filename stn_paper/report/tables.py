@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis.accuracy import student
+from ..analysis.claims.verdicts import few
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
 from ..analysis.paper import (
@@ -111,7 +112,7 @@ def cost_verdict(number):
         total, mine = printed["parameters"].iloc[-1], ours["parameters"].sum()
         return (
             f"{shapes} of {len(rows)} output shapes and {counts} of {len(rows)} parameter counts agree"
-            f"{' (after the corrections below)' if len(corrections(number)) else ''}; "
+            f"{' (after the corrections)' if len(corrections(number)) else ''}; "
             f"the paper's total is {total}, ours {mine}."
         )
     cells = compare_costs(number)
@@ -133,7 +134,7 @@ def transformer_verdict():
     ratio, extra = lstn_against_stn()
     return (
         f"L-STN costs {ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS (the paper: “almost one third”) "
-        f"and has {extra.min():,} to {extra.max():,} parameters more (“slightly more”)."
+        f"and has {few(extra)} parameters more (“slightly more”)."
     )
 
 

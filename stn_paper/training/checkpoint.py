@@ -1,11 +1,12 @@
 """Checkpoints: an unfinished run is continued from its checkpoint, with the same results to the last bit."""
 
+import io
 from contextlib import contextmanager, suppress
 from zipfile import ZipFile
 
 import torch
 
-from ..errors import InputError
+from ..errors import UNREADABLE, InputError, of_a_handler
 from ..paths import cache_dir, replacing
 from .record_fields import STATE, first_wrong
 
@@ -34,7 +35,9 @@ def _reading(path):
         yield
     except (InputError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of many kinds
+    except UNREADABLE as error:
+        if of_a_handler(error):
+            raise
         raise InputError(f"Checkpoint {path} cannot be read: delete it to start anew.") from error
 
 
@@ -44,11 +47,12 @@ def save(spec, model, optimizer, state):
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
-    with replacing(path_of(spec)) as partial, partial.open("wb") as file:
-        try:
-            torch.save(content, file)
-        except RuntimeError as error:  # torch's word for a write that failed
-            raise OSError("the disk may be full") from error
+    file = (
+        io.BytesIO()
+    )  # torch turns what a signal's handler raises while it writes to a disk into another error
+    torch.save(content, file)
+    with replacing(path_of(spec)) as partial:
+        partial.write_bytes(file.getbuffer())
 
 
 def load(spec, model, optimizer, device, fingerprint):

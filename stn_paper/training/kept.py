@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data import datasets
@@ -78,13 +79,21 @@ def save(model, path, name):
     if sum(value.numel() for value in state.values()) > HALF:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(path) as part:
-        save_file(state, part, {"run": name})
+        save_file(state, part, {"run": name, "digest": _digest(state)})
     return digest(path)
 
 
 def digest(path):
     """SHA-256 of a file of weights, 64 hexadecimal digits."""
     return hashlib.sha256(content(Path(path))).hexdigest()
+
+
+def _digest(state):
+    """SHA-256 (16 digits) of the tensors' names, shapes and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        found.update(f"{name} {tuple(state[name].shape)}".encode() + state[name].numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def load(name: str) -> torch.nn.Module:
@@ -108,7 +117,15 @@ def load(name: str) -> torch.nn.Module:
     model = build_model(
         spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
     )
-    model.load_state_dict(load_file(path))
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        state = load_file(path)
+        if about != {"run": spec.name, "digest": _digest(state)}:
+            raise ValueError("digest")
+        model.load_state_dict(state)
+    except (OSError, RuntimeError, ValueError, SafetensorError):
+        raise InputError(f"Weights {path} are damaged or of another run: restore the file.") from None
     settings = {"normalization": spec.protocol.normalization, "size": spec.image_size}
     model.__dict__ |= {
         "transform": partial(network_input, device=torch.device("cpu"), **settings),

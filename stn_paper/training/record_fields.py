@@ -124,6 +124,7 @@ STATE = {  # of a checkpoint
 }
 RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may lack
     "schema": whole,
+    "digest?": text,
     "spec": {
         "dataset": text,
         "backbone": text,

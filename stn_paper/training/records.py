@@ -4,12 +4,13 @@
 """
 
 import base64
+import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import InputError, choose
+from ..errors import InputError, choose, of_a_handler
 from ..paths import content, replacing, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
@@ -96,18 +97,25 @@ def _preset(dataset, protocol, record):
 
 
 def read(path: Path) -> dict:
-    """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why."""
+    """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why.
+
+    One whose numbers were changed since it was written is damaged: its digest tells. Older records have none.
+    """
     try:
         record = json.loads(content(path, LARGEST_FILE).decode(), parse_constant=_no_number)
         fault = first_wrong(record)
         if not fault:
+            found, digest = digest_of(record), record.pop("digest", None)
             # settings that are younger than the record have their defaults
             record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
             spec_of(record)
             fault = next((name for name, check in CHECKS.items() if not check(record)), "")
+            fault = fault or ("digest" if digest not in (None, found) else "")
     except InputError as error:
         raise InputError(f"Record {path} cannot be used here: {error}") from None
     except OSError as error:
+        if of_a_handler(error):
+            raise
         raise InputError(f"Record {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError):
         fault = "JSON"
@@ -147,13 +155,36 @@ def damaged(path, what):
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
 
+def digest_of(record: dict) -> str:
+    """SHA-256 (16 digits) of all fields but `digest`, whatever their order and the spaces between them."""
+    fields = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def write(spec: RunSpec, record: dict) -> Path:
-    """Write the record so that no reader ever sees half of it. Returns its path."""
+    """Write the record and its digest so that no reader ever sees half of it. Returns its path."""
     path = record_path(spec)
-    content = json.dumps({"schema": SCHEMA, "spec": asdict(spec), **record}, indent=1) + "\n"
+    content = json.loads(json.dumps({"schema": SCHEMA, "digest": "", "spec": asdict(spec), **record}))
+    content["digest"] = digest_of(content)
     with replacing(path) as partial:
-        partial.write_text(content, encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def add_digest(path: Path) -> bool:
+    """Give a record that was written without a digest its own, on a line of its own; False if it has one.
+
+    Raises InputError for a record that cannot be used.
+    """
+    read(path)
+    text = path.read_text(encoding="utf-8")
+    record, first = json.loads(text), f'{{\n "schema": {SCHEMA},\n'
+    if "digest" in record or not text.startswith(first):
+        return False
+    with replacing(path) as partial:
+        line = f' "digest": "{digest_of(record)}",\n'
+        partial.write_text(first + line + text.removeprefix(first), encoding="utf-8")
+    return True
 
 
 def selected(record):

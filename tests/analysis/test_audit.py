@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import write_run
+from helpers import without_digest, write_run
 
 from stn_paper.analysis import audit
 from stn_paper.cli import main
@@ -15,7 +15,7 @@ def edited(path, target=None, **fields):
     """Write the record at `path` to `target`, by default to itself, with other fields, or other parts of one."""
     target = target or path
     target.parent.mkdir(parents=True, exist_ok=True)
-    record = json.loads(path.read_text())
+    record = without_digest(path)
     whole = {name: record[name] | fields[name] for name in ("data", "environment") if name in fields}
     target.write_text(json.dumps(record | fields | whole))
     return target

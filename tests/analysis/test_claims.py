@@ -4,15 +4,25 @@ import re
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from helpers import write_run
 from test_accuracy import write as write_once
 
 from stn_paper.analysis import authors_runs, claims, cost_tables, paper
 from stn_paper.analysis.claims import costs, verdicts
-from stn_paper.analysis.claims.verdicts import AGREES, DISAGREES, MISPRINT, NOT, OPEN, REPRODUCED, VERDICTS
+from stn_paper.analysis.claims.verdicts import (
+    AGREES,
+    DISAGREES,
+    MISPRINT,
+    NOT,
+    OPEN,
+    RELEASED,
+    REPRODUCED,
+    VERDICTS,
+)
 from stn_paper.models import ORIGINAL
 from stn_paper.paths import ROOT
-from stn_paper.report import claims_page
+from stn_paper.report import claims_page, release_figures
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +77,31 @@ def test_the_counts_add_up():
     counts = claims.counts(table)
     assert list(counts) == list(VERDICTS) and list(counts.index) == list(verdicts.SECTIONS)
     assert counts.sum().to_dict() == {v: (table["Verdict"] == v).sum() for v in VERDICTS}
-    view = claims_page.summary()
-    assert view.loc["All", "claims"] == len(claims.CLAIMS) == view["claims"].iloc[:-1].sum()
+
+
+def test_the_page_of_claims_has_a_line_an_anchor_and_links_for_each():
+    pages = {
+        section: BeautifulSoup(claims_page.lines(section).data, "html.parser")
+        for section in verdicts.SECTIONS
+    }
+    lines = [line for page in pages.values() for line in page.select("details.claim")]
+    anchors = {line.div["id"] for line in lines}
+    assert len(lines) == len(anchors) == len(claims.CLAIMS)
+    filters = BeautifulSoup(claims_page.choices().data, "html.parser").select("input[name=verdict]")
+    chosen = {one["value"] for one in filters} - {"all"}
+    assert {line["data-verdict"] for line in lines} <= chosen and len(chosen) == len(VERDICTS)
+    for line, source in zip(lines, claims.as_table()["From"]):
+        *places, own = [link["href"] for link in line.select("a")]
+        assert own == f"#{line.div['id']}"
+        tables = re.findall(r"\d", " ".join(re.findall(r"Tables? ([\d, and]+)", source)))
+        assert {f"table{n}.html" for n in tables} <= {*places}
+        assert ("release.html" in places) == (RELEASED in source)
+
+
+def test_the_answer_counts_every_claim_once():
+    every, *parts, ours = map(int, re.findall(r"\d+", claims_page.answer()))
+    assert every == len(claims.CLAIMS) == sum(parts)
+    assert ours == claims.counts()[[REPRODUCED, NOT]].sum().sum()
 
 
 def test_what_compares_printed_gains_says_how_many_runs_are_bypassed():
@@ -365,7 +398,7 @@ def test_budgets_and_unused_transformers():
 
 def test_logs_of_another_network_are_named():
     assert "Table 6, EfficientNet-b5, V-STN" in authors_runs.unlike().index
-    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", claims_page.release_verdict())
+    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", release_figures.verdict())
 
 
 def test_the_source_of_what_was_released_is_stated():

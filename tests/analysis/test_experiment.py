@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import probes, write_run
+from helpers import probes, without_digest, write_run
 
 from stn_paper import notebook
 from stn_paper.analysis import authors_runs, experiment
@@ -70,10 +70,26 @@ def test_as_released_trains_to_the_same_accuracies_as_the_network_alone():
 def test_bypassed_runs_that_are_not_identical_say_what_sets_them_apart(commit, test, apart):
     for variant, made, accuracy in (("original", commit, 50.0), ("stn-released", "same", test)):
         path = write_run(variant, 0, accuracy)
-        record = json.loads(path.read_text())
+        record = without_digest(path)
         record["environment"] |= {"commit": made, "threads": 1}
         path.write_text(json.dumps(record))
     assert experiment.unlike(*STUDY) == apart
+
+
+def test_pairs_of_two_commits_and_of_two_devices_are_counted():
+    for variant, seed, commit, device in (
+        ("original", 0, "a", "x"),
+        ("stn", 0, "a", "x"),
+        ("lstn", 0, "b", "x"),
+        ("original", 1, "a", "x"),
+        ("lstn", 1, "b", "y"),
+        ("vstn", 2, "b", "y"),  # has no original
+    ):
+        path = write_run(variant, seed, 50.0)
+        record = without_digest(path)
+        record["environment"] |= {"commit": commit, "device": device}
+        path.write_text(json.dumps(record))
+    assert experiment.unlike_pairs(*STUDY) == (3, 2, 1)
 
 
 def test_pairing_says_how_the_arms_of_a_study_go_together():

@@ -78,6 +78,21 @@ def test_buttons_open_the_page_s_own_notebook_at_the_commit(launch, tmp_path, mo
     assert "0123abc" in copy.cells[0].source and copy.cells[1:] == committed.cells
 
 
+@pytest.mark.parametrize(
+    "page, source",
+    [("notebooks/table9", "notebooks/table9.ipynb"), ("run", "book/run.md"), ("runs/some_record", None)],
+)
+def test_the_edit_button_opens_the_page_s_own_source(launch, monkeypatch, page, source):
+    assert source is None or (ROOT / source).is_file()
+    for found in (None, ("owner/name", "0123abc")):
+        monkeypatch.setattr(launch, "origin", lambda folder, found=found: found)
+        context = {"header_buttons": [{"label": "source-buttons", "buttons": []}]}
+        launch.add_edit(None, page, "page.html", context, None)
+        urls = [button["url"] for button in context["header_buttons"][0]["buttons"]]
+        expected = f"https://github.com/owner/name/edit/main/{source}"
+        assert urls == ([expected] if source and found else [])
+
+
 @pytest.mark.parametrize("page", ["run", "runs/some_record", "genindex"])
 def test_pages_without_a_notebook_have_no_buttons(launch, tmp_path, monkeypatch, page):
     monkeypatch.setattr(launch, "origin", lambda folder: ("owner/name", "0123abc"))

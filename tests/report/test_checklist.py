@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import write_run
+from helpers import without_digest, write_run
 
 from stn_paper.paths import ROOT
 from stn_paper.report import checklist
@@ -22,7 +22,7 @@ def answers():
 
 def train(variant, seed, commit="0123456789ab"):
     path = write_run(variant, seed, 40.0)
-    record = json.loads(path.read_text())
+    record = without_digest(path)
     record["environment"] |= {"device": "a CPU", "commit": commit}
     record["measured"] |= {"seconds": 1800.0}
     path.write_text(json.dumps(record))

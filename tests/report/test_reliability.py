@@ -1,8 +1,11 @@
 """The page on faults shows the committed counts, and says so where there are none."""
 
 import json
+import re
 
-from stn_paper.paths import RELIABILITY
+import pandas as pd
+
+from stn_paper.paths import RELIABILITY, ROOT
 from stn_paper.report import reliability
 
 
@@ -19,7 +22,19 @@ def test_the_tables_show_every_count():
     assert f"{sum(cases):,}" in reliability.verdict() and kept["faults"]["device"] in reliability.verdict()
 
 
+def test_every_fault_of_an_earlier_commit_names_tests_that_exist():
+    rows = pd.read_csv(reliability.DEFECTS)
+    assert rows["fault"].is_unique and set(rows["shown by"]) <= set(reliability.SHOWN_BY)
+    for test in " ".join(rows["tests"]).split():
+        file, _, name = test.partition("::")
+        assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), test
+    assert list(reliability.defects().index) == list(rows["fault"])
+    numbers = [int(n) for n in re.findall(r"\b\d+\b", reliability.defects_verdict())]
+    assert numbers == [len(rows), *(n for how in reliability.SHOWN_BY if (n := sum(rows["shown by"] == how)))]
+
+
 def test_without_counts_nothing_is_claimed(tmp_path, monkeypatch):
-    monkeypatch.setattr(reliability, "RELIABILITY", tmp_path / "none.json")
-    shown = [reliability.faults(), reliability.hostile_input(), reliability.verdict()]
-    assert shown == [reliability.MISSING] * 3
+    for name in ("RELIABILITY", "DEFECTS"):
+        monkeypatch.setattr(reliability, name, tmp_path / "none")
+    parts = ("faults", "hostile_input", "verdict", "defects", "defects_verdict")
+    assert [getattr(reliability, part)() for part in parts] == [reliability.MISSING] * len(parts)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from helpers import write_run
+from helpers import without_digest, write_run
 
 from stn_paper import cli
 from stn_paper.errors import InputError
@@ -118,7 +118,7 @@ def test_a_copy_of_a_record_is_no_other_run():
 
 def test_what_a_record_says_is_text_and_not_html():
     path = write_run("original", 0, 40.0)
-    record = json.loads(path.read_text())
+    record = without_digest(path)
     record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
     record["data"]["fingerprint"] = '"><img src=x>'
     path.write_text(json.dumps(record))
@@ -257,7 +257,7 @@ def test_every_run_is_counted_and_unknown_code_is_named():
     assert interactive.every_run_verdict() == "Not yet run."
     for seed, commit in enumerate(("abc", "abc+changes", "")):
         path = write_run("original", seed, 40.0)
-        record = json.loads(path.read_text())
+        record = without_digest(path)
         record |= {"environment": {"device": "", "commit": commit}, "measured": {"seconds": 1800}}
         path.write_text(json.dumps(record))
     assert interactive.every_run_verdict() == (

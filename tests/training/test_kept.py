@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
     record = run(spec, "cpu", weights=path)
     assert record["weights"] == kept.digest(path)
     with safe_open(path, "pt") as file:
-        assert file.metadata() == {"run": spec.name}
+        assert file.metadata() == {"run": spec.name, "digest": kept._digest(load_file(path))}
     model = build_model("mnist-cnn", "lstn", 10, 42)
     model.load_state_dict(load_file(path))
     data = datasets.load("digits", 42)
@@ -40,6 +41,33 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
     )
     right = (logits.argmax(1) == data.labels[test]).float().mean().item()
     assert 100 * right == pytest.approx(record["test"]["accuracy"], abs=1e-3)
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
+    """Each of fifty, wherever it lies: in the names, the weights or the metadata."""
+    content, random = kept.path_of(kept.spec_of("original")).read_bytes(), np.random.RandomState(0)
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(content)
+    monkeypatch.setattr(kept, "path_of", lambda variant: path)
+    whole, found = kept.load("digits-original").state_dict(), 0
+    for place in (*random.randint(0, 4000, 25), *random.randint(0, len(content), 25)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << random.randint(8)
+        path.write_bytes(changed)
+        try:
+            read = kept.load("digits-original").state_dict()
+        except InputError:
+            found += 1
+        else:  # in the spaces of the header
+            assert all(torch.equal(read[name], whole[name]) for name in whole)
+    assert found > 40
+
+
+def test_weights_of_another_run_are_not_taken(monkeypatch):
+    path = kept.path_of(kept.spec_of("stn"))
+    monkeypatch.setattr(kept, "path_of", lambda variant: path)
+    with pytest.raises(InputError):
+        kept.load("digits-lstn")
 
 
 def test_the_networks_of_the_playground_share_all_settings():

@@ -252,6 +252,31 @@ def test_what_is_no_file_of_a_record_is_named(kind):
         records.everything()
 
 
+def test_a_changed_number_is_told_by_the_digest():
+    assert "(digest)" in damage(changed("epochs", 0, "test_loss", value=1.5))
+    assert "(digest)" in damage(changed("environment", "commit", value="other"))
+    assert "(digest)" in damage(changed("digest", value="0" * 16))
+
+
+def test_spaces_and_order_of_fields_are_no_content():
+    path = records.write(SPEC, record())
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert records.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
+
+
+def test_a_record_without_a_digest_is_read_and_can_get_its_own():
+    path = records.write(SPEC, record())
+    written = path.read_text()
+    old = "".join(line for line in written.splitlines(keepends=True) if '"digest"' not in line)
+    path.write_text(old)
+    read = records.find(SPEC)
+    assert records.add_digest(path) and not records.add_digest(path)
+    assert path.read_text() == written and records.find(SPEC) == read
+    path.write_text(written.replace("60", "61"))
+    with pytest.raises(InputError, match=r"\(digest\)|\(selected\)"):
+        records.add_digest(path)
+
+
 def test_bytes_that_are_no_text_are_named():
     path = records.write(SPEC, record())
     path.write_bytes(b"\xff\xfe{")

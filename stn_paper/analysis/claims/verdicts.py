@@ -152,7 +152,9 @@ def trained(number, variant, against):
     told = f"{enough} of {len(wanted)} networks have three runs of both at the paper's scale"
     told += f" (`{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
     return Finding(
-        verdict, f"{told} {studied(variant, against)}", f"records of {dataset}; the experiment's page"
+        verdict,
+        f"{told} {studied(variant, against)}",
+        f"records of {DATASETS[dataset].title}; the experiment's page",
     )
 
 

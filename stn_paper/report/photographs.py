@@ -1,0 +1,75 @@
+"""A trained L-STN on photographs: the input, the grid that it predicts, and the output that the classifier sees.
+
+The records of `SPECS` keep a few validation images and their theta, so that the figure needs no weights.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+
+from ..data.datasets import DATASETS
+from ..models.transformer import sample, sampling_grid
+from ..training.records import chosen, spec_of
+from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
+from .figures import closed
+from .paper_figures import outline
+from .small_systems import example_images
+
+SIZES = {"caltech101": 64, "cifar10": 32, "tsrd": 64}  # dataset: pixels of a side
+SHARED: dict[str, Any] = {
+    "batch_size": 64,
+    "max_epochs": 10,
+    "min_epochs": 10,
+    "selection": LAST_EPOCH,
+    "schedule": ONE_CYCLE,
+    "test_once": True,
+    "probes": True,
+}
+SPECS = {
+    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", size, **SHARED))
+    for dataset, size in SIZES.items()
+}
+
+
+def seen(records):
+    """For each dataset inputs with the grid that theta reads, every eighth point of it, and outputs below.
+
+    `records` are those of SPECS, {dataset: record}. The four validation images are of the first four classes.
+    """
+    figure = plt.figure(figsize=(5.8, 3.15 * len(records)))
+    for part, (dataset, record) in zip(figure.subfigures(len(records), squeeze=False)[:, 0], records.items()):
+        part.suptitle(DATASETS[dataset].title, size=11, x=0.01, ha="left")
+        images = example_images(record["probes"]).float()
+        theta = torch.tensor(record["probes"]["theta"])
+        grid = sampling_grid(theta, *images.shape[-2:])
+        read = (sample(images / 127.5 - 1, grid) + 1) * 127.5
+        rows = part.subplots(2, len(images))
+        for row, pictures, label in zip(rows, (images, read), ("input", "output")):
+            row[0].set_ylabel(label, fontsize=10)
+            for axis, picture in zip(row, pictures):
+                pixels = picture.permute(1, 2, 0).clamp(0, 255).byte().numpy()
+                axis.imshow(pixels, extent=(-1, 1, 1, -1))
+                axis.set(xticks=[], yticks=[])
+                axis.grid(visible=False)
+        every = images.shape[-1] // 8
+        for axis, one, points in zip(rows[0], theta, grid):
+            axis.plot(*outline(one)[[0, 1, 2, 3, 0]].T.numpy(), color="white", linewidth=1.5)
+            places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
+            axis.scatter(*places, s=3, color="white", edgecolors="black", linewidths=0.3)
+            axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), facecolor="0.5")
+    return closed(figure)
+
+
+def verdict(records):
+    """How well these networks do and how much theta varies between images, as Markdown: a line a dataset."""
+    lines = []
+    for dataset, record in records.items():
+        last = record["epochs"][-1]["theta"]
+        lines.append(
+            f"- **{DATASETS[dataset].title}** ([the run](../runs/{spec_of(record).name}.html)): test accuracy "
+            f"{chosen(record)['test']:.1f} %. Its corners lie {last['from_identity']:.1f} pixels from the "
+            f"image's own on average; between images they move by {last['spread'][0]:.1f} pixels (median), of "
+            f"{record['spec']['protocol']['image_size']}."
+        )
+    return "\n".join(lines)

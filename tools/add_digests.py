@@ -1,0 +1,13 @@
+"""Give each record under results/ that was written before records had digests its own.
+
+    python tools/add_digests.py
+
+Records that have one are checked and stay as they are.
+"""
+
+from stn_paper.paths import results_dir
+from stn_paper.training.records import add_digest
+
+paths = sorted(results_dir().rglob("*_seed*.json"))
+added = sum(map(add_digest, paths))
+print(f"{added} of {len(paths)} records got a digest.")
