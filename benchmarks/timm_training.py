@@ -52,13 +52,12 @@ def write_folder(root, train_images):
 
 
 def train(script, root, epochs):
-    """Run timm's `script` on the images in the folder `root`; return the folder with its summary and checkpoints."""
+    """Run timm's `script` on the images in the folder `root`; its summary and checkpoints are in `root`/out."""
     config = root / "device.yaml"  # an argument in newer versions only
     config.write_text(f"device: {hardware.check_device('auto')}\n", encoding="utf-8")
     folders = ["--data-dir", root, "--output", root, "--experiment", "out"]
     command = [sys.executable, "-c", LAUNCH, script, "--config", config, "--epochs", epochs]
     subprocess.run([str(part) for part in (*command, *folders, *ARGUMENTS)], check=True)
-    return root / "out"
 
 
 @torch.no_grad()
@@ -78,6 +77,32 @@ def validate(checkpoint, root):
     return round(top.avg, 2), round(torch.cat(thetas).std(0).max().item(), 4)
 
 
+def write_table(script, root, out):
+    """Write the CSV `out` of a training by timm's `script` in the folder `root`, as `train` leaves it."""
+    with (root / "out/summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            {
+                "epoch": int(row["epoch"]) + 1,
+                "loss": round(float(row["train_loss"]), 4),
+                "top-1 (%)": round(float(row["eval_top1"]), 2),
+            }
+            for row in csv.DictReader(file)
+        ]
+    reached, deviation = validate(root / "out/model_best.pth.tar", root)
+    last = {"epoch": "best checkpoint, loaded", "top-1 (%)": reached, "largest deviation of theta": deviation}
+    versions = {
+        "model": MODEL,
+        "timm": timm.__version__,
+        "torch": torch.__version__,
+        "train.py": hashlib.sha256(script.read_bytes()).hexdigest()[:12],
+        "commit": hardware.commit(),
+    }
+    with out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [*rows[0], "largest deviation of theta", *versions], lineterminator="\n")
+        table.writeheader()
+        table.writerows(row | versions for row in (*rows, last))
+
+
 def main(arguments=None):
     """Train and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.timm_training", description=__doc__)
@@ -87,33 +112,9 @@ def main(arguments=None):
     parser.add_argument("--images", default=IMAGES, type=int, help="of training")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_folder(root, options.images)
-        made = train(options.script, root, options.epochs)
-        with (made / "summary.csv").open(newline="", encoding="utf-8") as file:
-            rows = [
-                {
-                    "epoch": int(row["epoch"]) + 1,
-                    "loss": round(float(row["train_loss"]), 4),
-                    "top-1 (%)": round(float(row["eval_top1"]), 2),
-                }
-                for row in csv.DictReader(file)
-            ]
-        reached, deviation = validate(made / "model_best.pth.tar", root)
-    last = {"epoch": "best checkpoint, loaded", "top-1 (%)": reached, "largest deviation of theta": deviation}
-    with_versions = {
-        "model": MODEL,
-        "timm": timm.__version__,
-        "torch": torch.__version__,
-        "train.py": hashlib.sha256(options.script.read_bytes()).hexdigest()[:12],
-        "commit": hardware.commit(),
-    }
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(
-            file, [*rows[0], "largest deviation of theta", *with_versions], lineterminator="\n"
-        )
-        table.writeheader()
-        table.writerows(row | with_versions for row in (*rows, last))
+        write_folder(Path(folder), options.images)
+        train(options.script, Path(folder), options.epochs)
+        write_table(options.script, Path(folder), options.out)
 
 
 if __name__ == "__main__":
