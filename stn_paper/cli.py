@@ -213,9 +213,9 @@ def _evaluate(options):
 
     trained = [name for name, spec in kept.NETWORKS.items() if kept.path_of(spec).exists()]
     for name in options.networks or trained:
-        accuracy = kept.accuracy_of(name, options.data_dir)
-        recorded = records.chosen(records.find(kept.NETWORKS[name]))["test"]
-        print(f"{name:<18} {accuracy:.2f} % of the test images; its record says {recorded:.2f} %", flush=True)
+        accuracy, record = kept.accuracy_of(name, options.data_dir), records.find(kept.NETWORKS[name])
+        recorded = f"its record says {records.chosen(record)['test']:.2f} %" if record else "it has no record"
+        print(f"{name:<18} {accuracy:.2f} % of the test images; {recorded}", flush=True)
 
 
 def _campaign(options):

@@ -16,7 +16,7 @@ from .figures import closed
 from .paper_figures import outline
 from .small_systems import example_images
 
-SETTINGS: dict[str, dict[str, Any]] = {  # dataset: what its run has of its own; CIFAR-10 gives as many training images as TSRD
+SETTINGS: dict[str, dict[str, Any]] = {  # what a run has of its own; CIFAR-10 gives as many images as TSRD
     "caltech101": {"image_size": 64},
     "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
     "tsrd": {"image_size": 64},
