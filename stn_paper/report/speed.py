@@ -467,6 +467,21 @@ def _panels(found, across, height):
     return figure, axes
 
 
+def growth():
+    """Seconds of work on all records against their number, a line a task; `benchmarks.growth` measures them."""
+    found = pd.read_csv(BENCHMARKS / "growth.csv")
+    figure, axis = plt.subplots(figsize=(5.8, 3.4))
+    for task, rows in found.groupby("task", sort=False):
+        axis.plot("records", "seconds", data=rows, marker="o", markersize=4, label=task)
+    ends = found["records"].agg(["min", "max"]).to_numpy()
+    axis.plot(
+        ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"
+    )
+    axis.set(xscale="log", yscale="log", xlabel="records", ylabel="seconds of a processor")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
+    return closed(figure)
+
+
 def gpu_steps():
     """Images a second of a training step behind L-STN on measured GPUs, and the ratio to the eager float32 step.
 
