@@ -1,4 +1,4 @@
-"""Time of a training step of the digit CNN with and without its transformer; writes benchmarks/digit_steps.json.
+"""Time of a training step of the digit CNN with and without its transformer; writes benchmarks/digits/cpu.json.
 
 `python -m benchmarks.digit_steps` measures. The document that `notebooks/distorted_mnist` compares with says that an
 epoch takes as long with the transformer as without. Processor time is measured, so that other programs on the
@@ -57,5 +57,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     batch = RunSpec("mnist-rts", "lenet", "stn", "system").protocol.batch_size
     found = {"machine": machine(torch.device("cpu")), "steps_an_epoch": -(-IMAGES // batch), **measure()}
-    path = BENCHMARKS / "digit_steps.json"
+    path = BENCHMARKS / "digits/cpu.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

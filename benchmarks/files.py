@@ -66,7 +66,9 @@ def cached(setting, image_size):
     listing = files.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
     path = setting.folder / f"cached_{image_size}.npy"
     if not path.exists():
-        datasets._decode_all(listing, None, image_size, path, path.with_suffix(".json"), False)
+        datasets._decode_all(
+            listing, datasets.DATASETS[DATASET], image_size, path, path.with_suffix(".json"), False
+        )
     images = torch.from_numpy(np.load(path, mmap_mode="c"))
     return datasets.Images(images, torch.tensor(labels), listing.classes, "")
 

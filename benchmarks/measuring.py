@@ -16,9 +16,7 @@ from stn_paper.training import hardware
 WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
 
 
-def measure(
-    programs, device, baselines=(), rounds=5, steps=1, before=None, work=None, clock=time.perf_counter
-):
+def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None, clock=None):
     """Time `programs`, {name: call}, in turn (A B C, C B A, A B C, ...); return a row for each.
 
     A round calls each program `steps` times and waits for the device before and after; the first `WARM`
@@ -26,9 +24,11 @@ def measure(
     round untimed. `work` says how many images (or operations) a call is, 1 where it says nothing. Rows:
     `seconds` a call and `rate`, work a second, are medians over the rounds; `ratios` has for each of
     `baselines` how many times as fast as it the program is: first quartile, median and third quartile of the
-    ratios of single rounds. `clock` counts seconds; `time.thread_time` leaves out what other programs take of a
+    ratios of single rounds.
+    `clock` counts seconds, by default of the wall; `time.thread_time` leaves out what other programs take of a
     shared processor.
     """
+    clock = clock or time.perf_counter
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
     taken = {name: [] for name in programs}
     warm = min(WARM, rounds)

@@ -179,7 +179,7 @@ def _zoom(mine):
 
 def step_times():
     """How much longer a training step takes with a transformer than without, from `benchmarks.digit_steps`."""
-    path = BENCHMARKS / "digit_steps.json"
+    path = BENCHMARKS / "digits/cpu.json"
     if not path.exists():
         return f"{MISSING.capitalize()}."
     found = json.loads(path.read_text(encoding="utf-8"))

@@ -202,7 +202,7 @@ def _gif(pictures, bars, text):
 
 
 def _strip(pictures, titles):
-    across, width = 3, 1.9
+    across, width = min(3, len(pictures)), 1.9
     down = -(-len(pictures) // across)
     height = width * pictures[0].height / pictures[0].width + 0.3
     figure, axes = plt.subplots(down, across, figsize=(across * width, down * height + 0.3), squeeze=False)

@@ -126,7 +126,7 @@ def test_committed_records_are_named_by_their_settings(committed):
         spec = record["spec"]
         assert records.record_path(records.spec_of(record)) == path
         if spec["protocol"]["name"] in PROTOCOLS and spec["protocol"]["name"] != "smoke":
-            named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"])
+            named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"], spec["backbone"])
             free = ("precision", *(PILOT if named.name == "small" else ()))  # --precision may change it
             named = replace(named, **{field: spec["protocol"][field] for field in free})
             assert asdict(named) == spec["protocol"]
@@ -156,7 +156,8 @@ def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
     assert view.loc[
         ["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10: Small CNN"
     ].tolist() == (["sgd", "50", 1000])
-    trained = {r["spec"]["dataset"] for r in records.everything().values() if r["spec"]["protocol"]["probes"]}
+    specs = [record["spec"] for record in records.everything().values()]
+    trained = {spec["dataset"] for spec in specs if spec["protocol"]["name"] == "system"}
     assert {DATASETS[name].title for name in trained} <= {column.split(": ")[0] for column in view}
 
 

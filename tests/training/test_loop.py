@@ -3,6 +3,7 @@
 import base64
 import ctypes
 import io
+import math
 import multiprocessing
 import os
 import platform
@@ -911,7 +912,7 @@ def test_missing_data_is_downloaded_first(tmp_path, monkeypatch):
     (tmp_path / "caltech101/101_ObjectCategories").mkdir(parents=True)  # there, but not whole: the user's
     with pytest.raises(InputError, match="0 class folders"):
         loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
-    assert asked == [("caltech101", tmp_path)]
+    assert asked == [("caltech101", tmp_path, math.inf)]
 
 
 def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):
