@@ -472,7 +472,7 @@ def growth():
     found = pd.read_csv(BENCHMARKS / "growth.csv")
     figure, axis = plt.subplots(figsize=(5.8, 3.4))
     for task, rows in found.groupby("task", sort=False):
-        axis.plot("records", "seconds", data=rows, marker="o", markersize=4, label=task)
+        axis.plot(rows["records"], rows["seconds"], marker="o", markersize=4, label=task)
     ends = found["records"].agg(["min", "max"]).to_numpy()
     axis.plot(
         ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"
