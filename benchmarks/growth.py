@@ -82,8 +82,8 @@ def main():
                 seconds, mib = measure(arguments, folder)
                 rows.append((task, count, round(seconds, 2), round(mib)))
                 print(*rows[-1], flush=True)
-    with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+                with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
+                    csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])  # kept if it is stopped
 
 
 if __name__ == "__main__":
