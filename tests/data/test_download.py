@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from torchvision.datasets import CIFAR10
 
 from stn_paper.data import download
@@ -429,11 +430,11 @@ def test_a_folder_that_cannot_be_written(publish, site, folder):
 def test_two_processes_download_once(publish, site, folder, monkeypatch):
     publish("gtsrb")
     site.gate.clear()
-    waiting, lock = FORK.Event(), download.FileLock
+    waiting, lock = FORK.Event(), FileLock
     first = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     first.start()
     assert site.asked.wait(60)
-    monkeypatch.setattr(download, "FileLock", lambda path: waiting.set() or lock(path))
+    monkeypatch.setattr("stn_paper.paths.FileLock", lambda path: waiting.set() or lock(path))
     second = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     second.start()
     assert waiting.wait(60)
