@@ -1,7 +1,7 @@
 """Which timm networks take a transformer: `python -m benchmarks.timm_networks` writes `timm_networks.csv`.
 
-Each network gets L-STN before it, with random weights. A cell of the table holds "yes", or the first sentence of
-the error.
+Each network gets L-STN before it, with random weights. A cell of the table says "yes" where
+the network passed, else it has the first sentence of the error.
 """
 
 import copy

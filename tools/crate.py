@@ -65,7 +65,7 @@ def crate(root=ROOT):
 
 
 def _describe(made, about):
-    """Fill the root: title, authors, licence, version, date of the commit, and the paper it is about."""
+    """Describe the whole crate: title, authors, licence, version, date of the commit, and the paper."""
     root = made.root_dataset
     for field in ("name", "description", "version", "keywords"):
         root[field] = about[field]

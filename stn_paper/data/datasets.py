@@ -47,7 +47,7 @@ class Dataset(NamedTuple):
     num_classes: int
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
-    scene: str | None = None  # of `scenes.SCENES`, which each image is put into once
+    scene: str | None = None  # a row of `scenes.SCENES`: how each image becomes part of a larger one
     labels: int = 1  # of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
     side: int | None = None  # pixels of a side of every image, if batches are enlarged on the run's device

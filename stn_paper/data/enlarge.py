@@ -34,7 +34,7 @@ def _eight_bits(sums):
 
 @lru_cache
 def _weights(side, size, device):
-    """Pillow's weights of the pixels of a side of `side` for each of `size`: whole float64 (size, side)."""
+    """Pillow's weights as float64 (size, side): row i weighs the `side` given pixels for the enlarged pixel i."""
     weights = torch.zeros(size, side, dtype=torch.float64)
     for i in range(size):
         middle = (i + 0.5) * (side / size)

@@ -6,7 +6,7 @@ canvas and clipped at white.
 
 `cluttered`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped at a
 random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
-al. 2015 state the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
+al. 2015 state the size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
 
 `sequence`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight patches
 of 9 x 9 at 0 to 90, each in place of what was there; three digits drawn with replacement, 28 pixels apart from

@@ -16,7 +16,7 @@ SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 def effects_plot(chosen):
     """The comparisons of transformers: a panel a study, a stroke a mean, a bar its 95 % interval, a dot a seed.
 
-    A dot is the difference of the two runs of a seed. On a tint the differences that count as equal. Below the
+    Each dot is one seed: the difference between its two runs. On a tint the differences that count as equal. Below the
     comparisons between transformers stand those against the original.
     """
     found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}

@@ -168,7 +168,7 @@ def accuracy(dataset, protocol):
 def protocol_heading(dataset, protocol, backbone=None):
     """What stands above a table of runs, as Markdown: the protocol and how many images it takes.
 
-    `backbone` is a smaller system with settings of its own.
+    `backbone` names a smaller system that has its own settings.
     """
     used = preset(protocol, dataset, ORIGINAL, backbone)
     limits = {

@@ -54,22 +54,23 @@ def augmented(spec, data, epoch):
     and repeats their edges outside.
     """
     name, random = spec.protocol.augmentation, np.random.RandomState([spec.seed, epoch, 1])
-    if name == REDRAWN:
-        name = DATASETS[spec.dataset].distortion or ""  # the protocol allows it for distorted datasets only
+    if name is None:
+        return None
+    if name != REDRAWN:
 
-        kind = DISTORTIONS[name].kind
-
-        def read(places):
-            digits, theta = data.undistorted[places.cpu(), None], new_theta(name, len(places), random)
-            images = distorted(digits, theta, kind, spec.image_size)
-            return images.expand(-1, 3, -1, -1)
-    else:
-
-        def read(places):
+        def jittered(places):
             theta = new_theta(name, len(places), random).to(data.images.device)
             return distorted(data.images[places], theta, padding="border")
 
-    return name and read
+        return jittered
+    distortion = DATASETS[spec.dataset].distortion or ""  # a run allows it for distorted datasets only
+    kind = DISTORTIONS[distortion].kind
+
+    def redrawn(places):
+        digits, theta = data.undistorted[places.cpu(), None], new_theta(distortion, len(places), random)
+        return distorted(digits, theta, kind, spec.image_size).expand(-1, 3, -1, -1)
+
+    return redrawn
 
 
 def network_input(images, device, normalization, size):

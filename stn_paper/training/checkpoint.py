@@ -47,9 +47,7 @@ def save(spec, model, optimizer, state):
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
-    file = (
-        io.BytesIO()
-    )  # torch turns what a signal's handler raises while it writes to a disk into another error
+    file = io.BytesIO()  # to a disk, torch would turn what a signal's handler raises into another error
     torch.save(content, file)
     with replacing(path_of(spec)) as partial:
         partial.write_bytes(file.getbuffer())

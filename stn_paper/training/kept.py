@@ -89,7 +89,7 @@ def digest(path):
 
 
 def _digest(state):
-    """SHA-256 (16 digits) of the tensors' names, shapes and bytes."""
+    """The first 16 digits of SHA-256 over the names, shapes and bytes of the tensors."""
     found = hashlib.sha256()
     for name in sorted(state):
         found.update(f"{name} {tuple(state[name].shape)}".encode() + state[name].numpy().tobytes())
@@ -135,7 +135,7 @@ def load(name: str) -> torch.nn.Module:
 
 
 def accuracy_of(name, data_dir=None, device="cpu"):
-    """Test accuracy, in percent, of a network of NETWORKS with its kept weights on the test images of its run.
+    """Test the network `name`, a row of NETWORKS, with its kept weights; return its test accuracy in percent.
 
     Gets the dataset first where it is missing. The run's record has the accuracy that training ended with, under
     `test`. Raises what `load` raises.
