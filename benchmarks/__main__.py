@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from stn_paper.errors import InputError, choose
-from stn_paper.paths import UNFINISHED, replacing
+from stn_paper.errors import InputError, check_choice
+from stn_paper.paths import UNFINISHED, replace_file
 from stn_paper.training.hardware import check_device
 
 from . import data, everyday, limit, small, throughput, transformer
@@ -52,7 +52,7 @@ def measure_parts(device, out, parts=None, quick=False):
     here = machine(device)
     found = _read(out, here, quick)
     ended = {name for name, part in found.items() if UNFINISHED not in part}
-    asked = [choose("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
+    asked = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
     for part in [name for name in PARTS if name in asked]:
         print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
@@ -75,7 +75,7 @@ def _write(out, device, quick, here, found):
     parts = {name: found[name] for name in PARTS if name in found}
     content = {"device": device.type, "quick": quick, "machine": here, "parts": parts}
     text = json.dumps(content, indent=1)
-    with replacing(out) as file:
+    with replace_file(out) as file:
         file.write_text(
             re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n", encoding="utf-8"
         )

@@ -27,7 +27,10 @@ def step(variant):
     spec = RunSpec("mnist-rts", "lenet", variant, "system")
     protocol = spec.protocol
     model = build_model("lenet", variant, 10).to(memory_format=batches.MEMORY_FORMAT).train()
-    optimizer, once = optimizers.optimizer_of(model, protocol), loop.step_of(model, protocol.precision)
+    optimizer, once = (
+        optimizers.make_optimizer(model, protocol),
+        loop.training_step(model, protocol.precision),
+    )
     images = torch.randint(0, 256, (protocol.batch_size, 3, 42, 42), dtype=torch.uint8)
     labels = torch.randint(0, 10, (protocol.batch_size,))
     return lambda: once(optimizer, batches.network_input(images, "cpu", protocol.normalization, 42), labels)

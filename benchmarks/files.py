@@ -24,7 +24,7 @@ GENERATED = 202  # JPEGs, two a class
 def source(folder):
     """Paths of image files with their classes' numbers, in random order, and where they are from."""
     try:
-        listing = files.find(DATASET, datasets.DATASETS[DATASET], data_dir())
+        listing = files.find_files(DATASET, datasets.DATASETS[DATASET], data_dir())
         paths, labels, name = listing.items, listing.labels, datasets.DATASETS[DATASET].title
     except InputError:
         paths, labels, name = _generate(folder / "generated"), None, "generated JPEGs of 300 x 200 pixels"

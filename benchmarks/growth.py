@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from stn_paper.paths import ROOT, replacing, results_dir
+from stn_paper.paths import ROOT, replace_file, results_dir
 from stn_paper.training import records
 
 TIMES = (1, 10, 100)
@@ -25,17 +25,18 @@ TASKS = {  # what is done -> the arguments of Python
     "results table": ("-m", "stn_paper", "results", "table"),
     "README": (
         "-c",
-        "from stn_paper.report import front_page, overview; front_page.answer(); overview.findings()",
+        "from stn_paper.report import front_page, overview; front_page.lstn_verdict(); overview.findings()",
     ),
     "Tables 6 and 8": (
         "-c",
-        "from stn_paper.report import accuracy_page as page\nfor n in (6, 8): page.table(n), page.verdict(n)",
+        "from stn_paper.report import accuracy_page as page\n"
+        "for n in (6, 8): page.accuracy_table(n), page.pattern_verdict(n)",
     ),
     "run pages": (
         "-c",
         "from stn_paper.analysis import frame; from stn_paper.report import run_pages\n"
-        "kin = run_pages.relatives(frame.records())\n"
-        "for name in kin: run_pages.page(name, kin[name])",
+        "kin = run_pages.related_runs(frame.records_by_name())\n"
+        "for name in kin: run_pages.run_page(name, kin[name])",
     ),
 }
 COLUMNS = ("task", "records", "seconds", "mib")
@@ -72,7 +73,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a CSV file")
-    out, rows, originals = parser.parse_args().out, [], records.everything()
+    out, rows, originals = parser.parse_args().out, [], records.all_records()
     for times in TIMES:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("costs.csv", "copies"):
@@ -82,7 +83,7 @@ def main():
                 seconds, mib = measure(arguments, folder)
                 rows.append((task, count, round(seconds, 2), round(mib)))
                 print(*rows[-1], flush=True)
-                with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
+                with replace_file(out) as part, part.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])  # kept if it is stopped
 
 

@@ -110,7 +110,7 @@ def machine(device):
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},
-        "commit": hardware.commit(),
+        "commit": hardware.current_commit(),
     }
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from stn_paper import build_model
 from stn_paper.training import hardware, loop, optimizers
-from stn_paper.training.batches import batches as batches_of_loop
-from stn_paper.training.batches import on_device
+from stn_paper.training.batches import keep_on_device
+from stn_paper.training.batches import make_batches as batches_of_loop
 from stn_paper.training.spec import Protocol
 
 from . import files
@@ -34,7 +34,7 @@ def network(setting, backbone, variant):
     return build_model(backbone, variant, files.CLASSES, setting.image_size(backbone)).train()
 
 
-def batches(setting, image_size, batch, held=on_device):
+def batches(setting, image_size, batch, held=keep_on_device):
     """(images, labels) without end by the package's own data path, in a new order every epoch.
 
     `held` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
@@ -54,8 +54,8 @@ def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
     hardware.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
-    step = loop.step_of(model, precision, compiled)
-    optimizer = optimizers.OPTIMIZERS["adam"](model.parameters(), lr=LEARNING_RATE, fused=True)
+    step = loop.training_step(model, precision, compiled)
+    optimizer = optimizers.OPTIMIZER_CLASSES["adam"](model.parameters(), lr=LEARNING_RATE, fused=True)
     given = batches(setting, setting.image_size(backbone), batch)
     total, correct = (torch.zeros((), device=setting.device) for _ in range(2))
 
@@ -135,7 +135,7 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
     model.to(setting.device, memory_format=torch.channels_last)
     task = ClassificationTask(model, device=setting.device, verbose=False)
     optimizer = create_optimizer_v2(model, "adam", lr=LEARNING_RATE, fused=True)
-    tf32, autocast = hardware.PRECISIONS[precision]
+    tf32, autocast = hardware.PRECISION_MODES[precision]
     if compiled:
         task.compile(mode="reduce-overhead" if setting.cuda else None, dynamic=False)
     task.train()

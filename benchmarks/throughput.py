@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from stn_paper.paths import PLAIN
+from stn_paper.paths import AUTHORS_LOOP
 
 from . import files
 from .measuring import fresh, measure
@@ -74,7 +74,7 @@ def _compare(setting, backbone, variant, batch, mode, authors):
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))
     with ExitStack() as stack:
         try:
-            programs = {PLAIN: authors, mine: ours(*what, *mode)}
+            programs = {AUTHORS_LOOP: authors, mine: ours(*what, *mode)}
             programs[theirs] = stack.enter_context(elsewhere(timm_step, *what, *mode))
             if setting.cuda:
                 programs[loaded] = stack.enter_context(elsewhere(timm_step, *what, *mode, True))
@@ -84,7 +84,9 @@ def _compare(setting, backbone, variant, batch, mode, authors):
                 [program for program in programs if program != mine],
                 setting.sizes.rounds,
                 setting.sizes.steps,
-                before={p: programs[p] for p in (PLAIN, loaded) if p in programs and files.workers(setting)},
+                before={
+                    p: programs[p] for p in (AUTHORS_LOOP, loaded) if p in programs and files.workers(setting)
+                },
                 work=dict.fromkeys(programs, batch),
             )
         except RuntimeError as error:

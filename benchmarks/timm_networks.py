@@ -182,7 +182,7 @@ def tried(check, network):
 def main():
     """Try all networks and write the table, a row as soon as it is known."""
     torch.set_num_threads(1)
-    commit = hardware.commit()
+    commit = hardware.current_commit()
     columns = ["network", "family", "image size", *CHECKS, "timm", "torch", "commit"]
     with OUT.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")

@@ -19,7 +19,7 @@ from timm.data import create_dataset, create_loader, resolve_model_data_config
 from timm.utils import AverageMeter, accuracy
 
 import stn_paper.models.timm_models  # noqa: F401 (registers the names)
-from stn_paper.data import load, split
+from stn_paper.data import load_images, split
 from stn_paper.training import hardware
 
 OUT = Path(__file__).with_suffix(".csv")
@@ -41,7 +41,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def write_folder(root, train_images):
     """Write the digits as the folders that timm reads: `root`/train/CLASS/*.png and `root`/validation."""
-    data = load("digits", SIZE)
+    data = load_images("digits", SIZE)
     parts = split("digits", data, SEED)
     for name, chosen in (("train", parts.train[:train_images]), ("validation", parts.validation)):
         for index in chosen:
@@ -95,7 +95,7 @@ def write_table(script, root, out):
         "timm": timm.__version__,
         "torch": torch.__version__,
         "train.py": hashlib.sha256(script.read_bytes()).hexdigest()[:12],
-        "commit": hardware.commit(),
+        "commit": hardware.current_commit(),
     }
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*rows[0], "largest deviation of theta", *versions], lineterminator="\n")

@@ -60,7 +60,7 @@ def transformer_calls(setting, variant):
     net = network(setting, backbone, variant).transformer
     net.to(setting.device, memory_format=torch.channels_last)
     images, _ = next(batches(setting, height, setting.sizes.batches[backbone]))
-    tf32 = hardware.PRECISIONS["tf32"][0]
+    tf32 = hardware.PRECISION_MODES["tf32"][0]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     theta = net.theta(images).detach().requires_grad_()
     grid = sampling_grid(theta, height, height).detach().requires_grad_()
@@ -84,7 +84,7 @@ def _nets(setting):
     for batch in dict.fromkeys((1, sizes.inference)):
         fresh(setting.device)
         images = torch.randn(batch, 3, size, size, device=setting.device)
-        with torch.inference_mode(), hardware.arithmetic("tf32", setting.device.type):
+        with torch.inference_mode(), hardware.compute_in("tf32", setting.device.type):
             names = [(variant, form) for variant in nets for form in FORMS]
             calls = {f"{v} {f}": partial(FORMS[f](nets[v], setting.cuda), images) for v, f in names}
             baselines, work = [f"stn {form}" for form in FORMS], dict.fromkeys(calls, batch)

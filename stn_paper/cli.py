@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, choose, needing
+from .errors import InputError, check_choice, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -93,11 +93,11 @@ def _add_the_rest(commands):
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")
     data.add_argument("--data-dir")
-    data.set_defaults(call=_data)
+    data.set_defaults(call=_list_data)
 
     copies = commands.add_parser("copies", help="look for test images in training; write results/copies/")
     copies.add_argument("--data-dir")
-    copies.set_defaults(call=_copies)
+    copies.set_defaults(call=_write_copies)
 
     write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
     write.set_defaults(call=_costs)
@@ -112,7 +112,7 @@ def _add_the_rest(commands):
     records.add_argument(
         "folders", nargs="*", help="of records from other machines, besides the results folder"
     )
-    records.set_defaults(call=_check)
+    records.set_defaults(call=_check_results)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
     card.add_argument(
@@ -172,7 +172,7 @@ def _run(options):
     from .training.checkpoint import epochs_done
     from .training.loop import run
     from .training.networks import check_networks
-    from .training.records import chosen, find, record_path
+    from .training.records import find, record_path, selected_result
     from .training.spec import RunSpec, with_precision
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
@@ -192,7 +192,7 @@ def _run(options):
             raise
         if record is None:
             sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
-        found = chosen(record)
+        found = selected_result(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
 
 
@@ -201,7 +201,7 @@ def _setting(text):
     from .training.spec import DEFAULTS
 
     name, _, value = text.partition("=")
-    choose("setting", name, DEFAULTS)
+    check_choice("setting", name, DEFAULTS)
     try:
         return name, json.loads(value)
     except ValueError:
@@ -211,10 +211,14 @@ def _setting(text):
 def _evaluate(options):
     from .training import kept, records
 
-    trained = [name for name, spec in kept.NETWORKS.items() if kept.path_of(spec).exists()]
+    trained = [name for name, spec in kept.NETWORKS.items() if kept.weights_path(spec).exists()]
     for name in options.networks or trained:
-        accuracy, record = kept.accuracy_of(name, options.data_dir), records.find(kept.NETWORKS[name])
-        recorded = f"its record says {records.chosen(record)['test']:.2f} %" if record else "it has no record"
+        accuracy, record = kept.evaluate_kept(name, options.data_dir), records.find(kept.NETWORKS[name])
+        recorded = (
+            f"its record says {records.selected_result(record)['test']:.2f} %"
+            if record
+            else "it has no record"
+        )
         print(f"{name:<18} {accuracy:.2f} % of the test images; {recorded}", flush=True)
 
 
@@ -226,17 +230,17 @@ def _campaign(options):
     train_missing(*slot, options.data_dir, *more)
 
 
-def _data(options):
-    from .data.datasets import status
+def _list_data(options):
+    from .data.datasets import dataset_states
     from .data.download import fetch
 
     if options.download is not None:
         fetch(options.download, options.data_dir)
-    for name, images, size, place, state in status(options.data_dir):
+    for name, images, size, place, state in dataset_states(options.data_dir):
         print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
 
 
-def _copies(options):
+def _write_copies(options):
     from .analysis.copy_search import write_all
     from .paths import data_dir
 
@@ -252,7 +256,7 @@ def _costs(options):
 
 
 def _readme(options):
-    from .paths import ROOT, replacing
+    from .paths import ROOT, replace_file
     from .report import front_page, overview
 
     path = ROOT / "README.md"
@@ -263,27 +267,27 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    found = f"\n{front_page.answer()}\n\n{overview.as_markdown(overview.findings())}\n"
+    found = f"\n{front_page.lstn_verdict()}\n\n{overview.as_markdown(overview.findings())}\n"
     content = README_MARK.join([before, found, after])
-    with replacing(path) as partial:
+    with replace_file(path) as partial:
         partial.write_text(content, encoding="utf-8")
 
 
 def _card(options):
-    from .report.card import find, markdown, write_kept
+    from .report.card import find_record, model_card, write_kept
 
     if options.run == "weights":
         print(*write_kept(), sep="\n")
     else:
-        print(markdown(find(options.run)), end="")
+        print(model_card(find_record(options.run)), end="")
 
 
-def _check(options):
+def _check_results(options):
     from .analysis.audit import check
-    from .analysis.results_csv import write
+    from .analysis.results_csv import write_results
 
     if options.action == "table":
-        print(write())
+        print(write_results())
         return
     faults, notes = check(options.folders)
     print(*faults, *notes, sep="\n")

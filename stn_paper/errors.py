@@ -39,7 +39,7 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def of_a_handler(error: Exception) -> bool:
+def is_from_handler(error: Exception) -> bool:
     """Whether a signal's handler raised the error: a TimeoutError of a disk or network has a number."""
     return isinstance(error, TimeoutError) and error.errno is None
 
@@ -69,7 +69,7 @@ def needing(extra):
         raise ModuleNotFoundError(sentence, name=error.name) from None
 
 
-def choose(kind: str, value, allowed: Iterable):
+def check_choice(kind: str, value, allowed: Iterable):
     """Return `value` if it is one of `allowed`, else raise InputError naming both."""
     try:
         known = value in allowed
@@ -80,7 +80,7 @@ def choose(kind: str, value, allowed: Iterable):
     return value
 
 
-def whole(kind: str, value, least: int = 1, most: float = math.inf) -> int:
+def check_whole_number(kind: str, value, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
 
     NumPy's whole numbers are allowed.

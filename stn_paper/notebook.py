@@ -11,14 +11,14 @@ from .analysis import experiment
 from .analysis.experiment import PUBLISHED
 from .analysis.paper import table
 from .data import datasets
-from .data.download import ensure
-from .errors import InputError, choose, whole
+from .data.download import ensure_dataset
+from .errors import InputError, check_choice, check_whole_number
 from .models import RELEASED, variants
 from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.networks import check_networks
-from .training.records import find, records
+from .training.records import find, records_of_protocol
 from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
 
 
@@ -53,23 +53,25 @@ def resolve(
         backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
     if backbone not in (PUBLISHED, "all"):
         backbones = [check_backbone(backbone)]
-    choose("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
-    choose("protocol", protocol, ["auto", *PROTOCOLS])
-    choose("dataset", dataset, datasets.DATASETS)
-    said = _asked(backbone=backbone, variant=variant, dataset=dataset, protocol=protocol, seed=seed)
+    check_choice("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
+    check_choice("protocol", protocol, ["auto", *PROTOCOLS])
+    check_choice("dataset", dataset, datasets.DATASETS)
+    said = _parameters_in_words(
+        backbone=backbone, variant=variant, dataset=dataset, protocol=protocol, seed=seed
+    )
     place = check_device(device)
-    whole("Seed", seed, 0, LARGEST_SEED)
+    check_whole_number("Seed", seed, 0, LARGEST_SEED)
     _check_data_dir(data_dir)
     if backbone == PUBLISHED:
-        recorded = [p for p in shown if p not in SMALLER or records(dataset, p)]
+        recorded = [p for p in shown if p not in SMALLER or records_of_protocol(dataset, p)]
         shown = recorded if protocol == "auto" else [protocol]
-        return Request([], dataset, shown, _note(f"{said}{STORED}"))
+        return Request([], dataset, shown, _quote(f"{said}{STORED}"))
 
     def specs(dataset, protocol):
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
-    return _request(specs, shown, dataset, protocol, place, data_dir, said)
+    return _make_request(specs, shown, dataset, protocol, place, data_dir, said)
 
 
 def resolve_experiment(
@@ -82,21 +84,21 @@ def resolve_experiment(
 ) -> Request:
     """Turn the parameters of the notebook `experiment` into a Request for all its arms, as `resolve` does.
 
-    `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.specs`.
+    `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.study_specs`.
     """
     place = check_device(device)
-    choose("protocol", protocol, ["auto", *PROTOCOLS])
-    choose("dataset", dataset, datasets.DATASETS)
+    check_choice("protocol", protocol, ["auto", *PROTOCOLS])
+    check_choice("dataset", dataset, datasets.DATASETS)
     _check_data_dir(data_dir)
-    said = _asked(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
+    said = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
-        return Request([], dataset, [], _note(f"{said}{STORED}"))
+        return Request([], dataset, [], _quote(f"{said}{STORED}"))
     shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
 
     def specs(dataset, protocol):
-        return experiment.specs(dataset, backbone, protocol, seeds)
+        return experiment.study_specs(dataset, backbone, protocol, seeds)
 
-    return _request(specs, shown, dataset, protocol, place, data_dir, said)
+    return _make_request(specs, shown, dataset, protocol, place, data_dir, said)
 
 
 def _check_data_dir(data_dir):
@@ -105,7 +107,7 @@ def _check_data_dir(data_dir):
         paths.data_dir(data_dir)
 
 
-def _request(specs, shown, dataset, protocol, device, data_dir, said):
+def _make_request(specs, shown, dataset, protocol, device, data_dir, said):
     """The Request for the runs `specs(dataset, protocol)`; "auto" chooses among `shown`, see `resolve`."""
     if protocol == "auto":
         protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
@@ -114,7 +116,7 @@ def _request(specs, shown, dataset, protocol, device, data_dir, said):
             missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if recorded and (missing or recorded not in SMALLER):
             all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
-            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there))
+            return Request(specs(dataset, recorded), dataset, [recorded], _quote(all_there))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
     wanted = specs(dataset, protocol)
@@ -122,7 +124,7 @@ def _request(specs, shown, dataset, protocol, device, data_dir, said):
     check_networks(missing)
     done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained"
     how = f"on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
-    return Request(wanted, dataset, [protocol], _note(f"{said}{done} {how}"))
+    return Request(wanted, dataset, [protocol], _quote(f"{said}{done} {how}"))
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):
@@ -130,7 +132,7 @@ def _why_not_here(dataset, device, data_dir, needs_cuda):
     if needs_cuda and device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
     try:
-        ensure(dataset, data_dir)
+        ensure_dataset(dataset, data_dir)
     except InputError as error:
         return f"the dataset `{dataset}` is not here ({str(error).rstrip('.')})"
     return ""
@@ -139,12 +141,12 @@ def _why_not_here(dataset, device, data_dir, needs_cuda):
 STORED = "Stored run records are shown; nothing was trained"
 
 
-def _asked(**parameters):
+def _parameters_in_words(**parameters):
     """The parameters in words. Papermill ignores a misspelt name, so its default value shows here."""
     return f"Asked for: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}. "
 
 
-def _note(sentence):
+def _quote(sentence):
     return f"> {sentence}."
 
 

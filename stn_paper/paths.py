@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import InputError, needing, of_a_handler, printable
+from .errors import InputError, is_from_handler, needing, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
@@ -31,7 +31,7 @@ BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs 
 RELIABILITY = (
     ROOT / "tests/reliability.json"
 )  # counts of faults that were tried, beside the script that tries them
-PLAIN = "plain"  # what its files call the loop of the paper's authors
+AUTHORS_LOOP = "plain"  # what its files call the loop of the paper's authors
 LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
@@ -85,7 +85,7 @@ def _folder(path, kind):
         raise InputError(f"{kind} {path} is not allowed: this machine knows no such user.") from None
 
 
-def content(path: Path, most: int = LARGEST_FILE) -> bytes:
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     """The bytes of a file of at most `most` bytes; OSError for another, or for a broken link or a pipe."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -96,7 +96,7 @@ def content(path: Path, most: int = LARGEST_FILE) -> bytes:
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[Path]:
+def replace_file(path: Path) -> Generator[Path]:
     """Context: a partial file to write to, which replaces `path` at once when the block ends without an error.
 
     No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
@@ -107,9 +107,9 @@ def replacing(path: Path) -> Generator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        move(partial, path)
+        move_file(partial, path)
     except OSError as error:
-        if of_a_handler(error):
+        if is_from_handler(error):
             raise
         reason = f"{error.strerror or error}; what was there before is intact"
         if _is_of_another_file(error, path):
@@ -120,7 +120,7 @@ def replacing(path: Path) -> Generator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def move(source: Path, target: Path) -> None:
+def move_file(source: Path, target: Path) -> None:
     """Give a file the name `target` once the disk holds it, so that no loss of power leaves half of it."""
     _flush(source)
     source.replace(target)
@@ -149,7 +149,7 @@ def _is_of_another_file(error, path):
 
 
 @contextmanager
-def locked(path: Path, until: float = math.inf) -> Generator[None]:
+def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
     """Context: one process at a time makes `path`, the others wait; partial files of killed processes are removed.
 
     Raises InputError, which names the process that works on it, where it is still busy at the time `until`

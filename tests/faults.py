@@ -31,7 +31,7 @@ from stn_paper.analysis import audit, results_csv
 from stn_paper.data import download, files
 from stn_paper.data.datasets import Dataset
 from stn_paper.errors import InputError
-from stn_paper.paths import locked
+from stn_paper.paths import lock_file
 from stn_paper.report import interactive, run_pages
 from stn_paper.training import checkpoint, loop, records, spec
 
@@ -71,7 +71,7 @@ def started(call, *given):
 
 def doomed(number, step, delay, call, *given):
     """Call it; so many seconds after the start of a training step, the process gets the signal."""
-    step_of = loop.step_of
+    step_of = loop.training_step
 
     def counted(*settings):
         one_step, steps = step_of(*settings), itertools.count(1)
@@ -85,7 +85,7 @@ def doomed(number, step, delay, call, *given):
 
         return stepped
 
-    with patch.object(loop, "step_of", counted):
+    with patch.object(loop, "training_step", counted):
         call(*given)
 
 
@@ -175,7 +175,7 @@ def eight_at_once(_, __):
 
 def kept_busy(path, ready, may_end):
     """Hold the lock of `path` until told otherwise."""
-    with locked(path):
+    with lock_file(path):
         ready.set()
         may_end.wait()
 
@@ -187,7 +187,7 @@ def locked_out(work, _, __):
         hostile.loaded(folder)
         (cached,) = (folder / "cache/images").glob("*.npy")
         cached.unlink()
-        paths = {"run": checkpoint.path_of(tiny_spec()), "images": cached}
+        paths = {"run": checkpoint.checkpoint_path(tiny_spec()), "images": cached}
         waits = {
             "run": lambda until: loop.run(tiny_spec(), "cpu", until=until),
             "images": lambda until: hostile.loaded(folder, until),
@@ -231,7 +231,7 @@ def full_while_checkpointing(_, draw):
     content, _ = hostile._checkpoint(long_spec)
     known = undisturbed()
     with own_folder():
-        path = checkpoint.path_of(long_spec())
+        path = checkpoint.checkpoint_path(long_spec())
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
         on_a_full_disk(draw.randrange(1, len(content) - 1000), lambda: loop.run(long_spec(), "cpu"))
@@ -261,8 +261,8 @@ def full_while_recording(_, draw):
 def full_while_tabulating(_, draw):
     with own_folder() as folder:
         copy_records(folder)
-        before = results_csv.write().read_bytes()
-        on_a_full_disk(draw.randrange(1, len(before)), results_csv.write)
+        before = results_csv.write_results().read_bytes()
+        on_a_full_disk(draw.randrange(1, len(before)), results_csv.write_results)
         assert (folder / "results/results.csv").read_bytes() == before
     return "the earlier table stays"
 
@@ -289,7 +289,7 @@ def full_disk(_, draw):
         parts = (  # what is tried, and fewer free pages than this
             (lambda: torch.equal(hostile.loaded(folder), images), 2),
             (lambda: numbers(loop.run(long_spec(), "cpu")) == known, 60),
-            (lambda: results_csv.write().stat().st_size > 0, 1),
+            (lambda: results_csv.write_results().stat().st_size > 0, 1),
         )
         ends = Counter()
         for part, pages in parts:
@@ -335,7 +335,7 @@ def flipped(content, draw):
 def flipped_checkpoint(_, draw):
     content, known = hostile._checkpoint(tiny_spec)
     with own_folder():
-        path = checkpoint.path_of(tiny_spec())
+        path = checkpoint.checkpoint_path(tiny_spec())
         path.parent.mkdir(parents=True)
         path.write_bytes(flipped(content, draw))
         try:
@@ -365,10 +365,10 @@ def flipped_record(_, draw):
         path = folder / f"{name}.json"
         path.write_bytes(flipped(content, draw))
         try:
-            record = records.read_named(path)
+            record = records.read_named_record(path)
         except InputError:
             return "refused"
-    assert record == records.read(hostile.GOOD_RECORDS[name])
+    assert record == records.read_record(hostile.GOOD_RECORDS[name])
     return "the same record"
 
 
@@ -388,7 +388,7 @@ def renamed_classes(_, draw):
         (test / "00000.ppm").write_bytes(hostile.GOOD[5])
         (folder / "gtsrb/GTSRB/Test.csv").write_text("ClassId,Path\n3,Test/00000.ppm\n", encoding="utf-8")
         sizes = {"train": classes - 1, "validation": 1, "test": 1}
-        found = files.find("gtsrb", Dataset("Signs", classes, sizes), folder)
+        found = files.find_files("gtsrb", Dataset("Signs", classes, sizes), folder)
         assert all(label == int(path.parent.name) for path, label in zip(found.items[:-1], found.labels))
         assert found.labels[-1] == 3
     return "right labels"
@@ -416,8 +416,8 @@ def html_in_a_record(_, draw):
         record[part][field] = payload
         del record["digest"]
         path.write_text(json.dumps(record), encoding="utf-8")
-        found = records.everything()
-        shown = run_pages.page(path.stem, found) + interactive.every_run().data
+        found = records.all_records()
+        shown = run_pages.run_page(path.stem, found) + interactive.show_all_runs().data
         assert payload not in shown and "alert" not in shown.replace("&gt;alert(1)", "").replace(
             "=alert(1)", ""
         )
@@ -434,7 +434,7 @@ def copied_record(_, draw):
         path.with_name(f"{name}.json").write_bytes(path.read_bytes())
         assert audit.check()[0]
         try:
-            records.everything()
+            records.all_records()
         except InputError:
             return "refused"
     raise AssertionError("it counts as a run")

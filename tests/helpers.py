@@ -17,7 +17,7 @@ from stn_paper.training.spec import RunSpec
 def real(name):
     """The Listing of a dataset's real files; skips the test where they are not."""
     try:
-        return files.find(name, DATASETS[name], data_dir())
+        return files.find_files(name, DATASETS[name], data_dir())
     except InputError:
         pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
 
@@ -59,5 +59,5 @@ def write_run(
     if spec.protocol.test_once:
         record["epochs"] = [{k: v for k, v in e.items() if not k.startswith("test")} for e in epochs]
         record["test"] = {"loss": 1.0, "accuracy": test, "class_accuracy": test, "correct": ""}
-    selected = records.selected(record | {"spec": asdict(spec)})
-    return records.write(spec, record | {"selected": selected})
+    selected = records.selected_by_rules(record | {"spec": asdict(spec)})
+    return records.write_record(spec, record | {"selected": selected})

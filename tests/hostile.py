@@ -169,14 +169,14 @@ def try_record(folder, file):
     faults, _ = audit.check()
     assert all(fault.isprintable() for fault in faults)
     try:
-        found = records.everything()
+        found = records.all_records()
     except InputError:
         assert faults
         raise
-    interactive.every_run()
-    results_csv.table()
+    interactive.show_all_runs()
+    results_csv.results_table()
     for each in found:
-        run_pages.page(each, found)
+        run_pages.run_page(each, found)
 
 
 # --- datasets -----------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def try_folders(folder, roots, more, skip_corrupt):
             make(root / os.fsdecode(file), node)
     images = max(1, more + sum(len(files._images(root)) for root in folder.glob("*/*")))
     with tiny("caltech101", train=images, validation=0, test=0):
-        found = datasets.load("caltech101", 4, folder, skip_corrupt)
+        found = datasets.load_images("caltech101", 4, folder, skip_corrupt)
         assert found.images.shape == (images, 3, 4, 4) and len(found.labels) == images
         parts = datasets.split("caltech101", found, 0)
         assert sum(map(len, parts)) == images - len(found.skipped)
@@ -264,10 +264,10 @@ def try_labels(folder, name, table):
     for place, image in images.items():
         (folder / name / place).mkdir(parents=True)
         (folder / name / place / image).write_bytes(GOOD[0] + image.encode())
-    for file in ("Test.csv", *(file for file, _ in files.TSRD.values())):
+    for file in ("Test.csv", *(file for file, _ in files.TSRD_ARCHIVES.values())):
         (folder / name / file).write_bytes(table)
     classes = 2 if name == "gtsrb" else 58
-    found = files.find(name, Dataset("Tiny", classes, {"train": 1, "validation": 1, "test": 2}), folder)
+    found = files.find_files(name, Dataset("Tiny", classes, {"train": 1, "validation": 1, "test": 2}), folder)
     assert len(found.items) == len(found.labels) and set(found.labels) <= set(range(classes))
 
 
@@ -282,7 +282,7 @@ def write_images(folder):
 def loaded(folder, until=math.inf):
     """Load the two images, which fills the cache."""
     with tiny("caltech101", train=2, validation=0, test=0):
-        return datasets.load("caltech101", 4, folder, until=until).images.clone()
+        return datasets.load_images("caltech101", 4, folder, until=until).images.clone()
 
 
 @cache
@@ -364,7 +364,7 @@ def try_archive(folder, file):
         place.mkdir(parents=True)
     path.write_bytes(content)
     try:
-        with download._stopped(f"{name} cannot be unpacked"):
+        with download._name_failure(f"{name} cannot be unpacked"):
             download._unpack(path, into, "")
     finally:
         outside = {p for p in folder.rglob("*") if into not in (p, *p.parents)} - {folder / "results"}
@@ -482,7 +482,7 @@ def tiny_spec(**changes):
     return RunSpec("digits", "tiny", "stn", Protocol("smoke", test_once=True, **small | changes))
 
 
-digits = cache(datasets.load)  # loading the digits takes longer than a training on a few of them
+digits = cache(datasets.load_images)  # loading the digits takes longer than a training on a few of them
 
 
 @cache
@@ -500,7 +500,7 @@ def _checkpoint(which=tiny_spec):
             try:
                 loop.run(spec, "cpu")
             except KeyboardInterrupt:
-                content = checkpoint.path_of(spec).read_bytes()
+                content = checkpoint.checkpoint_path(spec).read_bytes()
         record = loop.run(spec, "cpu")
         return content, {field: record[field] for field in NUMBERS_OF_A_RUN}
 
@@ -526,7 +526,7 @@ def try_checkpoint(_, file):
     """A damaged file ends in a sentence or gives the same bits; one with other content in a sentence or a record."""
     content, other = file
     spec, (_, numbers) = tiny_spec(), _checkpoint()
-    path = checkpoint.path_of(spec)
+    path = checkpoint.checkpoint_path(spec)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert checkpoint.epochs_done(spec) >= 0
@@ -576,8 +576,8 @@ def own_folder():
         with ExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, names | {"STN_PAPER_DATA": str(folder)}))
             stack.enter_context(patch.dict(BACKBONES, {"tiny": Backbone("Tiny", 24, tiny_backbone)}))
-            stack.enter_context(patch.object(download, "_fetch", no_network))
-            stack.enter_context(patch.object(datasets, "_digits", _digits))
+            stack.enter_context(patch.object(download, "_download_dataset", no_network))
+            stack.enter_context(patch.object(datasets, "_load_digits", _digits))
             stack.enter_context(patch.object(os, "fsync", lambda file: None))  # no power is lost here
             stack.enter_context(patch.object(os, "sync", lambda: None))
             for module in (loop, audit):  # git takes as long as all the rest of a case
@@ -587,8 +587,8 @@ def own_folder():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_digits = cache(datasets._digits)
-_commit = cache(hardware.commit)
+_digits = cache(datasets._load_digits)
+_commit = cache(hardware.current_commit)
 
 
 def attempt(name, number, start=0):

@@ -15,7 +15,7 @@ from collections import Counter
 
 import torch
 
-from stn_paper.paths import RELIABILITY, ROOT, replacing
+from stn_paper.paths import RELIABILITY, ROOT, replace_file
 from stn_paper.training import hardware
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -53,7 +53,7 @@ def store(part, name, row, commit):
     found = kept()
     rows = found.get(part, {}).get("found", {}) | {name: row | {"commit": commit}}
     found[part] = {"device": hardware.device_name(torch.device("cpu")), "found": rows}
-    with replacing(RELIABILITY) as partial:
+    with replace_file(RELIABILITY) as partial:
         partial.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def main():
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    commit = hardware.commit()  # before the file changes
+    commit = hardware.current_commit()  # before the file changes
     for name in options.only or (hostile.KINDS if options.part == "fuzz" else faults.FAULTS):
         if options.part == "fuzz":
             fuzz(name, options.cases, commit)

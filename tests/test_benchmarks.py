@@ -121,10 +121,12 @@ def test_an_interrupted_part_goes_on_and_is_not_shown(quick, monkeypatch, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         command.measure_parts("cpu", out, quick=True)
     assert json.loads(out.read_text())["parts"]["data"]["rows"] == [0, 1]
-    assert "data" not in speed.files()[0]["parts"] and "limit" in speed.files()[0]["parts"]
+    assert (
+        "data" not in speed.benchmark_files()[0]["parts"] and "limit" in speed.benchmark_files()[0]["parts"]
+    )
     command.measure_parts("cpu", out, quick=True)
     assert calls == [0, 1, 2]
-    assert speed.files()[0]["parts"]["data"]["rows"] == [0, 1, 2]
+    assert speed.benchmark_files()[0]["parts"]["data"]["rows"] == [0, 1, 2]
 
 
 def test_a_file_of_another_size_and_an_unknown_part_are_one_sentence(quick):
@@ -189,31 +191,37 @@ def test_bytes_are_those_of_inputs_and_outputs_but_not_of_views():
 
 def write_bfloat16(seed, test, **changes):
     """A made-up record of ResNet-18 alone on Caltech-101, `reduced`, in bfloat16."""
-    record = records.read(write_run("original", seed, test))
+    record = records.read_record(write_run("original", seed, test))
     spec = records.spec_of(record)
     records.record_path(spec).unlink()
     spec = replace(spec, protocol=replace(spec.protocol, precision="bfloat16", **changes))
-    records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
 
 
 def test_bfloat16_is_compared_with_the_same_run_in_float32():
-    assert speed.precision().iloc[0, 0] == "not yet run" and "bfloat16 instead" not in speed.verdict()
+    assert (
+        speed.precision_table().iloc[0, 0] == "not yet run"
+        and "bfloat16 instead" not in speed.goals_verdict()
+    )
     for seed, test in enumerate((60.0, 61.0, 62.0, 63.0)):
         write_bfloat16(seed, test)
     write_bfloat16(0, 10.0, learning_rate=0.002)  # no other run is like it
     for seed in range(3):
         write_run("original", seed, 61.0)
-    (row,) = speed.precision().itertuples()
+    (row,) = speed.precision_table().itertuples()
     assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
     assert (row.Difference[:5], row.Pairs, row.Verdict) == ("+0.00", 3, "no difference shown")
-    assert speed.verdict().endswith("in 3 pairs: no difference shown.")
+    assert speed.goals_verdict().endswith("in 3 pairs: no difference shown.")
     assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
 # --- the page -----------------------------------------------------------------------------------
 
-TABLES = ("machines", "throughput", "added", "nets", "data", "limit", "small", "sharing", "everyday", "goals")
-FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline")
+TABLES = (
+    *("machines_table", "throughput_table", "added_time_table", "nets_table", "data_path_table"),
+    *("limit_table", "small_batches_table", "sharing_table", "everyday_table", "goals_table"),
+)
+FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline_plot")
 
 
 def shown(monkeypatch, folder):
@@ -225,13 +233,15 @@ def shown(monkeypatch, folder):
 
 def test_without_measurements_everything_says_so(tmp_path, monkeypatch):
     assert all(speed.MISSING in text for text in shown(monkeypatch, tmp_path).values())
-    assert speed.verdict().startswith(f"Of {len(speed.goals())} goals: {len(speed.goals())} not yet run")
+    assert speed.goals_verdict().startswith(
+        f"Of {len(speed.goals_table())} goals: {len(speed.goals_table())} not yet run"
+    )
 
 
 def test_a_quick_run_is_no_result(quick, tmp_path, monkeypatch):
     (tmp_path / "cpu.json").write_text(quick.read_text())
     texts = shown(monkeypatch, tmp_path)
-    assert "quick sizes: no result" in texts.pop("machines")
+    assert "quick sizes: no result" in texts.pop("machines_table")
     assert all(speed.MISSING in text for text in texts.values())
 
 
@@ -240,7 +250,7 @@ def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch)
     content["machine"] |= {"name": "A machine", "processor": "A machine"}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     assert all("A machine" in text for text in shown(monkeypatch, tmp_path).values())
-    goals = speed.goals()
+    goals = speed.goals_table()
     assert {"a GPU", "A machine"} <= set(goals["Machine"])
     assert (goals[goals["Machine"] == "a GPU"]["Verdict"] == speed.MISSING).all()
 
@@ -257,7 +267,7 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
     content = {"quick": False, "device": "cpu", "machine": {"name": "A machine"}, "parts": parts}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
-    assert speed.limit().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
+    assert speed.limit_table().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
 
 
 @pytest.mark.parametrize(
@@ -271,15 +281,15 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
 )
 def test_a_goal_is_judged_by_its_worst_case(value, bounds, verdict):
     better = 100 if "least" in bounds else 0
-    row = speed._goal("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
+    row = speed._goal_row("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
     assert row["Verdict"] == verdict and "two" in row["Came out"]
 
 
 def test_the_median_decides_a_goal(monkeypatch):
     quartiles = {"timm eager": [0.8, 0.9, 1.1]}
     row = SimpleNamespace(backbone="resnet18", variant="lstn", mode="eager", machine="M", ratios=quartiles)
-    monkeypatch.setattr(speed, "_ours", lambda steps: [row])
-    ((ratio, _, _),) = speed._to_timm(None)
+    monkeypatch.setattr(speed, "_our_rows", lambda steps: [row])
+    ((ratio, _, _),) = speed._ratios_to_timm(None)
     assert ratio == 0.9
 
 
@@ -297,5 +307,5 @@ def test_a_gpus_steps_are_ratios_to_its_eager_float32_step(monkeypatch, tmp_path
     (tmp_path / "gpu").mkdir()
     (tmp_path / "gpu/x.json").write_text(json.dumps({"device": "X", "rows": rows}))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
-    ratios = speed.gpu_steps()["Ratio to eager float32"]
+    ratios = speed.gpu_steps_table()["Ratio to eager float32"]
     assert ratios.tolist()[:2] == [1.0, 3.0] and ratios.isna().tolist() == [False, False, True]

@@ -129,7 +129,7 @@ def test_the_readme_is_utf8_in_every_locale(tmp_path):
         "from stn_paper.report import front_page\n"
         f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
         "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
-        "front_page.answer = str\n"
+        "front_page.lstn_verdict = str\n"
         "cli.main(['readme'])"
     )
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -159,7 +159,7 @@ def test_a_wrong_command_shows_the_usage(arguments, capsys):
 def test_a_signal_ends_in_one_sentence_and_the_usual_code(monkeypatch, capsys, name, code):
     number = getattr(signal, name)
     usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-    monkeypatch.setattr(cli, "_data", lambda options: os.kill(os.getpid(), number))
+    monkeypatch.setattr(cli, "_list_data", lambda options: os.kill(os.getpid(), number))
     before = signal.signal(number, usual)
     try:
         with pytest.raises(SystemExit) as stopped:

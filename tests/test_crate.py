@@ -16,7 +16,7 @@ def entities(monkeypatch, committed, tmp_path):
 
 
 def test_each_record_is_the_result_of_a_training_with_its_numbers(entities):
-    every = records.everything()
+    every = records.all_records()
     trainings = {i: e for i, e in entities.items() if e["@type"] == "CreateAction"}
     assert every and set(trainings) == {f"#{name}" for name in every}
     assert {m["@id"] for m in entities["./"]["mentions"]} == set(trainings)
@@ -24,7 +24,7 @@ def test_each_record_is_the_result_of_a_training_with_its_numbers(entities):
         training = trainings[f"#{name}"]
         result = entities[training["result"]["@id"]]
         (value,) = (entities[m["@id"]]["value"] for m in result["variableMeasured"] if "/test" in m["@id"])
-        assert value == records.chosen(record)["test"]
+        assert value == records.selected_result(record)["test"]
         assert entities[training["instrument"]["@id"]]["softwareVersion"] == record["environment"]["commit"]
         assert entities[training["object"]["@id"]]["identifier"] == record["data"]["fingerprint"]
         assert training.get("endTime") == record["environment"].get("ended")

@@ -37,7 +37,10 @@ def tiny(tmp_path, monkeypatch):
 def test_what_travels_is_what_was_packed(tiny, tmp_path, size):
     parts = lease.pack("caltech101", tmp_path / "packs", mib=0.002, size=size, given=tiny)
     assert len(parts) > 1 and max(part.stat().st_size for part in parts) <= 0.002 * 2**20
-    there, here = lease.unpacked("caltech101", 16, tmp_path / "packs"), datasets.load("caltech101", 16, tiny)
+    there, here = (
+        lease.unpacked("caltech101", 16, tmp_path / "packs"),
+        datasets.load_images("caltech101", 16, tiny),
+    )
     assert torch.equal(there.images, here.images) and torch.equal(there.labels, here.labels)
     assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
 

@@ -155,7 +155,7 @@ def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, back
 def test_images_too_small_for_the_network_are_refused_before_any_is_read(
     backbone, protocol, size, monkeypatch
 ):
-    monkeypatch.setattr(notebook, "ensure", lambda *_: pytest.fail("read the dataset"))
+    monkeypatch.setattr(notebook, "ensure_dataset", lambda *_: pytest.fail("read the dataset"))
     with pytest.raises(InputError, match=f"{size}") as error:
         resolve(backbone=backbone, protocol=protocol, variant="original")
     assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ import pytest
 
 from stn_paper import paths
 from stn_paper.errors import InputError
-from stn_paper.paths import cache_dir, data_dir, replacing, results_dir
+from stn_paper.paths import cache_dir, data_dir, replace_file, results_dir
 
 FOLDERS = {"DATA": data_dir, "RESULTS": results_dir, "CACHE": cache_dir}
 
@@ -65,14 +65,14 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "replace", lambda *names: done.append("renamed") or rename(*names))
     if not pathlib.Path("/proc/self/fd").exists():
         pytest.skip("this system does not tell the names of open files")
-    with replacing(tmp_path / "a.json") as partial:
+    with replace_file(tmp_path / "a.json") as partial:
         partial.write_text("{}", encoding="utf-8")
     assert done == [str(partial), "renamed", str(tmp_path)]
 
 
 def test_an_input_that_cannot_be_read_is_not_called_an_output(tmp_path):
     wrong = rf"{tmp_path / 'input'} cannot be read: No such file"
-    with pytest.raises(InputError, match=wrong), replacing(tmp_path / "out") as partial:
+    with pytest.raises(InputError, match=wrong), replace_file(tmp_path / "out") as partial:
         partial.write_bytes((tmp_path / "input").read_bytes())
     assert not list(tmp_path.iterdir())
 
@@ -80,7 +80,7 @@ def test_an_input_that_cannot_be_read_is_not_called_an_output(tmp_path):
 @pytest.mark.parametrize("name", ["out", "folder/out"])
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
     (tmp_path / "folder").write_text("a file")
-    with pytest.raises(InputError, match="cannot be written"), replacing(tmp_path / name) as partial:
+    with pytest.raises(InputError, match="cannot be written"), replace_file(tmp_path / name) as partial:
         partial.mkdir()
         partial.write_bytes(b"")
 
@@ -88,5 +88,5 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
 def test_what_a_killed_process_left_is_removed_whatever_its_name(tmp_path):
     left = tmp_path / "a[1].npy.77.part"
     left.touch()
-    with paths.locked(tmp_path / "a[1].npy"):
+    with paths.lock_file(tmp_path / "a[1].npy"):
         assert not left.exists()

@@ -25,13 +25,13 @@ def plan(folder, *targets):
 
 
 def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
-    for spec in grid.runs("smoke", 1)[1:]:  # whoever made them
+    for spec in grid.target_specs("smoke", 1)[1:]:  # whoever made them
         path = records.record_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     printed = plan(tmp_path, "smoke")
     assert "smoke: 1 of 4 runs have no record" in printed
-    assert f"output: {records.record_path(grid.runs('smoke', 1)[0])}" in printed
+    assert f"output: {records.record_path(grid.target_specs('smoke', 1)[0])}" in printed
     assert "smoke_page" in printed and "html" in printed
     commands = [
         f"{sys.executable} -m {name} " for name in ("stn_paper run", "papermill", "jupyter_book build")
@@ -43,7 +43,7 @@ def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
 
 def test_all_targets_can_be_planned(tmp_path):
     printed = plan(tmp_path, *grid.GRID, "book")
-    everything = len(grid.unique(grid.GRID, 1))
+    everything = len(grid.unique_specs(grid.GRID, 1))
     assert any(line.split() == ["run", str(everything)] for line in printed.splitlines())
 
 

@@ -59,7 +59,7 @@ def crate(root=ROOT):
     for path, name in FOLDERS.items():
         made.add_dataset(dest_path=path, properties={"name": name})
     made.root_dataset["mentions"] = [
-        _run(made, name, record, project["name"]) for name, record in frame.records().items()
+        _run(made, name, record, project["name"]) for name, record in frame.records_by_name().items()
     ]
     return made
 
@@ -87,7 +87,7 @@ def _describe(made, about):
 def _run(made, name, record, package):
     """Add a record, its training, and what the training used; return the training."""
     spec, environment = records.spec_of(record), record["environment"]
-    chosen, title = records.chosen(record), run_pages.title(record["spec"])
+    chosen, title = records.selected_result(record), run_pages.run_title(record["spec"])
     measured = [
         _entity(
             made,

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files
 from stn_paper.models import build_model
-from stn_paper.paths import cache_dir, data_dir, replacing
+from stn_paper.paths import cache_dir, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
@@ -48,7 +48,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
 
     The files hold each image as it is encoded; with `size` as it is at so many pixels a side, without loss.
     """
-    listing = files.find(name, datasets.DATASETS[name], data_dir(given))
+    listing = files.find_files(name, datasets.DATASETS[name], data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
         "fingerprint": datasets._fingerprint(listing),
@@ -91,7 +91,7 @@ def unpacked(name, size, folder):
         files = [content[end - length : end] for end, length in zip(ends, meta["sizes"])]
         with ProcessPoolExecutor() as pool:
             images = np.stack(list(pool.map(partial(_decoded, size=size), files, chunksize=64)))
-        with replacing(cached) as part, part.open("wb") as file:
+        with replace_file(cached) as part, part.open("wb") as file:
             np.save(file, images)
     arrays = {f: None if meta[f] is None else np.array(meta[f]) for f in ("groups", "copies")}
     known = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
@@ -129,7 +129,7 @@ def work(folder, jobs, workers, until, compiled=False):
     ]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
         if list(Path(folder).glob(f"{dataset}.pack.*")):
-            unpacked(dataset, datasets.held_size(dataset, size), folder)
+            unpacked(dataset, datasets.stored_size(dataset, size), folder)
     processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, compiled)) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -152,7 +152,7 @@ def _worker(folder, lines, until, compiled=False):
             continue
         start = time.time()
         try:
-            key = spec.dataset, datasets.held_size(spec.dataset, spec.image_size)
+            key = spec.dataset, datasets.stored_size(spec.dataset, spec.image_size)
             if key not in held:
                 images = unpacked(*key, folder)
                 held[key] = (
@@ -195,7 +195,11 @@ SIZES = (
 def measure(path, seconds=1.0, device="cuda"):
     """Images a second of a training step behind L-STN, by each of MODES; `path` holds them as JSON so far."""
     found, device = [], torch.device(device)
-    head = {"device": hardware.device_name(device), "torch": torch.__version__, "commit": hardware.commit()}
+    head = {
+        "device": hardware.device_name(device),
+        "torch": torch.__version__,
+        "commit": hardware.current_commit(),
+    }
     for (backbone, size, batch), (mode, settings) in product(SIZES, MODES.items()):
         speed = _speed(backbone, size, batch, *settings, seconds, device)
         row = {"backbone": backbone, "image_size": size, "batch_size": batch, "mode": mode}
@@ -210,8 +214,8 @@ def _speed(backbone, size, batch, precision, last, graph, seconds, device):
     form = torch.channels_last if last else torch.contiguous_format
     with torch.cuda.stream(torch.cuda.Stream(device)):
         model = build_model(backbone, "lstn", 101, size).to(device, memory_format=form)
-        step, optimizer = loop.step_of(model, precision), optimizers.optimizer_of(model, chosen)
-        step = cuda_graphs.recorded(step) if graph else step
+        step, optimizer = loop.training_step(model, precision), optimizers.make_optimizer(model, chosen)
+        step = cuda_graphs.record_step(step) if graph else step
         images = torch.randn(batch, 3, size, size, device=device).to(memory_format=form)
         labels = torch.randint(101, (batch,), device=device)
         for _ in range(6):

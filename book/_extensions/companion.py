@@ -55,7 +55,7 @@ def write_scripts(app):
     shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
     shutil.copyfile(OWN, static / OWN.name)
     (static / NETWORKS).mkdir(exist_ok=True)
-    for name, text in playground.scripts().items():
+    for name, text in playground.network_scripts().items():
         (static / NETWORKS / name).write_text(text, encoding="utf-8")
 
 
@@ -96,15 +96,15 @@ def first_page(app, env, added, changed, removed):
 
 def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
-    runs, folder = records.everything(), Path(app.outdir, "runs")
+    runs, folder = records.all_records(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "results/results.csv", Path(app.outdir, "results.csv"))
-    of_the_same_network = run_pages.relatives(runs)  # so that the time grows as the number of records
+    of_the_same_network = run_pages.related_runs(runs)  # so that the time grows as the number of records
     for name, record in runs.items():
         shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")
         context = {
-            "title": run_pages.title(record["spec"]),
-            "body": run_pages.page(name, of_the_same_network[name]),
+            "title": run_pages.run_title(record["spec"]),
+            "body": run_pages.run_page(name, of_the_same_network[name]),
         }
         yield f"runs/{name}", context, "page.html"
 
@@ -120,7 +120,7 @@ def load_tables(app, pagename, templatename, context, doctree):
 def load_networks(app, pagename, templatename, context, doctree):
     """Load the playground's networks on the page that holds it, and on no other."""
     if 'class="stn-playground"' in context.get("body", ""):
-        for variant in kept.trained():
+        for variant in kept.kept_variants():
             app.add_js_file(f"{NETWORKS}/{variant}.js", loading_method="defer")
 
 

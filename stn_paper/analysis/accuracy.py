@@ -15,8 +15,8 @@ from ..training import records
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
-PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
-SCALE = "equal"  # the protocol at the paper's image size that a table is priced at
+TABLE_PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
+PRICED_PROTOCOL = "equal"  # the protocol at the paper's image size that a table is priced at
 COMPARISONS = (
     ("lstn", "stn"),
     ("vstn", "stn"),
@@ -27,9 +27,14 @@ COMPARISONS = (
 )
 DISTINCT = "tsrd-distinct"
 WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
-REPLICATES, NOT, OPEN = "replicates", "does not replicate", "open"
-FEWEST = 3  # backbones that a verdict on a pattern needs
-SETTINGS = ("image_size", "epochs", "train_images", "selection")  # columns of `runs` that describe a protocol
+REPLICATES, DOES_NOT_REPLICATE, OPEN = "replicates", "does not replicate", "open"
+FEWEST_BACKBONES = 3  # backbones that a verdict on a pattern needs
+PROTOCOL_COLUMNS = (
+    "image_size",
+    "epochs",
+    "train_images",
+    "selection",
+)  # columns of `runs_with_copy_accuracy` that describe a protocol
 TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
     "test": "half",
     "without_copy": "without_copy_half",
@@ -40,7 +45,7 @@ TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
 # --- runs ---------------------------------------------------------------------------------------
 
 
-def runs(dataset, protocol):
+def runs_with_copy_accuracy(dataset, protocol):
     """`frame.runs` with the accuracy on the test images without an identical training image.
 
     Columns `without_copy` (percent, NaN where a record does not hold it) and `images_without_copy` (how many).
@@ -58,30 +63,34 @@ def datasets_of(number):
     return (DATASET_OF[number], DISTINCT) if number == 4 else (DATASET_OF[number],)
 
 
-def found_runs(number):
-    """{protocol: {dataset: `runs`}} of Table 4, 6 or 8."""
-    return {protocol: {d: runs(d, protocol) for d in datasets_of(number)} for protocol in PROTOCOLS}
+def runs_by_protocol(number):
+    """{protocol: {dataset: `runs_with_copy_accuracy`}} of Table 4, 6 or 8."""
+    return {
+        protocol: {d: runs_with_copy_accuracy(d, protocol) for d in datasets_of(number)}
+        for protocol in TABLE_PROTOCOLS
+    }
 
 
-def chosen(number, found=None):
+def protocol_by_backbone(number, found=None):
     """{backbone: the protocol that its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
 
     It is the best protocol with a run of every cell of the row; if no protocol has them all, the one with
     most.
     """
-    found = found_runs(number) if found is None else found
+    found = runs_by_protocol(number) if found is None else found
     printed = networks(number)
     protocols = {}
     for backbone, rows in printed.groupby("backbone", sort=False):
         counts = {
-            p: sum(_number(r, backbone, set(rows["variant"])) for r in found[p].values()) for p in found
+            p: sum(_count_variants(r, backbone, set(rows["variant"])) for r in found[p].values())
+            for p in found
         }
         most = max(counts.values())
         protocols[backbone] = next(p for p, count in counts.items() if count == most) if most else ""
     return protocols
 
 
-def _number(ours, backbone, variants):
+def _count_variants(ours, backbone, variants):
     """How many of these variants of a backbone have a run."""
     return len(set(ours.loc[ours["backbone"] == backbone, "variant"]) & variants)
 
@@ -97,44 +106,49 @@ def cells(number, found=None):
     class_accuracy, collapsed and failed (numbers of runs), spread (median over the runs), image_size, epochs,
     train_images, selection. Table 4 has in addition: without_copy and distinct (accuracies on images without
     a copy and of `tsrd-distinct`) with without_copy_half, distinct_half and distinct_n. `found` is
-    `found_runs`, if at hand.
+    `runs_by_protocol`, if at hand.
     """
-    found, rows = found_runs(number) if found is None else found, []
-    protocols = chosen(number, found)
+    found, rows = runs_by_protocol(number) if found is None else found, []
+    protocols = protocol_by_backbone(number, found)
     for printed in networks(number).to_dict("records"):
         key = {name: printed[name] for name in ("backbone", "model", "variant")}
         theirs = {
             f"paper_{split}": float(printed[column_of(number, split)]) for split in ("validation", "test")
         }
         protocol = protocols[printed["backbone"]]
-        at = found[protocol or PROTOCOLS[0]]
-        mine = [_of(at[dataset], printed["backbone"], printed["variant"]) for dataset in datasets_of(number)]
-        row = key | theirs | {"protocol": protocol} | _ours(mine[0])
-        rows.append(row | (_copies(*mine) if number == 4 else {}))
+        at = found[protocol or TABLE_PROTOCOLS[0]]
+        mine = [
+            _of_cell(at[dataset], printed["backbone"], printed["variant"]) for dataset in datasets_of(number)
+        ]
+        row = key | theirs | {"protocol": protocol} | _our_columns(mine[0])
+        rows.append(row | (_copy_columns(*mine) if number == 4 else {}))
     return pd.DataFrame(rows)
 
 
 def runs_by_cell(number, found=None):
-    """{(backbone, variant): the `runs` of the paper's dataset behind a cell of `cells`}."""
-    found = found_runs(number) if found is None else found
-    at = {backbone: found[protocol or PROTOCOLS[0]] for backbone, protocol in chosen(number, found).items()}
+    """{(backbone, variant): the `runs_with_copy_accuracy` of the paper's dataset behind a cell of `cells`}."""
+    found = runs_by_protocol(number) if found is None else found
+    at = {
+        backbone: found[protocol or TABLE_PROTOCOLS[0]]
+        for backbone, protocol in protocol_by_backbone(number, found).items()
+    }
     keys = zip(networks(number)["backbone"], networks(number)["variant"])
-    return {(b, v): _of(at[b][datasets_of(number)[0]], b, v) for b, v in keys}
+    return {(b, v): _of_cell(at[b][datasets_of(number)[0]], b, v) for b, v in keys}
 
 
-def _of(ours, backbone, variant):
+def _of_cell(ours, backbone, variant):
     return ours[(ours["backbone"] == backbone) & (ours["variant"] == variant)]
 
 
-def _ours(mine):
+def _our_columns(mine):
     means = {column: mine[column].astype(float).mean() for column in ("test", "validation", "class_accuracy")}
     counts = {column: int(mine[column].sum()) for column in ("collapsed", "failed")}
-    settings = {column: mine[column].iloc[0] if len(mine) else None for column in SETTINGS}
+    settings = {column: mine[column].iloc[0] if len(mine) else None for column in PROTOCOL_COLUMNS}
     spread = mine["spread"].astype(float).median()
     return means | {"half": student(mine["test"]), "n": len(mine)} | counts | {"spread": spread} | settings
 
 
-def _copies(merged, distinct):
+def _copy_columns(merged, distinct):
     return {
         "without_copy": merged["without_copy"].astype(float).mean(),
         "without_copy_half": student(merged["without_copy"]),
@@ -145,7 +159,7 @@ def _copies(merged, distinct):
     }
 
 
-def missing(number):
+def count_missing(number):
     """What Table 4, 6 or 8 lacks: a dict of numbers.
 
     `cells`, `with_run` (cells with a run at any protocol), `lacking` (cells without a record at the paper's
@@ -153,7 +167,7 @@ def missing(number):
     unmeasured.
     """
     found, measured = cells(number), estimates.measurements()
-    specs = grid.runs(f"table{number}", 1, SCALE)
+    specs = grid.target_specs(f"table{number}", 1, PRICED_PROTOCOL)
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     device = next(iter(estimates.devices(measured)), None)
     hours = estimates.total_hours(lacking, measured, device) if device else None
@@ -181,7 +195,7 @@ def differences(number):
     protocol, collapsed and collapsed_against (runs of either side), left_out: at least half of the original's
     runs failed to train, so that the backbone is not compared.
     """
-    known, rows = found_runs(number), []
+    known, rows = runs_by_protocol(number), []
     found, seeds = cells(number, known).set_index(["backbone", "variant"]), runs_by_cell(number, known)
     for variant, against in COMPARISONS:
         for backbone in found.index.unique("backbone"):
@@ -224,26 +238,26 @@ def replication(number, found=None):
     return view.assign(p_holm=statistics.holm(view["p"]))
 
 
-def judged(row):
+def judge_replication(row):
     """REPLICATES, NOT or OPEN: whether the paper's mean gain is in ours, by a row of `replication`.
 
     Judged by the mean without collapsed runs, as one of these moves it by tens of points. Its 95 % interval
     above zero: replicates. Otherwise it does not, if the interval leaves out the paper's mean; else it is
     open, as it is below FEWEST backbones.
     """
-    if row["kept"] < FEWEST:
+    if row["kept"] < FEWEST_BACKBONES:
         return OPEN
     if row["mean_kept"] - row["half_kept"] > 0:
         return REPLICATES
-    return NOT if row["mean_kept"] + row["half_kept"] < row["paper_mean"] else OPEN
+    return DOES_NOT_REPLICATE if row["mean_kept"] + row["half_kept"] < row["paper_mean"] else OPEN
 
 
 # --- Table 4 ------------------------------------------------------------------------------------
 
 
-def baselines():
+def baseline_accuracies():
     """Test accuracies of the baselines that do not learn, a row each: test, without_copy, distinct."""
-    stored = copies.read("baselines")
+    stored = copies.read_table("baselines")
     if stored.empty:
         return pd.DataFrame(columns=["test", "without_copy", "distinct"])
     shares = (100 * stored["correct"] / stored["number"]).groupby(

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..paths import IN_CLONE, results_dir
 from ..training import records
-from ..training.hardware import commit
+from ..training.hardware import current_commit
 
 
 def check(folders=()):
@@ -20,9 +20,9 @@ def check(folders=()):
     twice. Raises InputError for a folder that is not there.
     """
     runs, faults = {}, []
-    for path in _files(folders):
+    for path in _record_files(folders):
         try:
-            record = records.read(path)
+            record = records.read_record(path)
             spec = records.spec_of(record)
         except InputError as error:
             faults.append(str(error))
@@ -33,13 +33,13 @@ def check(folders=()):
         runs.setdefault(spec.name, []).append((path, record))
     for (first, one), *others in runs.values():
         for path, other in others:
-            here, there = _outcome(one), _outcome(other)
+            here, there = _compared_fields(one), _compared_fields(other)
             if what := ", ".join(key for key in here if here[key] != there[key]):
                 faults.append(f"Records {first} and {path} are of one run and disagree ({what}): keep one.")
-    return faults, _notes(runs)
+    return faults, _notes_on_runs(runs)
 
 
-def _files(folders):
+def _record_files(folders):
     """Every JSON file in these folders and the results folder, once, sorted."""
     places = [results_dir(), *map(Path, folders)]
     if not IN_CLONE and not places[0].is_dir():
@@ -53,7 +53,7 @@ def _files(folders):
     return sorted({path.resolve() for place in places for path in place.rglob("*.json")})
 
 
-def _outcome(record):
+def _compared_fields(record):
     """The fields that two records of one run must agree on; times, memory and the machine may differ."""
     return {
         "images": record["data"].get("fingerprint"),
@@ -64,11 +64,11 @@ def _outcome(record):
     }
 
 
-def _notes(runs):
+def _notes_on_runs(runs):
     """Sentences on the records that can be read, by run."""
     records = [record for group in runs.values() for _, record in group]
     notes = [f"{len(records)} records of {len(runs)} runs were read."]
-    now = commit()
+    now = current_commit()
     others = Counter(record["environment"].get("commit") for record in records)
     others.pop(now, None)
     if others:

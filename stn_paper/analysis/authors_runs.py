@@ -13,9 +13,9 @@ from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
 from .paper import COSTS_OF, DATASET_OF, networks, table
 
-BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
-RULES = {
-    BEST: "test accuracy at the best validation epoch",
+AT_BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
+RULE_MEANINGS = {
+    AT_BEST: "test accuracy at the best validation epoch",
     OF_FIVE: "a higher one: the best test accuracy of the 5 best validation epochs",
     OF_FIFTEEN: "a higher one still: the best test accuracy of the 15 best validation epochs",
     "other": "none of these",
@@ -25,11 +25,11 @@ ROUNDING = 0.0051  # points; two accuracies of two decimals are the same
 
 
 @cache
-def _csv():
+def _release():
     return pd.read_csv(PRINTED / "author_runs.csv", comment="#")
 
 
-def runs(number):
+def released_cells(number):
     """The released notebook of each cell of Table 4, 6 or 8, with the printed numbers of the cell.
 
     Columns: all of author_runs.csv, the printed accuracies as numbers, and `printed_parameters`.
@@ -41,42 +41,44 @@ def runs(number):
     cells = cells.merge(cost[[*keys, "printed_parameters"]], on=keys)
     numbers = [c for c in cells if c not in ("model", "variant")]
     cells[numbers] = cells[numbers].astype(float)
-    released = _csv()
+    released = _release()
     return cells.merge(released[released["table"] == number], on=["model", "variant"], validate="1:1")
 
 
-def same(a, b):
+def same_accuracy(a, b):
     """Whether two accuracies are the same to two decimals; False where one is not known."""
     return (a - b).abs() < ROUNDING
 
 
-def rules(number):
+def matching_rules(number):
     """For each cell of Table 6 or 8 which of RULES its test accuracy matches, the first that does."""
-    cells = runs(number)
+    cells = released_cells(number)
     found = pd.Series("other", index=cells.index)
     found[cells["best_validation"].isna()] = "lost"
-    for rule in (OF_FIFTEEN, OF_FIVE, BEST):
-        found[same(cells["test"], cells[rule])] = rule
+    for rule in (OF_FIFTEEN, OF_FIVE, AT_BEST):
+        found[same_accuracy(cells["test"], cells[rule])] = rule
     return found
 
 
-def selection():
+def count_rules():
     """How many printed test accuracies of Tables 6 and 8 match which rule of selection."""
-    counts = {f"Table {n}": rules(n).value_counts().reindex(RULES, fill_value=0) for n in (6, 8)}
+    counts = {
+        f"Table {n}": matching_rules(n).value_counts().reindex(RULE_MEANINGS, fill_value=0) for n in (6, 8)
+    }
     view = pd.DataFrame(counts)
     view["both"] = view.sum(axis=1)
     view.loc["all"] = view.sum()
-    return view.rename(index=RULES).rename_axis(None)
+    return view.rename(index=RULE_MEANINGS).rename_axis(None)
 
 
 def budgets():
     """Epochs, floor of early stopping, batch sizes, bypassed transformers: a row a column of Tables 6 and 8."""
     rows = []
     for number in (6, 8):
-        for variant, cells in runs(number).groupby("variant", sort=False):
+        for variant, cells in released_cells(number).groupby("variant", sort=False):
             early = (cells["epochs_run"] < cells["max_epochs"]).sum()
             batches = ", ".join(map(str, sorted(cells["batch_size"].unique())))
-            bypassed = unused(cells)
+            bypassed = count_bypassed(cells)
             rows.append(
                 {
                     "Table": f"{number}, {DATASETS[DATASET_OF[number]].title}",
@@ -102,29 +104,33 @@ def budget_share(dataset, variant):
 
     Of Table 8 for CIFAR-10 and of Table 6 for any other dataset.
     """
-    mean = runs(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
+    mean = released_cells(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
     return mean[ORIGINAL] / mean[variant]
 
 
-def unused(cells):
-    """How many of these `runs` with a transformer bypass it, and how many there are."""
+def count_bypassed(cells):
+    """How many of these `released_cells` with a transformer bypass it, and how many there are."""
     known = cells["transform_applied"].dropna()
     return int((known == "no").sum()), len(known)
 
 
-def totals():
+def release_totals():
     """Of Tables 6 and 8 as released: bypassed transformer cells, all of them, accuracies chosen by test, logs."""
-    pairs = [unused(runs(number)) for number in (6, 8)]
-    found = pd.concat([rules(number) for number in (6, 8)]).value_counts().reindex(RULES, fill_value=0)
+    pairs = [count_bypassed(released_cells(number)) for number in (6, 8)]
+    found = (
+        pd.concat([matching_rules(number) for number in (6, 8)])
+        .value_counts()
+        .reindex(RULE_MEANINGS, fill_value=0)
+    )
     bypassed, cells = (sum(column) for column in zip(*pairs))
     return bypassed, cells, int(found[OF_FIVE] + found[OF_FIFTEEN]), int(found.sum() - found["lost"])
 
 
-def unlike():
+def cells_of_other_networks():
     """Cells of Tables 6 and 8 whose log is of a network with another number of parameters than is printed."""
     rows = []
     for number in (6, 8):
-        cells = runs(number).dropna(subset="parameters")
+        cells = released_cells(number).dropna(subset="parameters")
         for cell in cells[cells["parameters"] != cells["printed_parameters"]].itertuples():
             printed = int(cell.printed_parameters)
             rows.append(

@@ -17,20 +17,20 @@ from typing import NamedTuple
 
 import torch
 
-from ..data.download import ensure
-from ..errors import InputError, choose, whole
+from ..data.download import ensure_dataset
+from ..errors import InputError, check_choice, check_whole_number
 from ..models import ORIGINAL, VARIANTS
 from ..models.localization import CONSTANT
-from ..paths import remove_partials, replacing, results_dir
+from ..paths import remove_partials, replace_file, results_dir
 from ..training import records
+from ..training.checkpoint import checkpoint_path as checkpoint
 from ..training.checkpoint import epochs_done
-from ..training.checkpoint import path_of as checkpoint
 from ..training.hardware import check_device, device_name
 from ..training.loop import run
 from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec, with_precision
 from .effects import ARMS
-from .estimates import estimate, measurements
+from .estimates import estimate_hours, measurements
 from .paper import table
 
 TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
@@ -72,10 +72,10 @@ PLANS = {  # table: datasets and steps, the most valuable first
 CONTROLS = Step(("resnet18", "effb0"), (CONSTANT, *ARMS[4:]))  # the same map for all images, and bypassed
 
 
-def plan(name, protocol="equal"):
+def campaign_specs(name, protocol="equal"):
     """The runs of a campaign, the most valuable first; InputError for an unknown table or protocol."""
-    datasets, steps = PLANS[choose("campaign", name, PLANS)]
-    if choose("protocol", protocol, PROTOCOLS) == "small":
+    datasets, steps = PLANS[check_choice("campaign", name, PLANS)]
+    if check_choice("protocol", protocol, PROTOCOLS) == "small":
         steps = _small_steps(int(name.removeprefix("table")))
     return [
         RunSpec(dataset, backbone, variant, step.protocol or protocol, seed)
@@ -93,7 +93,7 @@ def _small_steps(number):
     return Step(backbones, variants), *controls, Step(backbones, variants, (1, 2))
 
 
-def missing(specs):
+def missing_runs(specs):
     """The runs of `specs` that have no record yet."""
     return [spec for spec in specs if records.find(spec) is None]
 
@@ -123,22 +123,22 @@ def train_missing(
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
     if together is not None:
-        whole("Number of runs together", together)
+        check_whole_number("Number of runs together", together)
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
-    planned = [with_precision(spec, precision) for spec in plan(name, protocol)]
-    waiting = missing(planned)
+    planned = [with_precision(spec, precision) for spec in campaign_specs(name, protocol)]
+    waiting = missing_runs(planned)
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
     check_networks(waiting)
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
-        ensure(dataset, data_dir)
+        ensure_dataset(dataset, data_dir)
     if archive:
-        pack([], archive)  # one that cannot be written is found out now
+        pack_records([], archive)  # one that cannot be written is found out now
     if together is None:
         together = TOGETHER if device.type == "cuda" else cores
     settings = str(device), data_dir, end, max(1, cores // together), compiled
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
     new = _train_all(waiting, device, together, settings, archive)
-    print(f"{len(new)} new records; {len(missing(planned))} runs still have none.")
+    print(f"{len(new)} new records; {len(missing_runs(planned))} runs still have none.")
     return new
 
 
@@ -152,27 +152,27 @@ def _train_all(waiting, device, together, settings, archive):
                 waiting.clear()  # what does not fit now never will
                 break
             waiting.remove(spec)
-            process = SPAWN.Process(target=_train, args=(spec, *settings), daemon=True)
+            process = SPAWN.Process(target=_train_in_process, args=(spec, *settings), daemon=True)
             process.start()
             running[process.sentinel] = process, spec
         late = end + GRACE - time.time()
         for sentinel in wait(running, max(0, late)) or list(running):
-            spec = _ended(*running.pop(sentinel))
+            spec = _finish(*running.pop(sentinel))
             if spec:
                 new.append(records.record_path(spec))
                 if archive:
-                    pack(new[-1:], archive)
+                    pack_records(new[-1:], archive)
     return new
 
 
-def _ended(process, spec):
+def _finish(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
     process.kill()  # has ended, or is too late: it loses what came after its checkpoint
     process.join()
     for path in (records.record_path(spec), checkpoint(spec)):
         remove_partials(path)
     found = records.find(spec)
-    print(f"{spec.name}: {_outcome(spec, found)}", flush=True)
+    print(f"{spec.name}: {_outcome_in_words(spec, found)}", flush=True)
     return spec if found else None
 
 
@@ -183,14 +183,14 @@ def choose_next(waiting, seconds, device):
     already; a run that cannot be estimated is taken to fit.
     """
     measured = measurements()
-    expected = {spec: estimate(spec, measured, device) for spec in waiting}
+    expected = {spec: estimate_hours(spec, measured, device) for spec in waiting}
     epoch = {s: 3600 * (hours or 0) / s.protocol.max_epochs for s, hours in expected.items()}
     ending = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
     begun = [s for s in waiting if epoch[s] <= seconds]
     return next(iter(ending + begun), None)
 
 
-def _train(spec, device, data_dir, until, threads, compiled):
+def _train_in_process(spec, device, data_dir, until, threads, compiled):
     torch.set_num_threads(threads)
     try:
         run(spec, device, data_dir, compiled, until)
@@ -198,28 +198,28 @@ def _train(spec, device, data_dir, until, threads, compiled):
         print(f"{spec.name}: {error}", flush=True)
 
 
-def _outcome(spec, record):
+def _outcome_in_words(spec, record):
     if record:
-        return f"test accuracy {records.chosen(record)['test']:.2f} %"
+        return f"test accuracy {records.selected_result(record)['test']:.2f} %"
     return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
 
 
-def pack(paths, archive):
+def pack_records(paths, archive):
     """Put the records, as they lie under the results folder, into a .tar.gz, beside the records that it holds.
 
     InputError if it cannot be written, or is a file of another kind.
     """
     new = {str(path.relative_to(results_dir())): path for path in paths}
     archive = Path(archive)
-    with replacing(archive) as partial, tarfile.open(partial, "w:gz") as tar:
-        for member, content in _held(archive):
+    with replace_file(archive) as partial, tarfile.open(partial, "w:gz") as tar:
+        for member, content in _archived_files(archive):
             if member.name not in new:
                 tar.addfile(member, io.BytesIO(content))
         for name, path in new.items():
             tar.add(path, name)
 
 
-def _held(archive):
+def _archived_files(archive):
     """Each file in an archive with its content, none if there is no archive yet."""
     if not archive.exists():
         return

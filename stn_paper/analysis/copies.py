@@ -17,29 +17,29 @@ NEIGHBOUR = 50  # above the 30 pictures of a GTSRB track and the 26 copies of a 
 THRESHOLD = 0.2  # of the ratio, from which on a nearest image is no near copy
 
 
-def folder():
+def copies_dir():
     """Where the results lie: `copies` in the results folder."""
     return results_dir() / "copies"
 
 
-def read(file):
+def read_table(file):
     """The table results/copies/<file>.csv; empty, with the column `dataset`, if it is not there."""
-    path = folder() / f"{file}.csv"
+    path = copies_dir() / f"{file}.csv"
     if not path.exists():
         return pd.DataFrame({"dataset": []})
     status = path.stat()
-    return _csv(path, status.st_ino, status.st_mtime_ns, status.st_size).copy()
+    return _read_csv(path, status.st_ino, status.st_mtime_ns, status.st_size).copy()
 
 
 @cache
-def _csv(path, *stamp):
+def _read_csv(path, *stamp):
     """The file as a table, read again where its stamp is another."""
     return pd.read_csv(path)
 
 
-def png(name):
+def sheet_path(name):
     """Path of a dataset's contact sheet."""
-    return folder() / f"{name}.png"
+    return copies_dir() / f"{name}.png"
 
 
 def test_images_with_copy(name):
@@ -47,7 +47,7 @@ def test_images_with_copy(name):
 
     Both are 0 where nothing has been counted.
     """
-    counts = read("counts")
+    counts = read_table("counts")
     row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
     return (int(row["exact"].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)
 
@@ -55,23 +55,23 @@ def test_images_with_copy(name):
 # --- accuracies of records ----------------------------------------------------------------------
 
 
-def packed(flags):
+def pack_flags(flags):
     """A boolean array as text: base64 of its bits."""
     return base64.b64encode(np.packbits(flags).tobytes()).decode()
 
 
-def unpacked(text, number):
-    """The boolean array (number,) that `packed` made a text of."""
+def unpack_flags(text, number):
+    """The boolean array (number,) that `pack_flags` made a text of."""
     bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8))
     return bits[:number].astype(bool)
 
 
-def copied(record, near=False):
+def copy_flags(record, near=False):
     """bool (N,): test images of the record with an exact copy in training; with `near`, a near copy too.
 
     None if the copies of the record's images, split and training set have not been counted.
     """
-    known, spec, data = read("test_images"), record["spec"], record["data"]
+    known, spec, data = read_table("test_images"), record["spec"], record["data"]
     known = known[known["dataset"] == spec["dataset"]]
     if known.empty:
         return None
@@ -80,7 +80,7 @@ def copied(record, near=False):
         return None
     if any(data[key] != row[key] for key in ("fingerprint", "train", "test")):
         return None
-    exact, close = (unpacked(row[kind], row["test"]) for kind in ("exact", "near"))
+    exact, close = (unpack_flags(row[kind], row["test"]) for kind in ("exact", "near"))
     return exact | close if near else exact
 
 
@@ -88,16 +88,16 @@ def accuracy_apart(record, near=False):
     """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN where no image is.
 
     A copy is an exact one; with `near`, also a near one. None if the record does not say which test images
-    were right (`record["test"]["correct"]`) or `copied` is None.
+    were right (`record["test"]["correct"]`) or `copy_flags` is None.
     """
-    flags, text = copied(record, near), record.get("test", {}).get("correct")
+    flags, text = copy_flags(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:
         return None
-    parts = apart(unpacked(text, len(flags)), flags)
+    parts = count_apart(unpack_flags(text, len(flags)), flags)
     return {name: 100 * right / number if number else np.nan for name, (number, right) in parts.items()}
 
 
-def apart(correct, copied):
+def count_apart(correct, copied):
     """{images: (number, number correct)} of all test images, of those with a copy and of those without."""
     parts = {"all": np.ones_like(copied), "with copy": copied, "without copy": ~copied}
     return {name: (int(part.sum()), int(correct[part].sum())) for name, part in parts.items()}

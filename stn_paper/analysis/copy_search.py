@@ -22,15 +22,25 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data import datasets
 from ..data.datasets import DATASETS, Images
-from ..data.files import contents, find
+from ..data.files import find_files, number_contents
 from ..errors import InputError
-from ..paths import data_dir, replacing
-from .copies import NEIGHBOUR, SPLIT_SEED, STUDIED, THRESHOLD, apart, folder, packed, png, read
+from ..paths import data_dir, replace_file
+from .copies import (
+    NEIGHBOUR,
+    SPLIT_SEED,
+    STUDIED,
+    THRESHOLD,
+    copies_dir,
+    count_apart,
+    pack_flags,
+    read_table,
+    sheet_path,
+)
 
-SIDE = 24  # pixels of a compared picture
+GREY_SIDE = 24  # pixels of a compared picture
 COLOR_SIDE = 32  # pixels of a picture for the nearest neighbour in RGB
-SEEDS = 200  # splits of TSRD
-BLOCK = 1000  # images compared at once
+SPLIT_SEEDS = 200  # splits of TSRD
+IMAGES_AT_ONCE = 1000  # images compared at once
 
 #: bands of the ratio on a contact sheet, a row each; four rows are below the threshold
 BANDS = ((0, 0.05), (0.05, 0.1), (0.1, 0.15), (0.15, THRESHOLD), (THRESHOLD, 0.25), (0.25, 0.3), (0.3, 0.4))
@@ -58,33 +68,35 @@ class Compared(NamedTuple):
 # --- the method ---------------------------------------------------------------------------------
 
 
-def pictures(items):
+def small_pictures(items):
     """uint8 (N, 32, 32, 3) of image files or arrays."""
     with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(_picture, items)))
+        return np.stack(list(pool.map(_small_picture, items)))
 
 
-def _picture(item):
+def _small_picture(item):
     with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
         small = image.convert("RGB").resize((COLOR_SIDE, COLOR_SIDE), Image.Resampling.BILINEAR)
     return np.asarray(small)
 
 
-def normalized(images):
+def normalize_pictures(images):
     """float32 (N, 576): images (N, 32, 32, 3) as grey pictures with mean 0 and length 1; 0 if uniform."""
     grey = (Image.fromarray(image).convert("L") for image in images)
-    small = [np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32) for image in grey]
+    small = [
+        np.asarray(image.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BOX), np.float32) for image in grey
+    ]
     flat = torch.from_numpy(np.stack(small)).flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
     return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-3)
 
 
 def nearest(queries, keys, neighbour=NEIGHBOUR):
-    """Neighbours of each query among the keys, both as `normalized` returns them.
+    """Neighbours of each query among the keys, both as `normalize_pictures` returns them.
 
     With fewer keys than `neighbour`, the farthest key takes the place of the 50th nearest.
     """
-    found = [(block @ keys.T).topk(min(neighbour, len(keys)), 1) for block in queries.split(BLOCK)]
+    found = [(block @ keys.T).topk(min(neighbour, len(keys)), 1) for block in queries.split(IMAGES_AT_ONCE)]
     distances = (1 - torch.cat([block.values for block in found])).clamp(min=0).double().numpy()
     first, last = distances[:, 0], distances[:, -1]
     index = torch.cat([block.indices[:, 0] for block in found]).numpy()
@@ -96,9 +108,9 @@ def is_near(neighbours, threshold=THRESHOLD):
     return neighbours.ratio <= threshold
 
 
-def compare(name, folder=None):
+def compare_splits(name, folder=None):
     """Read the dataset `name` below the data folder and compare its test with its training images."""
-    listing = find(name, DATASETS[name], data_dir(folder))
+    listing = find_files(name, DATASETS[name], data_dir(folder))
     data = Images(
         torch.empty(0),  # the split needs none
         torch.tensor(listing.labels),
@@ -107,13 +119,13 @@ def compare(name, folder=None):
         listing.test_start,
         listing.groups,
     )
-    small, copies = pictures(listing.items), contents(listing.items)
+    small, copies = small_pictures(listing.items), number_contents(listing.items)
     split = datasets.split(name, data, SPLIT_SEED)
-    exact, neighbours = matches(normalized(small), copies, split.test, split.train)
+    exact, neighbours = find_matches(normalize_pictures(small), copies, split.test, split.train)
     return listing, Compared(data, small, copies, split, exact, is_near(neighbours) & ~exact, neighbours)
 
 
-def matches(flat, copies, queries, keys):
+def find_matches(flat, copies, queries, keys):
     """(exact, Neighbours) of the images at the indices `queries`, looked for among those at `keys`."""
     exact = np.isin(copies[queries], copies[keys])
     return exact, nearest(flat[queries], flat[keys])
@@ -122,7 +134,7 @@ def matches(flat, copies, queries, keys):
 # --- counts -------------------------------------------------------------------------------------
 
 
-def files(name, listing, compared):
+def count_files(name, listing, compared):
     """One row on the whole dataset: how many images, same names left out, and distinct contents.
 
     `alone` counts the images without an exact copy.
@@ -138,19 +150,19 @@ def files(name, listing, compared):
     return pd.DataFrame([row])
 
 
-def counts(name, compared):
+def count_copies(name, compared):
     """Copies in training, counted: a row for the test images and one for the validation images.
 
     For GTSRB, a third row is for validation images drawn without regard to the tracks.
     """
-    split, flat = compared.split, normalized(compared.pictures)
+    split, flat = compared.split, normalize_pictures(compared.pictures)
     parts = {"test": (split.test, split.train), "validation": (split.validation, split.train)}
     if compared.data.groups is not None:
         torn = datasets.split(name, compared.data._replace(groups=None), SPLIT_SEED)
         parts["validation, tracks ignored"] = torn.validation, torn.train
     labels, rows = compared.data.labels.numpy(), []
     for part, (queries, keys) in parts.items():
-        exact, neighbours = matches(flat, compared.copies, queries, keys)
+        exact, neighbours = find_matches(flat, compared.copies, queries, keys)
         near = is_near(neighbours) & ~exact
         same = labels[queries] == labels[keys][neighbours.index]
         rows.append(
@@ -167,7 +179,7 @@ def counts(name, compared):
     return pd.DataFrame(rows)
 
 
-def test_images(name, compared):
+def flag_test_images(name, compared):
     """One row: which test images have an exact or a near copy, as `packed` arrays, and of which data."""
     row = {
         "dataset": name,
@@ -175,23 +187,25 @@ def test_images(name, compared):
         "fingerprint": compared.data.fingerprint,
         "train": len(compared.split.train),
         "test": len(compared.split.test),
-        "exact": packed(compared.exact),
-        "near": packed(compared.near),
+        "exact": pack_flags(compared.exact),
+        "near": pack_flags(compared.near),
     }
     return pd.DataFrame([row])
 
 
-def ratios(name, compared):
+def ratio_histogram(name, compared):
     """Number of test images without an exact copy in each hundredth of the ratio, from 0 to 1."""
     numbers, edges = np.histogram(compared.neighbours.ratio[~compared.exact], 100, (0, 1))
     return pd.DataFrame({"dataset": name, "below": edges[1:].round(2), "images": numbers})
 
 
-def seeds(name, compared):
+def copies_by_split_seed(name, compared):
     """Test images with an exact copy in training, for each of 200 split seeds."""
-    splits = [datasets.split(name, compared.data, seed) for seed in range(SEEDS)]
+    splits = [datasets.split(name, compared.data, seed) for seed in range(SPLIT_SEEDS)]
     found = [np.isin(compared.copies[s.test], compared.copies[s.train]).sum() for s in splits]
-    return pd.DataFrame({"dataset": name, "seed": range(SEEDS), "exact": found, "test": len(splits[0].test)})
+    return pd.DataFrame(
+        {"dataset": name, "seed": range(SPLIT_SEEDS), "exact": found, "test": len(splits[0].test)}
+    )
 
 
 # --- crops of the same photograph: Caltech-101's Faces and Faces_easy ----------------------------
@@ -200,13 +214,13 @@ CROPS = ("Faces", "Faces_easy")  # photographs, and parts of them under the same
 CROP_HEIGHT = 48  # pixels of a compared photograph's height
 
 
-def part_of(photo, part):
+def best_correlation(photo, part):
     """Highest correlation of the grey image `part` with a region of `photo` of its size, over all places.
 
     Both are PIL images of one scale; they are compared with the photograph `CROP_HEIGHT` pixels high.
     """
     scale = CROP_HEIGHT / photo.height
-    whole, piece = (_small(image, scale) for image in (photo, part))
+    whole, piece = (_grey_tensor(image, scale) for image in (photo, part))
     piece = piece[..., : whole.shape[-2], : whole.shape[-1]]
     size = piece.shape[-2:]
     piece = (piece - piece.mean()) / piece.std(correction=0).clamp(min=1e-3)
@@ -215,13 +229,13 @@ def part_of(photo, part):
     return (products / (square - mean**2).clamp(min=1e-6).sqrt()).max().item()
 
 
-def _small(image, scale):
+def _grey_tensor(image, scale):
     size = [max(1, round(side * scale)) for side in image.size]
     grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32) / 255
     return torch.from_numpy(grey)[None, None]
 
 
-def crops(name, listing, compared):
+def count_crops(name, listing, compared):
     """One row on the photographs that are whole in `Faces` and cropped in `Faces_easy`.
 
     `lowest` is the lowest correlation of a crop with the photograph of its file name, `others` the median
@@ -233,8 +247,8 @@ def crops(name, listing, compared):
     }
     names = sorted({file for _, file in of})
     photos, parts = ([Image.open(listing.items[of[c, file]]) for file in names] for c in CROPS)
-    own = [part_of(photo, part) for photo, part in zip(photos, parts)]
-    others = [part_of(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
+    own = [best_correlation(photo, part) for photo, part in zip(photos, parts)]
+    others = [best_correlation(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
     partner = {i: of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in of.items()}
     tested = [i for i in compared.split.test if i in partner]
     train = set(compared.split.train.tolist())
@@ -257,7 +271,7 @@ def look_up(contents, labels, queries):
     """Predict by identical bytes: (M,) class of the training image with the content of each query.
 
     `contents` and `labels` are of the training images, `queries` the contents of the test images, all of them
-    numbered as by `files.contents`. A content that training lacks gets the most frequent class there.
+    numbered as by `files.number_contents`. A content that training lacks gets the most frequent class there.
     """
     most = np.bincount(labels).argmax()
     known = dict(zip(contents.tolist(), labels.tolist()))
@@ -268,11 +282,11 @@ def nearest_pixels(images, labels, queries):
     """Predict by the nearest training image: (M,) its class; L2 distance of uint8 images (N, 32, 32, 3)."""
     keys, wanted = (torch.from_numpy(part).flatten(1).double() / 255 for part in (images, queries))
     length = (keys**2).sum(1)
-    found = [(length - 2 * block @ keys.T).argmin(1) for block in wanted.split(BLOCK)]
+    found = [(length - 2 * block @ keys.T).argmin(1) for block in wanted.split(IMAGES_AT_ONCE)]
     return labels[torch.cat(found).numpy()]
 
 
-def baselines(name, compared):
+def test_baselines(name, compared):
     """Test accuracy of the look-up and of the nearest neighbour: all, with and without an exact copy."""
     train, test = compared.split.train, compared.split.test
     labels, copies, small = compared.data.labels.numpy(), compared.copies, compared.pictures
@@ -282,7 +296,7 @@ def baselines(name, compared):
     }
     rows = []
     for baseline, classes in predicted.items():
-        for images, (number, right) in apart(classes == labels[test], compared.exact).items():
+        for images, (number, right) in count_apart(classes == labels[test], compared.exact).items():
             row = {
                 "dataset": name,
                 "baseline": baseline,
@@ -297,7 +311,7 @@ def baselines(name, compared):
 # --- contact sheets -----------------------------------------------------------------------------
 
 
-def sheet(compared, seed=0):
+def draw_contact_sheet(compared, seed=0):
     """A PIL image of pairs, test image left and training image right, a row a band of the ratio.
 
     Pairs are drawn at random from each band and sorted; under each stands its ratio. Exact copies are left
@@ -331,30 +345,30 @@ def _within(ratio, low, top):
 
 def _store(file, found):
     """Write the rows of a dataset in place of its older ones; other datasets keep theirs."""
-    old = read(file)
+    old = read_table(file)
     old = old[~old["dataset"].isin(found["dataset"])]
     table = found if old.empty else pd.concat([old, found])
     order = table["dataset"].map(STUDIED.index)
-    with replacing(folder() / f"{file}.csv") as part:
+    with replace_file(copies_dir() / f"{file}.csv") as part:
         table.iloc[np.argsort(order.to_numpy(), kind="stable")].to_csv(part, index=False)
 
 
-def write(name, data_folder=None):
+def write_dataset(name, data_folder=None):
     """Compare one dataset, write its rows and its contact sheet, and return its counts."""
-    listing, compared = compare(name, data_folder)
-    found = counts(name, compared)
+    listing, compared = compare_splits(name, data_folder)
+    found = count_copies(name, compared)
     _store("counts", found)
-    _store("files", files(name, listing, compared))
-    _store("test_images", test_images(name, compared))
-    _store("ratios", ratios(name, compared))
+    _store("files", count_files(name, listing, compared))
+    _store("test_images", flag_test_images(name, compared))
+    _store("ratios", ratio_histogram(name, compared))
     if name == "caltech101":
-        _store("crops", crops(name, listing, compared))
+        _store("crops", count_crops(name, listing, compared))
     if name == "tsrd":
-        _store("seeds", seeds(name, compared))
+        _store("seeds", copies_by_split_seed(name, compared))
     if name.startswith("tsrd"):
-        _store("baselines", baselines(name, compared))
-    with replacing(png(name)) as part:
-        sheet(compared).save(part, "PNG", optimize=True)
+        _store("baselines", test_baselines(name, compared))
+    with replace_file(sheet_path(name)) as part:
+        draw_contact_sheet(compared).save(part, "PNG", optimize=True)
     return found
 
 
@@ -362,7 +376,7 @@ def write_all(data_folder=None):
     """Write the results of each dataset in the data folder; yield a sentence for each dataset of STUDIED."""
     for name in STUDIED:
         try:
-            found = write(name, data_folder)
+            found = write_dataset(name, data_folder)
         except InputError as error:
             yield f"{name}: left as it was. {error}"
             continue

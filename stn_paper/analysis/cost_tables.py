@@ -13,8 +13,8 @@ from ..models.backbones import input_size
 from ..models.costs import measure, torch_gflops
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer
-from ..paths import check_writable, replacing, results_dir
-from .paper import CLASSES, LOCALIZATION_TABLES, networks, table
+from ..paths import check_writable, replace_file, results_dir
+from .paper import COST_CLASSES, LOCALIZATION_TABLES, networks, table
 
 TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
 
@@ -33,7 +33,7 @@ def write_costs():
     rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
     columns = ["table", "row", "variant", "image_size", "output", "parameters", "gflops", "torch_gflops"]
     measured = pd.DataFrame(rows, columns=columns)
-    with replacing(costs_path()) as partial:
+    with replace_file(costs_path()) as partial:
         measured.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
     return costs_path()
 
@@ -102,7 +102,7 @@ def _both_counts(model, *size):
 
 def _model_costs():
     """Tables 4, 5 and 7: whole networks at the paper's input sizes, as the sum of their two parts."""
-    for number, classes in CLASSES.items():
+    for number, classes in COST_CLASSES.items():
         for row in table(number).itertuples():
             variant, size = getattr(row, "variant", ORIGINAL), input_size(row.backbone)
             parts = [_backbone_cost(row.backbone, classes)]

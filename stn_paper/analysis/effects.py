@@ -28,7 +28,7 @@ FAMILIES = {  # in the order in which they are shown: (variant, against)
     "of a part": (("lstn", "lstn-no-bn"), ("lstn", "lstn-no-1x1"), ("stn-bn", "stn")),
     "controls": ((CONTROL, ORIGINAL), *((variant, ORIGINAL) for variant in BYPASSED)),
 }
-COLUMNS = [
+COMPARISON_COLUMNS = [
     "family",
     "variant",
     "against",
@@ -57,21 +57,21 @@ def compare_arms(ours, column="test"):
     family), shown (the verdict, by these), collapsed and collapsed_against (numbers of collapsed runs, which
     are in no mean), runs and runs_against (all runs of a side), left_out.
     """
-    arms = arms_of(ours)
-    pair, left_out = _pairs(ours, column), original_failed(ours)
+    arms = runs_by_arm(ours)
+    pair, left_out = _seeds_pair(ours, column), original_failed(ours)
     rows = []
     for family, pairs in FAMILIES.items():
-        found = [_compared(arms, *one, column, pair) for one in pairs if arms.keys() >= set(one)]
+        found = [_comparison_row(arms, *one, column, pair) for one in pairs if arms.keys() >= set(one)]
         adjusted = [statistics.holm([row[key] for row in found]) for key in ("p", "p_apart")]
         for row, p, apart in zip(found, *adjusted):
             comparison = statistics.Comparison(*(row[field] for field in statistics.Comparison._fields))
             shown = statistics.judge(comparison, p, apart)
             row |= {"family": family, "p_holm": p, "p_apart_holm": apart, "shown": shown}
             rows.append(row | {"left_out": left_out})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 
-def arms_of(ours):
+def runs_by_arm(ours):
     """The runs of each arm by seed: {variant: rows indexed by seed}, the seed control under its own name.
 
     "original" has all seeds of the original, as Welch's test takes them all.
@@ -83,7 +83,7 @@ def arms_of(ours):
     return arms
 
 
-def _compared(arms, variant, against, column, pair):
+def _comparison_row(arms, variant, against, column, pair):
     first, second = arms[variant], arms[against]
     if variant == CONTROL:
         pair, second = False, second[second.index < OTHER_SEEDS]
@@ -98,11 +98,11 @@ def _compared(arms, variant, against, column, pair):
     )
 
 
-def _pairs(ours, column):
-    return statistics.seeds_pair(by_seed(ours, column))
+def _seeds_pair(ours, column):
+    return statistics.seeds_pair(accuracies_by_seed(ours, column))
 
 
-def by_seed(ours, column="test"):
+def accuracies_by_seed(ours, column="test"):
     """Accuracies of the original and the applied variants that have the same seeds: a row a seed.
 
     Collapsed runs are gaps.
@@ -118,12 +118,16 @@ def original_failed(ours):
     return bool(len(original) and 2 * original["failed"].sum() >= len(original))
 
 
-def gains(dataset, protocol):
+def comparisons_by_backbone(dataset, protocol):
     """`comparisons` of all backbones, with the column `backbone` first; left-out backbones are marked, not dropped."""
     found = []
-    for backbone in frame.ordered(frame.runs(dataset, protocol)["backbone"]):
+    for backbone in frame.order_backbones(frame.runs(dataset, protocol)["backbone"]):
         view = comparisons(dataset, backbone, protocol)
         view.insert(0, "backbone", backbone)
         found.append(view)
     known = [view for view in found if len(view)]
-    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=["backbone", *COLUMNS])
+    return (
+        pd.concat(known, ignore_index=True)
+        if known
+        else pd.DataFrame(columns=["backbone", *COMPARISON_COLUMNS])
+    )

@@ -2,7 +2,7 @@
 
 A network of the same backbone and image size gives the best estimate; where there is none, throughput is scaled
 by the operations in results/costs.csv. `workflow/Snakefile` asks for `resources`, and the page on the cost
-of the grid shows `cost` and `growth`.
+of the grid shows `hours_by_target` and `growth`.
 """
 
 import math
@@ -23,12 +23,14 @@ from ..paths import IN_CLONE, ROOT
 from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
 from . import frame
-from .grid import GRID, TABLES, cells, runs, unique
+from .grid import GRID, TABLE_NUMBERS, target_networks, target_specs, unique_specs
 
-EVALUATED = 1 / 3  # cost of an evaluated image in trained ones: the forward pass without the backward one
-ROOM = 1.5  # what a job asks for, in what it is estimated to take
-STARTING = 10  # minutes that every job gets on top: imports, decoding images
-MEMORY = 8000  # MiB of main memory that every job gets at least
+EVALUATION_COST = (
+    1 / 3
+)  # cost of an evaluated image in trained ones: the forward pass without the backward one
+SAFETY_FACTOR = 1.5  # what a job asks for, in what it is estimated to take
+STARTUP_MINUTES = 10  # minutes that every job gets on top: imports, decoding images
+LEAST_MEMORY = 8000  # MiB of main memory that every job gets at least
 COST_TABLES = (5, 7, 4)  # rows of results/costs.csv that are whole networks
 UNMEASURED = "not yet measured"
 
@@ -65,7 +67,7 @@ def measurements():
             record["measured"].get("peak_memory_mib", 0),
             record["spec"]["protocol"]["precision"],
         )
-        for record in frame.readable()
+        for record in frame.readable_records()
         if "train_images_per_second" in record["measured"]
     ]
 
@@ -110,7 +112,7 @@ def gflops(backbone, variant, image_size):
     return costs.measure(model, image_size).gflops
 
 
-def images(spec):
+def images_an_epoch(spec):
     """Numbers of images that one epoch of a run trains on and evaluates, by the dataset's own splits."""
     chosen, sizes = spec.protocol, dict(DATASETS[spec.dataset].splits)
     if chosen.validation_images:
@@ -128,7 +130,7 @@ def images(spec):
     return sizes["train"], sizes["validation"] + sizes["test"]
 
 
-def basis(spec, measured, device):
+def nearest_measurements(spec, measured, device):
     """The measurements on the device that are nearest to a run: (key of BASES, measurements).
 
     They are of the run's own precision; where the device has none of it, of the default one.
@@ -142,12 +144,12 @@ def basis(spec, measured, device):
     return None, []
 
 
-def estimate(spec, measured, device=None):
+def estimate_hours(spec, measured, device=None):
     """Hours of a run on a measured device, by default the first of `devices`; None without any measurement there.
 
     They are of all epochs of the protocol; early stopping can make them fewer.
     """
-    _, found = basis(spec, measured, device or next(iter(devices(measured)), None))
+    _, found = nearest_measurements(spec, measured, device or next(iter(devices(measured)), None))
     if not found:
         return None
     fastest: dict[tuple, float] = {}  # of each network: a run that shared its machine was slower
@@ -155,14 +157,14 @@ def estimate(spec, measured, device=None):
         network = m.backbone, m.variant, m.image_size
         fastest[network] = max(fastest.get(network, 0.0), m.speed * gflops(*network))
     rate = median(fastest.values())
-    trained, evaluated = images(spec)
-    work = spec.protocol.max_epochs * (trained + EVALUATED * evaluated)
+    trained, evaluated = images_an_epoch(spec)
+    work = spec.protocol.max_epochs * (trained + EVALUATION_COST * evaluated)
     return work * gflops(spec.backbone, spec.variant, spec.image_size) / rate / 3600
 
 
 def total_hours(specs, measured, device=None):
     """Hours of all the runs, one after the other on one device; None if it has not been measured."""
-    found = [estimate(spec, measured, device) for spec in specs]
+    found = [estimate_hours(spec, measured, device) for spec in specs]
     return None if None in found else sum(found)
 
 
@@ -172,21 +174,21 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
     Never more than `longest` minutes: a job that meets its limit goes on from its checkpoint when it is tried
     again, with more time at each attempt. A run that nothing can estimate asks for the `longest`.
     """
-    hours = estimate(spec, measured)
-    minutes = longest if hours is None else STARTING + 60 * ROOM * attempt * hours
-    memory = [MEMORY]
+    hours = estimate_hours(spec, measured)
+    minutes = longest if hours is None else STARTUP_MINUTES + 60 * SAFETY_FACTOR * attempt * hours
+    memory = [LEAST_MEMORY]
     if not gpus:  # a CPU's main memory holds what a GPU's own would: it grows with the batch's pixels
         pixels = spec.protocol.batch_size * spec.image_size**2
         same = [m for m in measured if m.backbone == spec.backbone and not is_gpu(m.device)]
-        memory += [ROOM * m.memory * max(1, pixels / (m.batch_size * m.image_size**2)) for m in same]
+        memory += [SAFETY_FACTOR * m.memory * max(1, pixels / (m.batch_size * m.image_size**2)) for m in same]
     return {"runtime": min(longest, math.ceil(minutes)), "mem_mb": math.ceil(max(memory)), "gpu": gpus}
 
 
-def missing(targets, measured, seeds=3, protocol="equal"):
+def missing_in_words(targets, measured, seeds=3, protocol="equal"):
     """How many runs of each target have no record, a line a target, with hours and the device measured."""
     lines = []
     for target in targets:
-        wanted = runs(target, seeds, protocol)
+        wanted = target_specs(target, seeds, protocol)
         lacking = [spec for spec in wanted if not records.record_path(spec).exists()]
         line = f"{target}: {len(lacking)} of {len(wanted)} runs have no record"
         lines.append(
@@ -202,10 +204,10 @@ def _price(specs, measured):
     device = devices(measured)[0]
     unit = "GPU hours" if is_gpu(device) else "hours"
     note = "" if is_gpu(device) else f"; GPU hours are {UNMEASURED}"
-    return f"about {_number(hours)} {unit} on {device}{note}"
+    return f"about {_hours_text(hours)} {unit} on {device}{note}"
 
 
-def _number(hours):
+def _hours_text(hours):
     """Hours with the digits that an estimate deserves; below a tenth it is a tenth."""
     return f"{hours:,.0f}" if hours >= 10 else f"{max(hours, 0.1):.1f}"
 
@@ -213,7 +215,7 @@ def _number(hours):
 # --- the page on what the grid costs --------------------------------------------------------------
 
 
-def throughput():
+def recorded_throughput():
     """Images a second in training, of all variants of a backbone: a row a device, backbone and image size."""
     rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
     if not rows:
@@ -228,7 +230,7 @@ def throughput():
 def cost_in_words(seeds=3, protocol="equal"):
     """The hours of the whole grid, in one sentence."""
     measured = measurements()
-    specs = list(unique(GRID, seeds, protocol).values())
+    specs = list(unique_specs(GRID, seeds, protocol).values())
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     return (
         f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
@@ -239,16 +241,16 @@ def cost_in_words(seeds=3, protocol="equal"):
 def _by_device(specs, measured):
     """{device: hours as text}, a GPU first even where none is measured."""
     known = devices(measured)
-    hours = {d: _number(total_hours(specs, measured, d)) for d in known}
+    hours = {d: _hours_text(total_hours(specs, measured, d)) for d in known}
     return hours if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **hours}
 
 
-def cost(seeds=1, protocol="equal"):
+def hours_by_target(seeds=1, protocol="equal"):
     """Hours of each target on each measured device, and how many runs it has; a row a target."""
     measured = measurements()
-    wanted = {target: runs(target, seeds, protocol) for target in GRID}
+    wanted = {target: target_specs(target, seeds, protocol) for target in GRID}
     rows = {target: {"Runs": len(specs), **_by_device(specs, measured)} for target, specs in wanted.items()}
-    every = list(unique(GRID, seeds, protocol).values())
+    every = list(unique_specs(GRID, seeds, protocol).values())
     rows["all, shared runs once"] = {"Runs": len(every), **_by_device(every, measured)}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -257,7 +259,7 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
     """Runs and hours of the 74 cells of the paper's tables against the number of seeds."""
     measured, rows = measurements(), {}
     for seeds in numbers:
-        specs = [spec for target in TABLES for spec in runs(target, seeds, protocol)]
+        specs = [spec for target in TABLE_NUMBERS for spec in target_specs(target, seeds, protocol)]
         rows[seeds] = {"Runs": len(specs), **_by_device(specs, measured)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Seeds")
 
@@ -268,12 +270,12 @@ def growth_with_backbones(target="table6", protocol="equal"):
     Beside the hours on a device stands which of BASES they rest on there.
     """
     measured, rows = measurements(), {}
-    for backbone in dict.fromkeys(b for _, b, _ in cells(target)):
-        specs = [s for s in runs(target, 1, protocol) if s.backbone == backbone]
+    for backbone in dict.fromkeys(b for _, b, _ in target_networks(target)):
+        specs = [s for s in target_specs(target, 1, protocol) if s.backbone == backbone]
         row = {("", "Image size"): specs[0].image_size, ("", "Runs"): len(specs)}
         for device, hours in _by_device(specs, measured).items():
             row[device, "Hours"] = hours
-            if used := {basis(spec, measured, device)[0] for spec in specs} - {None}:
+            if used := {nearest_measurements(spec, measured, device)[0] for spec in specs} - {None}:
                 row[device, "Estimated from"] = ", ".join(name for name in BASES if name in used)
         rows[title(backbone)] = row
     return pd.DataFrame(rows).T

@@ -10,7 +10,7 @@ are, how much of a gain is budget and selection, and how accuracy falls with the
 import pandas as pd
 
 from ..data.datasets import DATASETS
-from ..errors import whole
+from ..errors import check_whole_number
 from ..models import CONSTANT, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..training import records
@@ -36,37 +36,37 @@ LARGER = (  # and of a GPU, at the paper's sizes: shown as soon as there are rec
 PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recorded, train nothing
 
 
-def specs(dataset, backbone, protocol, seeds):
+def study_specs(dataset, backbone, protocol, seeds):
     """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
-    whole("Number of seeds", seeds, most=OTHER_SEEDS)
+    check_whole_number("Number of seeds", seeds, most=OTHER_SEEDS)
     pairs = [(v, s) for s in range(seeds) for v in (*ARMS, CONSTANT)]
     pairs += [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 
 
-def studies(asked=None, backbone=PUBLISHED):
+def shown_studies(asked=None, backbone=PUBLISHED):
     """STUDIES and those of LARGER with a record; with `backbone` given, the studies that the Request `asked` names."""
     if asked is not None and backbone != PUBLISHED:
         return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
-    return [*STUDIES, *(s for s in LARGER if len(runs(*s)))]
+    return [*STUDIES, *(s for s in LARGER if len(study_runs(*s)))]
 
 
 SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the paper's image size"}
 
 
-def name(dataset, backbone, protocol):
+def study_title(dataset, backbone, protocol):
     """How a page calls a study: network, dataset, and what size of images its protocol has."""
     return f"{title(backbone)} on {DATASETS[dataset].title}{SIZES.get(protocol, f', `{protocol}`')}"
 
 
-def runs(dataset, backbone, protocol):
+def study_runs(dataset, backbone, protocol):
     """The rows of `frame.runs` of one backbone."""
     return frame.runs(dataset, protocol, backbone)
 
 
-def same_seeds(dataset, backbone, protocol):
+def shared_seed_runs(dataset, backbone, protocol):
     """The runs of the seeds that all arms share, without the original's other ones."""
-    found = runs(dataset, backbone, protocol)
+    found = study_runs(dataset, backbone, protocol)
     return found[found["seed"] < OTHER_SEEDS]
 
 
@@ -78,19 +78,19 @@ def drawn_variants(found):
 # --- the arms -----------------------------------------------------------------------------------
 
 
-def comparisons(chosen):
+def comparisons_by_study(chosen):
     """`effects.comparisons` of each of these studies: {study: frame}."""
-    return {study: effects.compare_arms(runs(*study)) for study in chosen}
+    return {study: effects.compare_arms(study_runs(*study)) for study in chosen}
 
 
-def pairing(chosen):
+def seed_pairing(chosen):
     """Whether seeds pair, a row a study that has runs: seeds, correlation of the arms over them, p, paired.
 
     `p` is that of "the seed has no effect", see `statistics.seed_effect`.
     """
     rows = []
     for study in chosen:
-        cells = effects.by_seed(runs(*study))
+        cells = effects.accuracies_by_seed(study_runs(*study))
         if len(cells):
             row = {"study": study, "seeds": len(cells.dropna()), "correlation": statistics.correlation(cells)}
             rows.append(
@@ -99,36 +99,36 @@ def pairing(chosen):
     return pd.DataFrame(rows, columns=["study", "seeds", "correlation", "p", "paired"])
 
 
-def untrained(chosen):
+def untrained_arms(chosen):
     """The arms without a recorded run: {variant: studies}, of the original, the applied and the constant map."""
-    recorded = {study: set(runs(*study)["variant"]) for study in chosen}
+    recorded = {study: set(study_runs(*study)["variant"]) for study in chosen}
     arms = (ORIGINAL, *APPLIED, CONSTANT)
     missing = {arm: [study for study, variants in recorded.items() if arm not in variants] for arm in arms}
     return {arm: studies for arm, studies in missing.items() if studies}
 
 
-def unlike(dataset, backbone, protocol):
+def environment_differences(dataset, backbone, protocol):
     """Why bypassed transformers differ from the original in some digit: a list, a set of names a run.
 
     A set holds the fields of the environment that are not the same; it is empty where all are, which is an
     error. Under one code on one machine the list is empty, as a bypassed transformer changes no digit.
     """
-    stored = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     apart = []
     for (variant, seed), record in stored.items():
         alone = stored.get((ORIGINAL, seed))
-        if alone and variant.endswith(RELEASED) and _tests(alone) != _tests(record):
+        if alone and variant.endswith(RELEASED) and _test_results(alone) != _test_results(record):
             here, there = record["environment"], alone["environment"]
             apart.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
     return apart
 
 
-def unlike_pairs(dataset, backbone, protocol):
+def count_mixed_pairs(dataset, backbone, protocol):
     """Counts of the study's pairs: all, those of two commits, those of two devices.
 
     A pair is a run of an applied transformer and the original's run of the same seed.
     """
-    stored = runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
+    stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     both = [
         (record["environment"], stored[ORIGINAL, seed]["environment"])
         for (variant, seed), record in stored.items()
@@ -137,7 +137,7 @@ def unlike_pairs(dataset, backbone, protocol):
     return len(both), *(sum(one[name] != other[name] for one, other in both) for name in ("commit", "device"))
 
 
-def _tests(record):
+def _test_results(record):
     """All that the run's test images said: an accuracy an epoch, or the answers of the one test."""
     return [epoch.get("test_accuracy") for epoch in record["epochs"]], record.get("test")
 
@@ -150,18 +150,23 @@ def with_test_curves(found):
 # --- how much is budget and selection -----------------------------------------------------------
 
 
-def at_budget(record, epochs, rule=BEST_VALIDATION):
+def accuracy_at_budget(record, epochs, rule=BEST_VALIDATION):
     """Test accuracy in percent that a selection rule reports of a run had it ended after so many epochs.
 
     As nothing is scheduled, a shorter run is the beginning of a longer one.
     """
-    return records.select(record["epochs"][:epochs])[rule]["test"]
+    return records.select_by_test(record["epochs"][:epochs])[rule]["test"]
 
 
-PARTS = ("worst", "selection", "budget", "rest")  # of `shares`: a gain and the three parts that add up to it
+GAIN_PARTS = (
+    "worst",
+    "selection",
+    "budget",
+    "rest",
+)  # of `gain_parts`: a gain and the three parts that add up to it
 
 
-def shares(dataset, backbone, protocol):
+def gain_parts(dataset, backbone, protocol):
     """A variant's gain in the comparison that is worst for the original, and its three parts, in points.
 
     A row a variant and a pair of seeds: variant, seed, PARTS, epochs, shorter. `worst` is the gain of a
@@ -169,18 +174,18 @@ def shares(dataset, backbone, protocol):
     the original had as released. It is the sum of what `selection` adds to the variant, of what the missing
     epochs (`budget`) take from the original, and of the difference under one budget and one rule (`rest`).
     """
-    ours, rows = with_test_curves(runs(dataset, backbone, protocol)), []
+    ours, rows = with_test_curves(study_runs(dataset, backbone, protocol)), []
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
     for variant in APPLIED:
         mine = ours[ours["variant"] == variant].set_index("seed")["record"]
         for seed in sorted(set(mine.index) & set(alone.index)):
             epochs = len(alone[seed]["epochs"])
             shorter = max(1, round(epochs * authors_runs.budget_share(dataset, variant)))
-            with_it, full = at_budget(mine[seed], epochs), at_budget(alone[seed], epochs)
-            chosen = at_budget(mine[seed], epochs, BEST_OF_FIVE)
-            parts = chosen - with_it, full - at_budget(alone[seed], shorter), with_it - full
+            with_it, full = accuracy_at_budget(mine[seed], epochs), accuracy_at_budget(alone[seed], epochs)
+            chosen = accuracy_at_budget(mine[seed], epochs, BEST_OF_FIVE)
+            parts = chosen - with_it, full - accuracy_at_budget(alone[seed], shorter), with_it - full
             rows.append([variant, seed, sum(parts), *parts, epochs, shorter])
-    return pd.DataFrame(rows, columns=["variant", "seed", *PARTS, "epochs", "shorter"])
+    return pd.DataFrame(rows, columns=["variant", "seed", *GAIN_PARTS, "epochs", "shorter"])
 
 
 # --- where a transformer helps ------------------------------------------------------------------
@@ -191,13 +196,13 @@ AS_THEY_COME = (0, 1)  # strengths that leave an image as it is: no shift or rot
 UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
 
 
-def strengths(dataset, backbone, protocol):
+def strength_accuracies(dataset, backbone, protocol):
     """Accuracy in percent against the strength of distortions at test time; a row a run, strength and kind.
 
     Columns: variant, seed, distortion, strength, accuracy. Only records of the arms' seeds that hold it.
     """
     rows = []
-    for run in same_seeds(dataset, backbone, protocol).itertuples():
+    for run in shared_seed_runs(dataset, backbone, protocol).itertuples():
         kept = run.record.get("probes", {}).get("strength", {})
         for distortion, values in kept.items():
             rows += [[run.variant, run.seed, distortion, s, v] for s, v in zip(STRENGTHS[distortion], values)]
@@ -209,7 +214,7 @@ def strength_comparisons(dataset, backbone, protocol):
 
     Images as they come are left out. Column `distortion` is added.
     """
-    kept = strengths(dataset, backbone, protocol)
+    kept = strength_accuracies(dataset, backbone, protocol)
     kept = kept[~kept["strength"].isin(AS_THEY_COME)]
     views = []
     for distortion in UNITS:
@@ -221,5 +226,5 @@ def strength_comparisons(dataset, backbone, protocol):
     return (
         pd.concat(known, ignore_index=True)
         if known
-        else pd.DataFrame(columns=[*effects.COLUMNS, "distortion"])
+        else pd.DataFrame(columns=[*effects.COMPARISON_COLUMNS, "distortion"])
     )

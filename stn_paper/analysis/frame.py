@@ -22,10 +22,10 @@ from ..training import diagnostics
 from ..training import records as stored
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
-OTHERS = "Original, seed control"  # runs that are compared with the original, and pair with no variant
-RULES = (BEST_VALIDATION, BEST_OF_FIVE)
+SEED_CONTROL = "Original, seed control"  # runs that are compared with the original, and pair with no variant
+RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
 UNTRAINED = 0.8  # of guessing's loss: a last training loss above it means that the network failed to train
-COLUMNS = [
+RUN_COLUMNS = [
     "run",
     "dataset",
     "backbone",
@@ -35,7 +35,7 @@ COLUMNS = [
     "preset",
     "validation",
     "test",
-    *RULES,
+    *RULE_COLUMNS,
     "class_accuracy",
     "train_loss",
     "image_size",
@@ -68,7 +68,7 @@ def runs(dataset=None, protocol=None, backbone=None):
     - `spread`: how far theta moves from image to image after the last epoch, in pixels (median); NaN if the
       transformer collapsed.
     - `outside`: percent of the sampling grid outside the image after the last epoch.
-    - `collapsed`: whether that is guards.COLLAPSED or more.
+    - `collapsed`: whether that is guards.COLLAPSED_PERCENT or more.
     - `failed`: not collapsed, and `train_loss` above UNTRAINED of guessing's.
     - `preset`: whether the settings are those of the named protocol.
     - `record`: the whole record, a dict that all callers share: do not change it.
@@ -77,49 +77,49 @@ def runs(dataset=None, protocol=None, backbone=None):
 
     >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
-    found = _table(protocol == stored.SMOKE).copy(deep=False)  # so that a caller may add columns
+    found = _run_table(protocol == stored.SMOKE).copy(deep=False)  # so that a caller may add columns
     for column, value in (("dataset", dataset), ("protocol", protocol), ("backbone", backbone)):
         if value is not None:
             found = found[found[column] == value]
     return found if protocol is None else found[found["preset"].astype(bool)]
 
 
-def records():
+def records_by_name():
     """All records except smoke runs: {name of the run: record}, sorted by file name."""
-    found = _table(smoke=False)
+    found = _run_table(smoke=False)
     return dict(zip(found["run"], found["record"]))
 
 
-def readable():
+def readable_records():
     """All records except smoke runs and damaged ones, as a list."""
-    return [record for _, record in _files(smoke=False).values() if not isinstance(record, InputError)]
+    return [record for _, record in _read_files(smoke=False).values() if not isinstance(record, InputError)]
 
 
-def clear():
+def clear_cache():
     """Forget all records that were read."""
     _read.clear()
     _tables.clear()
 
 
-def _table(smoke):
-    files = _files(smoke)
+def _run_table(smoke):
+    files = _read_files(smoke)
     stamps = {path: stamp for path, (stamp, _) in files.items()}
     if smoke not in _tables or _tables[smoke][0] != stamps:
         for _, record in files.values():
             if isinstance(record, InputError):
                 raise record
         rows = [_row(Path(path).stem, record) for path, (_, record) in files.items()]
-        _tables[smoke] = stamps, pd.DataFrame(rows, columns=COLUMNS)
+        _tables[smoke] = stamps, pd.DataFrame(rows, columns=RUN_COLUMNS)
     return _tables[smoke][1]
 
 
-def _files(smoke):
+def _read_files(smoke):
     """{path: (stamp, record or InputError)} of the record files, sorted; reads those that are new or changed."""
     found = {}
     for path, stamp in sorted(_stamps(smoke), key=lambda one: Path(one[0]).parts):
         if path not in _read or _read[path][0] != stamp:
             try:
-                _read[path] = stamp, stored.read_named(Path(path))
+                _read[path] = stamp, stored.read_named_record(Path(path))
             except InputError as error:
                 _read[path] = stamp, error
         found[path] = _read[path]
@@ -138,14 +138,14 @@ def _stamps(smoke):
 
 def _row(name, record):
     spec, data, last = record["spec"], record["data"], record["epochs"][-1]
-    chosen, settings, environment = stored.chosen(record), spec["protocol"], record["environment"]
+    chosen, settings, environment = stored.selected_result(record), spec["protocol"], record["environment"]
     named = settings["name"] in PROTOCOLS
     row = {field: spec[field] for field in ("dataset", "backbone", "variant", "seed")}
     row |= {"run": name, "protocol": settings["name"], "selection": settings["selection"]}
     names = settings["name"], spec["dataset"], spec["variant"], spec["backbone"]
     row |= {"preset": named and settings == asdict(preset(*names))}
     row |= {"validation": chosen["validation"], "test": chosen["test"]}
-    row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULES}
+    row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULE_COLUMNS}
     row |= {"class_accuracy": record.get("test", {}).get("class_accuracy", math.nan)}
     row |= {"train_loss": last["train_loss"], "epochs": len(record["epochs"])}
     row |= {"image_size": data.get("image_size", settings["image_size"]), "train_images": data.get("train")}
@@ -159,9 +159,9 @@ def fate(record):
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")
     away = math.nan if theta is None else outside(theta)
-    collapsed = away >= guards.COLLAPSED
+    collapsed = away >= guards.COLLAPSED_PERCENT
     spread = math.nan if collapsed or theta is None else theta.get("spread", [math.nan])[0]
-    failed = not collapsed and last["train_loss"] > UNTRAINED * guessing(spec["dataset"])
+    failed = not collapsed and last["train_loss"] > UNTRAINED * chance_loss(spec["dataset"])
     return {"spread": spread, "outside": away, "collapsed": collapsed, "failed": failed}
 
 
@@ -175,10 +175,10 @@ def outside(theta):
     if len(theta["mean"]) != 6:
         return math.nan
     mean = torch.tensor(theta["mean"], dtype=torch.float64).view(1, 2, 3)
-    return diagnostics.of_grid(sampling_grid(mean, guards.POINTS, guards.POINTS), 64)["outside"]
+    return diagnostics.grid_statistics(sampling_grid(mean, guards.POINTS, guards.POINTS), 64)["outside"]
 
 
-def guessing(dataset):
+def chance_loss(dataset):
     """The loss of guessing among a dataset's classes, in nats."""
     return math.log(DATASETS[dataset].num_classes)
 
@@ -191,10 +191,10 @@ def networks_run(dataset, protocol):
     return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
 
 
-def arms(ours):
+def arm_titles(ours):
     """The name of each run's arm, the seed control apart from the original: a Series of texts."""
     others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
-    return ours["variant"].map(HEADINGS).mask(others, OTHERS)
+    return ours["variant"].map(HEADINGS).mask(others, SEED_CONTROL)
 
 
 def variants_of(ours):
@@ -202,7 +202,7 @@ def variants_of(ours):
     return [variant for variant in HEADINGS if variant in set(ours["variant"])]
 
 
-def ordered(backbones):
+def order_backbones(backbones):
     """Each name once: the paper's in its order, then the others by name."""
     known = list(BACKBONES)
     return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
@@ -214,7 +214,7 @@ def best_protocol(dataset, protocols):
     return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
 
-def copies(records):
+def image_notes(records):
     """Sentences on the images of these records, where they are not the official files."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
     return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

@@ -6,14 +6,14 @@
 from dataclasses import replace
 
 from ..data.distortions import DISTORTIONS
-from ..errors import choose, whole
+from ..errors import check_choice, check_whole_number
 from ..models import variants
 from ..training.spec import OTHER_SEEDS, SYSTEM, RunSpec
 from . import experiment
 from .paper import DATASET_OF, networks
 
-TABLES = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
-TARGETS = ("smoke", *TABLES, "systems", "claims")
+TABLE_NUMBERS = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
+TARGETS = ("smoke", *TABLE_NUMBERS, "systems", "claims")
 GRID = TARGETS[1:]  # what the book is made of
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
 SYSTEM_DATASETS = {  # smaller system -> what it is trained on
@@ -27,7 +27,7 @@ SYSTEM_DATASETS = {  # smaller system -> what it is trained on
     "sign-cnn-bn": ("gtsrb",),
 }
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
-    **{name: (name,) for name in TABLES},
+    **{name: (name,) for name in TABLE_NUMBERS},
     "gtsrb": ("systems", "claims"),
     **dict.fromkeys(
         ("small_cnn", "distorted_mnist", "cluttered_mnist", "digit_sequences", "traffic_signs"), ("systems",)
@@ -38,33 +38,37 @@ PAGES = {  # page that shows records -> targets whose records it shows; the othe
 }
 
 
-def cells(target):
+def target_networks(target):
     """The (dataset, backbone, variant) of a table's accuracies, of the systems or of the smoke runs."""
-    choose("target with cells", target, [t for t in TARGETS if t != "claims"])
+    check_choice("target with cells", target, [t for t in TARGETS if t != "claims"])
     if target == "smoke":
         return list(SMOKE_CELLS)
     if target == "systems":
         return [(d, s, v) for s, datasets in SYSTEM_DATASETS.items() for d in datasets for v in variants(s)]
-    printed = networks(TABLES[target])
-    return [(DATASET_OF[TABLES[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])]
+    printed = networks(TABLE_NUMBERS[target])
+    return [
+        (DATASET_OF[TABLE_NUMBERS[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])
+    ]
 
 
-def runs(target, seeds=3, protocol="equal"):
+def target_specs(target, seeds=3, protocol="equal"):
     """The RunSpecs of a target, with the seeds 0 to `seeds` - 1, seed by seed.
 
     `protocol` is that of the paper's tables; smoke runs, systems and the studies of the experiment have their
     own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
     """
-    choose("target", target, TARGETS)
-    whole("Number of seeds", seeds)
+    check_choice("target", target, TARGETS)
+    check_whole_number("Number of seeds", seeds)
     if target == "claims":
         studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
-        return [spec for study in studies for spec in experiment.specs(*study, few)]
+        return [spec for study in studies for spec in experiment.study_specs(*study, few)]
     own = {"smoke": "smoke", "systems": SYSTEM}
-    return [RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in cells(target)]
+    return [
+        RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in target_networks(target)
+    ]
 
 
-def padding(seeds=3):
+def padding_specs(seeds=3):
     """The runs that compare what a transformer reads outside: RunSpecs, seed by seed.
 
     The digit CNN of 400,000 weights behind affine maps on RTS, 5 epochs: by each optimizer, with each padding.
@@ -80,6 +84,6 @@ def padding(seeds=3):
     ]
 
 
-def unique(targets, seeds=3, protocol="equal"):
+def unique_specs(targets, seeds=3, protocol="equal"):
     """The runs of several targets, each once: {name: RunSpec}, as two targets may share a run."""
-    return {spec.name: spec for target in targets for spec in runs(target, seeds, protocol)}
+    return {spec.name: spec for target in targets for spec in target_specs(target, seeds, protocol)}

@@ -13,7 +13,7 @@ from ..models import ORIGINAL
 from ..models.backbones import BACKBONES
 from ..paths import PRINTED
 
-TABLES = {
+TABLE_TITLES = {
     1: "Regular STN localization architecture",
     2: "VGG-like localization architecture (V-STN)",
     3: "The proposed localization architecture (L-STN)",
@@ -25,10 +25,10 @@ TABLES = {
     9: "Parameters and GFLOPS of the spatial transformers",
 }
 LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # the architecture that each prints, at 224 pixels
-CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
+COST_CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
 DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
-HELD = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
+SPLIT_COLUMNS = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
 
 
 class Layer(NamedTuple):
@@ -76,10 +76,10 @@ def column_of(number, split):
 
     Table 4's are headed for other splits than the released logs show in them; see corrections.csv.
     """
-    return HELD.get(number, {}).get(split, split)
+    return SPLIT_COLUMNS.get(number, {}).get(split, split)
 
 
-def layers(number):
+def printed_layers(number):
     """Tables 1 to 3 as a list of `Layer`, misprints corrected, without the row of totals."""
     rows = []
     for i, row in enumerate(table(number).itertuples(), 1):

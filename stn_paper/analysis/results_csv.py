@@ -1,17 +1,17 @@
 """results/results.csv: every recorded run in one table that anyone can load, a row a run."""
 
-from ..paths import replacing, results_dir
+from ..paths import replace_file, results_dir
 from . import frame
 from .estimates import gflops
 
 FILE = "results.csv"
-COLUMNS = [
+CSV_COLUMNS = [
     *("dataset", "backbone", "variant", "protocol", "seed", "image_size", "epochs", "validation", "test"),
     *("class_accuracy", "parameters", "gflops", "device", "seconds", "commit", "run"),
 ]
 
 
-def table():
+def results_table():
     """A row a record, without smoke runs, sorted by name; accuracies in percent, of the run's own rule.
 
     Columns: dataset, backbone, variant, protocol, seed, image_size (pixels of a side), epochs, validation, test,
@@ -23,12 +23,12 @@ def table():
         round(gflops(*network), 4)
         for network in every[["backbone", "variant", "image_size"]].itertuples(index=False, name=None)
     ]
-    return every.assign(gflops=operations).round({"validation": 2, "test": 2})[COLUMNS]
+    return every.assign(gflops=operations).round({"validation": 2, "test": 2})[CSV_COLUMNS]
 
 
-def write():
+def write_results():
     """Write the table to the results folder; return its path."""
     path = results_dir() / FILE
-    with replacing(path) as part:
-        table().to_csv(part, index=False)
+    with replace_file(path) as part:
+        results_table().to_csv(part, index=False)
     return path

@@ -13,12 +13,12 @@ import pandas as pd
 
 MISSING = "not yet run"
 ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
-FEWEST = 3  # runs of each side; of fewer there is no verdict
+FEWEST_RUNS = 3  # runs of each side; of fewer there is no verdict
 RANKED = 5  # networks; of fewer, an order says nothing
 MARGIN = 1.0  # points; means that lie less apart count as equal
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
-NONE, SAME, FEW = "no difference shown", "identical", "too few runs"
+NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
 BY_LITTLE = ", by less than 1 point"  # is added to BETTER and WORSE that are equal within MARGIN as well
 
 
@@ -67,13 +67,13 @@ def compare(first, second, paired):
         return Comparison(mean, half, n, against, paired, math.nan, math.nan, identical)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side may hold equal values
-        half, p, below, above = _tests(
+        half, p, below, above = _t_tests(
             first.to_numpy(float), None if paired else second.to_numpy(float), mean
         )
     return Comparison(mean, half, n, against, paired, p, max(below, above), identical)
 
 
-def _tests(first, second, mean):
+def _t_tests(first, second, mean):
     """Half width of the interval and the p of three t tests: no difference, above -MARGIN, below MARGIN."""
     from scipy import stats  # here, so that a machine without it can still train
 
@@ -103,7 +103,7 @@ def seed_effect(cells):
     """
     values = cells.dropna().to_numpy(float)
     rows, columns = values.shape
-    if rows < FEWEST or columns < 2:
+    if rows < FEWEST_RUNS or columns < 2:
         return math.nan
     from scipy import stats  # here, so that a machine without it can still train
 
@@ -122,7 +122,7 @@ def seeds_pair(cells):
 def correlation(cells):
     """The mean correlation over the seeds of two arms, of accuracies with a row a seed; NaN if too few."""
     known = cells.dropna()
-    if len(known) < FEWEST or known.shape[1] < 2:
+    if len(known) < FEWEST_RUNS or known.shape[1] < 2:
         return math.nan
     pairs = known.corr().to_numpy()[np.triu_indices(known.shape[1], 1)]
     return float(np.mean(pairs))
@@ -146,14 +146,14 @@ def judge(comparison, p=None, p_apart=None):
     """
     p = comparison.p if p is None else p
     p_apart = comparison.p_apart if p_apart is None else p_apart
-    if min(comparison.n, comparison.n_against) < FEWEST:
+    if min(comparison.n, comparison.n_against) < FEWEST_RUNS:
         return FEW  # equal ones too: two unlike networks can have the same number of images right
     if comparison.identical:
         return SAME
     near = p_apart < LEVEL
     if p < LEVEL:
         return (BETTER if comparison.mean > 0 else WORSE) + (BY_LITTLE if near else "")
-    return EQUAL if near else NONE
+    return EQUAL if near else NOT_SHOWN
 
 
 def sign_test(ahead, behind):

@@ -11,7 +11,7 @@ from . import frame
 from .frame import outside
 
 PHOTOGRAPHS = ("caltech101", "cifar10")
-COLUMNS = (
+THETA_COLUMNS = (
     "run",
     "dataset",
     "backbone",
@@ -23,10 +23,10 @@ COLUMNS = (
     "collapsed",
     "photographs",
 )
-STILL = 0.05, 0.01  # standard deviations of theta below which a transformer counts as standing still
+STILL_BELOW = 0.05, 0.01  # standard deviations of theta below which a transformer counts as standing still
 
 
-def runs():
+def theta_by_run():
     """A row a run with an applied transformer and affine maps.
 
     Columns: run (name), dataset, backbone, variant, protocol, seed; std: the largest standard deviation of
@@ -40,27 +40,27 @@ def runs():
     found = every[affine & applied].copy()
     found["std"] = theta[found.index].map(lambda one: max(one["std"]))
     found["photographs"] = found["dataset"].isin(PHOTOGRAPHS)
-    return found[list(COLUMNS)].reset_index(drop=True).astype({"collapsed": bool, "photographs": bool})
+    return found[list(THETA_COLUMNS)].reset_index(drop=True).astype({"collapsed": bool, "photographs": bool})
 
 
-def collapses(found):
-    """`outside` epoch by epoch of the collapsed runs of `runs`: {run: list in percent}."""
-    recorded = frame.records()
+def outside_by_epoch(found):
+    """`outside` epoch by epoch of the collapsed runs of `theta_by_run`: {run: list in percent}."""
+    recorded = frame.records_by_name()
     names = found.loc[found["collapsed"], "run"]
     return {name: [outside(epoch["theta"]) for epoch in recorded[name]["epochs"]] for name in names}
 
 
-def counts(found):
-    """How many runs of `runs` there are on photographs and others, how many collapsed and how many stand still."""
+def count_outcomes(found):
+    """Numbers of runs, collapsed runs and runs with a nearly constant theta, on photographs and on other images."""
     rows = {}
     for photographs, title in ((True, "photographs"), (False, "digits and signs")):
         mine = found[found["photographs"] == photographs]
         inside = mine[~mine["collapsed"]]
-        still = {f"std below {limit}": int((inside["std"] < limit).sum()) for limit in STILL}
+        still = {f"std below {limit}": int((inside["std"] < limit).sum()) for limit in STILL_BELOW}
         rows[title] = {"runs": len(mine), "collapsed": int(mine["collapsed"].sum()), **still}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def datasets(found):
+def datasets_of_runs(found):
     """The datasets of these runs in the package's order."""
     return [name for name in DATASETS if name in set(found["dataset"])]

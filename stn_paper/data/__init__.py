@@ -1,5 +1,5 @@
-"""Images and splits: `load` reads a dataset, `split` divides it."""
+"""Images and splits: `load_images` reads a dataset, `split` divides it."""
 
-from .datasets import load, split
+from .datasets import load_images, split
 
-__all__ = ["load", "split"]
+__all__ = ["load_images", "split"]

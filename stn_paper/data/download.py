@@ -22,10 +22,10 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from ..errors import InputError, choose
-from ..paths import cache_dir, check_writable, data_dir, locked, move
+from ..errors import InputError, check_choice
+from ..paths import cache_dir, check_writable, data_dir, lock_file, move_file
 from .datasets import DATASETS
-from .files import LAYOUTS, find, needs, present
+from .files import LAYOUTS, dataset_folder, find_files, needed_files
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
@@ -45,64 +45,64 @@ def fetch(name: str, folder: str | os.PathLike | None = None, until: float = mat
     for a dataset that cannot be downloaded, and for whatever stops a download or its unpacking.
     """
     folder, downloads = data_dir(folder), cache_dir() / "downloads"
-    if choose("dataset", name, DATASETS) not in LAYOUTS:
+    if check_choice("dataset", name, DATASETS) not in LAYOUTS:
         raise InputError(f"Dataset {name!r} has no files to download: it comes with the installed packages.")
-    if root := _found(name, folder):
+    if root := _complete_root(name, folder):
         return root
     layout = LAYOUTS[name]
     if not layout.archives:
-        place, wanted = folder / layout.folders[0], needs(name, DATASETS[name])
+        place, wanted = folder / layout.folders[0], needed_files(name, DATASETS[name])
         raise InputError(
             f"Dataset {name!r} must be got by hand: put {wanted} from {layout.address} in {place}."
         )
     for place in (folder, downloads):
         check_writable(place)
     first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)  # of the same files
-    with locked(downloads / first, until):
-        return _found(name, folder) or _fetch(name, folder, downloads)
+    with lock_file(downloads / first, until):
+        return _complete_root(name, folder) or _download_dataset(name, folder, downloads)
 
 
-def ensure(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> None:
+def ensure_dataset(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> None:
     """Download the dataset if nothing of it is there; raise InputError unless it is then complete."""
     if name not in LAYOUTS:
         return
     folder, failed = data_dir(folder), ""
-    if LAYOUTS[name].archives and not present(name, folder):
+    if LAYOUTS[name].archives and not dataset_folder(name, folder):
         try:
             fetch(name, folder, until)
         except InputError as error:
             failed = f"; {error}"
     try:
-        find(name, DATASETS[name], folder)
+        find_files(name, DATASETS[name], folder)
     except InputError as missing:
         raise InputError(f"{str(missing).rstrip('.')}{failed or '.'}") from None
 
 
-def _found(name, folder):
+def _complete_root(name, folder):
     try:
-        return find(name, DATASETS[name], folder).root
+        return find_files(name, DATASETS[name], folder).root
     except InputError:
         return None
 
 
-def _fetch(name, folder, downloads):
+def _download_dataset(name, folder, downloads):
     archives = LAYOUTS[name].archives
     paths = [downloads / Path(urlsplit(archive.url).path).name for archive in archives]
     for archive, path in zip(archives, paths):
-        with _stopped(f"{archive.url} cannot be downloaded to {path}"):
-            _download(archive, path)
+        with _name_failure(f"{archive.url} cannot be downloaded to {path}"):
+            _download_archive(archive, path)
     for archive, path in zip(archives, paths):
         into = folder / archive.into
-        with _stopped(f"{path.name} cannot be unpacked into {into}"):
+        with _name_failure(f"{path.name} cannot be unpacked into {into}"):
             _unpack(path, into, archive.inner)
-    root = find(name, DATASETS[name], folder).root
+    root = find_files(name, DATASETS[name], folder).root
     for path in paths:  # the dataset is whole now: its archives would only fill the disk
         path.unlink(missing_ok=True)
     return root
 
 
 @contextmanager
-def _stopped(what):
+def _name_failure(what):
     """Turn an error of the network or the disk into one sentence, which says `what` it stopped."""
     try:
         yield
@@ -122,7 +122,7 @@ def _reason(error):
 # --- downloads ----------------------------------------------------------------------------------
 
 
-def _download(archive, path):
+def _download_archive(archive, path):
     """Store the archive as `path`, a name that only a file with the right checksum gets."""
     part = path.with_name(f"{path.name}.part")
     if _md5(path) == archive.md5:
@@ -133,7 +133,7 @@ def _download(archive, path):
         part.unlink()
         wrong = f"{archive.url} has the MD5 checksum {digest} and not {archive.md5}"
         raise InputError(f"{wrong}: the download is deleted, so that the next attempt starts anew.")
-    move(part, path)
+    move_file(part, path)
 
 
 def _md5(path):
@@ -223,7 +223,7 @@ def _extract(path, into):
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
                 for member in members:
-                    _check(member.filename, stat.S_ISLNK(member.external_attr >> 16))
+                    _check_member(member.filename, stat.S_ISLNK(member.external_attr >> 16))
                 _check_size(path, (member.file_size for member in members))
                 archive.extractall(into)
         elif ".tar" in path.suffixes:
@@ -244,7 +244,7 @@ def _extract(path, into):
 
 def _tar_sizes(archive):
     for member in archive:
-        _check(member.name, not (member.isfile() or member.isdir()))
+        _check_member(member.name, not (member.isfile() or member.isdir()))
         yield member.size
 
 
@@ -258,7 +258,7 @@ def _check_size(path, sizes, most=None):
             raise InputError(f"{path.name} cannot be unpacked: {allowed}, and it holds more.")
 
 
-def _check(name, is_special):
+def _check_member(name, is_special):
     """Raise InputError for a link, a device, and a name that leads out of the folder, on Windows too."""
     path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
     if is_special or path.anchor or ".." in path.parts:

@@ -24,11 +24,11 @@ def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
     if side == size:
         return images
     weights = _weights(side, size, images.device)
-    rows = _eight_bits(images.double() @ weights.T)  # Pillow rounds between its two passes
-    return _eight_bits(weights @ rows).byte()
+    rows = _round_sums(images.double() @ weights.T)  # Pillow rounds between its two passes
+    return _round_sums(weights @ rows).byte()
 
 
-def _eight_bits(sums):
+def _round_sums(sums):
     return (sums / 2**BITS + 0.5).floor_().clamp_(0, 255)
 
 

@@ -1,6 +1,6 @@
 """Where the files of each dataset lie, and what they say: labels, tracks, the official test set.
 
-`datasets` asks `find` for a Listing; `download` reads which archives the files come from. A new dataset is a
+`datasets` asks `find_files` for a Listing; `download` reads which archives the files come from. A new dataset is a
 row of `LAYOUTS` and, where neither class folders nor torchvision's classes fit, a function that lists it.
 """
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..paths import content
+from ..paths import read_bytes
 from .distortions import DISTORTIONS
 from .scenes import SCENES
 
@@ -54,10 +54,10 @@ class Layout(NamedTuple):
 
 
 class _Incomplete(Exception):
-    """What is wrong with a dataset's folder: the middle of the sentence that `find` raises."""
+    """What is wrong with a dataset's folder: the middle of the sentence that `find_files` raises."""
 
 
-def find(name: str, dataset, folder: Path) -> Listing:
+def find_files(name: str, dataset, folder: Path) -> Listing:
     """List the files of the dataset `name` below the data folder, without decoding an image.
 
     `dataset` is its row of `datasets.DATASETS`. Raises InputError that says what is missing where, what is
@@ -65,7 +65,7 @@ def find(name: str, dataset, folder: Path) -> Listing:
     """
     layout = LAYOUTS[name]
     try:
-        root = present(name, folder)
+        root = dataset_folder(name, folder)
         if root is None:
             raise _Incomplete(f"has no folder {folder / layout.folders[0]}")
         try:
@@ -74,13 +74,13 @@ def find(name: str, dataset, folder: Path) -> Listing:
             reason = error.strerror or error
             raise _Incomplete(f"cannot be read in {error.filename or root} ({reason})") from None
     except _Incomplete as what:
-        hint = f"{needs(name, dataset)} are needed; get them from {layout.address}"
+        hint = f"{needed_files(name, dataset)} are needed; get them from {layout.address}"
         command = f", or by `python -m stn_paper data --download {name}`," if layout.archives else ""
         where = f"{command} and set data_dir or STN_PAPER_DATA."
         raise InputError(f"Dataset {name!r} {what}: {hint}{where}") from None
 
 
-def present(name: str, folder: Path) -> Path | None:
+def dataset_folder(name: str, folder: Path) -> Path | None:
     """The dataset's folder below the data folder, whole or not; None if there is none.
 
     The data folder may also be the dataset's own, or one that lies between. Capitals do not matter.
@@ -94,7 +94,7 @@ def present(name: str, folder: Path) -> Path | None:
         for above in range(len(place), 0, -1):
             if last[-above:] == [part.lower() for part in place[:above]]:
                 root = _below(folder, place[above:])
-                if root and (root != folder or any(map(_counts, _entries(root)))):
+                if root and (root != folder or any(map(_is_no_leftover, _entries(root)))):
                     return root
     return None
 
@@ -121,7 +121,7 @@ def _entries(folder):
         return []
 
 
-def needs(name: str, dataset) -> str:
+def needed_files(name: str, dataset) -> str:
     """The files that the dataset consists of, in words."""
     train, test = _official(dataset)
     return LAYOUTS[name].needs.format(
@@ -140,11 +140,11 @@ def _check_count(found, wanted, root, kind="", paths=()):
     if found < wanted:
         raise _Incomplete(f"has {found} {kind}images in {root}")
     if found > wanted:
-        newest = f", the newest of which is {max(paths, key=_changed)}" if paths else ""
+        newest = f", the newest of which is {max(paths, key=_changed_at)}" if paths else ""
         raise _Incomplete(f"has {found} {kind}images in {root}{newest}")
 
 
-def _changed(path):
+def _changed_at(path):
     try:
         return path.stat().st_mtime
     except OSError:
@@ -156,7 +156,7 @@ def _changed(path):
 NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of clutter, which the paper leaves out
 
 
-def _counts(entry):
+def _is_no_leftover(entry):
     """Whether a file or folder is no leftover of a system or program: `._x.jpg`, `.DS_Store`, `__MACOSX`."""
     return not entry.name.startswith(".") and entry.name != "__MACOSX"
 
@@ -167,7 +167,7 @@ def _images(folder):
     while left:
         below = []
         with os.scandir(left.pop()) as entries:
-            for entry in sorted(filter(_counts, entries), key=lambda entry: entry.name):
+            for entry in sorted(filter(_is_no_leftover, entries), key=lambda entry: entry.name):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 elif entry.name.lower().endswith(ENDINGS) and not _links_to_folder(entry):
@@ -183,7 +183,7 @@ def _links_to_folder(entry):
 def _class_folders(dataset, root, wanted, kind="", order=None):
     """Paths, labels and class names of a folder of class folders, sorted by name or by the key `order`."""
     with os.scandir(root) as entries:
-        counted = [e for e in entries if _counts(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
+        counted = [e for e in entries if _is_no_leftover(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
     images = {entry.name: _images(entry.path) for entry in counted}
     if (number := len(images)) != dataset.num_classes:
         few = min(images, key=lambda name: len(images[name]), default="")
@@ -278,14 +278,14 @@ def _list_gtsrb(dataset, root):
     folder = next(filter(None, places), root / "Final_Training/Images")
     train, test = _official(dataset)
     try:
-        paths, labels, classes = _class_folders(dataset, folder, train, "training ", _number)
+        paths, labels, classes = _class_folders(dataset, folder, train, "training ", _class_number)
     except _Incomplete as what:
         if len(list(folder.glob("*/*.ppm"))) == GTSRB_IJCNN != train:
             what = f"{what}, the set that torchvision downloads and not the final one"
         raise _Incomplete(what) from None
-    labelled = [_number(name) for name in classes]
+    labelled = [_class_number(name) for name in classes]
     if labelled != list(range(dataset.num_classes)):  # a number is too large, or is there twice as 7 and 07
-        other = next((n for n in classes[::-1] if _number(n) >= dataset.num_classes), None)
+        other = next((n for n in classes[::-1] if _class_number(n) >= dataset.num_classes), None)
         other = other or next(n for n, label in zip(classes, labelled) if labelled.count(label) > 1)
         raise _Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
     numbers = np.unique([_track(path) for path in paths], return_inverse=True)[1]
@@ -308,7 +308,7 @@ def _gtsrb_answers(dataset, root, number):
             separator = ";" if ";" in lines.readline() else ","
             lines.seek(0)
             rows = list(csv.DictReader(lines, delimiter=separator, skipinitialspace=True))
-        answers = [(_file_name(r), _label(r["ClassId"], dataset)) for r in rows]
+        answers = [(_file_name(r), _checked_label(r["ClassId"], dataset)) for r in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise _Incomplete(f"has a wrong line in {table} ({error})") from None
     _check_count(sum(name in there for name, _ in answers), number, images, "test ")
@@ -316,7 +316,7 @@ def _gtsrb_answers(dataset, root, number):
     return [there[name] for name, _ in answers], [label for _, label in answers]
 
 
-def _number(name):
+def _class_number(name):
     """The number that a class folder is named after; beyond all labels if it is no number."""
     return int(name) if re.fullmatch("[0-9]{1,9}", name) else 10**9
 
@@ -334,7 +334,7 @@ def _file_name(row):
     return PureWindowsPath(row["Filename"] if "Filename" in row else row["Path"]).name
 
 
-def _label(text, dataset):
+def _checked_label(text, dataset):
     if not 0 <= int(text) < dataset.num_classes:
         raise ValueError(f"category {text} is not within 0 to {dataset.num_classes - 1}")
     return int(text)
@@ -342,7 +342,7 @@ def _label(text, dataset):
 
 # --- TSRD ---------------------------------------------------------------------------------------
 
-TSRD = {  # archive -> its annotations and its number of images
+TSRD_ARCHIVES = {  # archive -> its annotations and its number of images
     "train": ("TsignRecgTrain4170Annotation.txt", 4170),
     "test": ("TsignRecgTest1994Annotation.txt", 1994),
 }
@@ -367,7 +367,7 @@ def _list_tsrd(dataset, root, distinct=False):
         else:
             merged[path.name] = path, label
     paths, labels = zip(*(merged[name] for name in sorted(merged)))
-    copies, duplicates = contents(paths), ()
+    copies, duplicates = number_contents(paths), ()
     if distinct:
         first = np.unique(copies, return_index=True)[1]
         rest = np.delete(np.arange(len(paths)), first)
@@ -391,7 +391,7 @@ def _tsrd_archives(dataset, root):
     folders = defaultdict(set)
     for path in _images(root):
         folders[path.parent].add(path.name)
-    for part, (file, count) in TSRD.items():
+    for part, (file, count) in TSRD_ARCHIVES.items():
         rows = _annotations(root, file, dataset)
         _check_count(len(rows), count, file, "lines of ")
         names = {name for name, _ in rows}
@@ -402,20 +402,20 @@ def _tsrd_archives(dataset, root):
         yield from ((ranked[-1] / name, label) for name, label in rows)
 
 
-def contents(items: Sequence) -> np.ndarray:
+def number_contents(items: Sequence) -> np.ndarray:
     """Number the distinct contents of image files or arrays: int64 (N,), equal where the bytes are equal.
 
     Numbers count from 0 in the order of first appearance.
     """
     numbers = {}
-    digests = (hashlib.sha256(_content(item)).digest() for item in items)
+    digests = (hashlib.sha256(_content_or_path(item)).digest() for item in items)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
 
 
-def _content(item):
+def _content_or_path(item):
     """The bytes of an image, or the path of a file that cannot be read: `datasets` decides about those."""
     try:
-        return content(item) if isinstance(item, Path) else item.tobytes()
+        return read_bytes(item) if isinstance(item, Path) else item.tobytes()
     except OSError:
         return os.fsencode(item)
 
@@ -429,7 +429,7 @@ def _annotations(root, file, dataset):
     for line in found.read_text("utf-8-sig", errors="surrogateescape").split():
         try:
             name, *_, category = line.rstrip(";").split(";")
-            rows.append((name, _label(category, dataset)))
+            rows.append((name, _checked_label(category, dataset)))
         except ValueError:
             raise _Incomplete(f"has the wrong line {line!r} in {found}") from None
     return rows
@@ -437,7 +437,7 @@ def _annotations(root, file, dataset):
 
 # --- the table ----------------------------------------------------------------------------------
 
-READ = f"({', '.join(ENDINGS)} files)"
+READABLE = f"({', '.join(ENDINGS)} files)"
 _CIFAR_IMAGES = ("CIFAR-10-images", "CIFAR-10-images-master")
 _CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar"
@@ -456,7 +456,7 @@ LAYOUTS = {
             "caltech-101/caltech-101/101_ObjectCategories",
         ),
         _CALTECH,
-        "{classes} class folders with {total} images " + READ,
+        "{classes} class folders with {total} images " + READABLE,
         _list_folders,
         (
             Archive(
@@ -478,21 +478,21 @@ LAYOUTS = {
         ),
         f"{_CIFAR}.html",
         "torchvision's pickled batches, or cifar10/train and cifar10/test with {classes} class folders each "
-        f"and {{train}} and {{test}} images {READ}",
+        f"and {{train}} and {{test}} images {READABLE}",
         _list_cifar10,
         (Archive(f"{_CIFAR}-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     ),
     "tsrd": Layout(
         ("tsrd", "TSRD"),
         "http://www.nlpr.ia.ac.cn/pal/trafficdata/recognition.html",
-        " and ".join(f"{file} with its {count} PNG images" for file, count in TSRD.values()),
+        " and ".join(f"{file} with its {count} PNG images" for file, count in TSRD_ARCHIVES.values()),
         _list_tsrd,
     ),
     "gtsrb": Layout(
         ("gtsrb/GTSRB", "gtsrb-german-traffic-sign", "gtsrb/gtsrb-german-traffic-sign", "GTSRB"),
         "https://benchmark.ini.rub.de",
         "{classes} class folders with {train} images in Final_Training/Images, {test} images in "
-        f"Final_Test/Images {READ} and GT-final_test.csv",
+        f"Final_Test/Images {READABLE} and GT-final_test.csv",
         _list_gtsrb,
         (
             Archive(f"{_GTSRB}GTSRB_Final_Training_Images.zip", "f33fd80ac59bff73c82d25ab499e03a3", "gtsrb"),

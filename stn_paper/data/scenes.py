@@ -4,16 +4,16 @@
 so that it depends on no other image. Clutter comes from training digits only. Patches and digits are added to the
 canvas and clipped at white.
 
-`cluttered`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped at a
-random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
+`cluttered_digits`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped
+at a random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
 al. 2015 state the size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
 
-`sequence`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight patches
-of 9 x 9 at 0 to 90, each in place of what was there; three digits drawn with replacement, 28 pixels apart from
+`digit_sequences`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight
+patches of 9 x 9 at 0 to 90, each in place of what was there; three digits drawn with replacement, 28 pixels apart from
 x = 8 + (-8 to 7), the first at y from 0 to 99, the others along a slope of -14 to 13 pixels a digit, each moved onto
-the canvas. The label is the three digits from left to right. Ours differ in two things: there are as many sequences
-as digits, so 50,000 for training in place of 60,000, and validation sequences are made of the same digits as
-training ones.
+the canvas. The label is the three digits from left to right. Ours differ in two things: there are as many sequences as
+digits, so 50,000 for training in place of 60,000, and validation sequences are made of the same digits as training
+ones.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,13 @@ import numpy as np
 
 from .distortions import DIGIT
 
-CLUTTERED, PATCHES, PATCH = 60, 6, 8  # pixels of a side; patches an image; pixels of a patch's side
-CANVAS, PIECES, PIECE = 100, 8, 9  # the same of sequences
-DIGITS = 3  # of a sequence
+CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = (
+    60,
+    6,
+    8,
+)  # pixels of a side; patches an image; pixels of a patch's side
+SEQUENCE_CANVAS, SEQUENCE_PATCHES, SEQUENCE_PATCH = 100, 8, 9  # the same of sequences
+DIGITS_A_SEQUENCE = 3  # of a sequence
 
 
 class Drawn(Sequence):
@@ -42,37 +46,41 @@ class Drawn(Sequence):
         return self.draw(number)
 
 
-def cluttered(digits, labels, test_start):
+def cluttered_digits(digits, labels, test_start):
     """Each digit, uint8 (28, 28), in clutter: (images uint8 (60, 60), labels, test_start)."""
 
     def draw(number):
         random = np.random.RandomState([0, number])
-        canvas = np.zeros((CLUTTERED, CLUTTERED), np.uint8)
-        for _ in range(PATCHES):
-            patch = _cropped(digits[random.randint(test_start)], PATCH, random)
-            _add(canvas, patch, random.randint(0, CLUTTERED - PATCH + 1, 2))
-        _add(canvas, digits[number], random.randint(0, CLUTTERED - DIGIT + 1, 2))
+        canvas = np.zeros((CLUTTER_CANVAS, CLUTTER_CANVAS), np.uint8)
+        for _ in range(CLUTTER_PATCHES):
+            patch = _cropped(digits[random.randint(test_start)], CLUTTER_PATCH, random)
+            _add(canvas, patch, random.randint(0, CLUTTER_CANVAS - CLUTTER_PATCH + 1, 2))
+        _add(canvas, digits[number], random.randint(0, CLUTTER_CANVAS - DIGIT + 1, 2))
         return canvas
 
     return Drawn(draw, len(digits)), labels, test_start
 
 
-def sequences(digits, labels, test_start):
+def digit_sequences(digits, labels, test_start):
     """Three digits in a row in clutter: (images uint8 (100, 100), labels int64 (N, 3), test_start)."""
     random = np.random.RandomState(0)
     parts = (0, test_start), (test_start, len(digits))
-    chosen = np.concatenate([random.randint(low, high, (high - low, DIGITS)) for low, high in parts])
+    chosen = np.concatenate(
+        [random.randint(low, high, (high - low, DIGITS_A_SEQUENCE)) for low, high in parts]
+    )
 
     def draw(number):
         random = np.random.RandomState([1, number])
-        canvas = np.zeros((CANVAS, CANVAS), np.uint8)
-        for _ in range(PIECES):
-            y, x = random.randint(0, CANVAS - PIECE, 2)
-            canvas[y : y + PIECE, x : x + PIECE] = _cropped(digits[random.randint(test_start)], PIECE, random)
-        first, top, slope = random.randint(0, 16), random.randint(0, CANVAS), random.randint(-14, 14)
+        canvas = np.zeros((SEQUENCE_CANVAS, SEQUENCE_CANVAS), np.uint8)
+        for _ in range(SEQUENCE_PATCHES):
+            y, x = random.randint(0, SEQUENCE_CANVAS - SEQUENCE_PATCH, 2)
+            canvas[y : y + SEQUENCE_PATCH, x : x + SEQUENCE_PATCH] = _cropped(
+                digits[random.randint(test_start)], SEQUENCE_PATCH, random
+            )
+        first, top, slope = random.randint(0, 16), random.randint(0, SEQUENCE_CANVAS), random.randint(-14, 14)
         for place, digit in enumerate(chosen[number]):
             corner = top + place * slope, first + place * DIGIT
-            _add(canvas, digits[digit], np.clip(corner, 0, CANVAS - DIGIT))
+            _add(canvas, digits[digit], np.clip(corner, 0, SEQUENCE_CANVAS - DIGIT))
         return canvas
 
     return Drawn(draw, len(digits)), np.asarray(labels, np.int64)[chosen], test_start
@@ -91,4 +99,7 @@ def _add(canvas, patch, place):
     part[:] = np.minimum(part.astype(np.uint16) + patch, 255)
 
 
-SCENES = {"cluttered": cluttered, "sequence": sequences}  # (digits, labels, test_start) -> the same of scenes
+SCENES = {
+    "cluttered": cluttered_digits,
+    "sequence": digit_sequences,
+}  # (digits, labels, test_start) -> the same of scenes

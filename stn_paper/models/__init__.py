@@ -5,7 +5,7 @@
 
 from torch import nn
 
-from ..errors import choose
+from ..errors import check_choice
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .guards import Padding, check_padding
 from .insertion import param_groups, with_stn
@@ -58,7 +58,7 @@ def check_variant(variant: str, backbone: str) -> str:
         return variant
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant
-    return choose("variant", variant, variants(backbone))
+    return check_choice("variant", variant, variants(backbone))
 
 
 def build_model(

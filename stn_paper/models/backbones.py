@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import InputError, choose, whole
+from ..errors import InputError, check_choice, check_whole_number
 from .efficientnet import efficientnet
 from .small_nets import SYSTEMS
 
@@ -58,7 +58,7 @@ TIMM = "timm/"  # any other backbone is timm/<any timm name>
 def check_backbone(name: str) -> str:
     """Return `name` if it is a backbone of the paper, a system or timm/<name>, else raise InputError."""
     if not str(name).startswith(TIMM):
-        return choose("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
+        return check_choice("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
     try:
         known = _timm_config(name) is not None
     except RuntimeError:  # timm's word for a known network with an unknown tag of weights
@@ -95,7 +95,7 @@ def labels_of(name: str) -> int:
 def check_image_size(name: str, image_size: int) -> int:
     """Return `image_size`, pixels of a side, if the network `name` can take it, else raise InputError."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
-    image_size = whole("Image size", image_size)
+    image_size = check_whole_number("Image size", image_size)
     if row and image_size < row.smallest:
         raise InputError(
             f"Image size {image_size} is too small for {row.title}: "

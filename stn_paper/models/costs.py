@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..errors import needing, whole
+from ..errors import check_whole_number, needing
 
 
 class Cost(NamedTuple):
@@ -39,12 +39,12 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     with needing("train"):
         import thop  # here, so that a machine without it can still build networks
 
-    whole("Image size", image_size)
+    check_whole_number("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
     device = next((p.device for p in model.parameters()), "cpu")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     model = deepcopy(model).eval().float()  # thop leaves its counters in the state_dict
-    rules = {type(m): rule for m in model.modules() for base, rule in RULES.items() if isinstance(m, base)}
+    rules = {type(m): rule for m in model.modules() for base, rule in COUNTERS.items() if isinstance(m, base)}
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)
     return Cost(parameters, operations / 1e9)
@@ -56,7 +56,7 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     It counts two operations, a multiplication and an addition, for each multiply-accumulate of convolutions
     and of matrix products, and nothing for biases, batch normalization, pooling, the grid and the sampling.
     """
-    whole("Image size", image_size)
+    check_whole_number("Image size", image_size)
     image = torch.zeros(1, in_channels, image_size, image_size, device=next(model.parameters()).device)
     training = model.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -78,4 +78,4 @@ def _count_linear(module, inputs, output):
     module.total_ops += output.numel() * module.in_features
 
 
-RULES = {_ConvNd: _count_conv, _BatchNorm: _count_norm, nn.Linear: _count_linear}
+COUNTERS = {_ConvNd: _count_conv, _BatchNorm: _count_norm, nn.Linear: _count_linear}

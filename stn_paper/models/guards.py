@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from ..errors import InputError, whole
+from ..errors import InputError, check_whole_number
 
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
 Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill value, or one for each channel
 PADDINGS = ("zeros", "border", "reflection")
-COLLAPSED = 95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
+COLLAPSED_PERCENT = (
+    95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
+)
 POINTS = 32  # of the sampling grid along a side, where its place is judged
 CHECK_EVERY = 50  # training steps between two looks at the grid, as a look takes time and waits for the GPU
 
@@ -105,7 +107,7 @@ def check_size(name: str, size: Size) -> tuple[int, int] | None:
         return None
     sides = tuple(size) if isinstance(size, (tuple, list, torch.Size)) else (size, size)
     try:
-        height, width = (whole(name, side) for side in sides)
+        height, width = (check_whole_number(name, side) for side in sides)
     except ValueError:
         raise InputError(
             f"{name} {size!r} is not allowed: give a whole number from 1 or a pair (height, width) of them."
@@ -200,7 +202,7 @@ def check_penalty(transformer: Any) -> Tensor:
 def percent_outside(grid: Tensor) -> float:
     """Return the percentage of the points of grid (..., 2) that lie outside the image; NaN counts as outside.
 
-    `COLLAPSED` is the percentage from which on a transformer counts as collapsed.
+    `COLLAPSED_PERCENT` is the percentage from which on a transformer counts as collapsed.
 
     >>> percent_outside(torch.tensor([[0.0, 0.9], [0.0, 1.1]]))
     50.0
@@ -220,7 +222,7 @@ def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None
     if transformer._calls % CHECK_EVERY == 1 and is_running(theta):
         with torch.no_grad():
             percent = percent_outside(sampling_grid(theta, POINTS, POINTS, transformer.transform))
-        if percent >= COLLAPSED:
+        if percent >= COLLAPSED_PERCENT:
             _warn(percent)
             transformer._calls = None  # warned
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, choose, whole
+from ..errors import InputError, check_choice, check_whole_number
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS, localization_net
 from .transformer import SpatialTransformer
 
@@ -53,10 +53,10 @@ def with_stn(
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", transform="similarity", padding="border")
     """
-    choose("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
+    check_choice("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
     for name in options.keys() & {"return_theta", "return_grid"}:
         raise InputError(f"{name} is not allowed in with_stn: read model.transformer.last_theta.")
-    channels, side, entry = in_channels, whole("Image size", image_size), None
+    channels, side, entry = in_channels, check_whole_number("Image size", image_size), None
     if before is not None:
         entry = find_layer(model, before)
         channels, side = feature_map(model, entry, before, side, in_channels)
@@ -90,7 +90,7 @@ def _warp_input(transformer, layer, inputs):
 def _net(variant, channels, side, transform, before, localization_size):
     """The localization net for maps of (channels, side, side), or for a copy of them."""
     if localization_size is not None:
-        side = whole("localization_size", localization_size)
+        side = check_whole_number("localization_size", localization_size)
     try:
         return localization_net(variant, side, channels, transform)
     except InputError as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, choose, whole
+from ..errors import InputError, check_choice, check_whole_number
 from .guards import check_sides, contiguous_input
 from .transforms import TRANSFORMS
 
@@ -89,7 +89,7 @@ class ConstantMap(nn.Module):
 
     def __init__(self, transform: str = "affine"):
         super().__init__()
-        identity = TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity
+        identity = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)].identity
         self.numbers = nn.Parameter(torch.tensor(identity.tolist()))  # on the device that is the default now
 
     def forward(self, images: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class RecurrentHead(nn.Module):
 
     def __init__(self, features: int, glimpses: int, numbers: int, hidden: int = RECURRENT):
         super().__init__()
-        self.glimpses = whole("glimpses", glimpses)
+        self.glimpses = check_whole_number("glimpses", glimpses)
         self.gru = nn.GRU(features, hidden, batch_first=True)
         self.linear = nn.Linear(hidden, numbers)
 
@@ -154,12 +154,12 @@ def localization_net(
     torch.Size([5, 6])
     """
     if variant == CONSTANT:
-        whole("Image size", image_size)
+        check_whole_number("Image size", image_size)
         if glimpses is not None:
             raise InputError(f"glimpses {glimpses!r} is not allowed for a constant map: give None.")
         return ConstantMap(transform)
     nets = LOCALIZATION_NETS | ABLATIONS
-    rows = nets[choose("localization net", variant, [*nets, CONSTANT])]
+    rows = nets[check_choice("localization net", variant, [*nets, CONSTANT])]
     return localization(rows, image_size, in_channels, transform=transform, glimpses=glimpses)
 
 
@@ -175,8 +175,8 @@ def localization(
 
     Input, output and errors are those of `localization_net`, and so is the start at the identity.
     """
-    identity = TRANSFORMS[choose("transform", transform, TRANSFORMS)].identity
-    image_size = whole("Image size", image_size)
+    identity = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)].identity
+    image_size = check_whole_number("Image size", image_size)
     if feature_size(rows, image_size) < 1:
         raise InputError(
             f"Image size {image_size} is too small for the localization net: "
@@ -193,12 +193,12 @@ def localization(
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(identity)
-    net = nn.Sequential(OrderedDict(features=layers(rows, in_channels), head=head))
+    net = nn.Sequential(OrderedDict(features=build_layers(rows, in_channels), head=head))
     net.register_forward_pre_hook(partial(check_sides, image_size))
     return net
 
 
-def layers(rows: tuple[Row, ...], in_channels: int) -> nn.Sequential:
+def build_layers(rows: tuple[Row, ...], in_channels: int) -> nn.Sequential:
     """Return the rows as layers: (B, in_channels, H, W) -> (B, C, h, w), C of the last row."""
     inputs = (in_channels, *(row.channels for row in rows))
     return nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))

@@ -15,8 +15,8 @@ from .localization import (
     CONSTANT,
     LOCALIZATION_NETS,
     Row,
+    build_layers,
     feature_size,
-    layers,
     localization,
     localization_net,
 )
@@ -123,7 +123,7 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     side = feature_size(DIGIT_ROWS, image_size)
     backbone = nn.Sequential(
         Grey(),
-        layers(DIGIT_ROWS, 1),
+        build_layers(DIGIT_ROWS, 1),
         nn.Flatten(),
         nn.Dropout(0.3),
         nn.Linear(64 * side**2, 112),
@@ -202,7 +202,12 @@ def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     seen = 20 if variant == "out20" else image_size
     rows, inside = CLUTTER_ROWS[20 if variant == "out20" else 60], seen if variant == "out20" else seen // 2
     backbone = nn.Sequential(
-        *(Grey(), nn.Identity() if variant == "out20" else nn.AvgPool2d(2), layers(rows, 1), nn.Flatten()),
+        *(
+            Grey(),
+            nn.Identity() if variant == "out20" else nn.AvgPool2d(2),
+            build_layers(rows, 1),
+            nn.Flatten(),
+        ),
         *(nn.Linear(rows[-1].channels * feature_size(rows, inside) ** 2, 256), nn.ReLU()),
         *(nn.Dropout(0.5), nn.Linear(256, num_classes)),
     )
@@ -249,7 +254,7 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
         *(Row("conv", 3, width), *([Row("pool", 2, width, 2)] if variant == "original" else [])),
     )
     classifier = nn.Sequential(
-        *(Grey(), layers(rows, 1), nn.ReLU(), nn.Flatten()),
+        *(Grey(), build_layers(rows, 1), nn.ReLU(), nn.Flatten()),
         *(nn.Linear(width * feature_size(rows, side) ** 2, 400), nn.ReLU(), nn.Linear(400, outputs)),
     )
     if variant == "original":
@@ -274,7 +279,7 @@ def sign_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     Widths are those of one column of the ensemble of 25 that the document compares with; a localization net
     has two convolutions of its own.
     """
-    first, second = (layers(rows, channels) for rows, channels in zip(SIGN_ROWS, (3, 100)))
+    first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_ROWS, (3, 100)))
     middle = feature_size(SIGN_ROWS[0], image_size)
     side = feature_size(SIGN_ROWS[1], middle)
     parts = OrderedDict()
@@ -317,7 +322,7 @@ def sign_cnn_bn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     The published networks normalize locally after each convolution; here batch normalization stands in its
     place, and the convolutions are narrower and padded.
     """
-    first, second = (layers(rows, channels) for rows, channels in zip(SIGN_BN_ROWS, (3, 48)))
+    first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_BN_ROWS, (3, 48)))
     middle = feature_size(SIGN_BN_ROWS[0], image_size)
     side = feature_size(SIGN_BN_ROWS[1], middle)
     parts = OrderedDict()

@@ -17,7 +17,7 @@ import timm
 from timm.models import PretrainedCfg, checkpoint_seq, register_model
 from torch import Tensor, nn
 
-from ..errors import InputError, whole
+from ..errors import InputError, check_whole_number
 from .backbones import BACKBONES, build_backbone, check_image_size
 from .insertion import with_stn
 from .localization import LOCALIZATION_NETS
@@ -197,7 +197,7 @@ def _config(name, backbone, cfg):
 
 def _create(name, variant, backbone, pretrained=False, img_size=None, **kwargs):
     """Build the model `name`; `kwargs` as in OPTIONS and those of the backbone."""
-    size = BACKBONES[backbone].image_size if img_size is None else whole("img_size", img_size)
+    size = BACKBONES[backbone].image_size if img_size is None else check_whole_number("img_size", img_size)
     check_image_size(backbone, size)
     options = {option: kwargs.pop(option) for option in OPTIONS if option in kwargs}
     network = _backbone(backbone, pretrained, **kwargs)

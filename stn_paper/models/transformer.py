@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import choose
+from ..errors import check_choice
 from . import guards, transforms
 from .guards import Padding, Size
 from .transforms import (
@@ -57,7 +57,7 @@ def sampling_grid(theta: Tensor, height: int, width: int, transform: str = "affi
     tensor([[[[-0.2500,  0.0000],
               [ 0.2500,  0.0000]]]])
     """
-    family = TRANSFORMS[choose("transform", transform, TRANSFORMS)]
+    family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
     with guards.without_autocast(theta):
         return family.grid(guards.exact(theta), height, width).to(theta.dtype)
 
@@ -78,7 +78,7 @@ def sample(images: Tensor, grid: Tensor, padding: Padding = PADDING_MODE) -> Ten
         glimpses = sample(images, grid.flatten(1, 2), padding)  # (B, C, N * h, w)
         return glimpses.unflatten(2, grid.shape[1:3]).movedim(2, 1)
     if isinstance(padding, str):
-        choose("padding", padding, guards.PADDINGS)
+        check_choice("padding", padding, guards.PADDINGS)
         return F.grid_sample(images, grid, INTERPOLATION, padding, align_corners=ALIGN_CORNERS)
     fill = guards.fill_values(images, padding)
     return sample(images - fill, grid) + fill
@@ -178,7 +178,7 @@ class SpatialTransformer(nn.Module):
     ):
         super().__init__()
         self.localization = localization
-        self.transform = choose("transform", transform, TRANSFORMS)
+        self.transform = check_choice("transform", transform, TRANSFORMS)
         self.applied = applied
         self.output_size = guards.check_size("output_size", output_size)
         self.padding = guards.check_padding(padding)

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError, choose, whole
+from ..errors import InputError, check_choice, check_whole_number
 from .guards import check_numbers, exact, without_autocast
 
 HORIZON = 1e-6  # w of a projective map must be larger for a point to be seen
@@ -71,7 +71,7 @@ def affine_theta(
 
 def _matrices(transform, purpose):
     """Return `transform` if its theta is a matrix, else raise InputError that names the `purpose`."""
-    return choose(f"transform {purpose}", transform, [name for name in TRANSFORMS if name != "tps"])
+    return check_choice(f"transform {purpose}", transform, [name for name in TRANSFORMS if name != "tps"])
 
 
 @torch.fx.wrap
@@ -121,7 +121,7 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
     >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
     """
     with without_autocast(theta):
-        if choose("transform", transform, TRANSFORMS) != "tps":
+        if check_choice("transform", transform, TRANSFORMS) != "tps":
             back = invert(exact(theta), transform)
             return TRANSFORMS[transform].grid(back, height, width).to(theta.dtype)
         places = (theta.cpu() if theta.is_mps else theta).double()  # MPS has no float64
@@ -145,7 +145,7 @@ def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) ->
     >>> grid_distance(affine_theta(shift=(2, 0))[None])
     tensor([4.])
     """
-    family = TRANSFORMS[choose("transform", transform, TRANSFORMS)]
+    family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
     with without_autocast(theta):
         identity = family.theta(family.identity[None].to(theta))
         moved = family.grid(theta, points, points) - family.grid(identity, points, points)
@@ -157,7 +157,7 @@ def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) ->
 
 def check_steps(transform: str, steps: int) -> int:
     """Return `steps`, a whole number from 1, and 1 for a transform that does not compose, else raise InputError."""
-    steps = whole("steps", steps)
+    steps = check_whole_number("steps", steps)
     if steps > 1:
         _matrices(transform, f"for {steps} steps")
     return steps
@@ -202,7 +202,7 @@ def to_theta(
     tensor([[[2., -0., 0.],
              [0., 2., 0.]]])
     """
-    family = TRANSFORMS[choose("transform", transform, TRANSFORMS)]
+    family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
     check_numbers(numbers, transform, family.identity)
     if max_scale is not None or max_angle is not None:
         columns = dict(zip(family.names, numbers.unbind(-1)))

@@ -5,7 +5,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..analysis import accuracy, effects, frame, statistics
-from ..analysis.accuracy import SCALE, TSRD_COLUMNS, WELL_ABOVE_98
+from ..analysis.accuracy import PRICED_PROTOCOL, TSRD_COLUMNS, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import corrected, networks
 from ..data.datasets import DATASETS
@@ -14,17 +14,21 @@ from ..models.backbones import title
 from ..training import records
 from ..training.spec import BEST_VALIDATION, LAST_EPOCH
 from . import charts, interactive
-from .figures import COLORS, closed
-from .sentences import listed
+from .figures import COLORS, close_figure
+from .sentences import join_words
 
-NONE = "–"  # a cell without a run
-RULES = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
-COLUMNS = {  # of Table 4: what each is of
+NO_NUMBER = "–"  # a cell without a run
+RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
+TSRD_TITLES = {  # of Table 4: what each is of
     "test": "TSRD, all test images",
     "without_copy": "TSRD, images without a copy",
     "distinct": "TSRD, distinct pictures",
 }
-SHORT = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # the same, as headings of columns
+TSRD_HEADINGS = {
+    "test": "all",
+    "without_copy": "no copy",
+    "distinct": "distinct",
+}  # the same, as headings of columns
 SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
 PAPER = (0.35, 0.35, 0.35)
@@ -34,12 +38,12 @@ WIDTH = 5.4  # inches of a figure that is read on a telephone too
 # --- in words: what our numbers are ---------------------------------------------------------------
 
 
-def protocols(number):
+def protocols_in_words(number):
     """What our numbers are, as Markdown: image size, epochs, training images and rule of selection."""
     found = accuracy.cells(number)
     found = found[found["n"] > 0]
     if found.empty:
-        return f"Ours: no network has a run yet ({NONE})."
+        return f"Ours: no network has a run yet ({NO_NUMBER})."
     kinds = []
     for _, part in found.groupby("protocol", sort=False):
         backbones = list(dict.fromkeys(part["backbone"]))
@@ -48,21 +52,21 @@ def protocols(number):
         images = (
             f" of {part['train_images'].iloc[0]:,.0f} training images" if part["train_images"].iloc[0] else ""
         )
-        rule = RULES.get(part["selection"].iloc[0], "the best of five epochs")
+        rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
         told = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
         kinds.append((backbones, told))
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
     texts = [
-        told if whole or (i == 0 and len(kinds) > 1) else f"{listed(list(map(title, backbones)))}: {told}"
+        told if whole or (i == 0 and len(kinds) > 1) else f"{join_words(list(map(title, backbones)))}: {told}"
         for i, (backbones, told) in enumerate(kinds)
     ]
     return f"**Ours: {'; '.join(texts)}.**"
 
 
-def missing(number):
+def coverage_in_words(number):
     """Which cells have a run, what the paper's image size lacks and what it would cost, in one sentence."""
-    found = accuracy.missing(number)
+    found = accuracy.count_missing(number)
     told = f"{found['with_run']} of {found['cells']} cells have a run of ours."
     if not found["lacking"]:
         return f"{told} All cells have a run at the paper's image size."
@@ -75,13 +79,13 @@ def missing(number):
             f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our records"
         )
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
-    return f"{told} At the paper's image size (protocol `{SCALE}`) {lacking} are missing; {price}."
+    return f"{told} At the paper's image size (protocol `{PRICED_PROTOCOL}`) {lacking} are missing; {price}."
 
 
 # --- the tables -----------------------------------------------------------------------------------
 
 
-def table(number, backbone="", split="test"):
+def accuracy_table(number, backbone="", split="test"):
     """Table 6 or 8: the paper's accuracy and ours of each variant; the row of `backbone` comes first.
 
     `split` is test or validation. A star marks a variant of ours that is shown to be better than each other one.
@@ -106,7 +110,9 @@ def table(number, backbone="", split="test"):
             links |= _link(name, (heading, "ours"), runs[cell.backbone, cell.variant], cell)
         rows[name] = row
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
-    return interactive.shown(view, f"Table {number}, {split} accuracy", (), _note(found), links, marks)
+    return interactive.show_table(
+        view, f"Table {number}, {split} accuracy", (), _table_note(found), links, marks
+    )
 
 
 def _first(found, backbone):
@@ -141,14 +147,14 @@ def _link(row, column, runs, cell):
     }
 
 
-def _fate(cell):
+def _fate_text(cell):
     """How many runs of a cell collapsed or failed to train, as text; empty if none did."""
     fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
     of = "" if cell.n == 1 else f" of {cell.n}"
     return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
 
 
-def _note(found):
+def _table_note(found):
     note = "The paper's numbers are in italics, ours on a tint; an empty cell has no run."
     if (found["n"] > 0).any():
         note += " Our numbers lead to their runs."
@@ -164,7 +170,7 @@ def _note(found):
     return note
 
 
-def theta(number, backbone=""):
+def theta_motion(number, backbone=""):
     """How far each transformer's theta moves from image to image (pixels), a row a backbone."""
     found = _first(accuracy.cells(number), backbone)
     found = found[(found["variant"] != ORIGINAL) & (found["n"] > 0)]
@@ -172,19 +178,19 @@ def theta(number, backbone=""):
         return Markdown("*No transformer has a run yet.*")
     rows = {}
     for cell in found.itertuples():
-        empty = {"Image size": f"{cell.image_size:.0f}"} | {HEADINGS[v]: NONE for v in effects.APPLIED}
-        moved, fate = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _fate(cell)
-        text = f"{moved} ({fate})" if moved and fate else moved or fate or NONE
+        empty = {"Image size": f"{cell.image_size:.0f}"} | {HEADINGS[v]: NO_NUMBER for v in effects.APPLIED}
+        moved, fate = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _fate_text(cell)
+        text = f"{moved} ({fate})" if moved and fate else moved or fate or NO_NUMBER
         rows.setdefault(title(cell.backbone), empty)[HEADINGS[cell.variant]] = text
     return pd.DataFrame(rows).T
 
 
-def requested(specs):
+def requested_runs(specs):
     """The runs that the parameters asked for, a row a run; None if they asked for none."""
     rows = []
     for spec in specs:
-        record = records.read(records.record_path(spec))
-        chosen, of = records.chosen(record), frame.fate(record)
+        record = records.read_record(records.record_path(spec))
+        chosen, of = records.selected_result(record), frame.fate(record)
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -193,24 +199,24 @@ def requested(specs):
                 "Seed": spec.seed,
                 "Validation": f"{chosen['validation']:.2f}",
                 "Test": f"{chosen['test']:.2f}",
-                "Theta moves (pixels)": "collapsed" if of["collapsed"] else _number(of["spread"]),
+                "Theta moves (pixels)": "collapsed" if of["collapsed"] else _number_or_dash(of["spread"]),
             }
         )
     return pd.DataFrame(rows).set_index("Network") if rows else None
 
 
-def _number(value, form=".2f"):
-    return NONE if pd.isna(value) else f"{value:{form}}"
+def _number_or_dash(value, form=".2f"):
+    return NO_NUMBER if pd.isna(value) else f"{value:{form}}"
 
 
 # --- does the pattern replicate? ------------------------------------------------------------------
 
 
-def _compared(variant, against):
+def _comparison_title(variant, against):
     return f"{HEADINGS[variant]} − {HEADINGS[against]}"
 
 
-def pattern(number):
+def pattern_plot(number):
     """Differences of test accuracy, a panel for each of PANELS and a row a backbone: the paper's and ours.
 
     Where a run collapsed, or the network failed to train, the row has a text in place of our difference.
@@ -220,18 +226,18 @@ def pattern(number):
     size = 1.15 + 0.36 * found["backbone"].nunique()
     figure, axes = plt.subplots(len(PANELS), figsize=(WIDTH, len(PANELS) * size))
     shown = found[[pair in PANELS for pair in zip(found["variant"], found["against"])]]
-    limits = _limits(shown)
+    limits = _axis_limits(shown)
     for axis, (variant, against) in zip(axes, PANELS):
         part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
         axis.set(xlim=limits, ylim=(len(part) - 0.4, -0.9))
         _panel(axis, part, COLORS[variant])
-        axis.set_title(_compared(variant, against), loc="left", fontsize=12, fontweight="bold")
+        axis.set_title(_comparison_title(variant, against), loc="left", fontsize=12, fontweight="bold")
         axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
     axes[-1].set_xlabel("difference of test accuracy (points)")
-    return closed(figure)
+    return close_figure(figure)
 
 
-def _limits(shown):
+def _axis_limits(shown):
     """The range of an axis that holds the paper's differences and those of ours that are drawn."""
     drawn = shown[shown["ours"].notna() & ~shown["apart"]]
     half = drawn["half"].fillna(0)
@@ -250,12 +256,12 @@ def _panel(axis, part, color):
         drawn["ours"], drawn.index, xerr=drawn["half"].fillna(0), fmt="none", color=color, capsize=3
     )
     axis.plot(drawn["ours"], drawn.index, "D", color=color, markersize=7)
-    _label(axis, "paper", part["paper"][0], 0, 7, color=PAPER)
+    _annotate(axis, "paper", part["paper"][0], 0, 7, color=PAPER)
     if len(drawn):
         low, high = axis.get_xlim()
         first, row = drawn["ours"].iloc[0], drawn.index[0]
         beside = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
-        _label(axis, "ours", first, row, -15 if beside else 7, color=color, fontweight="bold")
+        _annotate(axis, "ours", first, row, -15 if beside else 7, color=color, fontweight="bold")
     for row in part[part["apart"] & part["ours"].notna()].itertuples():
         right = row.ours > 0
         axis.text(
@@ -273,7 +279,7 @@ def _panel(axis, part, color):
     axis.grid(axis="y", visible=False)
 
 
-def _label(axis, text, x, y, shift, **look):
+def _annotate(axis, text, x, y, shift, **look):
     axis.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", ha="center", **look)
 
 
@@ -285,20 +291,23 @@ def _why_apart(row):
     return f"ours: {row.ours:+.1f} ({why})"
 
 
-def replication(number):
+def replication_table(number):
     """`accuracy.replication` as a table to read, a row a comparison."""
     rows = {}
     for row in accuracy.replication(number).itertuples():
         half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-        kept = NONE if not row.collapsed else _number(row.mean_kept, "+.2f")
+        kept = NO_NUMBER if not row.collapsed else _number_or_dash(row.mean_kept, "+.2f")
         if row.collapsed and not pd.isna(row.half_kept):
             kept += f" ± {row.half_kept:.2f}"
-        rows[_compared(row.variant, row.against)] = {
+        rows[_comparison_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean"): f"{row.paper_mean:+.2f}",
-            ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NONE,
-            ("Ours", "mean"): f"{row.mean:+.2f}{half}" if row.backbones else NONE,
-            ("Ours", "p, sign test (Holm)"): f"{_number(row.p, '.2g')} ({_number(row.p_holm, '.2g')})",
+            ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
+            ("Ours", "mean"): f"{row.mean:+.2f}{half}" if row.backbones else NO_NUMBER,
+            (
+                "Ours",
+                "p, sign test (Holm)",
+            ): f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})",
             ("Ours", "mean without collapsed"): kept,
         }
     return pd.DataFrame(rows).T
@@ -320,27 +329,27 @@ def smallest_p(number):
     )
 
 
-def verdict(number):
+def pattern_verdict(number):
     """Two sentences on whether the paper's pattern over backbones is in our runs, as Markdown.
 
-    The mean without collapsed runs decides: see `accuracy.judged`.
+    The mean without collapsed runs decides: see `accuracy.judge_replication`.
     """
     found = accuracy.replication(number).set_index(["variant", "against"])
     words = {
         accuracy.REPLICATES: "The pattern replicates",
-        accuracy.NOT: "The pattern does not replicate",
+        accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate",
         accuracy.OPEN: "Open",
     }
     main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
-    if found["backbones"].max() < accuracy.FEWEST:
-        return _open(number, int(found["backbones"].max()))
+    if found["backbones"].max() < accuracy.FEWEST_BACKBONES:
+        return _open_verdict(number, int(found["backbones"].max()))
     return (
-        f"**{words[accuracy.judged(main)]}.** L-STN is ahead of STN in {_told(main)}. Against no transformer "
-        f"it is ahead in {_told(other)}."
+        f"**{words[accuracy.judge_replication(main)]}.** L-STN is ahead of STN in {_replication_in_words(main)}. "
+        f"Against no transformer it is ahead in {_replication_in_words(other)}."
     )
 
 
-def _told(row):
+def _replication_in_words(row):
     """Counts and means of a row of `accuracy.replication` in words, the paper's in parentheses."""
     kept = f"{row['mean_kept']:+.2f}" + ("" if pd.isna(row["half_kept"]) else f" ± {row['half_kept']:.2f}")
     text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
@@ -353,7 +362,7 @@ def _told(row):
     )
 
 
-def _open(number, compared):
+def _open_verdict(number, compared):
     """The verdict while too few backbones have runs of the variants."""
     found = accuracy.cells(number)
     total = found["backbone"].nunique()
@@ -364,64 +373,64 @@ def _open(number, compared):
     for backbone, part in whole.groupby("backbone", sort=False):
         cells = [
             f"{'no transformer' if c.variant == ORIGINAL else HEADINGS[c.variant]} {c.test:.2f} %"
-            + (f" ({fate})" if (fate := _fate(c)) else "")
+            + (f" ({fate})" if (fate := _fate_text(c)) else "")
             for c in part[part["n"] > 0].itertuples()
         ]
         texts.append(f"{title(backbone)}: {', '.join(cells)}")
     few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs to compare"
-    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST}. {'. '.join(texts)}."
+    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST_BACKBONES}. {'. '.join(texts)}."
 
 
 # --- learning curves ------------------------------------------------------------------------------
 
 
-def learning_curves(number, asked):
+def table_learning_curves(number, asked):
     """`charts.learning_curves` of the runs that were asked for; by default, of the protocol of most rows."""
     if asked.specs:
         return charts.learning_curves(asked.dataset, asked.protocols[0])
-    used = [protocol for protocol in accuracy.chosen(number).values() if protocol]
-    protocol = max(dict.fromkeys(used), key=used.count) if used else SCALE
+    used = [protocol for protocol in accuracy.protocol_by_backbone(number).values() if protocol]
+    protocol = max(dict.fromkeys(used), key=used.count) if used else PRICED_PROTOCOL
     return charts.learning_curves(asked.dataset, protocol)
 
 
 # --- Table 4 --------------------------------------------------------------------------------------
 
 
-def table4(backbone=""):
+def tsrd_table(backbone=""):
     """Table 4: the paper's test accuracy beside ours, and the baselines that learn nothing."""
-    found, learned = _first(accuracy.cells(4), backbone), accuracy.baselines()
-    known, rows, links, marks = accuracy.found_runs(4), {}, {}, {}
+    found, learned = _first(accuracy.cells(4), backbone), accuracy.baseline_accuracies()
+    known, rows, links, marks = accuracy.runs_by_protocol(4), {}, {}, {}
     several = (found[["n", "distinct_n"]] > 1).any(axis=None)
     for cell in found.itertuples():
         name = corrected(4, cell.model)
         row, marks[name, ("Paper", "test")] = {("Paper", "test"): cell.paper_test}, "paper"
         for column, half in TSRD_COLUMNS.items():
-            place, dataset = ("Ours", SHORT[column]), accuracy.datasets_of(4)[column == "distinct"]
+            place, dataset = ("Ours", TSRD_HEADINGS[column]), accuracy.datasets_of(4)[column == "distinct"]
             row[place], marks[name, place] = getattr(cell, column), "ours"
             if several:
-                row["Ours", f"± {SHORT[column]}"] = getattr(cell, half)
+                row["Ours", f"± {TSRD_HEADINGS[column]}"] = getattr(cell, half)
             if column == "without_copy":
                 continue
-            mine = known[cell.protocol or accuracy.PROTOCOLS[0]][dataset]
+            mine = known[cell.protocol or accuracy.TABLE_PROTOCOLS[0]][dataset]
             mine = mine[mine["backbone"] == cell.backbone]
             links |= _link(name, place, mine, cell._replace(n=len(mine)))
             marks[name, place] = _classes(cell, None) if column == "test" else "ours"
         rows[name] = row
     for name, values in learned.iterrows():
-        rows[name.capitalize()] = {("Ours", SHORT[column]): values[column] for column in TSRD_COLUMNS}
-        marks |= {(name.capitalize(), ("Ours", SHORT[column])): "ours" for column in TSRD_COLUMNS}
+        rows[name.capitalize()] = {("Ours", TSRD_HEADINGS[column]): values[column] for column in TSRD_COLUMNS}
+        marks |= {(name.capitalize(), ("Ours", TSRD_HEADINGS[column])): "ours" for column in TSRD_COLUMNS}
     note = (
         "Test accuracy in percent; the paper's, in italics, is its column “Validation Error”. All: TSRD's test "
         "images. No copy: those without an identical training image. Distinct: TSRD with one file of each "
         "picture, trained anew. The last two rows learn nothing. "
     )
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
-    return interactive.shown(view, "Table 4, test accuracy", (), note + _note(found), links, marks)
+    return interactive.show_table(view, "Table 4, test accuracy", (), note + _table_note(found), links, marks)
 
 
-def dots4():
+def tsrd_plot():
     """Test accuracies of Table 4's networks, a row each: the paper's and our three; lines are baselines."""
-    found, learned = accuracy.cells(4), accuracy.baselines()
+    found, learned = accuracy.cells(4), accuracy.baseline_accuracies()
     figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(found)))
     rows = range(len(found))
     for column, half in TSRD_COLUMNS.items():
@@ -451,7 +460,7 @@ def dots4():
         )
     handles = [plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER, linestyle="", label="paper")]
     handles += [
-        plt.Line2D([], [], marker="D", color=SHADES[c], linestyle="", label=f"ours: {COLUMNS[c]}")
+        plt.Line2D([], [], marker="D", color=SHADES[c], linestyle="", label=f"ours: {TSRD_TITLES[c]}")
         for c in TSRD_COLUMNS
     ]
     axis.legend(
@@ -462,10 +471,10 @@ def dots4():
     axis.set_xlim(right=101)
     axis.tick_params(labelsize=10.5)
     axis.grid(axis="y", visible=False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def verdict4():
+def tsrd_verdict():
     """Is “well above 98 %” reached with copies, and without? Do larger networks win? As Markdown."""
     found = accuracy.cells(4)
     known, total = found[found["without_copy"].notna()], len(found)
@@ -487,10 +496,10 @@ def verdict4():
         added += (
             f" Our runs, {epochs:.0f} epochs of {size:.0f}-pixel images, cannot refute the paper's numbers."
         )
-    return "\n".join(f"- {text}" for text in (f"{head}.", added, ranked4(found)))
+    return "\n".join(f"- {text}" for text in (f"{head}.", added, size_ranking_verdict(found)))
 
 
-def ranked4(found=None):
+def size_ranking_verdict(found=None):
     """Whether larger networks win on TSRD, in one sentence."""
     ranks = accuracy.size_ranking(found)
     ours = ranks.drop("paper_test")
@@ -499,7 +508,9 @@ def ranked4(found=None):
     if ours["rho"].isna().all():
         return f"Whether larger networks win is open: {statistics.RANKED} networks are needed ({theirs})."
     shown = ours.dropna()
-    texts = [f"{SHORT[column]} {row['rho']:+.2f} (p = {row['p']:.2g})" for column, row in shown.iterrows()]
+    texts = [
+        f"{TSRD_HEADINGS[column]} {row['rho']:+.2f} (p = {row['p']:.2g})" for column, row in shown.iterrows()
+    ]
     sure = shown["p"] < 0.05
     wins, loses = (sure & (shown["rho"] > 0)).sum(), (sure & (shown["rho"] < 0)).sum()
     word = "No relation of size and accuracy is shown"
@@ -511,7 +522,7 @@ def ranked4(found=None):
     return f"{word}: rank correlation of parameters and accuracy {', '.join(texts)}, {theirs}."
 
 
-def in_words(number):
+def accuracies_in_words(number):
     """The rows of Table 6 or 8 that have runs of ours, in words, and how many cells have none."""
     found = accuracy.cells(number)
     run = found[found["n"] > 0]

@@ -11,7 +11,7 @@ from ..data.datasets import DATASETS
 from ..errors import InputError, printable
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network
-from ..paths import replacing, results_dir
+from ..paths import replace_file, results_dir
 from ..training import kept, records
 from ..training.spec import PROTOCOLS
 from . import run_pages
@@ -22,25 +22,25 @@ ORIGIN = (
 )
 
 
-def find(run):
+def find_record(run):
     """The record of `run`: a run's name, or the path of its JSON file. InputError if there is none."""
     path = Path(run)
     if path.suffix != ".json":
         path = next((p for p in results_dir().glob("*/*.json") if p.stem == run), None)
     if path is None or not path.is_file():
         raise InputError(f"Run {run!r} has no record in {results_dir()}: give a record's name or its file.")
-    return records.read_named(path)
+    return records.read_named_record(path)
 
 
 def write_kept():
     """Write the card of each network whose weights are kept, beside them as .md; return the paths."""
     paths = []
     for name, spec in kept.NETWORKS.items():
-        record, weights = records.find(spec), kept.path_of(spec)
+        record, weights = records.find(spec), kept.weights_path(spec)
         if record is not None and weights.exists():
             path = weights.with_suffix(".md")
-            with replacing(path) as part:
-                part.write_text(f"{markdown(record)}\n{_loading(name)}", encoding="utf-8")
+            with replace_file(path) as part:
+                part.write_text(f"{model_card(record)}\n{_loading(name)}", encoding="utf-8")
             paths.append(path)
     return paths
 
@@ -52,30 +52,30 @@ def _loading(name):
     )
 
 
-def markdown(record):
+def model_card(record):
     """The model card of a record, as text that ends in one line break."""
-    spec, chosen = records.spec_of(record), records.chosen(record)
+    spec, chosen = records.spec_of(record), records.selected_result(record)
     settings = record["spec"]["protocol"]
     tables = {
-        "Training data": _labelled(record["data"], run_pages.DATA),
+        "Training data": _named_values(record["data"], run_pages.DATA_NAMES),
         "Training settings": [
             (label, none if settings[field] is None else settings[field])
-            for field, (label, none) in run_pages.SETTINGS.items()
+            for field, (label, none) in run_pages.SETTING_NAMES.items()
         ],
-        "Machine": _labelled(record["environment"], run_pages.ENVIRONMENT, "device")
-        + _labelled(record["measured"], run_pages.MEASURED),
+        "Machine": _named_values(record["environment"], run_pages.ENVIRONMENT_NAMES, "device")
+        + _named_values(record["measured"], run_pages.MEASURED_NAMES),
     }
     parts = [
         _header(record, spec, chosen),
-        f"# {run_pages.title(record['spec'])}",
+        f"# {run_pages.run_title(record['spec'])}",
         f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
         f"pixels and was trained from random weights. Source: {ORIGIN}.",
         "## Results",
         f"{chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images are classified correctly "
         f"(one seed; epoch {chosen['epoch']} of {len(record['epochs'])}, "
-        f"{run_pages.RULES[spec.protocol.selection]}).",
-        *_limits(record, spec),
-        *(part for heading, rows in tables.items() for part in (f"## {heading}", _table(rows))),
+        f"{run_pages.RULE_NAMES[spec.protocol.selection]}).",
+        *_limits_section(record, spec),
+        *(part for heading, rows in tables.items() for part in (f"## {heading}", _markdown_table(rows))),
         "## To train it again",
         *_again(record),
     ]
@@ -106,30 +106,30 @@ def _network(spec):
     return f"{name} behind the spatial transformer {HEADINGS[spec.variant]}."
 
 
-def _limits(record, spec):
+def _limits_section(record, spec):
     """The limits of the run's accuracy, as paragraphs under a heading."""
     limits = [
         f"The protocol `{spec.protocol.name}` is {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."
     ]
-    limits += frame.copies([record])
+    limits += frame.image_notes([record])
     if not spec.protocol.test_once and spec.protocol.selection == run_pages.BEST_OF_FIVE:
         limits.append("The test images choose the epoch, so that the accuracy is biased upwards.")
     return ["## Limits", " ".join(limits)]
 
 
-def _labelled(found, labels, *more):
+def _named_values(found, labels, *more):
     """What a part of a record holds, named in words: pairs of a name and its value."""
     labels = {field: field.capitalize() for field in more} | labels
     return [(label, found[field]) for field, label in labels.items() if field in found]
 
 
-def _table(rows):
+def _markdown_table(rows):
     """Pairs of a name and its value as a Markdown table."""
-    cells = [f"| {name} | {_text(value).replace('|', chr(92) + '|')} |" for name, value in rows]
+    cells = [f"| {name} | {_value_text(value).replace('|', chr(92) + '|')} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *cells])
 
 
-def _text(value):
+def _value_text(value):
     """A value in words, on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -138,7 +138,7 @@ def _text(value):
 
 def _again(record):
     """The command, or how else to repeat the run."""
-    line = run_pages.command(record)
+    line = run_pages.training_command(record)
     commit = record["environment"].get("commit") or "unknown"
     code = f"The code was at commit {commit.replace(records.CHANGED, ' with changes that no commit holds')}."
     return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]

@@ -125,7 +125,7 @@ def learning_curves(dataset, protocol):
         opacity=alt.condition(under, alt.value(1), alt.value(0)),
         tooltip=["backbone:N", "variant:N", "seed:N", "epoch:Q", "accuracy:Q"],
     )
-    panels = [title(backbone) for backbone in frame.ordered(ours["backbone"])]
+    panels = [title(backbone) for backbone in frame.order_backbones(ours["backbone"])]
     lines = base.mark_line(strokeWidth=1.6).add_params(chosen)
     return (
         alt.layer(lines, points.add_params(under), data=_data(rows, CURVES))

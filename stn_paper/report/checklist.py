@@ -12,26 +12,26 @@ from IPython.display import HTML
 
 from ..analysis import cost_tables, frame
 from ..analysis.claims import whole
-from ..analysis.claims.verdicts import NOT, REPRODUCED
+from ..analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED
 from ..paths import ROOT
 from ..training import kept, records
 from . import run_pages
-from .overview import facts
+from .overview import count_reproduced
 
 YES, PART, NO, OPEN = "yes", "in part", "no", "open"
-SEEDS = 3  # of a network, for its interval to mean much
+ENOUGH_SEEDS = 3  # of a network, for its interval to mean much
 
 
-def view():
+def checklist_table():
     """The checklist: part, question, answer, and what it rests on; a row a question."""
-    found, numbers = list(frame.records().values()), facts()
+    found, numbers = list(frame.records_by_name().values()), count_reproduced()
     seeds = _seeds(found)
-    enough = sum(n >= SEEDS for n in seeds.values())
+    enough = sum(n >= ENOUGH_SEEDS for n in seeds.values())
     hours = sum(record["measured"]["seconds"] for record in found) / 3600
     devices = Counter(record["environment"]["device"] for record in found)
-    commands = sum(bool(run_pages.command(record)) for record in found)
+    commands = sum(bool(run_pages.training_command(record)) for record in found)
     clean = sum(_committed(record) for record in found)
-    notes = frame.copies(found)
+    notes = frame.image_notes(found)
     pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
     rows = [
         (
@@ -43,7 +43,7 @@ def view():
         (
             "Models",
             "Are parameters and operations stated, and do they agree with the paper?",
-            _share(numbers["exact"], numbers["cells"]),
+            _yes_in_part_no(numbers["exact"], numbers["cells"]),
             f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
             f"{numbers['close']} GFLOPS figures within {cost_tables.TOLERANCE}.",
         ),
@@ -83,13 +83,14 @@ def view():
         (
             "Code",
             "Are trained weights there?",
-            PART if kept.trained() else NO,
-            f"Those of {len(kept.trained())} digit networks, in weights/. Other runs drop theirs and keep a record.",
+            PART if kept.kept_variants() else NO,
+            f"Weights of {len(kept.kept_variants())} digit networks are in weights/. Of other runs only the record is "
+            "kept.",
         ),
         (
             "Results",
             "Are the paper's networks trained at the paper's scale?",
-            _share(numbers["trained"], numbers["networks"]),
+            _yes_in_part_no(numbers["trained"], numbers["networks"]),
             f"{numbers['trained']} of the {numbers['networks']} of Tables 4, 6 and 8.",
         ),
         (
@@ -100,8 +101,8 @@ def view():
         ),
         (
             "Results",
-            f"Is every network trained with {SEEDS} seeds or more?",
-            _share(enough, len(seeds)),
+            f"Is every network trained with {ENOUGH_SEEDS} seeds or more?",
+            _yes_in_part_no(enough, len(seeds)),
             f"{enough} of {len(seeds)} networks, {len(found)} runs in all.",
         ),
         (
@@ -127,7 +128,7 @@ def view():
         (
             "Results",
             "Does each record name the commit that made it, without uncommitted changes?",
-            _share(clean, len(found)),
+            _yes_in_part_no(clean, len(found)),
             f"{clean} of {len(found)} records.",
         ),
         (
@@ -146,7 +147,7 @@ def view():
 
 def _completeness(pins, commands):
     """The five items of the ML Code Completeness Checklist: question, answer, what it rests on."""
-    weights = kept.trained()
+    weights = kept.kept_variants()
     return [
         (
             "Dependencies?",
@@ -174,12 +175,12 @@ def _acm(numbers):
     return [
         (
             "Reproduced (by others, partly with the authors' artifacts): the costs?",
-            _share(same, numbers["cells"]),
+            _yes_in_part_no(same, numbers["cells"]),
             f"{same} of {numbers['cells']} cells of Tables 4, 5, 7 and 9, with code of our own.",
         ),
         (
             "Reproduced: that L-STN is more accurate than STN?",
-            {REPRODUCED: YES, NOT: NO}.get(boost.verdict, OPEN),
+            {REPRODUCED: YES, NOT_REPRODUCED: NO}.get(boost.verdict, OPEN),
             boost.evidence,
         ),
         (
@@ -191,8 +192,8 @@ def _acm(numbers):
     ]
 
 
-def shown(answers, part):
-    """The rows of one part of a `view`, for the book; their sentences wrap."""
+def show_part(answers, part):
+    """The rows of one part of a `checklist_table`, for the book; their sentences wrap."""
     rows = answers.query("Part == @part").drop(columns="Part")
     return HTML(rows.to_html(classes="claims", border=0))
 
@@ -200,7 +201,12 @@ def shown(answers, part):
 def _seeds(records):
     """How many seeds each network has: {(dataset, backbone, variant, protocol as on its page): number}."""
     return Counter(
-        (r["spec"]["dataset"], r["spec"]["backbone"], r["spec"]["variant"], run_pages.protocol(r["spec"]))
+        (
+            r["spec"]["dataset"],
+            r["spec"]["backbone"],
+            r["spec"]["variant"],
+            run_pages.protocol_in_words(r["spec"]),
+        )
         for r in records
     )
 
@@ -210,7 +216,7 @@ def _committed(record):
     return bool(commit) and not commit.endswith(records.CHANGED)
 
 
-def _share(done, wanted):
+def _yes_in_part_no(done, wanted):
     return YES if done == wanted else PART if done else NO
 
 
@@ -218,8 +224,8 @@ def _tick(found):
     return YES if found else NO
 
 
-def verdict(answers):
-    """How many questions of a `view` have which answer, in one sentence."""
+def count_answers(answers):
+    """How many questions of a `checklist_table` have which answer, in one sentence."""
     counts = Counter(answers["Answer"])
     counted = ", ".join(f"{counts[a]} “{a}”" for a in (YES, PART, NO, OPEN) if counts[a])
     return f"Of {counts.total()} questions: {counted}."

@@ -8,42 +8,46 @@ from IPython.display import HTML
 from ..analysis import claims
 from ..analysis.claims.verdicts import (
     AGREES,
+    COSTS_FILE,
     DISAGREES,
-    MEASURED,
     MISPRINT,
-    NOT,
+    NOT_REPRODUCED,
     OPEN,
-    RELEASED,
+    RELEASE_FILE,
     REPRODUCED,
     VERDICTS,
 )
 
-CODES = dict(zip(VERDICTS, ("reproduced", "not-reproduced", "agrees", "disagrees", "misprint", "open")))
-PLACES = {  # what a claim rests on, as a check names it: (what the page calls it, address)
-    MEASURED: ("our measured costs", "network_costs.html"),
-    RELEASED: ("the authors' release", "release.html"),
+VERDICT_CODES = dict(
+    zip(VERDICTS, ("reproduced", "not-reproduced", "agrees", "disagrees", "misprint", "open"))
+)
+SOURCE_LINKS = {  # what a claim rests on, as a check names it: (what the page calls it, address)
+    COSTS_FILE: ("our measured costs", "network_costs.html"),
+    RELEASE_FILE: ("the authors' release", "release.html"),
     "results/copies/files.csv": ("our count of copies", "copies.html"),
     "caltech101_classes.csv": ("our count of Caltech-101's images", "protocol.html#splits"),
     "the experiment's page": ("our experiment", "experiment.html"),
 }
 
 
-def answer():
+def claims_verdict():
     """How many of the paper's claims hold, do not hold and are open, as Markdown."""
-    counts = claims.counts().sum()
-    hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT, DISAGREES, MISPRINT]].sum()
+    counts = claims.count_verdicts().sum()
+    hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT_REPRODUCED, DISAGREES, MISPRINT]].sum()
     return (
         f"**Of the paper's {counts.sum()} claims, {hold} hold, {fail} do not, and {counts[OPEN]} are open.** "
-        f"Numbers of our own decide {counts[[REPRODUCED, NOT]].sum()}. The others are checked against the paper's own "
-        "tables and the authors' release."
+        f"Numbers of our own decide {counts[[REPRODUCED, NOT_REPRODUCED]].sum()}. The others are checked against the "
+        "paper's own tables and the authors' release."
     )
 
 
-def choices():
+def verdict_filter():
     """The filter: a choice for each verdict with its number of claims and its meaning, as HTML."""
-    counts = claims.counts().sum()
-    lines = [_choice("all", "all claims", counts.sum(), "", " checked")]
-    lines += [_choice(CODES[name], name, counts[name], meaning) for name, meaning in VERDICTS.items()]
+    counts = claims.count_verdicts().sum()
+    lines = [_filter_choice("all", "all claims", counts.sum(), "", " checked")]
+    lines += [
+        _filter_choice(VERDICT_CODES[name], name, counts[name], meaning) for name, meaning in VERDICTS.items()
+    ]
     return HTML(
         '<fieldset class="verdicts"><legend>Show the claims with this verdict</legend>\n'
         + "\n".join(lines)
@@ -51,7 +55,7 @@ def choices():
     )
 
 
-def _choice(code, name, number, meaning, checked=""):
+def _filter_choice(code, name, number, meaning, checked=""):
     told = f": {escape(meaning)}" if meaning else ""
     return (
         f'<label><input type="radio" name="verdict" value="{code}"{checked}> '
@@ -59,42 +63,42 @@ def _choice(code, name, number, meaning, checked=""):
     )
 
 
-def lines(section):
+def claim_lines(section):
     """The claims of a section (a key of SECTIONS): a line each, which opens to its numbers, as HTML."""
-    return HTML("\n".join(_line(row) for row in claims.as_table(section).itertuples(name=None)))
+    return HTML("\n".join(_claim_line(row) for row in claims.as_table(section).itertuples(name=None)))
 
 
-def _line(row):
+def _claim_line(row):
     """A claim, a row of `as_table`. Its anchor lies inside, as a browser then opens the line at that address."""
     number, quote, verdict, numbers, source = row
-    code, anchor = CODES[verdict], slug(claims.CLAIMS[number - 1])
+    code, anchor = VERDICT_CODES[verdict], claim_anchor(claims.CLAIMS[number - 1])
     return (
         f'<details class="claim" data-verdict="{code}"><summary><span>{number}</span> {escape(quote)} '
         f'<b class="{code}">{escape(verdict)}</b></summary>\n'
         f'<div id="{anchor}"><p>{escape(numbers)}</p>\n'
-        f'<p class="from">From: {linked(source)}. <a href="#{anchor}">Link to this claim</a></p></div></details>'
+        f'<p class="from">From: {link_source(source)}. <a href="#{anchor}">Link to this claim</a></p></div></details>'
     )
 
 
-def slug(claim):
+def claim_anchor(claim):
     """The anchor of a claim: its section and the first words of its quote. It stays when claims are added."""
     words = re.findall(r"[a-z0-9]+", claim.quote.lower().replace("'", ""))
     return "-".join(["claim", claim.section, *words[:5]])
 
 
-def linked(source):
+def link_source(source):
     """A source, as a check names it, as HTML with links to the pages that show it.
 
     >>> linked("Tables 6 and 8")
     'Tables <a href="table6.html">6</a> and <a href="table8.html">8</a>'
     """
     text = escape(source, quote=False)
-    text = re.sub(r"Tables? \d(?:(?:, | and )\d)*", _tables, text)
+    text = re.sub(r"Tables? \d(?:(?:, | and )\d)*", _link_tables, text)
     text = re.sub(r"records of ([^,;]+)", r'<a href="runs.html?search=\1">our runs on \1</a>', text)
-    for name, (called, address) in PLACES.items():
+    for name, (called, address) in SOURCE_LINKS.items():
         text = text.replace(name, f'<a href="{address}">{called}</a>')
     return text
 
 
-def _tables(found):
+def _link_tables(found):
     return re.sub(r"\d", lambda number: f'<a href="table{number[0]}.html">{number[0]}</a>', found[0])

@@ -15,18 +15,18 @@ from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PRINTED
-from ..training.records import chosen, find
+from ..training.records import find, selected_result
 from . import small_systems
 
-NEAR = 0.5  # points from the published number, which is the goal
-STILL = 0.5  # pixels; corners that move less from image to image are those of a constant map
+NEAR_POINTS = 0.5  # points from the published number, which is the goal
+STILL_PIXELS = 0.5  # pixels; corners that move less from image to image are those of a constant map
 
 
-def differences(system):
+def differences_in_words(system):
     """One sentence for each published accuracy of a system: published, ours, and the difference, as a list."""
     lines = []
-    for row in small_systems.published(system).itertuples():
-        ours = small_systems.like_theirs(system, row.dataset, row.variant, row.quantity)
+    for row in small_systems.published_values(system).itertuples():
+        ours = small_systems.our_values(system, row.dataset, row.variant, row.quantity)
         lines.append(
             f"- {HEADINGS[row.variant]}, {row.quantity}: {_difference(row.value, ours, 'higher', 'lower')}"
         )
@@ -42,9 +42,9 @@ def _difference(published, ours, more, less):
     return f"{text}, {abs(away):.2f} points {more if away >= 0 else less}."
 
 
-def former(system):
+def former_note(system):
     """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
-    if not small_systems.is_former(system):
+    if not small_systems.shows_former(system):
         return ""
     return (
         f"*{title(system)} is {MISSING}: until then, what stands here as ours is of the former network, "
@@ -54,14 +54,14 @@ def former(system):
 
 # --- distorted MNIST ----------------------------------------------------------------------------
 
-DIGITS = "mnist-cnn-400k"
+DISTORTED_SYSTEM = "mnist-cnn-400k"
 
 
-def _distorted():
+def _distorted_cells():
     """Columns distortion, network, variant, published, ours (errors in percent, a list): a row a cell of Table 1."""
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
-        ours = small_systems.runs(f"mnist-{name}", DIGITS)
+        ours = small_systems.system_runs(f"mnist-{name}", DISTORTED_SYSTEM)
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):
@@ -70,10 +70,10 @@ def _distorted():
     return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours"])
 
 
-def distorted_errors():
+def distorted_errors_table():
     """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
     view = {}
-    for name, cells in _distorted().groupby("distortion", sort=False):
+    for name, cells in _distorted_cells().groupby("distortion", sort=False):
         cells = cells.set_index(cells["network"].str.removeprefix("ST-CNN ").rename(None))
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
         view[name.upper(), "ours"] = cells["ours"].map(mean_text)
@@ -82,7 +82,7 @@ def distorted_errors():
 
 def distorted_verdict():
     """How far our errors lie from the published ones, a sentence a distortion, and how many cells are near."""
-    cells, lines = _distorted(), []
+    cells, lines = _distorted_cells(), []
     trained = cells[cells["ours"].str.len() > 0]
     for name, distortion in DISTORTIONS.items():
         mine = trained[trained["distortion"] == name]
@@ -94,16 +94,19 @@ def distorted_verdict():
         lines.append(f"- {distortion.title}: {'; '.join(parts) or MISSING}.")
     if len(trained):
         near = sum(
-            abs(np.mean(ours) - theirs) <= NEAR for ours, theirs in zip(trained["ours"], trained["published"])
+            abs(np.mean(ours) - theirs) <= NEAR_POINTS
+            for ours, theirs in zip(trained["ours"], trained["published"])
         )
-        lines.append(f"\n{near} of {len(trained)} errors lie within {NEAR} points of the published ones.")
+        lines.append(
+            f"\n{near} of {len(trained)} errors lie within {NEAR_POINTS} points of the published ones."
+        )
     return "\n".join(lines)
 
 
-def distorted_gains():
+def distorted_gains_in_words():
     """For each distortion a sentence: how much lower the error is with each transformer than without."""
     lines = []
-    for name, mine in _distorted().groupby("distortion", sort=False):
+    for name, mine in _distorted_cells().groupby("distortion", sort=False):
         errors = {row.variant: np.mean(row.ours) for row in mine.itertuples() if row.ours}
         alone = errors.pop(ORIGINAL, math.nan)
         changes = [f"{HEADINGS[v].lower()} {alone - error:+.2f}" for v, error in errors.items()]
@@ -116,9 +119,9 @@ def distorted_gains():
     return "\n".join(lines)
 
 
-def gain(dataset, system):
+def gains_in_words(dataset, system):
     """What each transformer adds to the accuracy of the network alone, in points with its interval, in words."""
-    ours, parts = small_systems.runs(dataset, system), []
+    ours, parts = small_systems.system_runs(dataset, system), []
     found = {variant: ours[ours["variant"] == variant].set_index("seed")["test"] for variant in HEADINGS}
     alone = found.pop(ORIGINAL)
     for variant, tests in found.items():
@@ -131,14 +134,14 @@ def gain(dataset, system):
     return f"In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
-def padding():
-    """Test error in percent by what a transformer reads outside and by optimizer: the runs of `grid.padding`."""
+def padding_table():
+    """Test error in percent by what a transformer reads outside and by optimizer: the runs of `grid.padding_specs`."""
     rows = {}
-    for spec in grid.padding():
+    for spec in grid.padding_specs():
         named = spec.protocol
         errors = rows.setdefault(str(named.padding), {}).setdefault(named.optimizer.upper(), [])
         if record := find(spec):
-            errors.append(100 - chosen(record)["test"])
+            errors.append(100 - selected_result(record)["test"])
     view = pd.DataFrame(rows).T.map(mean_text)
     return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding").reset_index()
 
@@ -146,26 +149,26 @@ def padding():
 # --- what theta does ----------------------------------------------------------------------------
 
 
-def theta(dataset, system):
+def theta_in_words(dataset, system):
     """For each variant whether theta depends on the image, from its records' last epochs, as a list."""
-    ours, lines = small_systems.runs(dataset, system), []
+    ours, lines = small_systems.system_runs(dataset, system), []
     for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
         mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
         if not len(mine):
             continue
         low, high = mine["spread"].min(), mine["spread"].max()
         between = f"{low:.2f}" if len(mine) == 1 else f"{low:.2f} to {high:.2f}"
-        kind = "depends on the image" if low > STILL else "is nearly the same for all images"
-        if low <= STILL < high:
+        kind = "depends on the image" if low > STILL_PIXELS else "is nearly the same for all images"
+        if low <= STILL_PIXELS < high:
             kind = "depends on the image in some runs only"
         lines.append(
             f"- {HEADINGS[variant]}: theta {kind}: its corners move by {between} pixels from image to image "
-            f"(median; n={len(mine)}).{_zoom(mine)}"
+            f"(median; n={len(mine)}).{_zoom_in_words(mine)}"
         )
     return "\n".join(lines) or f"{MISSING.capitalize()}."
 
 
-def _zoom(mine):
+def _zoom_in_words(mine):
     """What the mean map of these runs reads, in words, where it is affine."""
     means = [record["epochs"][-1]["theta"]["mean"] for record in mine["record"]]
     if len(means[0]) != 6:
@@ -177,7 +180,7 @@ def _zoom(mine):
 # --- time ---------------------------------------------------------------------------------------
 
 
-def step_times():
+def step_times_in_words():
     """How much longer a training step takes with a transformer than without, from `benchmarks.digit_steps`."""
     path = BENCHMARKS / "digits/cpu.json"
     if not path.exists():

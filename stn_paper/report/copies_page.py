@@ -11,55 +11,57 @@ from IPython.display import Image
 from ..analysis import copies, frame
 from ..analysis.copies import NEIGHBOUR, THRESHOLD
 from ..data.datasets import DATASETS
-from ..data.files import TSRD
+from ..data.files import TSRD_ARCHIVES
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import PRINTED
 from ..training import records
-from .figures import closed
+from .figures import close_figure
 
 KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
 
 
-def name_of(dataset):
+def dataset_title(dataset):
     """The dataset's title."""
     return DATASETS[dataset].title
 
 
-def share(part, whole):
+def share_text(part, whole):
     """Number and percentage of a part, as text."""
     return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "–"
 
 
-def by_eye():
+def checked_by_eye():
     """What the near copies on the contact sheets show: dataset -> pairs, pairs of the same thing, note."""
     return pd.read_csv(PRINTED / "near_copies.csv", index_col="dataset")
 
 
-def summary():
+def test_copies_table():
     """Test images with a copy in training, a row a dataset."""
-    seen, rows = by_eye(), {}
-    for row in copies.read("counts").query("images == 'test'").itertuples():
+    seen, rows = checked_by_eye(), {}
+    for row in copies.read_table("counts").query("images == 'test'").itertuples():
         checked = seen.loc[row.dataset]
-        rows[name_of(row.dataset)] = {
+        rows[dataset_title(row.dataset)] = {
             "Test images": f"{row.number:,}",
             "Training images": f"{row.training:,}",
-            "Exact copy in training": share(row.exact, row.number),
-            "Near copy in training": share(row.near, row.number),
-            "Near copies of the same class": share(row.near_same_class, row.near),
+            "Exact copy in training": share_text(row.exact, row.number),
+            "Near copy in training": share_text(row.near, row.number),
+            "Near copies of the same class": share_text(row.near_same_class, row.near),
             "Same thing, by eye": f"{checked.same} of {checked.pairs} pairs",
         }
     return pd.DataFrame(rows).T
 
 
-def verdict():
+def copies_verdict():
     """Two sentences: copies in TSRD, and copies in the other datasets."""
-    tests = copies.read("counts").query("images == 'test'").set_index("dataset")
+    tests = copies.read_table("counts").query("images == 'test'").set_index("dataset")
     tsrd, shares = tests.loc["tsrd"], seed_shares()
     others = tests.drop(["tsrd", "tsrd-distinct"])
-    exact = [name_of(dataset) for dataset in others.index[others["exact"] > 0]]
+    exact = [dataset_title(dataset) for dataset in others.index[others["exact"] > 0]]
     also = f"{', '.join(exact)} has exact copies too" if exact else "The other datasets have no exact copies"
-    near = ", ".join(f"{100 * row.near / row.number:.1f} % ({name_of(d)})" for d, row in others.iterrows())
+    near = ", ".join(
+        f"{100 * row.near / row.number:.1f} % ({dataset_title(d)})" for d, row in others.iterrows()
+    )
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
@@ -68,10 +70,10 @@ def verdict():
     )
 
 
-def merged():
+def merging_in_words():
     """What merging TSRD's two archives by file name leaves, as Markdown."""
-    row = copies.read("files").set_index("dataset").loc["tsrd"]
-    *archives, sizes = *(number for _, number in TSRD.values()), DATASETS["tsrd"].splits.values()
+    row = copies.read_table("files").set_index("dataset").loc["tsrd"]
+    *archives, sizes = *(number for _, number in TSRD_ARCHIVES.values()), DATASETS["tsrd"].splits.values()
     fits = "exactly as many as" if row.images == sum(sizes) else "not as many as"
     return (
         f"The official archives hold {' and '.join(f'{number:,}' for number in archives)} images. "
@@ -84,7 +86,7 @@ def merged():
 
 def seed_shares():
     """Percent of TSRD's test images with an exact copy in training, for each split seed."""
-    found = copies.read("seeds").query("dataset == 'tsrd'").set_index("seed")
+    found = copies.read_table("seeds").query("dataset == 'tsrd'").set_index("seed")
     return 100 * found["exact"] / found["test"]
 
 
@@ -96,46 +98,46 @@ def seeds_plot():
     axis.axvline(shares[copies.SPLIT_SEED], color="black", linestyle="--", label="split of our runs")
     axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits")
     axis.legend()
-    return closed(figure)
+    return close_figure(figure)
 
 
 def thresholds_plot():
     """Share of test images whose ratio is below a threshold, against the threshold, a line a dataset."""
     figure, axis = plt.subplots(figsize=(5.8, 3.6))
-    tests = copies.read("counts").query("images == 'test'").set_index("dataset")["number"]
+    tests = copies.read_table("counts").query("images == 'test'").set_index("dataset")["number"]
     styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-    for style, (dataset, found) in zip(styles, copies.read("ratios").groupby("dataset", sort=False)):
+    for style, (dataset, found) in zip(styles, copies.read_table("ratios").groupby("dataset", sort=False)):
         shown = 100 * found["images"].cumsum() / tests[dataset]
-        axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=name_of(dataset))
+        axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=dataset_title(dataset))
     axis.axvline(THRESHOLD, color="black", linewidth=1)
     axis.set(
         yscale="log", xlim=(0, 0.6), xlabel=f"threshold (distance of the nearest / of the {NEIGHBOUR}th)"
     )
     axis.set(ylabel="test images with a near copy (%)")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return closed(figure)
+    return close_figure(figure)
 
 
-def sheet(dataset):
+def show_contact_sheet(dataset):
     """The contact sheet of a dataset, as an image of the page."""
-    return Image(filename=str(copies.png(dataset)))
+    return Image(filename=str(copies.sheet_path(dataset)))
 
 
-def splits():
+def validation_copies_table():
     """Copies of validation images in training, a row a dataset, and one more for GTSRB without its tracks."""
     rows = {}
-    for row in copies.read("counts").query("images != 'test'").itertuples():
-        rows[name_of(row.dataset), KINDS[row.images]] = {
+    for row in copies.read_table("counts").query("images != 'test'").itertuples():
+        rows[dataset_title(row.dataset), KINDS[row.images]] = {
             "Images": f"{row.number:,}",
-            "Exact copy in training": share(row.exact, row.number),
-            "Near copy in training": share(row.near, row.number),
+            "Exact copy in training": share_text(row.exact, row.number),
+            "Near copy in training": share_text(row.near, row.number),
         }
     return pd.DataFrame(rows).T
 
 
-def faces():
+def faces_in_words():
     """Two sentences on the photographs that Caltech-101 holds whole and cropped, as Markdown."""
-    row = copies.read("crops").iloc[0]
+    row = copies.read_table("crops").iloc[0]
     return (
         f"Each of the {row.pairs} pictures in `Faces_easy` is a part of the photograph of the same file name "
         f"in `Faces`: at the best place, their correlation is at least {row['lowest']:.2f} (median "
@@ -146,21 +148,21 @@ def faces():
     )
 
 
-def networks():
+def accuracy_by_copies():
     """Mean test accuracy of our runs in percent, apart for images with an exact copy, a near copy and none.
 
     Only records that say which test images were right, and whose split has been searched for copies. Pilot runs
     with other settings than their protocol's are left out.
     """
     rows = []
-    for record in frame.records().values():
+    for record in frame.records_by_name().values():
         exact, either = (copies.accuracy_apart(record, near=near) for near in (False, True))
         if exact is None or records.spec_of(record).changes:
             continue
         spec = record["spec"]
         rows.append(
             {
-                "Dataset": name_of(spec["dataset"]),
+                "Dataset": dataset_title(spec["dataset"]),
                 "Protocol": spec["protocol"]["name"],
                 "Network": title(spec["backbone"]),
                 "Variant": HEADINGS.get(spec["variant"], spec["variant"]),

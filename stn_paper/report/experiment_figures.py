@@ -5,12 +5,12 @@ import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import FAMILIES, by_seed
-from ..analysis.statistics import FEWEST, MARGIN, MISSING, interval
+from ..analysis.effects import FAMILIES, accuracies_by_seed
+from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, interval
 from ..models import HEADINGS
-from .figures import COLORS, closed
+from .figures import COLORS, close_figure
 
-SHOWN = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
+DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
 
 def effects_plot(chosen):
@@ -19,14 +19,16 @@ def effects_plot(chosen):
     Each dot is one seed: the difference between its two runs. On a tint the differences that count as equal. Below the
     comparisons between transformers stand those against the original.
     """
-    found = {study: _drawn(rows) for study, rows in experiment.comparisons(chosen).items()}
-    pairs = [pair for family in SHOWN for pair in FAMILIES[family]]
-    figure, axes = _panels(chosen, found.values(), height=0.9 + 0.25 * len(pairs), sharey=True)
+    found = {
+        study: _drawn_comparisons(rows) for study, rows in experiment.comparisons_by_study(chosen).items()
+    }
+    pairs = [pair for family in DRAWN_FAMILIES for pair in FAMILIES[family]]
+    figure, axes = _study_panels(chosen, found.values(), height=0.9 + 0.25 * len(pairs), sharey=True)
     for axis, (study, rows) in zip(axes, found.items()):
-        seeds = by_seed(experiment.runs(*study))
+        seeds = accuracies_by_seed(experiment.study_runs(*study))
         for row in rows.itertuples():
             place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
-            if min(row.n, row.n_against) >= FEWEST:
+            if min(row.n, row.n_against) >= FEWEST_RUNS:
                 ends = [row.mean - row.half, row.mean + row.half]
                 axis.plot(ends, [place] * 2, color=color, linewidth=6, alpha=0.4)
             dots = (seeds[row.variant] - seeds[row.against]).dropna()
@@ -38,25 +40,25 @@ def effects_plot(chosen):
         axis.set_yticks(range(len(pairs)), [f"{HEADINGS[v]} − {HEADINGS[against]}" for v, against in pairs])
         axis.set(ylim=(len(pairs) - 0.5, -0.5))
     figure.supxlabel("difference of test accuracy (points)", fontsize=11)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def _drawn(rows):
+def _drawn_comparisons(rows):
     """The comparisons of the families SHOWN that have a mean."""
-    return rows[rows["family"].isin(SHOWN) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
+    return rows[rows["family"].isin(DRAWN_FAMILIES) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
 
 
-def budget_curves(chosen):
+def budget_plot(chosen):
     """Test accuracy at the best validation epoch so far, against the budget: a panel a study."""
-    found = {study: experiment.with_test_curves(experiment.same_seeds(*study)) for study in chosen}
+    found = {study: experiment.with_test_curves(experiment.shared_seed_runs(*study)) for study in chosen}
     chosen = [study for study in chosen if len(found[study])] or chosen
     found = [found[study] for study in chosen]
-    figure, axes = _panels(chosen, found, height=2.3)
+    figure, axes = _study_panels(chosen, found, height=2.3)
     for axis, ours in zip(axes, found):
         for variant in experiment.drawn_variants(ours):
             records = list(ours[ours["variant"] == variant]["record"])
             budgets = range(1, min(len(r["epochs"]) for r in records) + 1)
-            mean = [np.mean([experiment.at_budget(r, k) for r in records]) for k in budgets]
+            mean = [np.mean([experiment.accuracy_at_budget(r, k) for r in records]) for k in budgets]
             axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.xaxis.get_major_locator().set_params(integer=True)
     drawn = {line.get_label(): line for axis in axes for line in axis.lines}
@@ -66,12 +68,12 @@ def budget_curves(chosen):
         figure.legend(
             handles=[*drawn.values()], loc="outside upper center", ncols=4, frameon=False, fontsize=10
         )
-    return closed(figure)
+    return close_figure(figure)
 
 
-def strength_curves(dataset, backbone, protocol):
+def strength_plot(dataset, backbone, protocol):
     """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
-    found = experiment.strengths(dataset, backbone, protocol)
+    found = experiment.strength_accuracies(dataset, backbone, protocol)
     drawn = experiment.drawn_variants(found)
     layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
     figure, axes = plt.subplots(1, len(experiment.UNITS), figsize=(5.8, 2.9), sharey=True, layout=layout)
@@ -93,17 +95,17 @@ def strength_curves(dataset, backbone, protocol):
         figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False, fontsize=10)
     else:
         axes[0].set_title(MISSING)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def _panels(chosen, found, height, **options):
+def _study_panels(chosen, found, height, **options):
     """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
     across = min(len(chosen), 2)
     down = -(-len(chosen) // across)
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
     for axis, study, one in zip(axes.flat, chosen, found):
         missing = "" if len(one) else f": {MISSING}"
-        name = experiment.name(*study).replace("`", "").replace(", ", ",\n")
+        name = experiment.study_title(*study).replace("`", "").replace(", ", ",\n")
         axis.set_title(name + missing, fontsize=9)
         axis.tick_params(labelsize=9)
     for axis in axes.flat[len(chosen) :]:

@@ -20,14 +20,14 @@ from PIL import Image, ImageDraw, ImageFont
 from ..models.transformer import affine_theta, sample, sampling_grid
 from ..paths import PACKAGE
 from ..training.batches import normalize
-from ..training.examples import moved
-from .figures import closed
+from ..training.examples import move_images
+from .figures import close_figure
 from .paper_figures import CORNER_STYLES, outline, shear
 
-FRAME, LAST = 150, 2500  # milliseconds that a frame stays, and the last one
+FRAME, LAST_FRAME = 150, 2500  # milliseconds that a frame stays, and the last one
 GAP, DOT, TITLE, BAR = 8, 3, 18, 8  # pixels: between pictures, a dot's radius, heights of title and bar
 COLOURS = 128  # of a whole GIF
-DARK, GREY, BLUE = "#262626", "#d9d9d9", "#0173b2"
+INK, BAR_GROUND, BAR_FILL = "#262626", "#d9d9d9", "#0173b2"
 
 
 # --- the explorer -------------------------------------------------------------------------------
@@ -86,16 +86,18 @@ def training_animation(images, steps, theta, zoom=2):
     `theta` (K, N, 2, 3). Left is the input with the corners of the sampled region as white dots, at its edge
     if they lie outside; right is the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
     """
-    inputs, total = _normalized(images), steps[-1]
-    frames = [_pairs(inputs, maps, zoom) for maps in theta]
+    inputs, total = _as_input(images), steps[-1]
+    frames = [_input_output_picture(inputs, maps, zoom) for maps in theta]
     bars = [(step / max(total, 1), f"step {step:,} of {total:,}") for step in steps]
     return _gif(frames, bars, f"What the transformer makes of {len(images)} images during {total:,} steps")
 
 
 def training_strip(images, steps, theta, count=5):
     """Figure with `count` frames of `training_animation`, evenly chosen, the first and the last included."""
-    inputs, chosen = _normalized(images), _evenly(len(steps), count)
-    return _strip([_pairs(inputs, theta[k], 2) for k in chosen], [f"step {steps[k]:,}" for k in chosen])
+    inputs, chosen = _as_input(images), _evenly(len(steps), count)
+    return _strip(
+        [_input_output_picture(inputs, theta[k], 2) for k in chosen], [f"step {steps[k]:,}" for k in chosen]
+    )
 
 
 def motion_animation(image, maps, theta, zoom=4):
@@ -105,7 +107,9 @@ def motion_animation(image, maps, theta, zoom=4):
     moved image. Left is the moved input with the sampled corners, right the output.
     """
     inputs = _moved(image, maps)
-    frames = [_pairs(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)]
+    frames = [
+        _input_output_picture(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)
+    ]
     bars = [(k / len(maps), f"position {k} of {len(maps)}") for k in range(1, len(maps) + 1)]
     return _gif(frames, bars, "A moving input and the transformer's output")
 
@@ -113,7 +117,7 @@ def motion_animation(image, maps, theta, zoom=4):
 def motion_strip(image, maps, theta, count=5):
     """Figure with `count` frames of `motion_animation`, evenly chosen, the first and the last included."""
     inputs, chosen = _moved(image, maps), _evenly(len(maps), count)
-    frames = [_pairs(inputs[k : k + 1], theta[k : k + 1], 2) for k in chosen]
+    frames = [_input_output_picture(inputs[k : k + 1], theta[k : k + 1], 2) for k in chosen]
     return _strip(frames, [f"position {k + 1}" for k in chosen])
 
 
@@ -133,27 +137,27 @@ def output_variance(image, maps, theta):
 # --- drawing ------------------------------------------------------------------------------------
 
 
-def _normalized(images):
+def _as_input(images):
     """uint8 (B, C, S, S), C 1 or 3, as the networks see them: float (B, 3, S, S)."""
     return normalize(images.expand(-1, 3, -1, -1))
 
 
 def _moved(image, maps):
-    return _normalized(moved(image, maps))
+    return _as_input(move_images(image, maps))
 
 
 def _evenly(length, count):
     return torch.linspace(0, length - 1, min(count, length)).round().int().tolist()
 
 
-def _pixels(image):
+def _as_picture(image):
     """A normalized image (3, S, S) as a picture."""
     levels = (127.5 * (image + 1)).round().clamp(0, 255).byte()
     return Image.fromarray(levels.permute(1, 2, 0).numpy())
 
 
 @torch.no_grad()
-def _pairs(inputs, theta, zoom):
+def _input_output_picture(inputs, theta, zoom):
     """A picture with a row for each of `inputs` (N, 3, S, S): itself with theta's corners, and the output."""
     outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
     side = zoom * inputs.shape[-1]
@@ -163,10 +167,10 @@ def _pairs(inputs, theta, zoom):
     for row, (before, after, one) in enumerate(zip(inputs, outputs, theta)):
         top = GAP + row * pitch
         for left, image in ((GAP, before), (GAP + pitch, after)):
-            picture.paste(_pixels(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
+            picture.paste(_as_picture(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
         for x, y in ((outline(one).clamp(-1, 1) + 1) / 2 * (side - 1)).round().tolist():
             box = GAP + x - DOT, top + y - DOT, GAP + x + DOT, top + y + DOT
-            draw.ellipse(box, fill="white", outline=DARK)
+            draw.ellipse(box, fill="white", outline=INK)
     return picture
 
 
@@ -178,11 +182,11 @@ def _barred(picture, share, text):
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
     draw = ImageDraw.Draw(frame)
     for place, title in ((0.25, "input"), (0.75, "output")):
-        draw.text((GAP / 2 + place * (width - GAP), TITLE / 2 + 3), title, DARK, font, "mm")
+        draw.text((GAP / 2 + place * (width - GAP), TITLE / 2 + 3), title, INK, font, "mm")
     top, right = TITLE + picture.height, width - GAP - 1
-    draw.rectangle((GAP, top, right, top + BAR - 1), GREY)
-    draw.rectangle((GAP, top, GAP + round(share * (right - GAP)), top + BAR - 1), BLUE)
-    draw.text((width / 2, top + BAR + TITLE / 2), text, DARK, font, "mm")
+    draw.rectangle((GAP, top, right, top + BAR - 1), BAR_GROUND)
+    draw.rectangle((GAP, top, GAP + round(share * (right - GAP)), top + BAR - 1), BAR_FILL)
+    draw.text((width / 2, top + BAR + TITLE / 2), text, INK, font, "mm")
     return frame
 
 
@@ -195,7 +199,7 @@ def _gif(pictures, bars, text):
         tower.paste(frame, (0, k * height))
     tower = tower.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     first, *others = (tower.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames)))
-    times = [FRAME] * len(others) + [LAST]
+    times = [FRAME] * len(others) + [LAST_FRAME]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
     return Picture(file.getvalue(), format="gif", alt=text)
@@ -212,7 +216,7 @@ def _strip(pictures, titles):
         axis.imshow(picture)
         axis.set_title(title, size=10)
     figure.supxlabel("left the input and the corners of what is read, right the output", size=10)
-    return closed(figure)
+    return close_figure(figure)
 
 
 def _png(image):

@@ -31,7 +31,7 @@ def style():
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
 
 
-def closed(figure):
+def close_figure(figure):
     """The figure, taken from pyplot's hands: a cell that ends in it shows it exactly once.
 
     Axes without data, which say "not yet run" in their title, are left out; without any the figure is flat.
@@ -45,7 +45,7 @@ def closed(figure):
     return figure
 
 
-def cost_against_size(sizes=range(32, 481, 32)):
+def cost_against_size_plot(sizes=range(32, 481, 32)):
     """GFLOPS and parameters of the three localization nets against the side of the input in pixels."""
     figure, axes = plt.subplots(1, 2, figsize=(5.8, 3.2))
     for variant in LOCALIZATION_NETS:
@@ -61,14 +61,14 @@ def cost_against_size(sizes=range(32, 481, 32)):
         axis.set_xlabel("side of the input (pixels)", fontsize=10)
         axis.set_ylabel(label, fontsize=10)
     axes[0].legend()
-    return closed(figure)
+    return close_figure(figure)
 
 
-def accuracy_dots(dataset, protocol):
+def accuracy_plot(dataset, protocol):
     """Our test accuracies: a row a backbone and variant, a small dot a seed, a large one the mean, 95 % intervals."""
     ours = frame.runs(dataset, protocol)
-    ours = ours[frame.arms(ours) != frame.OTHERS]
-    backbones, drawn = frame.ordered(ours["backbone"]), frame.variants_of(ours)
+    ours = ours[frame.arm_titles(ours) != frame.SEED_CONTROL]
+    backbones, drawn = frame.order_backbones(ours["backbone"]), frame.variants_of(ours)
     figure, axis = plt.subplots(figsize=(5.4, 1.2 + 0.36 * max(len(backbones), 1)))
     for place, backbone in enumerate(backbones):
         group = ours[ours["backbone"] == backbone].groupby("variant")["test"]
@@ -92,4 +92,4 @@ def accuracy_dots(dataset, protocol):
         figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=10, frameon=False)
     else:
         axis.set_title(statistics.MISSING)
-    return closed(figure)
+    return close_figure(figure)

@@ -11,14 +11,14 @@ from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
 from . import experiment_page, speed
-from .figures import COLORS, closed
+from .figures import COLORS, close_figure
 
 LSTN, STN = "lstn", "stn"
 PAPER = (0.35, 0.35, 0.35)
-WORKS = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
+HELPED_STUDY = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
 
 
-class Row(NamedTuple):
+class Gain(NamedTuple):
     """L-STN minus STN in one study, in points of test accuracy: a row of the figure."""
 
     label: str
@@ -30,47 +30,47 @@ class Row(NamedTuple):
     shown: str = ""  # the verdict
 
 
-def papers():
+def paper_gains():
     """The paper's Rows: Tables 6 and 8, a value a network."""
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
         mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
         label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
-        found.append(Row(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
+        found.append(Gain(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
     return found
 
 
-def ours():
+def our_gains():
     """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
     every, found = frame.runs(), []
     every = every[every["variant"] == LSTN]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
         for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
-            gains = effects.gains(dataset, protocol)
+            gains = effects.comparisons_by_backbone(dataset, protocol)
             gains = gains[
                 (gains["variant"] == LSTN) & (gains["against"] == STN) & ~gains["left_out"].astype(bool)
             ]
             for row in gains.itertuples():
-                if min(row.n, row.n_against) >= statistics.FEWEST:
-                    cells = effects.by_seed(frame.runs(dataset, protocol, row.backbone))
+                if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
+                    cells = effects.accuracies_by_seed(frame.runs(dataset, protocol, row.backbone))
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
                     values = (cells[LSTN] - cells[STN]).dropna()
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
-                    found.append(Row(label, values, row.mean, row.half, lost, runs, row.shown))
+                    found.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
     return found
 
 
-def tally():
+def count_gains():
     """Of our Rows: (number in which L-STN is better than STN, worse, equal within the margin, all of them)."""
-    shown = [one.shown for one in ours()]
+    shown = [one.shown for one in our_gains()]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
     return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
 
 
-def answer():
+def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), tally()
+    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
     gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
@@ -79,18 +79,23 @@ def answer():
     )
 
 
-def facts():
+def front_page_texts():
     """What the front page's sentences are filled with: {name: text}."""
     cells = compare_costs(4, 5, 7, 9)
-    bypassed, transformers, chosen, logs = authors_runs.totals()
-    copied, moved = copies.test_images_with_copy("tsrd"), theta.counts(theta.runs()).loc["photographs"]
-    quick = speed.rows("everyday", program="papermill", device="cpu").get("seconds", pd.Series(dtype=float))
-    missing = accuracy.missing(6)
+    bypassed, transformers, chosen, logs = authors_runs.release_totals()
+    copied, moved = (
+        copies.test_images_with_copy("tsrd"),
+        theta.count_outcomes(theta.theta_by_run()).loc["photographs"],
+    )
+    quick = speed.benchmark_rows("everyday", program="papermill", device="cpu").get(
+        "seconds", pd.Series(dtype=float)
+    )
+    missing = accuracy.count_missing(6)
     hours = (
         f"{missing['hours']:.0f} hours of an {missing['device']}" if missing["hours"] else "hours of a GPU"
     )
     found = {
-        "answer": answer(),
+        "answer": lstn_verdict(),
         "cells": len(cells),
         "exact": cells["exact"].sum(),
         "close": cells["close"].sum(),
@@ -100,17 +105,17 @@ def facts():
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
-        "gain": experiment_page.gain(WORKS),
-        "equal": experiment_page.gain(WORKS, against=STN),
+        "gain": experiment_page.gain_in_words(HELPED_STUDY),
+        "equal": experiment_page.gain_in_words(HELPED_STUDY, against=STN),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
     return {name: str(value) for name, value in found.items()}
 
 
-def lstn_minus_stn():
+def gains_plot():
     """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
-    rows = [*((one, PAPER) for one in papers()), *((one, COLORS[LSTN]) for one in ours())]
+    rows = [*((one, PAPER) for one in paper_gains()), *((one, COLORS[LSTN]) for one in our_gains())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):
         axis.plot(
@@ -132,8 +137,8 @@ def lstn_minus_stn():
         )
         axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
-    axis.axhline(len(papers()) - 0.5, color="0.8", linewidth=1)
-    for place, text in ((0, "paper"), (len(papers()), "ours")):
+    axis.axhline(len(paper_gains()) - 0.5, color="0.8", linewidth=1)
+    for place, text in ((0, "paper"), (len(paper_gains()), "ours")):
         axis.annotate(
             text,
             (0.01, place - 0.42),
@@ -142,12 +147,12 @@ def lstn_minus_stn():
             fontsize=10,
             fontweight="bold",
         )
-    axis.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
+    axis.set_yticks(range(len(rows)), [_row_label(one) for one, _ in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
     axis.tick_params(labelsize=10)
     axis.grid(axis="y", visible=False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def _label(one):
+def _row_label(one):
     return f"{one.label}\n({one.collapsed} of {one.runs} runs collapsed)" if one.collapsed else one.label

@@ -1,6 +1,6 @@
 """Tables of our runs as HTML for the book: numbers that sort as numbers, links to the runs, the best marked.
 
-`shown` makes them by pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so that a
+`show_table` makes them by pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so that a
 cell of a number holds nothing but the number. Without JavaScript a table is whole and plain;
 `book/_extensions/interactive.js` makes those of the class `interactive` sort, filter and download.
 """
@@ -24,7 +24,7 @@ from . import run_pages, small_systems, tables
 BEST, COLLAPSED, FAILED = "best", "collapsed", "failed"  # classes of cells
 
 
-def shown(view, name, filters=(), note="", links=None, marks=None):
+def show_table(view, name, filters=(), note="", links=None, marks=None):
     """The frame `view` as a table to sort; an index with a name, or below two rows of headings, is the first column.
 
     Numbers with decimals have two, NaN is an empty cell, and text is escaped unless it is a `Html`. `name` is what
@@ -112,13 +112,13 @@ def clearly_best(ours, column="test"):
 # --- our runs -----------------------------------------------------------------------------------
 
 
-def accuracies(dataset, protocols):
-    """`tables.accuracy` of all these protocols below each other, with links; None where there is no run."""
+def show_accuracies(dataset, protocols):
+    """`tables.mean_accuracies` of all these protocols below each other, with links; None where there is no run."""
     parts = []
     for protocol in protocols:
-        found, ours = tables.accuracy(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
+        found, ours = tables.mean_accuracies(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
         found.insert(2, "Protocol", protocol)
-        kinds = ours["backbone"].map(title), frame.arms(ours)
+        kinds = ours["backbone"].map(title), frame.arm_titles(ours)
         cells = zip(found["Backbone"], found["Variant"])
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
         stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
@@ -138,34 +138,34 @@ def accuracies(dataset, protocols):
         " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
     )
     name = f"Accuracies on {DATASETS[dataset].title}"
-    return shown(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
+    return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
 
 
-def system_runs(dataset, system):
-    """`small_systems.all_runs` with links to the runs."""
-    view, ours = small_systems.all_runs(dataset, system), small_systems.runs(dataset, system)
+def show_system_runs(dataset, system):
+    """`small_systems.system_runs_table` with links to the runs."""
+    view, ours = small_systems.system_runs_table(dataset, system), small_systems.system_runs(dataset, system)
     if len(ours):
         view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     view = view.rename_axis("Variant").reset_index()
-    return shown(view, f"Our runs on {DATASETS[dataset].title}")
+    return show_table(view, f"Our runs on {DATASETS[dataset].title}")
 
 
 # --- every run ----------------------------------------------------------------------------------
 
 
-def every_run():
+def show_all_runs():
     """All records, a row each, with links to their pages."""
     rows = []
-    for record in frame.records().values():
+    for record in frame.records_by_name().values():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
                 "Dataset": DATASETS[spec["dataset"]].title,
                 "Network": title(spec["backbone"]),
                 "Variant": HEADINGS[spec["variant"]],
-                "Protocol": run_pages.protocol(spec),
+                "Protocol": run_pages.protocol_in_words(spec),
                 "Seed": spec["seed"],
-                "Test (%)": run_link(record, f"{records.chosen(record)['test']:.2f}"),
+                "Test (%)": run_link(record, f"{records.selected_result(record)['test']:.2f}"),
                 "Minutes": round(_seconds(record) / 60, 1) or None,
                 "Device": environment.get("device", ""),
                 "Commit": environment.get("commit", ""),
@@ -176,16 +176,16 @@ def every_run():
     filters = ["Dataset", "Network", "Variant", "Protocol", "Device"]
     note = "Test accuracy by the protocol's own rule, linked to the page of its run. Minutes of all epochs. "
     note += 'The same and more as a file: <a href="../results.csv" download>results.csv</a>.'
-    return shown(pd.DataFrame(rows), "Every run", filters, note)
+    return show_table(pd.DataFrame(rows), "Every run", filters, note)
 
 
 def _seconds(record):
     return record["measured"].get("seconds", 0)
 
 
-def every_run_verdict():
+def all_runs_in_words():
     """How many runs there are, of what, how long they took, and whether their code is known, in words."""
-    found = frame.records().values()
+    found = frame.records_by_name().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
     counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)

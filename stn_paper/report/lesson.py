@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from ..data.datasets import EMBEDDED, embedded_digits, known_maps
-from ..data.distortions import CANVAS, DISTORTIONS, distort, known_theta
-from ..data.scenes import cluttered
-from .figures import COLORS, closed
+from ..data.distortions import CANVAS, DISTORTIONS, distort_digits, known_theta
+from ..data.scenes import cluttered_digits
+from .figures import COLORS, close_figure
 from .paper_figures import outline
 
 WHITE_LINE: dict[str, Any] = {"color": "white", "linewidth": 1.6}
 
 
-def parameters_by_row(layers, printed):
+def parameters_plot(layers, printed):
     """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
     counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
     kernels = [row[0].kernel_size[0] for row in layers]
@@ -29,19 +29,19 @@ def parameters_by_row(layers, printed):
     axis.set(xlabel="row of Table 3 (coloured: 3 × 3, grey: 1 × 1)", ylabel="parameters", xticks=[*rows][::2])
     axis.grid(axis="x", visible=False)
     axis.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def grid_on(image, theta, grid):
+def grid_plot(image, theta, grid):
     """One image with the outline that theta (2, 3) reads, and the points of its grid (H, W, 2)."""
     figure, axis = plt.subplots(figsize=(2.8, 2.8))
     _show(axis, image)
     axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
     axis.scatter(*grid[1::3, 1::3].reshape(-1, 2).T, s=5, color=COLORS["lstn"])
-    return closed(figure)
+    return close_figure(figure)
 
 
-def kernel(x, width):
+def kernel_plot(x, width):
     """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
     place = ((x + 1) * width - 1) / 2
     pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
@@ -52,20 +52,20 @@ def kernel(x, width):
     axis.axvline(place, color="0.3", linestyle=":")
     axis.set(xlabel=f"pixels of a row; dotted: the point at x = {x:g}", ylabel="weight", xticks=pixels[::2])
     axis.grid(visible=False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def before_and_after(images, outputs, theta):
+def before_and_after_plot(images, outputs, theta):
     """A column a digit: the input with the outline that theta reads, and below it the output."""
     figure, axes = plt.subplots(2, len(images), figsize=(0.72 * len(images), 1.7))
     for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
         _show(above, before)
         above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
         _show(below, after)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def distorted_samples(count=6):
+def distorted_samples_plot(count=6):
     """A row a distortion, its first image of some classes: the embedded digits, plain and distorted."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
@@ -73,9 +73,11 @@ def distorted_samples(count=6):
     for name, distortion in DISTORTIONS.items():
         theta = known_theta(name, count)
         rows[f"{name.upper()}: {distortion.title.lower()}"] = list(
-            distort(plain, theta, distortion.kind, CANVAS)
+            distort_digits(plain, theta, distortion.kind, CANVAS)
         )
-    rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
+    rows["digits, of the package"] = list(
+        distort_digits(plain, known_maps(EMBEDDED, count), "affine", CANVAS)
+    )
     figure = plt.figure(figsize=(0.95 * count, 1.2 * len(rows)))
     for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
@@ -83,21 +85,21 @@ def distorted_samples(count=6):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def cluttered_samples(count=6):
+def cluttered_samples_plot(count=6):
     """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
-    scene = cluttered(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))
+    scene = cluttered_digits(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))
     figure, axes = plt.subplots(2, count, figsize=(0.95 * count, 2.1))
     for row, images in zip(axes, (plain, scene[0])):
         for axis, image in zip(row, images):
             axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-    return closed(figure)
+    return close_figure(figure)
 
 
 def _show(axis, image):

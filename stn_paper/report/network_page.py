@@ -14,41 +14,41 @@ from ..data.datasets import DATASETS
 from ..models import ORIGINAL
 from ..models.backbones import title
 from ..paths import BENCHMARKS
-from .figures import closed
+from .figures import close_figure
 
-WITHIN = {
+GAIN_PROTOCOLS = {
     "digits": "system",
     "mnist-rts": "system",
     "gtsrb": "system",
     "caltech101": "reduced",
     "cifar10": "reduced",
 }  # the protocol of each dataset whose gains are shown
-WORKS = {
+WORK_TITLES = {
     "forward": "warp: forward",
     "forward and backward": "warp: forward and backward",
     "module": "whole module, STN: forward and backward",
 }
-NAMES = {"kornia": "kornia", "monai": "MONAI", "PyTorch tutorial": "PyTorch tutorial"}
+PROGRAM_TITLES = {"kornia": "kornia", "monai": "MONAI", "PyTorch tutorial": "PyTorch tutorial"}
 
 
-def timm_networks():
+def timm_networks_table():
     """Twenty timm networks behind L-STN, a row each, and what was tried: yes, or the error."""
     table = pd.read_csv(BENCHMARKS / "timm_networks.csv")
     return table.drop(columns=["timm", "torch", "commit"]).set_index("network")
 
 
-def timm_training():
+def timm_training_table():
     """The epochs of `lstn_resnet50` on the digits by timm's `train.py`; the last row is the loaded checkpoint."""
     table = pd.read_csv(BENCHMARKS / "timm_training.csv", dtype={"epoch": str})
     versions = ["model", "timm", "torch", "train.py", "commit"]
     return table.drop(columns=versions).set_index("epoch").astype(object).fillna("–")
 
 
-def gains():
+def lstn_gains_table():
     """What L-STN adds to test accuracy in our runs, in points: a row a dataset and network."""
     rows = []
-    for dataset, protocol in WITHIN.items():
-        found = effects.gains(dataset, protocol)
+    for dataset, protocol in GAIN_PROTOCOLS.items():
+        found = effects.comparisons_by_backbone(dataset, protocol)
         found = found[
             (found["variant"] == "lstn") & (found["against"] == ORIGINAL) & ~found["left_out"].astype(bool)
         ]
@@ -61,7 +61,7 @@ def gains():
     return pd.DataFrame(rows, columns=columns).set_index("Dataset")
 
 
-def warps(machine="cpu"):
+def warp_ratios(machine="cpu"):
     """How many times as fast as `other` ours is: columns image_size, work, other, low, middle, high (quartiles)."""
     path = BENCHMARKS / f"warps/{machine}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
@@ -75,13 +75,13 @@ def warps(machine="cpu"):
     return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
 
 
-def warps_range(machine="cpu"):
-    """The lowest and the highest median of `warps` over the image sizes: a row a work and program."""
-    found = warps(machine)
+def warp_ratios_table(machine="cpu"):
+    """The lowest and the highest median of `warp_ratios` over the image sizes: a row a work and program."""
+    found = warp_ratios(machine)
     rows = {}
     for (work, other), mine in found.groupby(["work", "other"], sort=False):
         lowest = mine.loc[mine["middle"].idxmin()]
-        rows[WORKS[work], NAMES[other]] = {
+        rows[WORK_TITLES[work], PROGRAM_TITLES[other]] = {
             "Lowest": f"{lowest['middle']:.2f} ({lowest['low']:.2f} to {lowest['high']:.2f})",
             "At (pixels)": lowest["image_size"],
             "Highest": f"{mine['middle'].max():.2f}",
@@ -90,8 +90,8 @@ def warps_range(machine="cpu"):
     return table.rename_axis(["Work", "Against"]) if rows else table
 
 
-def warps_machine(machine="cpu"):
-    """A sentence on the machine of `warps`."""
+def warp_machine_in_words(machine="cpu"):
+    """A sentence on the machine of `warp_ratios`."""
     found = json.loads((BENCHMARKS / f"warps/{machine}.json").read_text(encoding="utf-8"))
     loads, here = [row["load"] for row in found["rows"]], found["machine"]
     versions = ", ".join(f"{name} {here[name]}" for name in ("torch", "kornia", "monai") if name in here)
@@ -102,11 +102,11 @@ def warps_machine(machine="cpu"):
     )
 
 
-def warps_plot(machine="cpu"):
+def warp_ratios_plot(machine="cpu"):
     """How many times as fast as the others ours is, against the image size: a panel a work, whiskers quartiles."""
-    found = warps(machine)
-    figure, axes = plt.subplots(1, len(WORKS), figsize=(9.5, 3.4), sharey=True)
-    for axis, (work, heading) in zip(axes, WORKS.items()):
+    found = warp_ratios(machine)
+    figure, axes = plt.subplots(1, len(WORK_TITLES), figsize=(9.5, 3.4), sharey=True)
+    for axis, (work, heading) in zip(axes, WORK_TITLES.items()):
         axis.set_title(heading if len(found) else MISSING, fontsize=9)
         for (other, mine), marker in zip(found[found["work"] == work].groupby("other", sort=False), "osD"):
             whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
@@ -117,7 +117,7 @@ def warps_plot(machine="cpu"):
                 marker=marker,
                 markersize=4,
                 capsize=2,
-                label=NAMES[other],
+                label=PROGRAM_TITLES[other],
             )
         axis.axhline(1, color="0.4", linewidth=1)
         axis.set(xlabel="side of the image (pixels)", xscale="log", yscale="log")
@@ -127,4 +127,4 @@ def warps_plot(machine="cpu"):
     axes[0].set_ylabel("times as fast")
     if len(found):
         axes[0].legend(fontsize=8)
-    return closed(figure)
+    return close_figure(figure)

@@ -20,7 +20,7 @@ from . import accuracy_page, experiment_page
 # --- the protocols ------------------------------------------------------------------------------
 
 
-def protocols(dataset):
+def protocol_settings(dataset):
     """The settings on a dataset of the protocols that any network can train by, a column each."""
     names = (*COMPARABLE, "smoke")
     presets = {name: [preset(name, dataset, variant) for variant in VARIANTS] for name in names}
@@ -29,13 +29,13 @@ def protocols(dataset):
     )
 
 
-def protocols_unlike(dataset, other):
-    """Those rows of `protocols` in which a dataset differs from the other."""
-    view = protocols(dataset)
-    return view[(view != protocols(other)).any(axis=1)]
+def protocol_differences(dataset, other):
+    """Those rows of `protocol_settings` in which a dataset differs from the other."""
+    view = protocol_settings(dataset)
+    return view[(view != protocol_settings(other)).any(axis=1)]
 
 
-def systems():
+def system_settings():
     """The settings of the protocol `system`, a column a dataset and smaller system."""
     columns = {}
     for system, dataset in ((s, d) for s, datasets in SYSTEM_DATASETS.items() for d in datasets):
@@ -54,8 +54,8 @@ def _settings(presets):
         "Learning rate": first.learning_rate,
         "Schedule": first.schedule,
         "Localization net's rate": f"{first.localization_rate:g} of it",
-        "Epochs at most": _joined(p.max_epochs for p in presets),
-        "Early stop not before": _joined(p.min_epochs for p in presets),
+        "Epochs at most": _each_once(p.max_epochs for p in presets),
+        "Early stop not before": _each_once(p.min_epochs for p in presets),
         "Training images": first.train_images or "all",
         "Training images a class": first.train_per_class or "all",
         "Validation images held out": first.validation_images or "own",
@@ -69,10 +69,10 @@ def _settings(presets):
     }
 
 
-def pilot():
+def pilot_runs():
     """The pilot runs of `small`: networks alone, seed 0, a row a run."""
     rows = []
-    for record in frame.records().values():
+    for record in frame.records_by_name().values():
         spec = records.spec_of(record)
         if spec.protocol.name == "small" and spec.variant == ORIGINAL and spec.changes:
             rows.append(
@@ -83,20 +83,20 @@ def pilot():
                     "Peak rate": spec.protocol.learning_rate,
                     "Epochs": spec.protocol.max_epochs,
                     "Training accuracy (%)": round(record["epochs"][-1]["train_accuracy"], 1),
-                    "Test accuracy (%)": round(records.chosen(record)["test"], 1),
+                    "Test accuracy (%)": round(records.selected_result(record)["test"], 1),
                     "Device": record["environment"]["device"],
                 }
             )
     return pd.DataFrame(rows).sort_values(["Dataset", "Network", "Batch", "Peak rate"]).set_index("Dataset")
 
 
-def _joined(values):
+def _each_once(values):
     """Each value once if they are all the same, else all of them with strokes between."""
     values = list(values)
     return " / ".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
 
-def splits():
+def split_sizes():
     """Number of images of each dataset's splits."""
     rows = {d.title: d.splits for d in DATASETS.values()}
     return pd.DataFrame(rows).T.map("{:,}".format)
@@ -121,7 +121,7 @@ def selection_verdict():
 # --- what was found -----------------------------------------------------------------------------
 
 
-def facts():
+def count_reproduced():
     """How much of the paper was rebuilt and trained: {name: number}.
 
     `cells` of Tables 4, 5, 7 and 9, `exact` parameter counts and `close` GFLOPS figures of these; `networks` of
@@ -157,7 +157,7 @@ def findings():
         (
             "“No single model performs worse after adding the spatial transformer network”; "
             "“L-STN leads in both validation and test accuracy”",
-            accuracy_page.in_words(6),
+            accuracy_page.accuracies_in_words(6),
             "Table 6",
         ),
         (
@@ -177,12 +177,12 @@ def findings():
 
 def _reduced_gain(dataset, variant):
     """What the reduced runs of a dataset say of one variant against the original, as the cell of a table."""
-    found = effects.gains(dataset, "reduced")
+    found = effects.comparisons_by_backbone(dataset, "reduced")
     found = found[(found["variant"] == variant) & (found["against"] == ORIGINAL)]
     if found.empty:
         return MISSING
     parts = [
-        f"{title(row.backbone)} {experiment_page.points(row)} ({experiment_page.shown(row)})"
+        f"{title(row.backbone)} {experiment_page.difference_text(row)} ({experiment_page.verdict_text(row)})"
         for row in found.itertuples()
     ]
     images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"

@@ -11,25 +11,25 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..errors import InputError, whole
+from ..errors import InputError, check_whole_number
 from ..models import HEADINGS
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
 from ..training.batches import normalize
-from ..training.examples import recovered
+from ..training.examples import measure_recovery
 from ..training.spec import LARGEST_SEED
-from .figures import closed
+from .figures import close_figure
 from .paper_figures import central_square, outline, photograph
 
 SIZE = 64  # pixels of a side
-BATCH = 32  # maps a step
+MAPS_A_STEP = 32  # maps a step
 RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
 LEARNING_RATE = 0.002
-UNSEEN = [1, 10**6]  # seed of the maps that are shown: of a step that no training comes to
-PARTS = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
+UNSEEN_SEED = [1, 10**6]  # seed of the maps that are shown: of a step that no training comes to
+SHARE_NAMES = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
 
 
-def read(path=""):
+def read_picture(path=""):
     """The central square of any image file, uint8 (1, 3, 64, 64); "" is the book's photograph."""
     if not path:
         return photograph(SIZE)
@@ -50,7 +50,7 @@ def random_maps(count, seed):
     return torch.stack([affine_theta(turn, 1 + scale, (x, y)) for turn, scale, x, y in draws.tolist()])
 
 
-def distorted(picture, maps):
+def distort_picture(picture, maps):
     """The picture, uint8 (1, 3, S, S), as each map shows it, normalized: (N, 3, S, S), mid-grey outside."""
     return sample(normalize(picture).expand(len(maps), -1, -1, -1), sampling_grid(maps, SIZE, SIZE))
 
@@ -61,13 +61,13 @@ def learn(picture, variant="lstn", steps=300, seed=0):
     A loss is the mean squared difference of output and picture, grey levels from -1 to 1. Raises InputError
     for an unknown variant, or steps or a seed that are no whole number or too small or large.
     """
-    whole("Number of steps", steps)
-    torch.manual_seed(whole("Seed", seed, 0, LARGEST_SEED))
+    check_whole_number("Number of steps", steps)
+    torch.manual_seed(check_whole_number("Seed", seed, 0, LARGEST_SEED))
     transformer = SpatialTransformer(localization_net(variant, SIZE)).train()
     optimizer = torch.optim.Adam(transformer.parameters(), lr=LEARNING_RATE)
-    wanted, losses = normalize(picture).expand(BATCH, -1, -1, -1), []
+    wanted, losses = normalize(picture).expand(MAPS_A_STEP, -1, -1, -1), []
     for step in range(steps):
-        output = transformer(distorted(picture, random_maps(BATCH, [seed, step])))
+        output = transformer(distort_picture(picture, random_maps(MAPS_A_STEP, [seed, step])))
         loss = F.mse_loss(output, wanted)
         optimizer.zero_grad()
         loss.backward()
@@ -77,12 +77,12 @@ def learn(picture, variant="lstn", steps=300, seed=0):
 
 
 @torch.no_grad()
-def restored(picture, transformer, count=5):
+def restoration_plot(picture, transformer, count=5):
     """Inputs above with the places that the grid reads, every eighth of them; outputs below.
 
     The maps were not seen in training.
     """
-    inputs = distorted(picture, random_maps(count, UNSEEN))
+    inputs = distort_picture(picture, random_maps(count, UNSEEN_SEED))
     theta = transformer.theta(inputs)
     grid = sampling_grid(theta, SIZE, SIZE)
     figure, axes = plt.subplots(2, count, figsize=(1.16 * count, 2.6))
@@ -100,34 +100,35 @@ def restored(picture, transformer, count=5):
         axis.scatter(*places, s=4, color="white", edgecolors="black", linewidths=0.4)
     axes[0, 0].set_ylabel("input")
     axes[1, 0].set_ylabel("output")
-    return closed(figure)
+    return close_figure(figure)
 
 
 @torch.no_grad()
 def theta_beside_truth(picture, transformer):
-    """Theta of the first picture of `restored`, and the inverse of the map that distorted it, row by row."""
-    maps = random_maps(1, UNSEEN)
-    both = {"predicted": transformer.theta(distorted(picture, maps)), "exact inverse": invert(maps)}
+    """Theta of the first picture of `restoration_plot`, and the inverse of the map that distorted it, row by row."""
+    maps = random_maps(1, UNSEEN_SEED)
+    both = {"predicted": transformer.theta(distort_picture(picture, maps)), "exact inverse": invert(maps)}
     return {
         name: [[round(x, 2) + 0.0 for x in row] for row in theta[0].tolist()] for name, theta in both.items()
     }
 
 
 @torch.no_grad()
-def verdict(picture, transformer, variant, count=500):
+def restoration_verdict(picture, transformer, variant, count=500):
     """How much of unseen maps of the picture is undone, in words."""
     maps = random_maps(count, 10**6)
-    left = recovered(maps, transformer.theta(distorted(picture, maps)))
+    left = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
     turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
     shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
     return (
-        f"{HEADINGS[variant]} takes away {_part(shares[0])} of the median rotation and {_part(shares[1])} "
-        f"of the median shift of {count} maps that it has not seen, having seen nothing but this picture."
+        f"{HEADINGS[variant]} takes away {_share_in_words(shares[0])} of the median rotation and "
+        f"{_share_in_words(shares[1])} of the median shift of {count} maps that it has not seen. It was trained on this "
+        "picture only."
     )
 
 
-def _part(share):
+def _share_in_words(share):
     """A share in words, so coarse that another processor's rounding does not change it."""
     return next(
-        (f"more than {name}" for name, least in PARTS.items() if share > least), "less than a quarter"
+        (f"more than {name}" for name, least in SHARE_NAMES.items() if share > least), "less than a quarter"
     )

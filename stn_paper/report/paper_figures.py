@@ -21,7 +21,7 @@ from ..models import build_model
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.batches import normalize
-from .figures import closed
+from .figures import close_figure
 
 SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
@@ -29,7 +29,7 @@ BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
 DARK, GREY = "0.15", "0.45"
 CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour say the same
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-EVERY = 16  # pixels between the points that are drawn of a sampling grid
+GRID_STEP = 16  # pixels between the points that are drawn of a sampling grid
 
 
 def photograph(size=224):
@@ -48,7 +48,7 @@ def gallery(images, across=3):
     for axis, (name, image) in zip(axes.flat, images.items()):
         axis.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy())
         axis.set_title(name, fontsize=9)
-    return closed(figure)
+    return close_figure(figure)
 
 
 def central_square(image, size):
@@ -85,7 +85,7 @@ def outline(theta):
 
 
 @torch.no_grad()
-def spatial_transformer(transformer, image):
+def figure1_plot(transformer, image):
     """Paper Figure 1 with the tensors that `transformer` makes of `image`, uint8 (1, 3, S, S)."""
     u = normalize(image)
     theta = transformer.theta(u)
@@ -96,18 +96,18 @@ def spatial_transformer(transformer, image):
     panels = [_photo(figure, (0.1, y, 2.4, 2.4), images) for y, images in ((3.95, u), (0.5, v))]
     _sampled_region(panels[0], theta[0], grid[0])
     _corners(panels[1], CORNERS)
-    _label(canvas, (1.3, 6.87), r"input feature map $\mathbfit{U}$", u)
-    _label(canvas, (1.3, 0.4), r"output feature map $\mathbfit{V}$", v)
+    _tensor_label(canvas, (1.3, 6.87), r"input feature map $\mathbfit{U}$", u)
+    _tensor_label(canvas, (1.3, 0.4), r"output feature map $\mathbfit{V}$", v)
 
-    _part(canvas, (0.475, 3.2, 1.65, 0.47), "sampler", GREEN)
-    _part(canvas, (3.2, 4.85, 3.35, 2.05), "localization net (L-STN)", BLUE)
-    _part(canvas, (3.2, 0.05, 3.35, 3.62), "grid generator", ORANGE)
+    _titled_box(canvas, (0.475, 3.2, 1.65, 0.47), "sampler", GREEN)
+    _titled_box(canvas, (3.2, 4.85, 3.35, 2.05), "localization net (L-STN)", BLUE)
+    _titled_box(canvas, (3.2, 0.05, 3.35, 3.62), "grid generator", ORANGE)
     _feature_maps(canvas, transformer.localization.features, u)
     canvas.text(3.8, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
     _matrix(canvas, (4.875, 4.25), theta[0], 11.5)
     canvas.text(6.18, 4.25, _shape(theta), size=10, color=GREY, va="center", ha="center")
     _grid_panel(figure, (3.46, 0.43, 2.83, 2.83), theta[0], grid[0])
-    text = f"{_shape(grid)}, every {EVERY}th point drawn"
+    text = f"{_shape(grid)}, every {GRID_STEP}th point drawn"
     canvas.text(4.875, 0.16, text, size=10, color=GREY, ha="center")
 
     canvas.text(2.69, 3.51, r"$\mathcal{T}_\theta(G)$", size=12, ha="center")
@@ -120,10 +120,10 @@ def spatial_transformer(transformer, image):
         ((1.3, 3.2), (1.3, 2.93)),  # to V
     ):
         _arrow(canvas, start, end)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def directions(image, maps):
+def directions_plot(image, maps):
     """A column a map: what theta reads from `image` above, what it shows below; maps: name -> (2, 3)."""
     u = normalize(image)
     width, gap = 1.27, 0.12
@@ -140,11 +140,11 @@ def directions(image, maps):
     for y, label in ((2.815, "input $U$"), (1.385, "output $V$")):
         canvas.text(0.17, y, label, size=12, rotation=90, ha="center", va="center")
     canvas.text(0.17, 0.33, r"$\theta$", size=14, ha="center", va="center")
-    return closed(figure)
+    return close_figure(figure)
 
 
 @torch.no_grad()
-def transformer_verdict(transformer, image):
+def figure1_verdict(transformer, image):
     """What Figure 1 claims, computed: the outline is theta's, and the identity is left alone."""
     u = normalize(image)
     theta = transformer.theta(u)
@@ -175,7 +175,7 @@ def _sampled_region(axis, theta, grid=None, size=9):
     corners = outline(theta)
     axis.plot(*corners[[0, 1, 2, 3, 0]].T, color="white", linewidth=1.8, path_effects=_casing(3.4))
     if grid is not None:
-        axis.scatter(*_drawn(grid).T, s=7, color="white", edgecolors=DARK, linewidths=0.5, zorder=3)
+        axis.scatter(*_drawn_points(grid).T, s=7, color="white", edgecolors=DARK, linewidths=0.5, zorder=3)
     _corners(axis, corners, size)
 
 
@@ -185,8 +185,8 @@ def _corners(axis, points, size=9):
         axis.plot(x, y, marker, color=color, markersize=size, **edge, clip_on=False, zorder=5)
 
 
-def _drawn(grid):
-    return grid[EVERY // 2 :: EVERY, EVERY // 2 :: EVERY].reshape(-1, 2)
+def _drawn_points(grid):
+    return grid[GRID_STEP // 2 :: GRID_STEP, GRID_STEP // 2 :: GRID_STEP].reshape(-1, 2)
 
 
 def _grid_panel(figure, box, theta, grid):
@@ -194,7 +194,7 @@ def _grid_panel(figure, box, theta, grid):
     axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), aspect="equal", facecolor="none")
     axis.add_patch(Rectangle((-1, -1), 2, 2, facecolor="white", edgecolor=GREY))
     axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, color=DARK, linewidth=1.4)
-    axis.scatter(*_drawn(grid).T, s=5, color=DARK)
+    axis.scatter(*_drawn_points(grid).T, s=5, color=DARK)
     _corners(axis, outline(theta))
     for value in (-1, 0, 1):
         axis.text(value, 1.06, f"{value:g}".replace("-", "−"), size=10, color=GREY, ha="center", va="top")
@@ -244,7 +244,7 @@ def untrained_resnet():
 
 
 @torch.no_grad()
-def trace(model, image, last_weight=1.0):
+def trace_block(model, image, last_weight=1.0):
     """What goes through `model`'s first residual block for `image`, uint8 (B, 3, S, S).
 
     `last_weight` replaces the weight of the last batch norm inside F for this one pass.
@@ -266,7 +266,7 @@ def trace(model, image, last_weight=1.0):
     return Trace(x, weight1, relu1, f, total, output)
 
 
-def residual_block(tensors):
+def figure2_plot(tensors):
     """Paper Figure 2 beside the tensors of a Trace: the four channels in which x varies most."""
     pitch, left, side = 1.27, 3.02, 0.93
     figure, canvas = _canvas(7, 7.1)
@@ -294,7 +294,7 @@ def residual_block(tensors):
     bar = figure.colorbar(image, cax=_axes(figure, (left + 0.7, 0.4, 2.45, 0.11)), orientation="horizontal")
     bar.set_ticks([-top, 0, top], labels=["negative", "0", "positive"])
     bar.ax.tick_params(labelsize=10, length=0)
-    return closed(figure)
+    return close_figure(figure)
 
 
 def _block_diagram(canvas, heights):
@@ -302,10 +302,10 @@ def _block_diagram(canvas, heights):
     x, (top, relu, f, plus, end) = 1.75, heights
     middle = [(a + b) / 2 for a, b in pairwise(heights)]
     for y in middle[:2]:
-        _part(canvas, (0.75, y - 0.29, 2.0, 0.58), "weight layer", BLUE)
+        _titled_box(canvas, (0.75, y - 0.29, 2.0, 0.58), "weight layer", BLUE)
         canvas.text(x, y - 0.15, "3 × 3 conv, batch norm", size=9.5, color=DARK, ha="center", va="center")
     for y in (relu, end):
-        _part(canvas, (x - 0.36, y - 0.23, 0.72, 0.46), "relu", ORANGE)
+        _titled_box(canvas, (x - 0.36, y - 0.23, 0.72, 0.46), "relu", ORANGE)
     canvas.text(x, top, "$x$", size=16, ha="center", va="center", bbox=WHITE)
     canvas.text(x, f, "$F(x)$", size=16, ha="center", va="center", bbox=WHITE)
     canvas.plot(
@@ -322,31 +322,31 @@ def _block_diagram(canvas, heights):
     canvas.text(0.22, (top + plus) / 2, "identity shortcut: $x$ as it is", **text)
 
 
-def distances(model, image, weights):
+def shortcut_distances(model, image, weights):
     """Mean distance of the block's output from x in percent of mean |x|: rows (with, without shortcut)."""
     rows = []
     for weight in weights:
-        x, _, _, f, _, output = trace(model, image, weight)
+        x, _, _, f, _, output = trace_block(model, image, weight)
         rows.append([100 * ((y - x).abs().mean() / x.abs().mean()).item() for y in (output, F.relu(f))])
     return rows
 
 
-def shortcut(model, image):
+def shortcut_plot(model, image):
     """How far the block's output is from its input while F's last weight goes to zero."""
     weights = np.linspace(0, 1, 11)
     figure, axis = plt.subplots(figsize=(5.8, 3.6), layout="constrained")
     styles = ("with the shortcut", "o-", GREEN), ("without the shortcut", "s--", ORANGE)
-    for values, (label, line, color) in zip(zip(*distances(model, image, weights)), styles):
+    for values, (label, line, color) in zip(zip(*shortcut_distances(model, image, weights)), styles):
         axis.plot(weights, values, line, color=color, label=label)
     axis.set(xlabel="weight of the last batch norm in F", ylabel="distance from x (% of mean |x|)")
     axis.set_ylim(bottom=-2)
     axis.legend()
-    return closed(figure)
+    return close_figure(figure)
 
 
-def residual_verdict(model, image):
+def figure2_verdict(model, image):
     """What Figure 2 claims, computed: a block whose F is zero hands x on, untouched."""
-    start, end = (trace(model, image, last_weight=weight) for weight in (1, 0))
+    start, end = (trace_block(model, image, last_weight=weight) for weight in (1, 0))
     changed = ((start.output - start.x).abs().mean() / start.x.abs().mean()).item()
     apart = _bound((end.output - end.x).abs().max())
     alone = _bound(F.relu(end.f).abs().max())
@@ -394,7 +394,7 @@ def _photo(figure, box, images, reach=1):
     return axis
 
 
-def _part(canvas, box, name, color):
+def _titled_box(canvas, box, name, color):
     """A tinted box with its name at the top."""
     left, bottom, width, height = box
     rounded = "round,pad=0,rounding_size=0.1"
@@ -404,7 +404,7 @@ def _part(canvas, box, name, color):
     canvas.text(left + width / 2, y, name, size=12.5, weight="bold", color=DARK, ha="center", va="center")
 
 
-def _label(canvas, place, name, tensor):
+def _tensor_label(canvas, place, name, tensor):
     canvas.text(*place, name, size=12.5, weight="bold", color=DARK, ha="center", va="top")
     canvas.text(place[0], place[1] - 0.22, _shape(tensor), size=10, color=GREY, ha="center", va="top")
 
@@ -427,14 +427,14 @@ def _matrix(canvas, place, theta, size):
     for row, up in zip(theta.tolist(), (0.75, -0.75)):
         for number, across in zip(row, (-1.95, 1.4, 4.65)):
             place = (x + across * em, y + up * em)
-            canvas.text(*place, _digits(number), size=size, ha="right", va="center_baseline")
+            canvas.text(*place, _two_decimals(number), size=size, ha="right", va="center_baseline")
     for side in (-1, 1):
         edge, lip = x + side * 5.1 * em, x + side * 4.8 * em
         ends = y + 1.5 * em, y - 1.5 * em
         canvas.plot([lip, edge, edge, lip], [ends[0], *ends, ends[1]], color=DARK, linewidth=1.2)
 
 
-def _digits(number):
+def _two_decimals(number):
     """Two decimals, a true minus and no negative zero."""
     return f"{number:z.2f}".replace("-", "−")
 

@@ -10,18 +10,20 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..models.transformer import sample, sampling_grid
-from ..training.records import chosen, spec_of
+from ..training.records import selected_result, spec_of
 from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
-from .figures import closed
+from .figures import close_figure
 from .paper_figures import outline
 from .small_systems import example_images
 
-SETTINGS: dict[str, dict[str, Any]] = {  # what a run has of its own; CIFAR-10 gives as many images as TSRD
+OWN_SETTINGS: dict[
+    str, dict[str, Any]
+] = {  # what a run has of its own; CIFAR-10 gives as many images as TSRD
     "caltech101": {"image_size": 64},
     "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
     "tsrd": {"image_size": 64},
 }
-SHARED: dict[str, Any] = {
+SHARED_SETTINGS: dict[str, Any] = {
     "batch_size": 64,
     "max_epochs": 10,
     "min_epochs": 10,
@@ -31,12 +33,12 @@ SHARED: dict[str, Any] = {
     "probes": True,
 }
 SPECS = {
-    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", **settings, **SHARED))
-    for dataset, settings in SETTINGS.items()
+    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", **settings, **SHARED_SETTINGS))
+    for dataset, settings in OWN_SETTINGS.items()
 }
 
 
-def seen(records):
+def photographs_plot(records):
     """For each dataset inputs with the grid that theta reads, every eighth point of it, and outputs below.
 
     `records` are those of SPECS, {dataset: record}. The four validation images are of the first four classes.
@@ -62,17 +64,17 @@ def seen(records):
             places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
             axis.scatter(*places, s=3, color="white", edgecolors="black", linewidths=0.3)
             axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), facecolor="0.5")
-    return closed(figure)
+    return close_figure(figure)
 
 
-def verdict(records):
+def photographs_verdict(records):
     """How well these networks do and how much theta varies between images, as Markdown: a line a dataset."""
     lines = []
     for dataset, record in records.items():
         last = record["epochs"][-1]["theta"]
         lines.append(
             f"- **{DATASETS[dataset].title}** ([the run](../runs/{spec_of(record).name}.html)): test accuracy "
-            f"{chosen(record)['test']:.1f} %. Its corners lie {last['from_identity']:.1f} pixels from the "
+            f"{selected_result(record)['test']:.1f} %. Its corners lie {last['from_identity']:.1f} pixels from the "
             f"image's own on average; between images they move by {last['spread'][0]:.1f} pixels (median), of "
             f"{record['spec']['protocol']['image_size']}."
         )

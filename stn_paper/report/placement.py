@@ -12,7 +12,7 @@ from ..data.datasets import embedded_digits
 from ..data.distortions import CANVAS, DIGIT
 from ..models.transformer import affine_theta, invert, warp
 from ..training import kept
-from .figures import COLORS, closed
+from .figures import COLORS, close_figure
 
 NETWORK = "digits-original"  # whose first convolution makes the feature map
 ANGLES = tuple(range(0, 91, 5))  # degrees
@@ -20,7 +20,7 @@ IMAGES = 50
 
 
 @torch.no_grad()
-def undone(angles=ANGLES, images=IMAGES):
+def rotation_left(angles=ANGLES, images=IMAGES):
     """What is left of a rotation that is undone: {"feature": [a distance an angle], "shared": the same}.
 
     Digits are rotated; then the feature map of the rotated digit is rotated back (`feature`), or the digit itself,
@@ -46,11 +46,11 @@ def undone(angles=ANGLES, images=IMAGES):
     return found
 
 
-def figure():
+def rotation_left_plot():
     """What is left of a rotation against its angle, undone on the feature map and at the input."""
     drawn, axis = plt.subplots(figsize=(6, 3.6))
     labels = {"feature": "feature map rotated back", "shared": "input rotated back"}
-    for name, values in undone().items():
+    for name, values in rotation_left().items():
         axis.plot(ANGLES, values, color=COLORS[name], label=labels[name])
     axis.set(
         xlabel="rotation (degrees)",
@@ -59,12 +59,12 @@ def figure():
     )
     axis.set_xticks(range(0, 91, 15))
     axis.legend()
-    return closed(drawn)
+    return close_figure(drawn)
 
 
-def verdict():
+def placement_verdict():
     """What is left at a right angle, where no interpolation is needed, in a sentence."""
-    left = {name: values[0] for name, values in undone(angles=(90,)).items()}
+    left = {name: values[0] for name, values in rotation_left(angles=(90,)).items()}
     return (
         f"After a quarter turn, {left['feature']:.0%} is left when the feature map is rotated back, and "
         f"{left['shared']:.0%} when the input is: the filters are not rotated with the map."

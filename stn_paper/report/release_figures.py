@@ -12,10 +12,10 @@ from ..analysis import authors_runs
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
-from .figures import COLORS, MARKERS, closed
+from .figures import COLORS, MARKERS, close_figure
 
 DARK, GREY, RED = "0.15", "0.45", "#b3261e"
-PARTS = {  # name: (left, bottom, width), all BOX high
+BOXES = {  # name: (left, bottom, width), all BOX high
     "input": (0.1, 1.5, 1.15),
     "localization net": (1.75, 2.55, 1.45),
     "grid generator": (3.6, 2.55, 1.35),
@@ -23,23 +23,23 @@ PARTS = {  # name: (left, bottom, width), all BOX high
     "output": (5.3, 1.5, 1.0),
     "classifier": (5.3, 0.3, 1.0),
 }
-BOX = 0.5
+BOX_HEIGHT = 0.5
 
 
-def dataflow():
+def dataflow_plot():
     """What the paper describes and, below it, what the release computes: where data and gradients go. SVG."""
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 6.3))
-    _flow(axes[0], "What the paper describes", bypassed=False)
-    _flow(axes[1], "What most released notebooks compute", bypassed=True)
+    _draw_flow(axes[0], "What the paper describes", bypassed=False)
+    _draw_flow(axes[1], "What most released notebooks compute", bypassed=True)
     return as_svg(figure)
 
 
-def _flow(axis, title, bypassed):
+def _draw_flow(axis, title, bypassed):
     axis.set(xlim=(0, 6.5), ylim=(-0.05, 3.2))
     axis.axis("off")
     axis.set_title(title, loc="left", weight="bold", size=13)
     idle = ("localization net", "grid generator", "sampler", "output") if bypassed else ()
-    for name, (left, bottom, width) in PARTS.items():
+    for name, (left, bottom, width) in BOXES.items():
         color = GREY if name in idle else DARK
         style: dict[str, Any] = {
             "linestyle": "--" if name in idle else "-",
@@ -47,8 +47,10 @@ def _flow(axis, title, bypassed):
             "edgecolor": color,
         }
         rounded = "round,pad=0,rounding_size=0.08"
-        axis.add_patch(FancyBboxPatch((left, bottom), width, BOX, rounded, facecolor="white", **style))
-        axis.text(left + width / 2, bottom + BOX / 2, name, ha="center", va="center", size=11, color=color)
+        axis.add_patch(FancyBboxPatch((left, bottom), width, BOX_HEIGHT, rounded, facecolor="white", **style))
+        axis.text(
+            left + width / 2, bottom + BOX_HEIGHT / 2, name, ha="center", va="center", size=11, color=color
+        )
     flow = GREY if bypassed else DARK
     _arrow(axis, (0.68, 2.0), (1.75, 2.8), flow)
     _arrow(axis, (3.2, 2.8), (3.6, 2.8), flow, "θ")
@@ -94,9 +96,9 @@ def _arrow(axis, start, end, color, text="", dashed=False, bend=None):
         )
 
 
-def release_sentence():
+def bypassed_in_words():
     """How many transformer cells of Tables 6 and 8 are bypassed as released, in words."""
-    bypassed, cells, *_ = authors_runs.totals()
+    bypassed, cells, *_ = authors_runs.release_totals()
     return (
         f"As released, {bypassed} of the {cells} transformer cells of Tables 6 and 8 are computed as in the lower "
         "drawing. What was run for the paper may differ from what was released."
@@ -107,7 +109,7 @@ def accuracy_against_epochs():
     """The paper's test accuracies against the epochs of the released logs: a panel a table, a line a network."""
     figure, axes = plt.subplots(2, 1, figsize=(4.6, 7.4))
     for axis, number in zip(axes, (6, 8)):
-        cells = trained(number)
+        cells = cells_with_epochs(number)
         for _, network in cells.groupby("model"):
             axis.plot(network["epochs_run"], network["test"], color="0.8", linewidth=1, zorder=1)
         for variant, some in cells.groupby("variant", sort=False):
@@ -121,35 +123,37 @@ def accuracy_against_epochs():
         axis.grid(axis="x", visible=False)
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.08), "ncols": 4, "frameon": False}
     axes[0].legend(**above, columnspacing=1, handletextpad=0)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def trained(number):
+def cells_with_epochs(number):
     """Cells of Table 6 or 8 whose log says how many epochs it holds, by network and epochs."""
-    return authors_runs.runs(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
+    return (
+        authors_runs.released_cells(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
+    )
 
 
-def verdict():
+def release_verdict():
     """What follows from the released notebooks and logs, and what does not, as Markdown."""
-    *_, by_test, logs = authors_runs.totals()
-    found = pd.concat([authors_runs.rules(number) for number in (6, 8)]).value_counts()
+    *_, by_test, logs = authors_runs.release_totals()
+    found = pd.concat([authors_runs.matching_rules(number) for number in (6, 8)]).value_counts()
     return "\n".join(
         [
-            *map(_epochs, (6, 8)),
-            f"- **Selection.** Of {logs} cells with a log, {found.get(authors_runs.BEST, 0)} report the test accuracy "
-            f"at the best validation epoch and {by_test} a higher one that the test images helped to choose; "
+            *map(_epochs_in_words, (6, 8)),
+            f"- **Selection.** Of {logs} cells with a log, {found.get(authors_runs.AT_BEST, 0)} report the test "
+            f"accuracy at the best validation epoch and {by_test} a higher one that the test images helped to choose; "
             f"{found.get('other', 0)} match no rule.",
-            f"- **Which network.** {len(authors_runs.unlike())} of {logs} logs are of a network with another number of "
-            f"parameters than is printed for the cell.{_densenet()}",
+            f"- **Which network.** {len(authors_runs.cells_of_other_networks())} of {logs} logs are of a network with "
+            f"another number of parameters than is printed for the cell.{_densenet_note()}",
             "- **Not known.** Whether the notebooks are as they were when the numbers were made. No seed is stated "
             "and one log a cell is released, so that no interval can be given.",
         ]
     )
 
 
-def _epochs(number):
+def _epochs_in_words(number):
     """How far the column of a cell of Table 6 or 8 tells how long it was trained, as a line of Markdown."""
-    cells = trained(number)
+    cells = cells_with_epochs(number)
     mean = cells.groupby("variant")["epochs_run"].mean()
     longest = [
         m["variant"].iloc[-1] == "lstn" for _, m in cells.groupby("model") if "lstn" in set(m["variant"])
@@ -163,9 +167,9 @@ def _epochs(number):
     )
 
 
-def _densenet():
+def _densenet_note():
     """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would."""
-    cells = authors_runs.runs(8).set_index(["model", "variant"]).loc["DenseNet-121"]
+    cells = authors_runs.released_cells(8).set_index(["model", "variant"]).loc["DenseNet-121"]
     more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
     if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
         return ""
@@ -179,5 +183,5 @@ def as_svg(figure):
     """The figure as SVG, the same every time it is drawn."""
     file = io.StringIO()
     with plt.rc_context({"svg.hashsalt": "stn-paper"}):
-        closed(figure).savefig(file, format="svg", metadata={"Date": None})
+        close_figure(figure).savefig(file, format="svg", metadata={"Date": None})
     return SVG(file.getvalue())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..paths import RELIABILITY
 
-MISSING = "Not yet tried."
+NOT_TRIED = "Not yet tried."
 DEFECTS = RELIABILITY.with_name("defects.csv")
 SHOWN_BY = {  # how it is known that the earlier commit had the fault
     "tried": "tried at that commit",
@@ -31,16 +31,16 @@ KINDS_OF_INPUT = {  # as in tests/hostile.py: what is drawn
 }
 
 
-def _part(name):
+def _part_of_file(name):
     """{"device", "found": {name: row}} of a part of the file; None if it has not been tried."""
     if not RELIABILITY.exists():
         return None
     return json.loads(RELIABILITY.read_text(encoding="utf-8")).get(name)
 
 
-def faults():
+def faults_table():
     """A row a fault: how it is tried, how often, and how the tries ended."""
-    part = _part("faults")
+    part = _part_of_file("faults")
     rows = {
         name: {
             "How it is tried": row["how"],
@@ -49,12 +49,12 @@ def faults():
         }
         for name, row in (part["found"] if part else {}).items()
     }
-    return pd.DataFrame(rows).T if rows else MISSING
+    return pd.DataFrame(rows).T if rows else NOT_TRIED
 
 
-def hostile_input():
+def hostile_input_table():
     """A row a kind of input: what is drawn, how often, and how many cases ended in a result or in one sentence."""
-    part = _part("fuzz")
+    part = _part_of_file("fuzz")
     rows = {
         name.capitalize(): {
             "What is drawn": KINDS_OF_INPUT.get(name, ""),
@@ -64,13 +64,13 @@ def hostile_input():
         }
         for name, row in (part["found"] if part else {}).items()
     }
-    return pd.DataFrame(rows).T if rows else MISSING
+    return pd.DataFrame(rows).T if rows else NOT_TRIED
 
 
-def defects():
+def defects_table():
     """A row a fault of an earlier commit: what happened there, how that is known, and the tests of it."""
     if not DEFECTS.exists():
-        return MISSING
+        return NOT_TRIED
     rows = pd.read_csv(DEFECTS, keep_default_na=False)
     rows["shown by"] = rows["shown by"].map(SHOWN_BY)
     rows["tests"] = rows["tests"].str.replace(" ", ", ")
@@ -81,20 +81,20 @@ def defects():
     )
 
 
-def defects_verdict():
+def count_defects_in_words():
     """How many faults of an earlier commit there are, and how many of them were tried there: a sentence."""
     if not DEFECTS.exists():
-        return MISSING
+        return NOT_TRIED
     counts = pd.read_csv(DEFECTS)["shown by"].value_counts()
     told = ", ".join(f"{counts[how]} {text}" for how, text in SHOWN_BY.items() if how in counts)
     return f"{counts.sum()} faults of commit ac5d3d1 with a test that passes now: {told}."
 
 
-def verdict():
+def count_tries_in_words():
     """How many tries and cases there were, of which code and on which machine: two sentences."""
-    faults, fuzz = _part("faults"), _part("fuzz")
+    faults, fuzz = _part_of_file("faults"), _part_of_file("fuzz")
     if not faults or not fuzz:
-        return MISSING
+        return NOT_TRIED
     tries = sum(row["tries"] for row in faults["found"].values())
     cases = sum(row["cases"] for row in fuzz["found"].values())
     rows = [*faults["found"].values(), *fuzz["found"].values()]

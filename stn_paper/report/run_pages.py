@@ -1,6 +1,6 @@
 """One page a run record: what was asked for, what came out, on which machine, and how to repeat it.
 
-`page` makes the page of one record from the template `run_page.html.j2`. `book/_extensions/companion.py` adds
+`run_page` makes the page of one record from the template `run_page.html.j2`. `book/_extensions/companion.py` adds
 the pages to the book.
 """
 
@@ -20,7 +20,7 @@ from ..training import records
 from ..training.record_fields import PARTLY
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
 
-SETTINGS = {  # field of Protocol: its name in words, and what None means
+SETTING_NAMES = {  # field of Protocol: its name in words, and what None means
     "name": ("Protocol", ""),
     "image_size": ("Image size (pixels of a side)", "the network's own"),
     "batch_size": ("Batch size", ""),
@@ -48,12 +48,12 @@ SETTINGS = {  # field of Protocol: its name in words, and what None means
     "augmentation": ("Distortion of training images, drawn anew for every batch", "none"),
     "padding": ("What a transformer reads outside the image", ""),
 }
-RULES = {
+RULE_NAMES = {
     LAST_EPOCH: "after the last epoch; nothing is selected",
     BEST_VALIDATION: "at the epoch of highest validation accuracy",
     BEST_OF_FIVE: "the highest among the five epochs of highest validation accuracy; biased upwards",
 }
-ENVIRONMENT = {
+ENVIRONMENT_NAMES = {
     "threads": "CPU threads",
     "compiled": "Through torch.compile",
     "commit": "Commit of the code",
@@ -61,13 +61,13 @@ ENVIRONMENT = {
     "started": "Started (UTC)",
     "ended": "Ended (UTC)",
 }
-MEASURED = {
+MEASURED_NAMES = {
     "seconds": "Duration of all epochs (seconds)",
     "train_images_per_second": "Training images a second",
     "peak_memory_mib": "Peak memory (MiB)",
     "resumed": "Times continued from a checkpoint",
 }
-DATA = {
+DATA_NAMES = {
     "classes": "Classes",
     "image_size": "Image size (pixels of a side)",
     "train": "Training images",
@@ -80,22 +80,22 @@ DATA = {
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def title(spec):
+def run_title(spec):
     """What a run is, in words."""
     variant = spec["variant"]
     behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
-    where = f"{DATASETS[spec['dataset']].title}, protocol {protocol(spec)}, seed {spec['seed']}"
+    where = f"{DATASETS[spec['dataset']].title}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
     return f"{network(spec['backbone'])} {behind} on {where}"
 
 
-def protocol(spec):
+def protocol_in_words(spec):
     """A protocol's name, and what of it the run changed, in words."""
     changes = records.spec_of({"spec": spec}).changes
-    words = (f"{SETTINGS[field][0].lower()}: {_text(value)}" for field, value in changes.items())
+    words = (f"{SETTING_NAMES[field][0].lower()}: {_value_text(value)}" for field, value in changes.items())
     return ", ".join([spec["protocol"]["name"], *words])
 
 
-def command(record):
+def training_command(record):
     """The shell's command that trains this run anew, "" for settings that no option gives.
 
     It writes to a results folder of its own, as the run would otherwise be found instead of trained.
@@ -115,29 +115,32 @@ def command(record):
     return f"{threads}STN_PAPER_RESULTS=again {join(words)}"
 
 
-def page(name, runs):
+def run_page(name, runs):
     """The HTML of the page of the run `name` of `runs`, {name: record}; its JSON lies beside it."""
     record = runs[name]
-    spec, chosen = record["spec"], records.chosen(record)
+    spec, chosen = record["spec"], records.selected_result(record)
     ends = {"budget": "its budget was used up", "early": "early stopping ended it"}
     return _template().render(
         name=name,
-        title=title(spec),
+        title=run_title(spec),
         summary=(
             f"Test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']} of {len(record['epochs'])}, when "
             f"{ends[record['stopped']]}; {record['parameters']:,} parameters."
         ),
-        rules=[(r, told, record["selected"][r]) for r, told in RULES.items() if record["selected"].get(r)],
+        rules=[
+            (r, told, record["selected"][r]) for r, told in RULE_NAMES.items() if record["selected"].get(r)
+        ],
         measured=[*_test(record), *_theta(record)],
-        chart=json.dumps(chart(record)),
-        curves=curves(record),
+        chart=json.dumps(curves_chart(record)),
+        curves=curves_in_words(record),
         relatives=_relatives(name, runs),
         protocol=f"{spec['protocol']['name']}: {PROTOCOLS.get(spec['protocol']['name'], 'settings of its own')}.",
-        settings=[(label, _text(value)) for label, value in _settings(record)],
-        notes=frame.copies([record]),
-        data=_labelled(record["data"], DATA),
-        machine=_labelled(record["environment"], ENVIRONMENT) + _labelled(record["measured"], MEASURED),
-        command=command(record),
+        settings=[(label, _value_text(value)) for label, value in _named_settings(record)],
+        notes=frame.image_notes([record]),
+        data=_labelled(record["data"], DATA_NAMES),
+        machine=_labelled(record["environment"], ENVIRONMENT_NAMES)
+        + _labelled(record["measured"], MEASURED_NAMES),
+        command=training_command(record),
         commit=_commit(record),
     )
 
@@ -148,7 +151,7 @@ def _template():
     return jinja2.Environment(loader=loader, autoescape=True).get_template("run_page.html.j2")
 
 
-def _text(value):
+def _value_text(value):
     """A value as readers write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -160,7 +163,10 @@ def _text(value):
 def _labelled(found, labels):
     """The values of a part of a record under their names in words, unknown fields at the end."""
     order = [*[field for field in labels if field in found], *[f for f in found if f not in labels]]
-    return [(labels.get(field, field.replace("_", " ").capitalize()), _text(found[field])) for field in order]
+    return [
+        (labels.get(field, field.replace("_", " ").capitalize()), _value_text(found[field]))
+        for field in order
+    ]
 
 
 def _test(record):
@@ -186,9 +192,9 @@ def _theta(record):
         yield "Sampling grid outside the image (%)", f"{theta['outside']:.1f}"
 
 
-def _settings(record):
+def _named_settings(record):
     settings = record["spec"]["protocol"]
-    for field, (label, none) in SETTINGS.items():
+    for field, (label, none) in SETTING_NAMES.items():
         yield label, none if settings[field] is None else settings[field]
     yield "Seed of the weights and of the order of images", record["spec"]["seed"]
 
@@ -201,31 +207,31 @@ def _commit(record):
 
 def _relatives(name, runs):
     """Runs of the same dataset, network and protocol: (variant, [(address, text)]); the page's own has no address."""
-    kin, rows = _kin(runs[name]["spec"]), {}
+    kin, rows = _group_key(runs[name]["spec"]), {}
     for other, record in runs.items():
         spec = record["spec"]
-        if _kin(spec) == kin:
-            text = f"seed {spec['seed']}: {records.chosen(record)['test']:.2f}"
+        if _group_key(spec) == kin:
+            text = f"seed {spec['seed']}: {records.selected_result(record)['test']:.2f}"
             rows.setdefault(spec["variant"], []).append(("" if other == name else f"{other}.html", text))
     return [(HEADINGS[variant], rows[variant]) for variant in HEADINGS if variant in rows]
 
 
-def _kin(spec):
+def _group_key(spec):
     return spec["dataset"], spec["backbone"], tuple(spec["protocol"].items())
 
 
-def relatives(runs):
+def related_runs(runs):
     """For each run of {name: record}, the runs of the same dataset, network and protocol, in the same form."""
     groups = {}
     for name, record in runs.items():
-        groups.setdefault(_kin(record["spec"]), {})[name] = record
+        groups.setdefault(_group_key(record["spec"]), {})[name] = record
     return {name: group for group in groups.values() for name in group}
 
 
 # --- learning curves ----------------------------------------------------------------------------
 
 
-def chart(record):
+def curves_chart(record):
     """Loss and accuracy (percent) after each epoch as a Vega-Lite description: a panel each, a line a split."""
     rows = [
         {"epoch": epoch, "quantity": quantity, "split": name, "value": round(values[f"{split}_{part}"], 4)}
@@ -236,12 +242,12 @@ def chart(record):
             values.get(f"{split}_{part}", math.nan)
         )  # a run that diverged has NaN, which JSON lacks
     ]
-    return _chart() | {"data": {"values": rows}}
+    return _empty_chart() | {"data": {"values": rows}}
 
 
 @cache
-def _chart():
-    """`chart` without its data, which is all that differs from run to run."""
+def _empty_chart():
+    """`curves_chart` without its data, which is all that differs from run to run."""
     names = list(SPLITS.values())
     x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
     color = alt.Color(
@@ -267,9 +273,9 @@ def _chart():
     ).to_dict()
 
 
-def curves(record):
-    """What `chart` shows, in words."""
-    epochs, best = record["epochs"], records.chosen(record)
+def curves_in_words(record):
+    """What `curves_chart` shows, in words."""
+    epochs, best = record["epochs"], records.selected_result(record)
     return (
         f"{len(epochs)} epochs. Training loss from {epochs[0]['train_loss']:.2f} to {epochs[-1]['train_loss']:.2f}, "
         f"validation loss from {epochs[0]['validation_loss']:.2f} to {epochs[-1]['validation_loss']:.2f}; at the "

@@ -1,7 +1,7 @@
 """Parts of sentences that several pages use."""
 
 
-def listed(words, last_joint=" and "):
+def join_words(words, last_joint=" and "):
     """Words as a list in a sentence.
 
     >>> listed(["STN", "V-STN", "L-STN"])

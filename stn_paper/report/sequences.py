@@ -6,79 +6,83 @@ import torch
 
 from ..analysis.statistics import MISSING
 from ..data.datasets import embedded_digits
-from ..data.scenes import DIGITS
-from ..data.scenes import sequences as drawn
+from ..data.scenes import DIGITS_A_SEQUENCE
+from ..data.scenes import digit_sequences as drawn
 from ..models import HEADINGS
 from ..models.transformer import sample, sampling_grid
 from ..training.examples import from_png
 from . import small_systems
-from .figures import COLORS, closed
+from .figures import COLORS, close_figure
 from .paper_figures import outline
 
-DATASET, SYSTEM = "mnist-sequence", "sequence-cnn"
-LOOKS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third look
-SIDE = 33  # pixels of a side of what a look shows
+DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
+LOOK_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third look
+LOOK_SIDE = 33  # pixels of a side of what a look shows
 
 
-def samples(count=4):
+def sequence_samples_plot(count=4):
     """The first images of the dataset's kind, made of the embedded digits."""
     pixels, labels = embedded_digits()
     images, _, _ = drawn(pixels, labels, len(pixels))
     figure, axes = plt.subplots(1, count, figsize=(2.1 * count, 2.2))
     for axis, image in zip(axes, images):
-        _picture(axis, image)
-    return closed(figure)
+        _show(axis, image)
+    return close_figure(figure)
 
 
-def _picture(axis, image):
+def _show(axis, image):
     axis.imshow(image, "gray", vmin=0, vmax=255, extent=(-1, 1, 1, -1))
     axis.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(1, -1))
     axis.grid(False)
 
 
-def runs(variant):
+def sequence_runs(variant):
     """Our runs of a variant: columns as `frame.runs`."""
-    ours = small_systems.runs(DATASET, SYSTEM)
+    ours = small_systems.system_runs(DATASET, SEQUENCE_SYSTEM)
     return ours[ours["variant"] == variant]
 
 
-def glimpses(count=4):
+def glimpses_plot(count=4):
     """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows."""
-    found = runs("rnn")["record"]
-    figure, axes = plt.subplots(count, 1 + DIGITS, figsize=(2 * (1 + DIGITS), 2.1 * count), squeeze=False)
+    found = sequence_runs("rnn")["record"]
+    figure, axes = plt.subplots(
+        count, 1 + DIGITS_A_SEQUENCE, figsize=(2 * (1 + DIGITS_A_SEQUENCE), 2.1 * count), squeeze=False
+    )
     if not len(found):
         axes[0, 0].set_title(MISSING)
-        return closed(figure)
+        return close_figure(figure)
     kept = found.iloc[0]["glimpses"]
     fields = (kept[field] for field in ("images", "theta", "labels", "predicted"))
     for row, text, theta, labels, read in zip(axes, *fields):
         image, maps = from_png(text), torch.tensor(theta)
-        _picture(row[0], image)
-        row[0].set_title(f"{_digits(labels)}, read {_digits(read)}", fontsize=9)
+        _show(row[0], image)
+        row[0].set_title(f"{_spaced(labels)}, read {_spaced(read)}", fontsize=9)
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
-        shown = sample(images, sampling_grid(maps, SIDE, SIDE))
-        for axis, one, output, color in zip(row[1:], maps, shown, LOOKS):
+        shown = sample(images, sampling_grid(maps, LOOK_SIDE, LOOK_SIDE))
+        for axis, one, output, color in zip(row[1:], maps, shown, LOOK_COLORS):
             row[0].plot(*outline(one)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
-            _picture(axis, output[0])
+            _show(axis, output[0])
             axis.spines[:].set(visible=True, color=color, linewidth=2)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def _digits(labels):
+def _spaced(labels):
     return " ".join(map(str, labels))
 
 
-def curves():
+def sequence_curves_plot():
     """Left validation accuracy per digit after each epoch; right where each look is centred, x, mean of all images."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
     for variant in ("original", "ffn", "rnn"):
-        for record in runs(variant)["record"]:
+        for record in sequence_runs(variant)["record"]:
             values = [epoch["validation_accuracy"] for epoch in record["epochs"]]
             label = HEADINGS[variant] if record["spec"]["seed"] == 0 else None
             left.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
-    for record in runs("rnn")["record"][:1]:
-        means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(-1, DIGITS, 6)
-        for look, color in enumerate(LOOKS):
+    for record in sequence_runs("rnn")["record"][:1]:
+        means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(
+            -1, DIGITS_A_SEQUENCE, 6
+        )
+        for look, color in enumerate(LOOK_COLORS):
             right.plot(range(1, len(means) + 1), means[:, look, 2], color=color, label=f"look {look + 1}")
     left.set(xlabel="epoch", ylabel="digits read correctly (%)")
     right.set(xlabel="epoch", ylabel="centre of the look, x (-1 to 1)", ylim=(-1, 1))
@@ -87,4 +91,4 @@ def curves():
             axis.legend(fontsize=8)
         else:
             axis.set_title(MISSING)
-    return closed(figure)
+    return close_figure(figure)

@@ -21,15 +21,15 @@ from ..analysis.statistics import MISSING, mean_text
 from ..models import HEADINGS, ORIGINAL
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..paths import PRINTED
-from ..training.examples import from_png, motion_maps, moving
+from ..training.examples import from_png, motion_maps, moving_example
 from ..training.spec import SYSTEM
 from . import explorer
-from .figures import COLORS, closed
-from .sentences import listed
+from .figures import COLORS, close_figure
+from .sentences import join_words
 
 SIGNS = "sign-cnn-bn"
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
-LIKE_THEIRS = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
+VALUE_OF_CURVE = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
     "highest test accuracy": lambda epochs: [max(epochs)],
 }
@@ -50,35 +50,34 @@ FORMER = {
 }
 
 
-def runs(dataset, system):
+def system_runs(dataset, system):
     """Our runs of one smaller system at its own settings, else of its former network: columns as `frame.runs`."""
-    if not is_former(system):
+    if not shows_former(system):
         return frame.runs(dataset, SYSTEM, system)
     former = FORMER[system]
     found = frame.runs(dataset, SYSTEM, former.system)
     return found.assign(variant=found["variant"].replace(former.variants))
 
 
-def is_former(system):
+def shows_former(system):
     """Whether runs of the system's former network are shown, as the system has none on any dataset."""
     return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
 
 
-def published(system):
+def published_values(system):
     """What the system's documents publish: dataset, variant, quantity, value (percent) and source."""
     rows = pd.read_csv(PRINTED / "systems.csv")
     return rows[rows["system"] == system].drop(columns="system").reset_index(drop=True)
 
 
-def beside(system):
+def published_and_ours(system):
     """Each published number (percent) beside the same quantity of ours.
 
     Where the document says only "test accuracy", ours is that at the best validation epoch.
     """
-    view = published(system)
+    view = published_values(system)
     view["ours"] = [
-        mean_text(like_theirs(system, *row))
-        for row in zip(view["dataset"], view["variant"], view["quantity"])
+        mean_text(our_values(system, *row)) for row in zip(view["dataset"], view["variant"], view["quantity"])
     ]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
@@ -86,13 +85,13 @@ def beside(system):
     return view[list(names)].rename(columns=names)
 
 
-def like_theirs(system, dataset, variant, quantity):
+def our_values(system, dataset, variant, quantity):
     """Our values (percent) of a published quantity of a system, a list: one a run."""
-    ours = runs(dataset, system)
+    ours = system_runs(dataset, system)
     mine = ours[ours["variant"] == variant]
-    if quantity not in LIKE_THEIRS:
+    if quantity not in VALUE_OF_CURVE:
         return mine["test"].tolist()
-    return [value for curve in _test_curves(mine) for value in LIKE_THEIRS[quantity](curve)]
+    return [value for curve in _test_curves(mine) for value in VALUE_OF_CURVE[quantity](curve)]
 
 
 def _test_curves(ours):
@@ -100,9 +99,9 @@ def _test_curves(ours):
     return [[epoch["test_accuracy"] for epoch in record["epochs"]] for record in ours["record"]]
 
 
-def all_runs(dataset, system):
+def system_runs_table(dataset, system):
     """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
-    ours = runs(dataset, system)
+    ours = system_runs(dataset, system)
     rows = {}
     for variant in frame.variants_of(ours):
         mine = ours[ours["variant"] == variant]
@@ -114,10 +113,10 @@ def all_runs(dataset, system):
             "Test": mean_text(mine["test"]),
             "Seconds an epoch": f"{seconds:.0f}",
         }
-    return _table(rows)
+    return _table_or_missing(rows)
 
 
-def _table(rows):
+def _table_or_missing(rows):
     """Rows {name: {column: cell}} as a table, which says so where there are none."""
     return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
@@ -130,12 +129,12 @@ def published_curve():
     return pd.read_csv(PRINTED / "cifar_cnn.csv")["test_correct"] / 100
 
 
-def small_cnn_curve():
+def small_cnn_plot():
     """Test accuracy after each epoch: the document's log and our runs."""
     figure, axis = plt.subplots(figsize=(5.8, 4))
     log = published_curve()
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
-    ours = runs("cifar10", "cifar-cnn")
+    ours = system_runs("cifar10", "cifar-cnn")
     for variant in frame.variants_of(ours):
         for values in _test_curves(ours[ours["variant"] == variant]):
             label = f"ours, {HEADINGS[variant].lower()}"
@@ -144,12 +143,12 @@ def small_cnn_curve():
     axis.legend(loc="lower right")
     if ours.empty:
         axis.set_title(f"ours: {MISSING}")
-    return closed(figure)
+    return close_figure(figure)
 
 
 def small_cnn_verdict():
     """Ours against the published numbers of the small CNN, and with against without, in words."""
-    ours, log = runs("cifar10", "cifar-cnn"), published_curve()
+    ours, log = system_runs("cifar10", "cifar-cnn"), published_curve()
     text = f"Published: {log.iloc[-1]:.2f} % after epoch {len(log)}, {log.max():.2f} % at best."
     if ours.empty:
         return f"{text} Ours: {MISSING}."
@@ -169,7 +168,7 @@ def small_cnn_verdict():
 
 def signs_verdict():
     """Ours against the published accuracies on GTSRB and against the network alone, in words."""
-    ours = runs("gtsrb", SIGNS)
+    ours = system_runs("gtsrb", SIGNS)
     if ours.empty:
         return f"At this system's settings: {MISSING}."
     found = {v: ours[ours["variant"] == v] for v in frame.variants_of(ours)}
@@ -178,7 +177,7 @@ def signs_verdict():
         f"{mine['record'].iloc[0]['parameters']:,} parameters"
         for v, mine in found.items()
     ]
-    best = published(SIGNS)["value"].max()
+    best = published_values(SIGNS)["value"].max()
     text = f"Test accuracy on GTSRB here: {'; '.join(parts)}. The highest published is {best:.2f} %."
     if len(found) > 1 and ORIGINAL in found:
         alone = found.pop(ORIGINAL)["test"].mean()
@@ -190,55 +189,57 @@ def signs_verdict():
 # --- known truth --------------------------------------------------------------------------------
 
 
-def recovered(dataset):
+def recovery_table(dataset):
     """What is left of the known distortions behind each transformer: median (90th percentile).
 
     Distances from the typical pose (see `typical_pose`) on the test images, means over the seeds; the first row
     is without a transformer.
     """
     rows = {}
-    for variant, left in _left(dataset).items():
+    for variant, left in _recovery_by_variant(dataset).items():
         if not rows:
-            rows["Without"] = {QUANTITIES[q]: _spread(left, q, "before") for q in QUANTITIES} | {"Seeds": ""}
-        cells = {QUANTITIES[q]: _spread(left, q, "after") for q in QUANTITIES}
+            rows["Without"] = {QUANTITIES[q]: _median_and_high(left, q, "before") for q in QUANTITIES} | {
+                "Seeds": ""
+            }
+        cells = {QUANTITIES[q]: _median_and_high(left, q, "after") for q in QUANTITIES}
         rows[HEADINGS[variant]] = cells | {"Seeds": len(left)}
-    return _table(rows)
+    return _table_or_missing(rows)
 
 
-def recovered_verdict(dataset):
+def recovery_verdict(dataset):
     """How much of each distortion the transformers take away, means over the seeds, in two sentences."""
-    found, parts = _left(dataset), []
+    found, parts = _recovery_by_variant(dataset), []
     for quantity in QUANTITIES:
-        shares = [[_share(one[quantity], quantity) for one in left] for left in found.values()]
+        shares = [[_share_removed(one[quantity], quantity) for one in left] for left in found.values()]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
             low, high = f"{min(means):.0%}", f"{max(means):.0%}"
             parts.append(f"{low if low == high else f'{low} to {high}'} of the {quantity}")
     if not parts:
         return f"{MISSING.capitalize()}."
-    names = listed([HEADINGS[variant] for variant in found])
+    names = join_words([HEADINGS[variant] for variant in found])
     told = f"Of the median distance from the typical pose, {names} take away {', '.join(parts)}."
     return f"{told} {typical_pose(dataset)}"
 
 
-def _left(dataset):
-    """{variant: what each of its runs has left}, see `examples.recovered`; only variants that were run."""
-    ours, field = runs(dataset, "mnist-cnn"), _field(dataset)
+def _recovery_by_variant(dataset):
+    """{variant: what each of its runs has left}, see `examples.measure_recovery`; only variants that were run."""
+    ours, field = system_runs(dataset, "mnist-cnn"), _recovery_field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
 
 
-def _field(dataset):
-    """The field of the records that `recovered` shows: within classes where all runs hold it, else over all."""
-    ours = runs(dataset, "mnist-cnn")
+def _recovery_field(dataset):
+    """The field of the records that `recovery_table` shows: within classes where all runs hold it, else over all."""
+    ours = system_runs(dataset, "mnist-cnn")
     probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
     whole = all("recovered_in_class" in kept for kept in probes)
     return "recovered_in_class" if whole else "recovered"
 
 
 def typical_pose(dataset):
-    """Which typical pose the numbers of `recovered` are distances from, a sentence."""
-    if _field(dataset) == "recovered_in_class":
+    """Which typical pose the numbers of `recovery_table` are distances from, a sentence."""
+    if _recovery_field(dataset) == "recovered_in_class":
         return "The typical pose is that of the digit's own class."
     return (
         "The typical pose is that of all digits. Within a class the distances may be smaller: these records do "
@@ -246,12 +247,12 @@ def typical_pose(dataset):
     )
 
 
-def _spread(left, quantity, moment):
+def _median_and_high(left, quantity, moment):
     median, high = np.mean([one[quantity][moment] for one in left], axis=0)
     return f"{median:.2f} ({high:.2f})"
 
 
-def _share(left, quantity):
+def _share_removed(left, quantity):
     """The share of the median distance that is gone, of a ratio in its logarithm; None if there was none."""
     before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
     return None if before < 1e-3 else 1 - after / before
@@ -260,9 +261,9 @@ def _share(left, quantity):
 # --- pictures of trained networks ---------------------------------------------------------------
 
 
-def probes(dataset, system, variant):
-    """The probes of the first of our runs of this variant, or None: see `examples.collect`."""
-    ours = runs(dataset, system)
+def first_probes(dataset, system, variant):
+    """The probes of the first of our runs of this variant, or None: see `examples.collect_probes`."""
+    ours = system_runs(dataset, system)
     found = ours[ours["variant"] == variant]["record"]
     return found.iloc[0]["probes"] if len(found) else None
 
@@ -272,12 +273,12 @@ def example_images(kept):
     return torch.stack([from_png(text) for text in kept["images"]])
 
 
-def gradcam(dataset, system, variants):
+def gradcam_plot(dataset, system, variants):
     """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
 
     Behind a transformer, the picture is the transformer's output, as the network sees nothing else.
     """
-    kept = {v: found for v in variants if (found := probes(dataset, system, v))}
+    kept = {v: found for v in variants if (found := first_probes(dataset, system, v))}
     count = max((len(k["images"]) for k in kept.values()), default=1)
     figure, axes = plt.subplots(
         max(len(kept), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(kept) + 0.4), squeeze=False
@@ -296,45 +297,45 @@ def gradcam(dataset, system, variants):
     if not kept:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")
-    return closed(figure)
+    return close_figure(figure)
 
 
-def watched(dataset, system, variant, still=False):
+def training_pictures(dataset, system, variant, still=False):
     """The animation of our first run's training, or a strip of five of its pictures."""
-    kept = probes(dataset, system, variant)
+    kept = first_probes(dataset, system, variant)
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
     draw = explorer.training_strip if still else explorer.training_animation
     return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
 
 
-def in_motion(dataset, system, variant, still=False):
+def motion_pictures(dataset, system, variant, still=False):
     """The animation of a moving example behind our first run, or a strip of five of its pictures."""
-    kept = probes(dataset, system, variant)
+    kept = first_probes(dataset, system, variant)
     if kept is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
     draw = explorer.motion_strip if still else explorer.motion_animation
-    return draw(moving(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
+    return draw(moving_example(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
 
 
-def stillness(dataset, system):
+def stillness_table(dataset, system):
     """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
-    ours, rows = runs(dataset, system), {}
+    ours, rows = system_runs(dataset, system), {}
     for variant in AFFINE:
         both = []
         for record in ours[ours["variant"] == variant]["record"]:
-            image, theta = moving(example_images(record["probes"])), record["probes"]["motion"]
+            image, theta = moving_example(example_images(record["probes"])), record["probes"]["motion"]
             both.append(explorer.output_variance(image, motion_maps(), torch.tensor(theta)))
         if both:
             with_it, without = np.mean(both, axis=0)
             cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}
             rows[HEADINGS[variant]] = cells
-    return _table(rows)
+    return _table_or_missing(rows)
 
 
 def stillness_verdict(dataset, system):
     """How still the output stays, in words."""
-    rows = stillness(dataset, system)
+    rows = stillness_table(dataset, system)
     if "At the output" not in rows:
         return f"{MISSING.capitalize()}."
     parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
@@ -345,7 +346,7 @@ def stillness_verdict(dataset, system):
 # --- three properties of a transformer ----------------------------------------------------------
 
 
-def gradients(model, image_size=32):
+def count_gradients(model, image_size=32):
     """How many of the weight tensors of each part of `model` the loss reaches in one backward pass."""
     torch.manual_seed(0)
     images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
@@ -358,7 +359,7 @@ def gradients(model, image_size=32):
     return pd.DataFrame(rows).T
 
 
-def dynamic(model, image_size=32):
+def theta_depends_on_image(model, image_size=32):
     """Whether two images get the same theta, from each transformer of `model`: at the start and later."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, image_size, image_size)

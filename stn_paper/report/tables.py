@@ -10,9 +10,9 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..analysis.accuracy import student
-from ..analysis.claims.verdicts import few
+from ..analysis.claims.verdicts import range_text
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
-from ..analysis.frame import OTHERS, RULES, arms, copies, ordered, runs
+from ..analysis.frame import RULE_COLUMNS, SEED_CONTROL, arm_titles, image_notes, order_backbones, runs
 from ..analysis.paper import (
     LOCALIZATION_TABLES,
     corrected,
@@ -25,13 +25,13 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
 
-TEST = f"Test, {BEST_VALIDATION}"  # a column of `accuracy`
+TEST = f"Test, {BEST_VALIDATION}"  # a column of `mean_accuracies`
 
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
 
 
-def layers(number):
+def layers_table(number):
     """Tables 1 to 3, row by row: the paper's type, filter, output and parameters, and ours."""
     printed, ours = table(number), read_costs(number)
     return pd.DataFrame(
@@ -54,7 +54,7 @@ def layers(number):
     ).set_index(pd.Index([*range(1, len(ours) + 1), ""]))
 
 
-def architectures():
+def architectures_html():
     """The three localization nets side by side as HTML: a line a layer, a bar as long as its MFLOPS at 224 pixels."""
     ours = {number: read_costs(number) for number in LOCALIZATION_TABLES}
     most, columns = max(cost["gflops"].max() for cost in ours.values()), []
@@ -75,7 +75,7 @@ def architectures():
     return HTML(f'<div class="nets">{"".join(columns)}</div>')
 
 
-def costs(number, quantity):
+def costs_table(number, quantity):
     """Table 4, 5, 7 or 9 as printed, `quantity` parameters or gflops: each cell beside ours.
 
     For GFLOPS, a third number: the count of torch's `FlopCounterMode`, about twice the paper's.
@@ -124,24 +124,24 @@ def cost_verdict(number):
     )
 
 
-def misprints(number):
+def misprints_table(number):
     """The corrections of Table `number` as a table to show."""
     return corrections(number).rename(columns=str.capitalize).set_index("Row").rename_axis(None)
 
 
-def transformer_verdict():
+def lstn_cost_verdict():
     """Table 9's two claims about L-STN, in one sentence computed from our costs."""
     ratio, extra = lstn_against_stn()
     return (
         f"L-STN costs {ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS (the paper: “almost one third”) "
-        f"and has {few(extra)} parameters more (“slightly more”)."
+        f"and has {range_text(extra)} parameters more (“slightly more”)."
     )
 
 
 # --- accuracies: Tables 4, 6 and 8 --------------------------------------------------------------
 
 
-def accuracy(dataset, protocol):
+def mean_accuracies(dataset, protocol):
     """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
 
     Means over n seeds, each with half of its 95 % interval (NaN for one seed), by both selection rules. The
@@ -149,14 +149,14 @@ def accuracy(dataset, protocol):
     variant has its seeds.
     """
     ours, rows = runs(dataset, protocol), []
-    called = arms(ours)
-    for backbone in ordered(ours["backbone"]):
-        for heading in (*HEADINGS.values(), OTHERS):
+    called = arm_titles(ours)
+    for backbone in order_backbones(ours["backbone"]):
+        for heading in (*HEADINGS.values(), SEED_CONTROL):
             mine = ours[(ours["backbone"] == backbone) & (called == heading)]
             if len(mine):
                 row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
-                for column in ("validation", *RULES):
-                    name = f"Test, {column}" if column in RULES else "Validation"
+                for column in ("validation", *RULE_COLUMNS):
+                    name = f"Test, {column}" if column in RULE_COLUMNS else "Validation"
                     row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}
                 row |= {"Selection bias": (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean(), "n": len(mine)}
                 rows.append(row)
@@ -182,4 +182,4 @@ def protocol_heading(dataset, protocol, backbone=None):
     found = list(runs(dataset, protocol)["record"])
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
-    return " ".join([heading, *copies(found)])
+    return " ".join([heading, *image_notes(found)])

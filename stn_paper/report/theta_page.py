@@ -11,17 +11,19 @@ from ..models import HEADINGS
 from ..models.backbones import title
 from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
-from .figures import COLORS, closed
+from .figures import COLORS, close_figure
 from .paper_figures import photograph
 
-LINEAR = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
-PAPERS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
-SHOWN = (1, 2, 3, 4)  # epochs of `what_is_seen`, and the last
+LINEAR_BELOW = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
+PAPER_VARIANTS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
+SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
 
-def verdict(found):
+def theta_verdict(found):
     """What the records say of theta, in three sentences."""
-    photographs, others = theta.counts(found).loc[["photographs", "digits and signs"]].to_dict("records")
+    photographs, others = (
+        theta.count_outcomes(found).loc[["photographs", "digits and signs"]].to_dict("records")
+    )
     inside = photographs["runs"] - photographs["collapsed"]
     least = found.loc[found["dataset"].str.startswith(("mnist", "digits")), "std"].min()
     return (
@@ -33,9 +35,9 @@ def verdict(found):
     )
 
 
-def counts(found):
+def collapse_counts(found):
     """Runs on photographs, by variant and by the localization net's learning rate: how many collapsed."""
-    rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in frame.records().items()}
+    rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in frame.records_by_name().items()}
     mine = found[found["photographs"]].assign(rate=found["run"].map(rates))
     view = mine.groupby(["variant", "rate"])["collapsed"].agg(["sum", "size"]).reset_index()
     view["variant"] = view["variant"].map(HEADINGS)
@@ -44,10 +46,10 @@ def counts(found):
     return view.set_index("Transformer")
 
 
-def spread(found):
+def deviation_plot(found):
     """Theta's largest standard deviation over the images, a dot a run, a row a dataset, collapsed runs left out."""
     inside = found[~found["collapsed"]]
-    names = theta.datasets(inside)
+    names = theta.datasets_of_runs(inside)
     figure, axis = plt.subplots(figsize=(5.8, 0.6 + 0.4 * len(names)))
     random = np.random.RandomState(0)
     for place, name in enumerate(names):
@@ -55,40 +57,40 @@ def spread(found):
         for variant, some in mine.groupby("variant"):
             height = place + random.uniform(-0.25, 0.25, len(some))
             axis.plot(some["std"], height, "o", ms=4, alpha=0.7, color=_color(variant))
-    axis.set_xscale("symlog", linthresh=LINEAR)
-    axis.set_xlim(-LINEAR / 5, 2)
+    axis.set_xscale("symlog", linthresh=LINEAR_BELOW)
+    axis.set_xlim(-LINEAR_BELOW / 5, 2)
     axis.set_xticks([0, 0.001, 0.01, 0.1, 1], ["0", "0.001", "0.01", "0.1", "1"])
     axis.set_yticks(range(len(names)), [DATASETS[name].title for name in names])
     axis.invert_yaxis()
     axis.set_xlabel("standard deviation of theta over the images")
-    labels = {v: HEADINGS[v] for v in PAPERS} | {"": "another net"}
+    labels = {v: HEADINGS[v] for v in PAPER_VARIANTS} | {"": "another net"}
     dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
     figure.legend(
         handles=dots, loc="outside upper center", ncols=4, fontsize=10, frameon=False, columnspacing=1
     )
-    return closed(figure)
+    return close_figure(figure)
 
 
 def _color(variant):
-    return COLORS[variant] if variant in PAPERS else COLORS["original"]
+    return COLORS[variant] if variant in PAPER_VARIANTS else COLORS["original"]
 
 
-def collapses(found):
+def collapse_plot(found):
     """The share of the sampling grid outside the image after each epoch, a line a collapsed run."""
     figure, axis = plt.subplots(figsize=(5.6, 4.6))
-    for name, values in theta.collapses(found).items():
+    for name, values in theta.outside_by_epoch(found).items():
         row = found.set_index("run").loc[name]
         label = f"{title(row['backbone'])}, {DATASETS[row['dataset']].title}, {row['protocol']}, seed {row['seed']}"
         axis.plot(range(1, len(values) + 1), values, "-o", ms=3, label=label)
     axis.set(xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103))
     figure.legend(loc="outside upper center", ncols=1, fontsize=10, frameon=False)
-    return closed(figure)
+    return close_figure(figure)
 
 
-def what_is_seen(run):
+def seen_by_classifier_plot(run):
     """A photograph as the classifier of a run sees it after some epochs: read by the mean theta of the epoch."""
-    epochs = frame.records()[run]["epochs"]
-    shown = [number for number in SHOWN if number < len(epochs)] + [len(epochs)]
+    epochs = frame.records_by_name()[run]["epochs"]
+    shown = [number for number in SHOWN_EPOCHS if number < len(epochs)] + [len(epochs)]
     image = normalize(photograph())
     figure, grid = plt.subplots(2, -(-(len(shown) + 1) // 2), figsize=(5.6, 4.2))
     axes = grid.flat
@@ -101,14 +103,14 @@ def what_is_seen(run):
         axis.set_title(f"epoch {number}\n{outside:.0f} % outside", fontsize=9)
     for axis in grid.flat:
         axis.set_axis_off()
-    return closed(figure)
+    return close_figure(figure)
 
 
 def _as_picture(image):
     return ((image[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
 
 
-def table(found):
+def theta_table(found):
     """Every run with an applied transformer: theta's standard deviation and the grid outside, worst first."""
     view = pd.DataFrame(
         {

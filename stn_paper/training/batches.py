@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from ..data.datasets import DATASETS
-from ..data.distortions import DISTORTIONS, distorted, new_theta
+from ..data.distortions import DISTORTIONS, distort_images, new_theta
 from ..data.enlarge import enlarge
 from .spec import LOCAL, REDRAWN
 
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
 MEMORY_FORMAT = torch.channels_last  # of networks and images
-NORMALIZATIONS = {  # mean and standard deviation of red, green and blue in [0, 1]
+CHANNEL_STATISTICS = {  # mean and standard deviation of red, green and blue in [0, 1]
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
@@ -22,15 +22,15 @@ LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local nor
 def batches_of(data, device, normalization, size):
     """(indices, batch size) -> (images, labels) batches of these Images on the device, as a network takes them.
 
-    Without a batch size the batches are those of an evaluation. A third argument is `read` of `batches`.
+    Without a batch size the batches are those of an evaluation. A third argument is `read` of `make_batches`.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
-    return lambda indices, count=evaluation, read=None: batches(
+    return lambda indices, count=evaluation, read=None: make_batches(
         data, device, normalization, size, indices, count, read
     )
 
 
-def batches(data, device, normalization, size, indices, batch_size, read=None):
+def make_batches(data, device, normalization, size, indices, batch_size, read=None):
     """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
     `read` gives the uint8 images (B, 3, S, S) at some indices; None is those of the dataset as they are.
@@ -46,8 +46,8 @@ def batches(data, device, normalization, size, indices, batch_size, read=None):
         yield network_input(images, device, normalization, size), labels[which]
 
 
-def augmented(spec, data, epoch):
-    """`read` of `batches` for the training images of an epoch, by the protocol's augmentation; None without.
+def augment(spec, data, epoch):
+    """`read` of `make_batches` for the training images of an epoch, by the protocol's augmentation; None without.
 
     The maps are drawn from the seed and the epoch's number: a run that goes on from a checkpoint sees the same
     images. `redrawn` draws the dataset's own distortion anew, `jitter` shifts and scales the images a little,
@@ -60,7 +60,7 @@ def augmented(spec, data, epoch):
 
         def jittered(places):
             theta = new_theta(name, len(places), random).to(data.images.device)
-            return distorted(data.images[places], theta, padding="border")
+            return distort_images(data.images[places], theta, padding="border")
 
         return jittered
     distortion = DATASETS[spec.dataset].distortion or ""  # a run allows it for distorted datasets only
@@ -68,7 +68,7 @@ def augmented(spec, data, epoch):
 
     def redrawn(places):
         digits, theta = data.undistorted[places.cpu(), None], new_theta(distortion, len(places), random)
-        return distorted(digits, theta, kind, spec.image_size).expand(-1, 3, -1, -1)
+        return distort_images(digits, theta, kind, spec.image_size).expand(-1, 3, -1, -1)
 
     return redrawn
 
@@ -85,12 +85,12 @@ def network_input(images, device, normalization, size):
 def normalize(images, normalization="half"):
     """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS, or LOCAL; "half" gives -1 to 1."""
     if normalization == LOCAL:
-        return _local(images.float())
+        return _normalize_locally(images.float())
     mean, std = _scales(normalization, images.device)
     return images.float().sub_(mean).div_(std)
 
 
-def _local(images):
+def _normalize_locally(images):
     """Each pixel less the mean around it, over the deviation around it (of all channels), or the image's mean one.
 
     Source: local contrast normalization (Jarrett et al. 2009), which the published sign networks use.
@@ -114,11 +114,12 @@ def _gaussian(side, device):
 def _scales(normalization, device):
     """A row of NORMALIZATIONS for uint8 images, on the device."""
     return [
-        255 * torch.tensor(values, device=device).view(-1, 1, 1) for values in NORMALIZATIONS[normalization]
+        255 * torch.tensor(values, device=device).view(-1, 1, 1)
+        for values in CHANNEL_STATISTICS[normalization]
     ]
 
 
-def on_device(images, device):
+def keep_on_device(images, device):
     """The images in the GPU's memory if they leave half of it free, else where they are."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return images

@@ -6,19 +6,19 @@ from zipfile import ZipFile
 
 import torch
 
-from ..errors import UNREADABLE, InputError, of_a_handler
-from ..paths import cache_dir, replacing
+from ..errors import UNREADABLE, InputError, is_from_handler
+from ..paths import cache_dir, replace_file
 from .record_fields import STATE, first_wrong
 
 
-def path_of(spec):
+def checkpoint_path(spec):
     """The file of the run's checkpoint, whether it exists or not."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
 
 
 def epochs_done(spec):
     """Number of epochs in the run's checkpoint; 0 if there is none or it cannot be read."""
-    path = path_of(spec)
+    path = checkpoint_path(spec)
     if path.exists():
         with suppress(InputError), _reading(path):
             return len(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]["epochs"])
@@ -36,12 +36,12 @@ def _reading(path):
     except (InputError, torch.OutOfMemoryError):
         raise
     except UNREADABLE as error:
-        if of_a_handler(error):
+        if is_from_handler(error):
             raise
         raise InputError(f"Checkpoint {path} cannot be read: delete it to start anew.") from error
 
 
-def save(spec, model, optimizer, state):
+def save_checkpoint(spec, model, optimizer, state):
     """Write the checkpoint: weights, optimizer, random states, and the rows of the epochs so far."""
     rng = {"cpu": torch.get_rng_state()}
     if next(model.parameters()).is_cuda:
@@ -49,17 +49,17 @@ def save(spec, model, optimizer, state):
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
     file = io.BytesIO()  # to a disk, torch would turn what a signal's handler raises into another error
     torch.save(content, file)
-    with replacing(path_of(spec)) as partial:
+    with replace_file(checkpoint_path(spec)) as partial:
         partial.write_bytes(file.getbuffer())
 
 
-def load(spec, model, optimizer, device, fingerprint):
+def load_checkpoint(spec, model, optimizer, device, fingerprint):
     """The training state: that of the checkpoint, or an empty one without a checkpoint.
 
     Loads the weights, the optimizer and the random states too. Raises InputError for a checkpoint that is
     damaged, of another run or of other images.
     """
-    path = path_of(spec)
+    path = checkpoint_path(spec)
     if not path.exists():
         counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0}
         names = {"run": spec.name, "fingerprint": fingerprint, "threads": torch.get_num_threads()}
@@ -87,9 +87,9 @@ def load(spec, model, optimizer, device, fingerprint):
 
 def _load_optimizer(optimizer, saved, device):
     """Load the optimizer's state; ValueError unless it fits these weights and settings."""
-    settings = [_settings(group) for group in optimizer.param_groups]
+    settings = [_group_settings(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
-    if settings != [_settings(group) for group in optimizer.param_groups]:
+    if settings != [_group_settings(group) for group in optimizer.param_groups]:
         raise ValueError("settings of the optimizer")
     for weight, values in optimizer.state.items():
         if values == {"momentum_buffer": None}:  # SGD without momentum
@@ -103,7 +103,7 @@ def _load_optimizer(optimizer, saved, device):
 GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
 
 
-def _settings(group):
+def _group_settings(group):
     """Settings of a parameter group except the learning rate, which the schedule sets before each step."""
     return {name: value for name, value in group.items() if name not in ("params", "lr")}
 

@@ -10,7 +10,7 @@ WARM_UP = 3  # steps that run as they are: they create the optimizer's state and
 SEARCH_FROM = 100  # pixels of a side from which cuDNN times its algorithms; below, a search outlasts the run
 
 
-def recorded(step):
+def record_step(step):
     """The step (optimizer, images, labels) -> (loss, logits), recorded once and then replayed.
 
     Its first WARM_UP batches and batches of another size than the recorded one run as they are. The next call

@@ -11,7 +11,7 @@ from ..models.transformer import sampling_grid
 
 
 @torch.no_grad()
-def of_theta(transformer, batches):
+def theta_statistics(transformer, batches):
     """Statistics of theta over (images, labels) batches with images (B, C, S, S), as numbers for the record.
 
     - `mean` and `std` of each of theta's numbers, row by row.
@@ -26,25 +26,25 @@ def of_theta(transformer, batches):
         thetas.append(transformer.theta(images))
         size = images.shape[-1]
     theta = torch.cat(thetas)
-    return of_numbers(theta.flatten(1)) | of_grid(
+    return number_statistics(theta.flatten(1)) | grid_statistics(
         sampling_grid(theta, POINTS, POINTS, transformer.transform), size
     )
 
 
-def of_numbers(numbers):
+def number_statistics(numbers):
     """`mean` and `std` (0 for one image) of each column of theta's numbers (N, n)."""
     statistics = {"mean": numbers.mean(0), "std": numbers.std(0, correction=min(1, len(numbers) - 1))}
     return {name: [round(x, 4) for x in value.tolist()] for name, value in statistics.items()}
 
 
-def of_grid(grid, size):
+def grid_statistics(grid, size):
     """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side.
 
     The grid's outermost points stand for the image's corners. Of several maps an image, grid (N, G, P, P, 2), it
     is the mean over the maps.
     """
     if grid.ndim == 5:
-        parts = [of_grid(part, size) for part in grid.unbind(1)]
+        parts = [grid_statistics(part, size) for part in grid.unbind(1)]
         return {key: np.mean([part[key] for part in parts], 0).round(4).tolist() for key in parts[0]}
     corners = grid[:, [0, 0, -1, -1], [0, -1, 0, -1]].double() * size / 2  # (N, 4, 2), in pixels
     edge = (1 - 1 / grid.shape[1]) * size / 2  # where the identity puts the outermost points

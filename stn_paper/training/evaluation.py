@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .hardware import arithmetic
+from .hardware import compute_in
 
 
 @torch.no_grad()
@@ -18,7 +18,7 @@ def evaluate(model, batches, precision="tf32"):
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
     for images, labels in batches:
-        with arithmetic(precision, images.device.type):
+        with compute_in(precision, images.device.type):
             logits = model(images)
         loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
         right.append(logits.argmax(1) == labels)
@@ -26,8 +26,8 @@ def evaluate(model, batches, precision="tf32"):
     return float(loss) / right.size, right
 
 
-def test(job):
-    """Evaluate the test images once: the record's field `test`.
+def evaluate_test_images(job):
+    """Evaluate the test images once: the record's field `evaluate_test_images`.
 
     Accuracies in percent: over images, mean over classes, and apart for images of which the training split
     holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
@@ -40,18 +40,18 @@ def test(job):
     by_class = [right[labels == c].mean() for c in np.unique(labels)]
     found = {
         "loss": round(loss, 6),
-        "accuracy": percent(right),
-        "class_accuracy": percent(np.array(by_class)),
+        "accuracy": percent_true(right),
+        "class_accuracy": percent_true(np.array(by_class)),
         "correct": base64.b64encode(np.packbits(right.reshape(len(right), -1).all(1)).tobytes()).decode(),
     }
     if data.copies is not None:
         copied = np.isin(data.copies[split.test], data.copies[split.train])
         for name, part in (("with_copy", right[copied]), ("without_copy", right[~copied])):
-            found[name] = {"images": len(part)} | ({"accuracy": percent(part)} if len(part) else {})
+            found[name] = {"images": len(part)} | ({"accuracy": percent_true(part)} if len(part) else {})
     return found
 
 
-def percent(right):
+def percent_true(right):
     """The share of true values in percent, rounded as records have it."""
     return round(100 * float(right.mean()), 4)
 

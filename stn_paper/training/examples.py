@@ -1,7 +1,7 @@
 """Diagnostics of a trained network that its record keeps, because the weights are not kept.
 
 `loop` calls these functions if the protocol has `probes`; `report.explorer` draws the results. All use the
-weights after the last epoch, except `watcher`, which records theta during the training.
+weights after the last epoch, except `watch_theta`, which records theta during the training.
 """
 
 import base64
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from ..data.datasets import known_maps
-from ..data.distortions import DIGIT, distorted
+from ..data.distortions import DIGIT, distort_images
 from ..models import ORIGINAL
 from ..models.transformer import affine_theta
 from .batches import network_input
@@ -30,19 +30,19 @@ STRENGTHS = {  # distortion of the test images -> its strengths, and their unit
 DISTORTED = 2000  # test images that are distorted to each strength
 
 
-def examples(data, split):
+def example_indices(data, split):
     """Indices of the first validation image of each of the first EXAMPLES classes that have one."""
     labels = data.labels[split.validation].numpy()
     first = [split.validation[labels == c][0] for c in np.unique(labels)[:EXAMPLES]]
     return [int(index) for index in first]
 
 
-def moving(images):
+def moving_example(images):
     """The example image that is moved along `motion_maps`: the last of (N, C, S, S), as (1, C, S, S)."""
     return images[-1:]
 
 
-def steps_to_watch(steps):
+def watched_steps(steps):
     """The training steps after which theta is recorded, sorted; `steps` is the length of the training.
 
     They are dense at the beginning, where theta changes most.
@@ -50,74 +50,74 @@ def steps_to_watch(steps):
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
-def collect(job):
+def collect_probes(job):
     """All diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
 
     `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
     `strength` is the accuracy on distorted test images.
-    With a transformer: `theta` of the examples; `motion`, theta of the `moving` example at each place of
-    `motion_maps`; and, where the distortions are known and affine, how much of them is `recovered`, with
+    With a transformer: `theta` of the examples; `motion`, theta of the `moving_example` example at each place of
+    `motion_maps`; and, where the distortions are known and affine, how much of them is `measure_recovery`, with
     the typical pose of all images and, as `recovered_in_class`, with that of each class.
     """
     model, data, split = job.model, job.data, job.split
-    normalized = _normalized(job)
-    chosen = examples(data, split)
+    normalized = _input_maker(job)
+    chosen = example_indices(data, split)
     images, labels = data.images[chosen].cpu().expand(-1, 3, -1, -1), data.labels[chosen]
     heat = gradcam(model, normalized(images), labels.to(job.device))
     kept = {
         "images": [as_png(image) for image in images],
         "label": labels.tolist(),
         "gradcam": _rounded(heat[:, 0]),
-        "strength": against_strength(model, data, split.test[:DISTORTED], normalized),
+        "strength": accuracy_by_strength(model, data, split.test[:DISTORTED], normalized),
     }
     if not hasattr(model, "transformer"):
         return kept
-    kept["theta"] = thetas(model, normalized(images))
-    kept["motion"] = thetas(model, normalized(moved(moving(images), motion_maps())))
+    kept["theta"] = predict_theta(model, normalized(images))
+    kept["motion"] = predict_theta(model, normalized(move_images(moving_example(images), motion_maps())))
     known = known_maps(job.spec.dataset, len(data.images))
     if known is not None and model.transformer.transform == "affine":
         batches = torch.from_numpy(split.test).split(500)
-        theta = [torch.tensor(thetas(model, normalized(data.images[batch]))) for batch in batches]
+        theta = [torch.tensor(predict_theta(model, normalized(data.images[batch]))) for batch in batches]
         maps, theta = known[split.test], torch.cat(theta)
-        kept["recovered"] = recovered(maps, theta)
-        kept["recovered_in_class"] = recovered(maps, theta, data.labels[split.test].numpy())
+        kept["recovered"] = measure_recovery(maps, theta)
+        kept["recovered_in_class"] = measure_recovery(maps, theta, data.labels[split.test].numpy())
     return kept
 
 
-def _normalized(job):
+def _input_maker(job):
     """uint8 images as the dataset holds them -> the network's input."""
     settings = {"normalization": job.spec.protocol.normalization, "size": job.spec.image_size}
     return partial(network_input, device=job.device, **settings)
 
 
-def watcher(job, state):
+def watch_theta(job, state):
     """Return the function that the loop calls after each step: it records theta of the examples."""
     spec, model, data, split = job.spec, job.model, job.data, job.split
     if not spec.protocol.probes or spec.variant == ORIGINAL:
         return lambda step: None
-    images = _normalized(job)(data.images[examples(data, split)])
+    images = _input_maker(job)(data.images[example_indices(data, split)])
     batches = -(-len(split.train) // spec.protocol.batch_size)
-    steps = steps_to_watch(spec.protocol.max_epochs * batches)
+    steps = watched_steps(spec.protocol.max_epochs * batches)
     if not state["epochs"]:
-        state["watched"] = {"steps": [0], "theta": [thetas(model, images)]}
+        state["watched"] = {"steps": [0], "theta": [predict_theta(model, images)]}
 
     def watch(step):
         number = len(state["epochs"]) * batches + step
         if number in steps:
             state["watched"]["steps"].append(number)
-            state["watched"]["theta"].append(thetas(model, images))
+            state["watched"]["theta"].append(predict_theta(model, images))
 
     return watch
 
 
-def glimpses(job):
-    """The first test images of a network that looks several times: the record's field `glimpses`.
+def collect_glimpses(job):
+    """The first test images of a network that looks several times: the record's field `collect_glimpses`.
 
     `images` as PNG, `labels` and `predicted` digits from left to right, and `theta`, a map a look; none without a
     transformer.
     """
     chosen = job.split.test[: 2 * EXAMPLES]
-    images = _normalized(job)(job.data.images[chosen])
+    images = _input_maker(job)(job.data.images[chosen])
     with torch.no_grad():
         predicted = job.model.eval()(images).argmax(1)
     found = {
@@ -126,13 +126,13 @@ def glimpses(job):
         "predicted": predicted.tolist(),
     }
     if job.spec.variant != ORIGINAL:
-        theta = torch.tensor(thetas(job.model, images))
+        theta = torch.tensor(predict_theta(job.model, images))
         found["theta"] = theta.view(len(chosen), -1, 2, 3).tolist()
     return found
 
 
 @torch.no_grad()
-def thetas(model, images):
+def predict_theta(model, images):
     """The maps that the transformer at the input predicts for normalized images, as nested lists."""
     training = model.training
     model.eval()
@@ -156,13 +156,13 @@ def motion_maps():
     )
 
 
-def moved(images, maps):
+def move_images(images, maps):
     """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
-    return distorted(images.expand(len(maps), -1, -1, -1), maps)
+    return distort_images(images.expand(len(maps), -1, -1, -1), maps)
 
 
 @torch.no_grad()
-def against_strength(model, data, indices, normalized):
+def accuracy_by_strength(model, data, indices, normalized):
     """Accuracy in percent on test images that are distorted further: {distortion: [accuracy at each strength]}.
 
     What the images are as they come counts as no distortion; the sides and directions are drawn once, the
@@ -179,7 +179,7 @@ def against_strength(model, data, indices, normalized):
             for batch in np.array_split(np.arange(len(indices)), -(-len(indices) // 500)):
                 theta = strength_maps(distortion, strength, sides[batch], directions[batch])
                 chosen = indices[batch]
-                distorted = moved(data.images[chosen].cpu(), theta)
+                distorted = move_images(data.images[chosen].cpu(), theta)
                 predicted = model(normalized(distorted)).argmax(1).cpu()
                 correct += (predicted == data.labels[chosen]).sum().item()
             found[distortion].append(round(100 * correct / len(indices), 4))
@@ -214,7 +214,7 @@ def gradcam(model, images, labels):
     return LayerGradCam(model, layer).attribute(images, labels, relu_attributions=True).detach()
 
 
-def recovered(known, theta, labels=None):
+def measure_recovery(known, theta, labels=None):
     """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
     `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's

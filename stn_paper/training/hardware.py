@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..paths import ROOT
 
 CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
-PRECISIONS = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
+PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
     "float32": (False, False),
     "tf32": (True, False),
     "bfloat16": (True, True),
@@ -40,9 +40,9 @@ def check_device(device: str | torch.device) -> torch.device:
 
 
 @contextmanager
-def arithmetic(precision, device_type):
+def compute_in(precision, device_type):
     """Context: compute convolutions and matrix products at a precision, a row of PRECISIONS."""
-    tf32, autocast = PRECISIONS[precision]
+    tf32, autocast = PRECISION_MODES[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
     with torch.autocast(device_type, torch.bfloat16, enabled=autocast), exempt:
@@ -68,7 +68,7 @@ def _depthwise(images, weight):
 
 
 @contextmanager
-def restored():
+def restore_torch():
     """Context: keep freed memory while a run trains; afterwards restore torch's settings and random state."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
@@ -83,29 +83,29 @@ def restored():
         torch.backends.cudnn.benchmark = benchmark
 
 
-def short_of_memory(error):
+def is_memory_error(error):
     """Whether an error says that the computer or the GPU has not enough memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 @contextmanager
-def enough_memory(spec):
+def name_memory_error(spec):
     """Context: turn an out-of-memory error into one InputError that names image size and batch size."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not short_of_memory(error):
+        if not is_memory_error(error):
             raise
         sizes = f"images of {spec.image_size} pixels a side in batches of {spec.protocol.batch_size}"
         raise InputError(f"{spec.name} needs more memory than there is: give less than {sizes}.") from None
 
 
-def stream_of(device):
+def training_stream(device):
     """The stream to train on: on CUDA a new one, as a CUDA graph cannot be recorded on the default stream."""
     return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
 
 
-def compiled_network(model):
+def compile_network(model):
     """The network through torch.compile, on CUDA with CUDA graphs; a compilation that fails is one InputError.
 
     A process killed while torch writes its cache of compiled code leaves files that no later run can load.
@@ -119,7 +119,7 @@ def compiled_network(model):
         try:
             return fast(images)
         except (OSError, ImportError, TorchDynamoException) as error:
-            if short_of_memory(error):
+            if is_memory_error(error):
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             choice = f"delete torch's cache of compiled code, {cache_dir()}, or train without --compile"
@@ -164,7 +164,7 @@ def device_name(device: torch.device) -> str:
         return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def commit() -> str:
+def current_commit() -> str:
     """The repository's commit, with CHANGED if the package differs from it.
 
     Where there is no repository, or another project's that does not track the package, $STN_PAPER_COMMIT or "".
@@ -186,7 +186,7 @@ def _git(*command):
     return done.stdout.strip()
 
 
-def command():
+def process_command():
     """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
     program, *arguments = sys.argv
     if "ipykernel" in program:
@@ -200,7 +200,7 @@ def environment(device: torch.device) -> dict:
     """The record's field `environment`: device, threads, and versions of Python and of packages."""
     return {
         "device": device_name(device),
-        "command": command(),
+        "command": process_command(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},

@@ -1,7 +1,7 @@
 """Trained weights that are kept: those of one seed of small networks, one .safetensors file each.
 
-`loop.run` calls `save` for the runs of NETWORKS, `load` gives users the networks, and `report.playground` those of
-the playground to the reader's browser. Weights of other runs are not kept.
+`loop.run` calls `save_weights` for the runs of NETWORKS, `load` returns these networks, and `report.playground` writes
+the playground's networks for the reader's browser. Weights of other runs are not kept.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data import datasets
-from ..data.download import ensure
-from ..errors import InputError, choose
+from ..data.download import ensure_dataset
+from ..errors import InputError, check_choice
 from ..models import build_model
-from ..paths import WEIGHTS, content, replacing, results_dir
+from ..paths import WEIGHTS, read_bytes, replace_file, results_dir
 from . import records
 from .batches import batches_of, network_input
-from .evaluation import evaluate, percent
+from .evaluation import evaluate, percent_true
 from .spec import LAST_EPOCH, ONE_CYCLE, SYSTEM, Protocol, RunSpec
 
 PLAYGROUND = Protocol(
@@ -32,18 +32,18 @@ PLAYGROUND = Protocol(
     schedule=ONE_CYCLE,
     test_once=True,
 )
-VARIANTS = ("lstn", "stn", "original")
-CLASSES = 10
-HALF = 200_000  # numbers; a network of more is kept as float16, so that its file stays under 1 MB
+PLAYGROUND_VARIANTS = ("lstn", "stn", "original")
+DIGIT_CLASSES = 10
+LARGEST_FLOAT32 = 200_000  # numbers; a network of more is kept as float16, so that its file stays under 1 MB
 
 
-def spec_of(variant):
+def playground_spec(variant):
     """The run of a playground network: the digit CNN on rotated, scaled and shifted MNIST digits."""
     return RunSpec("mnist-rts", "mnist-cnn", variant, PLAYGROUND)
 
 
 NETWORKS = {  # name -> its run
-    **{f"digits-{variant}": spec_of(variant) for variant in VARIANTS},
+    **{f"digits-{variant}": playground_spec(variant) for variant in PLAYGROUND_VARIANTS},
     "digits-rts-affine": RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM),
     "digits-e-tps": RunSpec("mnist-e", "mnist-cnn-400k", "tps", SYSTEM),
     **{f"lenet-{variant}": RunSpec("mnist-rts", "lenet", variant, SYSTEM) for variant in ("original", "stn")},
@@ -51,44 +51,44 @@ NETWORKS = {  # name -> its run
 }
 
 
-def path_of(spec):
+def weights_path(spec):
     """The file of a run's weights, whether it exists or not."""
     return WEIGHTS / f"{spec.name}.safetensors"
 
 
-def place_for(spec):
+def weights_path_to_keep(spec):
     """Where a run that is made now keeps its weights: a path, None for runs whose weights are not kept.
 
     They are kept beside the repository's own records only.
     """
     own = results_dir().resolve().parent == WEIGHTS.resolve().parent
-    return path_of(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
+    return weights_path(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
-def trained():
+def kept_variants():
     """The playground's networks whose weights are there: names out of VARIANTS."""
-    return [variant for variant in VARIANTS if path_of(spec_of(variant)).exists()]
+    return [variant for variant in PLAYGROUND_VARIANTS if weights_path(playground_spec(variant)).exists()]
 
 
-def save(model, path, name):
+def save_weights(model, path, name):
     """Write the weights and running statistics of `model`, and return their digest: SHA-256, hexadecimal.
 
     `name` is that of the run that trained it. Networks of more than HALF numbers are rounded to float16.
     """
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-    if sum(value.numel() for value in state.values()) > HALF:
+    if sum(value.numel() for value in state.values()) > LARGEST_FLOAT32:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    with replacing(path) as part:
-        save_file(state, part, {"run": name, "digest": _digest(state)})
-    return digest(path)
+    with replace_file(path) as part:
+        save_file(state, part, {"run": name, "digest": _tensors_digest(state)})
+    return file_digest(path)
 
 
-def digest(path):
+def file_digest(path):
     """SHA-256 of a file of weights, 64 hexadecimal digits."""
-    return hashlib.sha256(content(Path(path))).hexdigest()
+    return hashlib.sha256(read_bytes(Path(path))).hexdigest()
 
 
-def _digest(state):
+def _tensors_digest(state):
     """The first 16 digits of SHA-256 over the names, shapes and bytes of the tensors."""
     found = hashlib.sha256()
     for name in sorted(state):
@@ -108,11 +108,11 @@ def load(name: str) -> torch.nn.Module:
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
     torch.Size([1, 10])
     """
-    spec = NETWORKS[choose("network", name, NETWORKS)]
-    path, record = path_of(spec), records.find(spec) or {}
+    spec = NETWORKS[check_choice("network", name, NETWORKS)]
+    path, record = weights_path(spec), records.find(spec) or {}
     if not path.exists():
         raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
-    if record.get("weights", found := digest(path)) != found:
+    if record.get("weights", found := file_digest(path)) != found:
         raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
     model = build_model(
         spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
@@ -121,7 +121,7 @@ def load(name: str) -> torch.nn.Module:
         with safe_open(path, "pt") as file:
             about = file.metadata()
         state = load_file(path)
-        if about != {"run": spec.name, "digest": _digest(state)}:
+        if about != {"run": spec.name, "digest": _tensors_digest(state)}:
             raise ValueError("digest")
         model.load_state_dict(state)
     except (OSError, RuntimeError, ValueError, SafetensorError):
@@ -134,28 +134,28 @@ def load(name: str) -> torch.nn.Module:
     return model.eval()
 
 
-def accuracy_of(name, data_dir=None, device="cpu"):
+def evaluate_kept(name, data_dir=None, device="cpu"):
     """Test the network `name`, a row of NETWORKS, with its kept weights; return its test accuracy in percent.
 
     Gets the dataset first where it is missing. The run's record has the accuracy that training ended with, under
     `test`. Raises what `load` raises.
     """
     model, spec = load(name).to(device), NETWORKS[name]
-    ensure(spec.dataset, data_dir)
-    data = datasets.load(spec.dataset, spec.image_size, data_dir)
+    ensure_dataset(spec.dataset, data_dir)
+    data = datasets.load_images(spec.dataset, spec.image_size, data_dir)
     split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
     batches = batches_of(data, device, spec.protocol.normalization, spec.image_size)
-    return percent(evaluate(model, batches(split.test), spec.protocol.precision)[1])
+    return percent_true(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
-def record_of(variant):
+def playground_record(variant):
     """The record of the run that trained a playground network."""
-    return records.find(spec_of(variant))
+    return records.find(playground_spec(variant))
 
 
-def train():
+def train_playground():
     """Train the playground's networks whose records are missing, on the CPU, and keep their weights."""
     from .loop import run  # which imports this module
 
-    for variant in VARIANTS:
-        run(spec_of(variant), "cpu", weights=path_of(spec_of(variant)))
+    for variant in PLAYGROUND_VARIANTS:
+        run(playground_spec(variant), "cpu", weights=weights_path(playground_spec(variant)))

@@ -14,17 +14,25 @@ import torch
 import torch.nn.functional as F
 
 from ..data import datasets
-from ..data.download import ensure
+from ..data.download import ensure_dataset
 from ..models import ORIGINAL, build_model
-from ..paths import check_writable, locked, remove_partials
+from ..paths import check_writable, lock_file, remove_partials
 from . import batches, checkpoint, diagnostics, examples, kept, records
-from .cuda_graphs import recorded
+from .cuda_graphs import record_step
 from .early_stopping import stop_reason
-from .evaluation import check_finite, evaluate, percent, test
-from .hardware import arithmetic, check_device, commit, compiled_network, enough_memory, restored, stream_of
+from .evaluation import check_finite, evaluate, evaluate_test_images, percent_true
+from .hardware import (
+    check_device,
+    compile_network,
+    compute_in,
+    current_commit,
+    name_memory_error,
+    restore_torch,
+    training_stream,
+)
 from .networks import check_networks
-from .optimizers import optimizer_of, set_rate
-from .progress import progress
+from .optimizers import make_optimizer, set_rate
+from .progress import progress_bar
 from .record_fields import PARTLY
 from .spec import BEST_VALIDATION, RunSpec
 
@@ -74,20 +82,25 @@ def run(
         return found
     place = check_device(device)
     check_networks([spec])
-    for folder in (records.record_path(spec).parent, checkpoint.path_of(spec).parent):
+    for folder in (records.record_path(spec).parent, checkpoint.checkpoint_path(spec).parent):
         check_writable(folder)
-    with enough_memory(spec), restored(), stream_of(place), locked(checkpoint.path_of(spec), until):
+    with (
+        name_memory_error(spec),
+        restore_torch(),
+        training_stream(place),
+        lock_file(checkpoint.checkpoint_path(spec), until),
+    ):
         remove_partials(records.record_path(spec))
         found = records.find(spec)
         return found or _train(spec, place, data_dir, compiled, until, data, save_every, whole, weights)
 
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
-    protocol, about = spec.protocol, {"commit": commit(), "started": records.now()}
+    protocol, about = spec.protocol, {"commit": current_commit(), "started": records.utc_now()}
     if data is None:
-        ensure(spec.dataset, data_dir, until)
-        held = datasets.held_size(spec.dataset, spec.image_size)
-        data = datasets.load(spec.dataset, held, data_dir, protocol.skip_corrupt, until)
+        ensure_dataset(spec.dataset, data_dir, until)
+        held = datasets.stored_size(spec.dataset, spec.image_size)
+        data = datasets.load_images(spec.dataset, held, data_dir, protocol.skip_corrupt, until)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)
     # the backbone draws its weights before the localization net: variants share them for a seed
@@ -95,23 +108,23 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
         spec.backbone, spec.variant, len(data.classes), spec.image_size, padding=protocol.padding
     )
     model.to(device).to(memory_format=batches.MEMORY_FORMAT)
-    train_step = step_of(model, protocol.precision, compiled)
+    train_step = training_step(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
-        train_step = recorded(train_step)
-    optimizer = optimizer_of(model, protocol)
+        train_step = record_step(train_step)
+    optimizer = make_optimizer(model, protocol)
     torch.manual_seed(spec.seed)  # and they share the stream of dropout
-    state = checkpoint.load(spec, model, optimizer, device, data.fingerprint)
+    state = checkpoint.load_checkpoint(spec, model, optimizer, device, data.fingerprint)
     about["compiled"] = state["compiled"] = (
         compiled if state.get("compiled", compiled) == compiled else PARTLY
     )
-    data = data._replace(images=batches.on_device(data.images, device))
+    data = data._replace(images=batches.keep_on_device(data.images, device))
     given = batches.batches_of(data, device, protocol.normalization, spec.image_size)
     job = Job(spec, model, data, split, device, given)
     saved = state["seconds"]
-    with progress(spec, state["train_images"], len(split.train)) as bar:
+    with progress_bar(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
             if state["epochs"] and state["seconds"] - saved >= save_every:
-                checkpoint.save(spec, model, optimizer, state)
+                checkpoint.save_checkpoint(spec, model, optimizer, state)
                 saved = state["seconds"]
             done = len(state["epochs"])
             left = protocol.max_epochs - done if whole and done else 1
@@ -120,30 +133,30 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
             _one_epoch(job, train_step, optimizer, state, bar)
     if "best" in state:
         model.load_state_dict(state["best"])
-    found = {"test": test(job)} if protocol.test_once else {}
+    found = {"test": evaluate_test_images(job)} if protocol.test_once else {}
     if protocol.probes:
-        found["probes"] = examples.collect(job) | {"training": state["watched"]}
+        found["probes"] = examples.collect_probes(job) | {"training": state["watched"]}
     if data.labels.ndim == 2:
-        found["glimpses"] = examples.glimpses(job)
-    if weights := weights or kept.place_for(spec):
-        found["weights"] = kept.save(model, weights, spec.name)
-    records.write(spec, records.new(job, state, stopped, about, found))
-    checkpoint.path_of(spec).unlink(missing_ok=True)
+        found["glimpses"] = examples.collect_glimpses(job)
+    if weights := weights or kept.weights_path_to_keep(spec):
+        found["weights"] = kept.save_weights(model, weights, spec.name)
+    records.write_record(spec, records.new_record(job, state, stopped, about, found))
+    checkpoint.checkpoint_path(spec).unlink(missing_ok=True)
     return records.find(spec)
 
 
-def step_of(model, precision="tf32", compiled=False):
+def training_step(model, precision="tf32", compiled=False):
     """(optimizer, images, labels) -> (loss, logits) of one training step, without waiting for the device.
 
     `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
     """
-    fast, size = compiled_network(model) if compiled else model, None
+    fast, size = compile_network(model) if compiled else model, None
 
     def step(optimizer, images, labels):
         nonlocal size
         size = size or len(images)
         optimizer.zero_grad(set_to_none=True)
-        with arithmetic(precision, images.device.type):
+        with compute_in(precision, images.device.type):
             logits = (fast if len(images) == size else model)(images)
             loss = F.cross_entropy(logits, labels)
         loss.backward()
@@ -157,14 +170,14 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     """Train for an epoch, validate, and append the epoch's row to the state."""
     spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
     number, start = len(epochs) + 1, time.perf_counter()
-    row = _trained(job, train_step, optimizer, state, bar)
+    row = _train_epoch(job, train_step, optimizer, state, bar)
     state["train_seconds"] += time.perf_counter() - start
     for name in ("validation",) if protocol.test_once else ("validation", "test"):
         loss, right = evaluate(job.model, job.batches(getattr(job.split, name)), protocol.precision)
         check_finite(f"{name} loss", [loss], spec, number)
-        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": percent(right)}
+        row |= {f"{name}_loss": round(loss, 6), f"{name}_accuracy": percent_true(right)}
     if spec.variant != ORIGINAL:
-        row["theta"] = diagnostics.of_theta(job.model.transformer, job.batches(job.split.validation))
+        row["theta"] = diagnostics.theta_statistics(job.model.transformer, job.batches(job.split.validation))
         check_finite("theta", row["theta"]["mean"] + row["theta"]["std"], spec, number)
     epochs.append(row)
     log.info(
@@ -178,14 +191,14 @@ def _one_epoch(job, train_step, optimizer, state, bar):
     state["train_images"] += len(job.split.train)
 
 
-def _trained(job, train_step, optimizer, state, bar):
+def _train_epoch(job, train_step, optimizer, state, bar):
     """Train for an epoch: its mean loss and its accuracy in percent, while the weights change."""
     spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
-    number, watch = len(epochs) + 1, examples.watcher(job, state)
+    number, watch = len(epochs) + 1, examples.watch_theta(job, state)
     order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)
     job.model.train()
     total, correct, seen = torch.zeros((), device=job.device), torch.zeros((), device=job.device), 0
-    read = batches.augmented(spec, job.data, number)
+    read = batches.augment(spec, job.data, number)
     for images, labels in job.batches(order, protocol.batch_size, read):
         set_rate(optimizer, protocol, (number - 1 + seen / len(order)) / protocol.max_epochs)
         loss, logits = train_step(optimizer, images, labels)

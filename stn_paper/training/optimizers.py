@@ -8,7 +8,7 @@ import torch
 from ..models.transformer import SpatialTransformer
 from .spec import CONSTANT_RATE, ONE_CYCLE
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMIZER_CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 SCHEDULES = {  # share of the highest learning rate, from the share of the training that is done
     CONSTANT_RATE: lambda done: 1.0,
     ONE_CYCLE: lambda done: (
@@ -17,7 +17,7 @@ SCHEDULES = {  # share of the highest learning rate, from the share of the train
 }
 
 
-def optimizer_of(model, protocol):
+def make_optimizer(model, protocol):
     """The protocol's optimizer for the model; the localization net may have a lower rate than the rest.
 
     Fused: one pass over all weights. On CUDA a CUDA graph can record it.
@@ -39,7 +39,7 @@ def optimizer_of(model, protocol):
         options |= {"capturable": True} if protocol.optimizer == "adam" else {}
     for group in groups:
         group["lr"] = rate * group["share"]
-    return OPTIMIZERS[protocol.optimizer](groups, **options)
+    return OPTIMIZER_CLASSES[protocol.optimizer](groups, **options)
 
 
 def set_rate(optimizer, protocol, done):

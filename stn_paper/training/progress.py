@@ -6,7 +6,7 @@ import sys
 from tqdm import tqdm
 
 
-def progress(spec, done, images):
+def progress_bar(spec, done, images):
     """A bar over the images of all epochs, of which `done` are trained; `images` is their number in an epoch.
 
     It is hidden under papermill and in a log.

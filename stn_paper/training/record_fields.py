@@ -23,31 +23,31 @@ class List(NamedTuple):
     lengths: tuple = ()
 
 
-def number(value):
+def is_number(value):
     return type(value) in (int, float) and -LARGEST <= value <= LARGEST
 
 
-def positive(value):
-    return number(value) and value >= 0
+def is_positive(value):
+    return is_number(value) and value >= 0
 
 
-def percent(value):
-    return number(value) and 0 <= value <= 100
+def is_percent(value):
+    return is_number(value) and 0 <= value <= 100
 
 
-def whole(value):
+def is_whole(value):
     return type(value) is int and 0 <= value <= MOST_WHOLE
 
 
-def count(value):
-    return whole(value) and value > 0
+def is_count(value):
+    return is_whole(value) and value > 0
 
 
-def flag(value):
+def is_flag(value):
     return type(value) is bool
 
 
-def text(value):
+def is_text(value):
     """A string that can be written to a file: JSON may escape half a character (a surrogate)."""
     try:
         return isinstance(value, str) and bool(value.encode() or True)
@@ -55,7 +55,7 @@ def text(value):
         return False
 
 
-def packed(value):
+def is_packed(value):
     """Bytes as base64."""
     try:
         return isinstance(value, str) and base64.b64decode(value, validate=True) is not None
@@ -63,112 +63,113 @@ def packed(value):
         return False
 
 
-def picture(value):
+def is_picture(value):
     """A PNG as base64."""
-    return packed(value) and base64.b64decode(value).startswith(PNG)
+    return is_packed(value) and base64.b64decode(value).startswith(PNG)
 
 
-def threads(value):
-    return count(value) and value <= MOST_THREADS
+def is_thread_count(value):
+    return is_count(value) and value <= MOST_THREADS
 
 
-def compiled(value):
-    return flag(value) or value == PARTLY
+def is_compiled(value):
+    return is_flag(value) or value == PARTLY
 
 
-def watched(value):
+def is_watched(value):
     """What was watched of a training, None without a transformer."""
     return value is None or not first_wrong(value, WATCHED)
 
 
-MAP = List(List(number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
-NUMBERS = List(number, (6, 9, 18, 32))  # the same, flat; 18 of three affine maps an image
-QUANTITY = {"before": List(number, (2,)), "after": List(number, (2,))}
-APART = {"images": whole, "accuracy?": percent}
+MAP = List(List(is_number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
+NUMBERS = List(is_number, (6, 9, 18, 32))  # the same, flat; 18 of three affine maps an image
+QUANTITY = {"before": List(is_number, (2,)), "after": List(is_number, (2,))}
+APART = {"images": is_whole, "accuracy?": is_percent}
 PROBES = {
-    "images": List(picture),
-    "label": List(whole),
-    "gradcam": List(List(List(positive))),
-    "strength": {name: List(percent, (len(strengths),)) for name, strengths in STRENGTHS.items()},
+    "images": List(is_picture),
+    "label": List(is_whole),
+    "gradcam": List(List(List(is_positive))),
+    "strength": {name: List(is_percent, (len(strengths),)) for name, strengths in STRENGTHS.items()},
     "theta?": List(MAP),
     "motion?": List(MAP, (MOTIONS,)),
     "recovered?": dict.fromkeys(("rotation", "scale", "shift"), QUANTITY),
-    "training?": watched,
+    "training?": is_watched,
 }
-WATCHED = {"steps": List(whole), "theta": List(List(MAP))}
+WATCHED = {"steps": List(is_whole), "theta": List(List(MAP))}
 THETA = {
     "mean": NUMBERS,
     "std": NUMBERS,
-    "spread?": List(positive, (2,)),
-    "from_identity?": positive,
-    "outside?": percent,
+    "spread?": List(is_positive, (2,)),
+    "from_identity?": is_positive,
+    "outside?": is_percent,
 }
 EPOCH = {
-    "train_loss": positive,
-    "validation_loss": positive,
-    "validation_accuracy": percent,
-    "train_accuracy?": percent,
-    "test_loss?": positive,
-    "test_accuracy?": percent,
+    "train_loss": is_positive,
+    "validation_loss": is_positive,
+    "validation_accuracy": is_percent,
+    "train_accuracy?": is_percent,
+    "test_loss?": is_positive,
+    "test_accuracy?": is_percent,
     "theta?": THETA,
 }
 STATE = {  # of a checkpoint
-    "fingerprint": text,
-    "run?": text,
+    "fingerprint": is_text,
+    "run?": is_text,
     "epochs": List(EPOCH),
-    **dict.fromkeys(("seconds", "train_seconds"), positive),
-    **dict.fromkeys(("train_images", "resumed"), whole),
-    "watched": watched,
-    "threads?": threads,
-    "compiled?": compiled,
+    **dict.fromkeys(("seconds", "train_seconds"), is_positive),
+    **dict.fromkeys(("train_images", "resumed"), is_whole),
+    "watched": is_watched,
+    "threads?": is_thread_count,
+    "compiled?": is_compiled,
 }
 RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may lack
-    "schema": whole,
-    "digest?": text,
+    "schema": is_whole,
+    "digest?": is_text,
     "spec": {
-        "dataset": text,
-        "backbone": text,
-        "variant": text,
-        "protocol": {"name": text},
-        "seed": number,
+        "dataset": is_text,
+        "backbone": is_text,
+        "variant": is_text,
+        "protocol": {"name": is_text},
+        "seed": is_number,
     },
     "data": {
-        "fingerprint": text,
-        **dict.fromkeys(("classes", "image_size", "train", "validation", "test"), count),
-        "skipped?": List(text),
-        "duplicates?": whole,
+        "fingerprint": is_text,
+        **dict.fromkeys(("classes", "image_size", "train", "validation", "test"), is_count),
+        "skipped?": List(is_text),
+        "duplicates?": is_whole,
     },
-    "parameters": count,
+    "parameters": is_count,
     "epochs": List(EPOCH),
     "test?": {
-        "loss": positive,
-        "accuracy": percent,
-        "class_accuracy": percent,
-        "correct": packed,
+        "loss": is_positive,
+        "accuracy": is_percent,
+        "class_accuracy": is_percent,
+        "correct": is_packed,
         "with_copy?": APART,
         "without_copy?": APART,
     },
     "probes?": PROBES,
-    "weights?": text,
+    "weights?": is_text,
     "glimpses?": {
-        "images": List(picture),
-        **dict.fromkeys(("labels", "predicted"), List(List(whole))),
+        "images": List(is_picture),
+        **dict.fromkeys(("labels", "predicted"), List(List(is_whole))),
         "theta?": List(List(MAP)),
     },
-    "stopped": text,
+    "stopped": is_text,
     "selected": lambda value: type(value) is dict,
     "measured": {
-        "seconds": positive,
-        **dict.fromkeys(("train_images_per_second?", "peak_memory_mib?"), positive),
-        "resumed?": whole,
+        "seconds": is_positive,
+        **dict.fromkeys(("train_images_per_second?", "peak_memory_mib?"), is_positive),
+        "resumed?": is_whole,
     },
     "environment": {
-        "device": text,
-        "commit": text,
-        "threads?": threads,
-        "compiled?": compiled,
+        "device": is_text,
+        "commit": is_text,
+        "threads?": is_thread_count,
+        "compiled?": is_compiled,
         **dict.fromkeys(
-            ("command?", "python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"), text
+            ("command?", "python?", "torch?", "torchvision?", "timm?", "numpy?", "started?", "ended?"),
+            is_text,
         ),
     },
 }

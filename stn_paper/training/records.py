@@ -10,8 +10,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import InputError, choose, of_a_handler
-from ..paths import content, replacing, results_dir
+from ..errors import InputError, check_choice, is_from_handler
+from ..paths import read_bytes, replace_file, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
 from .record_fields import RECORD, first_wrong
@@ -27,7 +27,7 @@ from .spec import (
 
 SCHEMA = 1
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
-LARGEST_FILE = 2**26  # bytes of a record
+LARGEST_RECORD = 2**26  # bytes of a record
 PROBES_OF_IMAGES = ("images", "label", "gradcam")
 CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
     "epochs": lambda r: len(r["epochs"]) > 0,
@@ -36,7 +36,7 @@ CHECKS = {  # what is at fault -> whether a record that has all fields is right 
     "test_accuracy": lambda r: _has_test_curve(r, "test_accuracy"),
     "test.correct": lambda r: len(_correct(r)) in (0, -(-r["data"]["test"] // 8)),
     "probes": lambda r: len({len(r.get("probes", {}).get(f, ())) for f in PROBES_OF_IMAGES}) == 1,
-    "selected": lambda r: r["selected"] == selected(r),
+    "selected": lambda r: r["selected"] == selected_by_rules(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
 }
 SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
@@ -53,28 +53,28 @@ def find(spec: RunSpec) -> dict | None:
     path = record_path(spec)
     if not path.exists():
         return None
-    record = read(path)
+    record = read_record(path)
     if record["spec"] != asdict(spec):
-        raise damaged(path, "spec")
+        raise damaged_record(path, "spec")
     return record
 
 
-def records(dataset: str, protocol: str) -> list[dict]:
+def records_of_protocol(dataset: str, protocol: str) -> list[dict]:
     """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
     folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
-    found = [read_named(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
+    found = [read_named_record(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
     return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
 
 
-def everything() -> dict[str, dict]:
+def all_records() -> dict[str, dict]:
     """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
     paths = sorted(results_dir().glob("*/*_seed*.json"))
-    return {path.stem: read_named(path) for path in paths if path.parent.name != SMOKE}
+    return {path.stem: read_named_record(path) for path in paths if path.parent.name != SMOKE}
 
 
-def read_named(path: Path) -> dict:
-    """`read` a record whose file must have the name of its run, so that a copy never counts as another run."""
-    record = read(path)
+def read_named_record(path: Path) -> dict:
+    """`read_record` a record whose file must have the name of its run, so that a copy never counts as another run."""
+    record = read_record(path)
     if path.stem != (name := spec_of(record).name):
         raise InputError(f"Record {path} is of the run {name}: name it so, or delete it if it is a copy.")
     return record
@@ -96,13 +96,13 @@ def _preset(dataset, protocol, record):
     return asdict(preset(protocol, dataset, spec["variant"], spec["backbone"]))
 
 
-def read(path: Path) -> dict:
+def read_record(path: Path) -> dict:
     """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why.
 
     One whose numbers were changed since it was written is damaged: its digest tells. Older records have none.
     """
     try:
-        record = json.loads(content(path, LARGEST_FILE).decode(), parse_constant=_no_number)
+        record = json.loads(read_bytes(path, LARGEST_RECORD).decode(), parse_constant=_no_number)
         fault = first_wrong(record)
         if not fault:
             found, digest = digest_of(record), record.pop("digest", None)
@@ -114,13 +114,13 @@ def read(path: Path) -> dict:
     except InputError as error:
         raise InputError(f"Record {path} cannot be used here: {error}") from None
     except OSError as error:
-        if of_a_handler(error):
+        if is_from_handler(error):
             raise
         raise InputError(f"Record {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError):
         fault = "JSON"
     if fault:
-        raise damaged(path, fault)
+        raise damaged_record(path, fault)
     return record
 
 
@@ -145,12 +145,12 @@ def _used_up(record):
     return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
 
 
-def chosen(record: dict) -> dict:
+def selected_result(record: dict) -> dict:
     """What the run's own rule selects: an epoch, its test and the highest validation accuracy in percent."""
     return record["selected"][record["spec"]["protocol"]["selection"]]
 
 
-def damaged(path, what):
+def damaged_record(path, what):
     """The error for a record that cannot be used; `what` is the field at fault."""
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
@@ -161,12 +161,12 @@ def digest_of(record: dict) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write(spec: RunSpec, record: dict) -> Path:
+def write_record(spec: RunSpec, record: dict) -> Path:
     """Write the record and its digest so that no reader ever sees half of it. Returns its path."""
     path = record_path(spec)
     content = json.loads(json.dumps({"schema": SCHEMA, "digest": "", "spec": asdict(spec), **record}))
     content["digest"] = digest_of(content)
-    with replacing(path) as partial:
+    with replace_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -176,23 +176,23 @@ def add_digest(path: Path) -> bool:
 
     Raises InputError for a record that cannot be used.
     """
-    read(path)
+    read_record(path)
     text = path.read_text(encoding="utf-8")
     record, first = json.loads(text), f'{{\n "schema": {SCHEMA},\n'
     if "digest" in record or not text.startswith(first):
         return False
-    with replacing(path) as partial:
+    with replace_file(path) as partial:
         line = f' "digest": "{digest_of(record)}",\n'
         partial.write_text(first + line + text.removeprefix(first), encoding="utf-8")
     return True
 
 
-def selected(record):
-    """What the record's `selected` must hold: by both of the paper's rules, or only by its own."""
+def selected_by_rules(record):
+    """What the record's `selected_by_rules` must hold: by both of the paper's rules, or only by its own."""
     protocol, epochs = record["spec"]["protocol"], record["epochs"]
     rule = protocol["selection"]
     if not protocol["test_once"] and rule != LAST_EPOCH:
-        return select(epochs)
+        return select_by_test(epochs)
     epoch = selected_epoch(epochs, rule)
     row = epochs[epoch - 1]
     test = record["test"]["accuracy"] if protocol["test_once"] else row["test_accuracy"]
@@ -204,13 +204,13 @@ def selected_epoch(epochs, rule):
 
     `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
     """
-    if choose("selection without test images", rule, (LAST_EPOCH, BEST_VALIDATION)) == LAST_EPOCH:
+    if check_choice("selection without test images", rule, (LAST_EPOCH, BEST_VALIDATION)) == LAST_EPOCH:
         return len(epochs)
     accuracies = [epoch["validation_accuracy"] for epoch in epochs]
     return accuracies.index(max(accuracies)) + 1
 
 
-def select(epochs):
+def select_by_test(epochs):
     """What each selection rule picks from a run's epochs (the first of equals).
 
     `best-validation`: the epoch of highest validation accuracy. `best-of-five`: among the five epochs of
@@ -228,7 +228,7 @@ def select(epochs):
     }
 
 
-def new(job, state, stopped, about, found):
+def new_record(job, state, stopped, about, found):
     """The record of a run that has just ended.
 
     `about` is added to its `environment`; `found` holds its fields `test` and `probes`, where it has them.
@@ -252,12 +252,12 @@ def new(job, state, stopped, about, found):
             "peak_memory_mib": hardware.peak_memory(job.device),
             "resumed": state["resumed"],
         },
-        "environment": hardware.environment(job.device) | about | {"ended": now()},
+        "environment": hardware.environment(job.device) | about | {"ended": utc_now()},
         **found,
     }
-    return record | {"selected": selected(record | {"spec": asdict(job.spec)})}
+    return record | {"selected": selected_by_rules(record | {"spec": asdict(job.spec)})}
 
 
-def now():
+def utc_now():
     """The time in UTC, as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

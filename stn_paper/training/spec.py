@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.datasets import DATASETS
 from ..data.distortions import DISTORTIONS, JITTER
-from ..errors import InputError, choose, whole
+from ..errors import InputError, check_choice, check_whole_number
 from ..models import RELEASED, check_variant
 from ..models.backbones import check_backbone, input_size, labels_of
 from ..models.guards import check_padding
@@ -80,7 +80,7 @@ class Protocol:
             if getattr(self, field) is not None:
                 self._whole(field)
         object.__setattr__(
-            self, "split_seed", whole("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
+            self, "split_seed", check_whole_number("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
         )
         for field in ("skip_corrupt", "probes", "test_once"):
             if type(getattr(self, field)) is not bool:
@@ -92,11 +92,11 @@ class Protocol:
             if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
                 allowed = "from 0" if zero else "above 0"
                 raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("precision", self.precision, PRECISIONS)
-        choose("normalization", self.normalization, NORMALIZATIONS)
-        choose("selection", self.selection, SELECTIONS)
-        choose("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("selection", self.selection, SELECTIONS)
+        check_choice("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
         padding = check_padding(self.padding)
         if isinstance(padding, tuple):
             raise InputError(
@@ -104,7 +104,7 @@ class Protocol:
             )
         object.__setattr__(self, "padding", padding)
         if self.augmentation is not None:
-            choose("augmentation", self.augmentation, AUGMENTATIONS)
+            check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         if self.test_once and self.selection == BEST_OF_FIVE:
             raise InputError(
                 f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
@@ -113,7 +113,7 @@ class Protocol:
     def _whole(self, field):
         """Check a setting, and keep NumPy's whole numbers as Python's, which JSON can hold."""
         name = "Image size" if field == "image_size" else f"Protocol's {field}"
-        object.__setattr__(self, field, whole(name, getattr(self, field), 1, MOST))
+        object.__setattr__(self, field, check_whole_number(name, getattr(self, field), 1, MOST))
 
     @property
     def limits(self) -> dict:
@@ -235,14 +235,14 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
 
     Some smaller systems have settings of their own: those of `backbone`.
     """
-    choose("protocol", name, PROTOCOLS)
+    check_choice("protocol", name, PROTOCOLS)
     if name == SYSTEM:
-        return _system(dataset, backbone)
+        return _system_protocol(dataset, backbone)
     settings: dict[str, Any] = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     variant = variant.removesuffix(RELEASED)
     if name == "paper":
         released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS
-        floor, budget = released[choose("variant of the paper's protocol", variant, released)]
+        floor, budget = released[check_choice("variant of the paper's protocol", variant, released)]
         settings |= {"batch_size": 20 if dataset == "cifar10" else 10, "selection": BEST_OF_FIVE}
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
@@ -250,7 +250,7 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
         settings |= {"test_once": True, "precision": "bfloat16"}  # a GPU's matrix units
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "small":
-        return _small(dataset, **settings)
+        return _small_protocol(dataset, **settings)
     if name in _FULL:
         return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
     if name == "reduced":
@@ -260,16 +260,18 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
     return Protocol(name, 64, batch_size=8, min_epochs=1, max_epochs=1, max_images=40, **settings)
 
 
-def _system(dataset, backbone):
+def _system_protocol(dataset, backbone):
     """The protocol `system` of a dataset, or of a backbone that has its own settings on it."""
-    choose("dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)])
+    check_choice(
+        "dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)]
+    )
     row = _SYSTEM_SETTINGS.get((dataset, backbone), _SYSTEM_SETTINGS[dataset])
     settings: dict[str, Any] = {"batch_size": 64, "probes": True, **row}
     epochs = settings.pop("epochs")
     return Protocol(SYSTEM, min_epochs=epochs, max_epochs=epochs, **settings)
 
 
-def _small(dataset, **settings: Any):
+def _small_protocol(dataset, **settings: Any):
     """The protocol `small`, which two CPU cores can train for every cell of Tables 4, 6 and 8."""
     settings |= {"batch_size": 32} | _SMALL.get(dataset, _SMALL_OTHERS)
     epochs = settings.pop("epochs")
@@ -304,14 +306,14 @@ class RunSpec:
         ) -> None: ...
 
     def __post_init__(self):
-        choose("dataset", self.dataset, DATASETS)
+        check_choice("dataset", self.dataset, DATASETS)
         check_variant(self.variant, check_backbone(self.backbone))
-        object.__setattr__(self, "seed", whole("Seed", self.seed, 0, LARGEST_SEED))
+        object.__setattr__(self, "seed", check_whole_number("Seed", self.seed, 0, LARGEST_SEED))
         if not isinstance(self.protocol, Protocol):
             object.__setattr__(
                 self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone)
             )
-        whole("Image size", self.image_size)
+        check_whole_number("Image size", self.image_size)
         labels, given = DATASETS[self.dataset].labels, labels_of(self.backbone)
         if labels != given:
             raise InputError(

@@ -41,8 +41,8 @@ def write(variant, test, backbone="resnet50", dataset="caltech101", protocol="sm
         record["test"]["with_copy"] = {"images": 778, "accuracy": 99.0}
         record["test"]["without_copy"] = {"images": 222, "accuracy": given["without"]}
     record["data"]["train"] = 4000
-    record["selected"] = records.selected(record | {"spec": {"protocol": asdict(spec.protocol)}})
-    return records.write(spec, record)
+    record["selected"] = records.selected_by_rules(record | {"spec": {"protocol": asdict(spec.protocol)}})
+    return records.write_record(spec, record)
 
 
 def cell(number, backbone, variant=ORIGINAL):
@@ -69,20 +69,20 @@ def test_a_row_shows_the_best_protocol_that_has_all_of_its_cells():
     for variant in VARIANTS:
         write(variant, 50.0)
     write(ORIGINAL, 70.0, protocol="equal")
-    assert accuracy.chosen(6)["resnet50"] == "small"  # equal has one cell of four
+    assert accuracy.protocol_by_backbone(6)["resnet50"] == "small"  # equal has one cell of four
     for variant in VARIANTS[1:]:
         write(variant, 71.0, protocol="equal")
-    assert accuracy.chosen(6)["resnet50"] == "equal"
+    assert accuracy.protocol_by_backbone(6)["resnet50"] == "equal"
     assert (cell(6, "resnet50")["test"], cell(6, "resnet50")["image_size"]) == (70.0, 224)
 
 
 def test_a_row_that_is_nowhere_whole_shows_the_protocol_with_most_cells():
     write(ORIGINAL, 70.0, protocol="equal")
     write(ORIGINAL, 50.0)
-    assert accuracy.chosen(6)["resnet50"] == "equal"  # as many: the better one
+    assert accuracy.protocol_by_backbone(6)["resnet50"] == "equal"  # as many: the better one
     write("stn", 51.0)
-    assert accuracy.chosen(6)["resnet50"] == "small"
-    assert accuracy.chosen(6)["effb0"] == ""
+    assert accuracy.protocol_by_backbone(6)["resnet50"] == "small"
+    assert accuracy.protocol_by_backbone(6)["effb0"] == ""
 
 
 def test_a_cell_is_the_mean_of_its_seeds_with_its_interval():
@@ -109,10 +109,16 @@ def test_collapsed_and_failed_runs_are_counted_apart():
 
 
 def test_what_is_missing_is_counted():
-    assert accuracy.missing(6) == {"cells": 28, "with_run": 0, "lacking": 28, "hours": None, "device": None}
+    assert accuracy.count_missing(6) == {
+        "cells": 28,
+        "with_run": 0,
+        "lacking": 28,
+        "hours": None,
+        "device": None,
+    }
     write(ORIGINAL, 50.0)
     write("stn", 70.0, protocol="equal")
-    found = accuracy.missing(6)
+    found = accuracy.count_missing(6)
     assert (found["with_run"], found["lacking"]) == (1, 27)  # a row shows one protocol
 
 
@@ -163,10 +169,10 @@ def test_a_collapsed_run_stays_in_the_counts_and_the_mean_is_given_without_it_to
 def test_a_backbone_whose_original_failed_to_train_is_not_compared():
     write_row(TABLE6[0], 50.0, 51.0, 52.0)
     write_row(TABLE6[1], 50.0, 51.0, 52.0)
-    write(ORIGINAL, 2.0, TABLE6[1], train_loss=frame.guessing("caltech101"))
+    write(ORIGINAL, 2.0, TABLE6[1], train_loss=frame.chance_loss("caltech101"))
     assert row()["backbones"] == 1
     write_row(
-        TABLE6[2], 50.0, 2.0, 52.0, train_loss=frame.guessing("caltech101")
+        TABLE6[2], 50.0, 2.0, 52.0, train_loss=frame.chance_loss("caltech101")
     )  # STN's failure is an outcome
     assert row()["backbones"] == 2
 
@@ -186,15 +192,15 @@ def test_an_interval_over_seeds_needs_two_on_each_side():
     "mean, half, kept, expected",
     [
         (3.0, 1.0, 7, accuracy.REPLICATES),
-        (1.0, 1.5, 7, accuracy.NOT),  # leaves out the paper's 3.4
+        (1.0, 1.5, 7, accuracy.DOES_NOT_REPLICATE),  # leaves out the paper's 3.4
         (1.0, 5.0, 7, accuracy.OPEN),  # holds zero and the paper's
-        (-3.0, 1.0, 7, accuracy.NOT),
+        (-3.0, 1.0, 7, accuracy.DOES_NOT_REPLICATE),
         (3.0, 1.0, 2, accuracy.OPEN),
     ],
 )
 def test_a_pattern_is_judged_by_its_interval(mean, half, kept, expected):
     found = pd.Series({"mean_kept": mean, "half_kept": half, "kept": kept, "paper_mean": 3.4})
-    assert accuracy.judged(found) == expected
+    assert accuracy.judge_replication(found) == expected
 
 
 # --- Table 4 ---
@@ -213,14 +219,14 @@ def test_table_4_tells_images_with_a_copy_apart():
 
 def test_the_columns_of_a_row_are_of_one_protocol():
     write(ORIGINAL, 99.0, "resnet18", "tsrd", "equal", without=90.0)
-    assert accuracy.chosen(4)["resnet18"] == "equal"
+    assert accuracy.protocol_by_backbone(4)["resnet18"] == "equal"
     write(ORIGINAL, 95.0, "resnet18", "tsrd", without=70.0)
     write(ORIGINAL, 80.0, "resnet18", accuracy.DISTINCT)
     assert cell(4, "resnet18")[["protocol", "test", "distinct"]].tolist() == ["small", 95.0, 80.0]
 
 
 def test_the_baselines_stand_beside_the_networks(committed):
-    found = accuracy.baselines()
+    found = accuracy.baseline_accuracies()
     assert found.loc["look-up"].tolist() == pytest.approx([78.3, 100 * 5 / 222, 100 * 32 / 410])
     assert found.loc["nearest neighbour", "test"] == pytest.approx(91.9)
 
@@ -257,7 +263,7 @@ def test_ours_is_marked_where_it_collapsed_or_is_shown_to_be_best():
         for seed in range(3):
             write(variant, test + 0.1 * seed, "resnet50", seed=seed)
         write(variant, test, "effb0", outside=100.0 * (variant == "vstn"))  # one seed shows nothing
-    html = accuracy_page.table(6).data
+    html = accuracy_page.accuracy_table(6).data
     marks = classes(html, "ResNet-50")
     assert [i for i, found in enumerate(marks) if "best" in found] == [
         10
@@ -274,7 +280,7 @@ def test_cells_are_numbers_or_empty():
     write(ORIGINAL, 80.0)
     write(ORIGINAL, 81.0, seed=1)
     write(ORIGINAL, 90.0, "alexnet", "tsrd", without=70.0)
-    for view in (accuracy_page.table(6), accuracy_page.table4()):
+    for view in (accuracy_page.accuracy_table(6), accuracy_page.tsrd_table()):
         for name, cells in table_rows(view.data).items():
             texts = [re.sub("<[^>]+>", "", text).strip() for text in cells]
             if name not in ("Network", ""):
@@ -282,22 +288,22 @@ def test_cells_are_numbers_or_empty():
 
 
 def test_the_backbone_that_is_asked_for_comes_first():
-    order = [name for name in table_rows(accuracy_page.table(6, "effb5").data) if "Net-" in name]
+    order = [name for name in table_rows(accuracy_page.accuracy_table(6, "effb5").data) if "Net-" in name]
     assert order[:2] == ["EfficientNet-b5", "EfficientNet-b0"] and len(order) == 7
     order = [
         name
-        for name in table_rows(accuracy_page.table4("resnet18").data)
+        for name in table_rows(accuracy_page.tsrd_table("resnet18").data)
         if "Net-" in name or name.startswith("Alex")
     ]
     assert order[0] == "ResNet-18" and len(order) == 14
 
 
 def test_runs_that_were_asked_for_are_shown_smoke_runs_too():
-    assert accuracy_page.requested([]) is None
+    assert accuracy_page.requested_runs([]) is None
     from helpers import write_run
 
     write_run("lstn", 0, 40.0, dataset="digits", protocol="smoke")
-    view = accuracy_page.requested([RunSpec("digits", "resnet18", "lstn", "smoke")])
+    view = accuracy_page.requested_runs([RunSpec("digits", "resnet18", "lstn", "smoke")])
     assert view.loc["ResNet-18", "Test"] == "40.00"
 
 
@@ -306,9 +312,16 @@ def test_a_page_is_right_without_records_and_with_some(number):
     dataset = accuracy.datasets_of(number)[0]
     backbones = networks(number)["backbone"].unique()
     for stage in range(3):
-        for view in (accuracy_page.replication(number), accuracy_page.pattern(number)):
+        for view in (accuracy_page.replication_table(number), accuracy_page.pattern_plot(number)):
             assert view is not None
-        texts = [f(number) for f in (accuracy_page.verdict, accuracy_page.missing, accuracy_page.protocols)]
+        texts = [
+            f(number)
+            for f in (
+                accuracy_page.pattern_verdict,
+                accuracy_page.coverage_in_words,
+                accuracy_page.protocols_in_words,
+            )
+        ]
         assert not any("nan" in text for text in texts)
         for backbone in backbones[: 2 * stage + 1]:
             for variant in VARIANTS:
@@ -321,7 +334,7 @@ def test_the_figure_draws_collapsed_runs_apart():
     for variant, test in zip(VARIANTS, (50.0, 8.0, 51.0, 52.0)):
         write(variant, test, "effb0", outside=100.0 if variant == "stn" else 0.0)
         write(variant, test + 40 * (variant == "stn"), "effb1")
-    upper, lower = accuracy_page.pattern(6).axes
+    upper, lower = accuracy_page.pattern_plot(6).axes
     for axis in (upper, lower):
         told = [text.get_text() for text in axis.texts]
         assert sum("STN collapsed" in text for text in told) == 1
@@ -338,9 +351,9 @@ def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypa
 
     (copied / "baselines.csv").write_text((ROOT / "results/copies/baselines.csv").read_text())
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "results"))
-    assert len(accuracy_page.dots4().axes) == 1
+    assert len(accuracy_page.tsrd_plot().axes) == 1
     for backbone in networks(4)["backbone"][:5]:
-        assert "nan" not in accuracy_page.verdict4() + accuracy_page.protocols(4)
+        assert "nan" not in accuracy_page.tsrd_verdict() + accuracy_page.protocols_in_words(4)
         write(ORIGINAL, 99.2, backbone, "tsrd", without=90.0)
-    assert "5 of 5 networks" in accuracy_page.verdict4().replace("**", "")
-    assert len(table_rows(accuracy_page.table4().data)) == 16 + 2
+    assert "5 of 5 networks" in accuracy_page.tsrd_verdict().replace("**", "")
+    assert len(table_rows(accuracy_page.tsrd_table().data)) == 16 + 2

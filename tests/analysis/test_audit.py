@@ -25,7 +25,7 @@ def other_accuracy(path):
     """The record's epochs with another test accuracy in the last one, and what is selected of them."""
     epochs = json.loads(path.read_text())["epochs"]
     epochs[-1]["test_accuracy"] += 1
-    return {"epochs": epochs, "selected": records.select(epochs)}
+    return {"epochs": epochs, "selected": records.select_by_test(epochs)}
 
 
 def test_good_records_have_no_fault():
@@ -43,7 +43,7 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
     expected = []
     for path in sorted(paths[:2]):
         with pytest.raises(InputError) as error:
-            records.read(path)
+            records.read_record(path)
         expected.append(str(error.value))
     faults, notes = audit.check()
     assert faults == expected
@@ -117,7 +117,7 @@ def test_records_of_one_run_that_differ_in_time_and_place_agree(tmp_path):
 
 
 def test_other_commits_are_counted(monkeypatch):
-    monkeypatch.setattr(audit, "commit", lambda: "now")
+    monkeypatch.setattr(audit, "current_commit", lambda: "now")
     for seed, made in enumerate(["now", "before", "before", "elsewhere+changes"]):
         edited(write_run("stn", seed, 50), environment={"commit": made})
     faults, notes = audit.check()

@@ -12,7 +12,7 @@ from stn_paper.analysis import campaign
 from stn_paper.analysis.paper import table
 from stn_paper.errors import InputError
 from stn_paper.training import records
-from stn_paper.training.checkpoint import path_of as checkpoint
+from stn_paper.training.checkpoint import checkpoint_path as checkpoint
 from stn_paper.training.spec import RunSpec
 
 SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
@@ -54,7 +54,7 @@ def slot(monkeypatch):
     monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
     monkeypatch.setattr(campaign, "wait", wait)
     monkeypatch.setattr(campaign, "choose_next", choose_next)
-    monkeypatch.setattr(campaign, "ensure", lambda *what: slot.ensured.append(what))
+    monkeypatch.setattr(campaign, "ensure_dataset", lambda *what: slot.ensured.append(what))
     monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
     monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
     monkeypatch.setattr(campaign.os, "cpu_count", lambda: 8)
@@ -64,38 +64,38 @@ def slot(monkeypatch):
 @pytest.mark.parametrize("number", [4, 6, 8])
 def test_a_plan_has_every_cell_of_its_table_once(number):
     cells = table(number).assign(variant=lambda t: t.get("variant", "original"))
-    runs = campaign.plan(f"table{number}")
+    runs = campaign.campaign_specs(f"table{number}")
     assert {(r.backbone, r.variant) for r in runs} >= set(zip(cells["backbone"], cells["variant"]))
     assert len({r.name for r in runs}) == len(runs)
 
 
 def test_the_most_valuable_runs_come_first():
-    runs = campaign.plan("table6")
+    runs = campaign.campaign_specs("table6")
     assert {(r.backbone, r.seed) for r in runs[:14]} == {("resnet50", 0), ("effb0", 0)}
     assert {r.seed for r in runs[:42]} == {0, 1, 2} and len({r.variant for r in runs[:42]}) == 7
     assert all(r.protocol.max_epochs == 40 and r.protocol.name == "equal" for r in runs[:-8])
     assert {r.protocol.name for r in runs[-8:]} == {"paper"}
-    assert campaign.plan("table8")[0].protocol.max_epochs == 15
-    assert {r.dataset for r in campaign.plan("table4")} == {"tsrd", "tsrd-distinct"}
+    assert campaign.campaign_specs("table8")[0].protocol.max_epochs == 15
+    assert {r.dataset for r in campaign.campaign_specs("table4")} == {"tsrd", "tsrd-distinct"}
 
 
 @pytest.mark.parametrize("number, count", [(4, 28), (6, 28), (8, 32)])
 def test_a_small_plan_begins_with_one_seed_of_every_cell(number, count):
-    runs = campaign.plan(f"table{number}", "small")
+    runs = campaign.campaign_specs(f"table{number}", "small")
     assert {r.seed for r in runs[:count]} == {0} and {r.protocol.name for r in runs} == {"small"}
     assert len({(r.dataset, r.backbone, r.variant) for r in runs[:count]}) == count
     assert any(r.variant == "constant" for r in runs) == (number != 4)
 
 
 def test_another_protocol_takes_the_campaigns_place():
-    assert campaign.plan("table6", "reduced")[0].image_size == 64
+    assert campaign.campaign_specs("table6", "reduced")[0].image_size == 64
 
 
 def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_does(monkeypatch):
     hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
     runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
     monkeypatch.setattr(campaign, "measurements", list)
-    monkeypatch.setattr(campaign, "estimate", lambda spec, measured, device: hours[spec.backbone])
+    monkeypatch.setattr(campaign, "estimate_hours", lambda spec, measured, device: hours[spec.backbone])
 
     def chosen(minutes, waiting=runs[:3]):
         spec = campaign.choose_next(waiting, 60 * minutes, "H200")
@@ -110,7 +110,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
 
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
-    monkeypatch.setattr(campaign, "estimate", lambda *_: 100)
+    monkeypatch.setattr(campaign, "estimate_hours", lambda *_: 100)
     assert campaign.train_missing("table6", 1, "smoke", "cpu") == []
     assert "2 runs have no record" in capsys.readouterr().out
 
@@ -128,7 +128,7 @@ def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
     campaign.train_missing("table6", 9, "smoke", "cpu", "images", together=1)
     assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
     assert slot.ensured == [("digits", "images")]
-    assert [process.args[0] for process in slot.started] == campaign.plan("table6", "smoke")
+    assert [process.args[0] for process in slot.started] == campaign.campaign_specs("table6", "smoke")
     assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8, False)}
 
 
@@ -147,7 +147,7 @@ def test_a_run_ends_with_its_slot_and_keeps_to_its_threads(monkeypatch):
     called = []
     monkeypatch.setattr(campaign.torch, "set_num_threads", called.append)
     monkeypatch.setattr(campaign, "run", lambda *run: called.append(run))
-    campaign._train("run", "cpu", "images", 540, 3, True)
+    campaign._train_in_process("run", "cpu", "images", 540, 3, True)
     assert called == [3, ("run", "cpu", "images", True, 540)]
 
 
@@ -162,7 +162,7 @@ def test_a_slot_trains_at_the_precision_that_is_asked_for(slot):
 def test_a_new_record_is_told_by_its_test_accuracy():
     write_run("original", 0, 40.0)  # of validation accuracy 50
     spec = RunSpec("caltech101", "resnet18", "original", "reduced")
-    assert campaign._outcome(spec, records.find(spec)) == "test accuracy 40.00 %"
+    assert campaign._outcome_in_words(spec, records.find(spec)) == "test accuracy 40.00 %"
 
 
 def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsys):
@@ -181,7 +181,7 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
 
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
-    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0, "watched": None}
     torch.save({"state": {"fingerprint": "of other images", "epochs": [], **counts}}, left)
@@ -192,7 +192,7 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
 
 def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
-    left = checkpoint(campaign.plan("table6", "smoke")[0])
+    left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")
     assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
@@ -210,12 +210,12 @@ def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path
 
 def test_an_archive_is_never_half_written(tmp_path):
     archive = tmp_path / "new.tar.gz"
-    campaign.pack([], archive)
+    campaign.pack_records([], archive)
     older = archive.read_bytes()
     with pytest.raises(
         InputError, match=r"new\.tar\.gz cannot be written: .*gone\.json cannot be read.*intact"
     ):
-        campaign.pack([records.results_dir() / "gone.json"], archive)
+        campaign.pack_records([records.results_dir() / "gone.json"], archive)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [older]
 
 
@@ -224,7 +224,7 @@ def test_an_archive_keeps_the_records_of_earlier_slots(tmp_path):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("one", "1"), ("two", "2"), ("one", "3")):
         (folder / name).write_text(text)
-        campaign.pack([folder / name], archive)
+        campaign.pack_records([folder / name], archive)
         (folder / name).unlink()
     with tarfile.open(archive) as tar:
         assert {name: tar.extractfile(name).read() for name in tar.getnames()} == {"one": b"3", "two": b"2"}
@@ -235,11 +235,11 @@ def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
     archive, folder = tmp_path / "new.tar.gz", records.results_dir()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "one").write_bytes(os.urandom(5000))
-    campaign.pack([folder / "one"], archive)
+    campaign.pack_records([folder / "one"], archive)
     archive.write_bytes(archive.read_bytes()[:3000] if cut else b"notes")
     before = archive.read_bytes()
     with pytest.raises(InputError, match=r"new\.tar\.gz is no whole \.tar\.gz: name another archive"):
-        campaign.pack([], archive)
+        campaign.pack_records([], archive)
     assert [path.read_bytes() for path in tmp_path.glob("new*")] == [before]
 
 

@@ -14,9 +14,9 @@ from stn_paper.analysis.claims.verdicts import (
     AGREES,
     DISAGREES,
     MISPRINT,
-    NOT,
+    NOT_REPRODUCED,
     OPEN,
-    RELEASED,
+    RELEASE_FILE,
     REPRODUCED,
     VERDICTS,
 )
@@ -74,20 +74,20 @@ def test_each_section_shows_its_claims_under_their_numbers():
 
 def test_the_counts_add_up():
     table = claims.as_table()
-    counts = claims.counts(table)
+    counts = claims.count_verdicts(table)
     assert list(counts) == list(VERDICTS) and list(counts.index) == list(verdicts.SECTIONS)
     assert counts.sum().to_dict() == {v: (table["Verdict"] == v).sum() for v in VERDICTS}
 
 
 def test_the_page_of_claims_has_a_line_an_anchor_and_links_for_each():
     pages = {
-        section: BeautifulSoup(claims_page.lines(section).data, "html.parser")
+        section: BeautifulSoup(claims_page.claim_lines(section).data, "html.parser")
         for section in verdicts.SECTIONS
     }
     lines = [line for page in pages.values() for line in page.select("details.claim")]
     anchors = {line.div["id"] for line in lines}
     assert len(lines) == len(anchors) == len(claims.CLAIMS)
-    filters = BeautifulSoup(claims_page.choices().data, "html.parser").select("input[name=verdict]")
+    filters = BeautifulSoup(claims_page.verdict_filter().data, "html.parser").select("input[name=verdict]")
     chosen = {one["value"] for one in filters} - {"all"}
     assert {line["data-verdict"] for line in lines} <= chosen and len(chosen) == len(VERDICTS)
     for line, source in zip(lines, claims.as_table()["From"]):
@@ -95,13 +95,13 @@ def test_the_page_of_claims_has_a_line_an_anchor_and_links_for_each():
         assert own == f"#{line.div['id']}"
         tables = re.findall(r"\d", " ".join(re.findall(r"Tables? ([\d, and]+)", source)))
         assert {f"table{n}.html" for n in tables} <= {*places}
-        assert ("release.html" in places) == (RELEASED in source)
+        assert ("release.html" in places) == (RELEASE_FILE in source)
 
 
 def test_the_answer_counts_every_claim_once():
-    every, *parts, ours = map(int, re.findall(r"\d+", claims_page.answer()))
+    every, *parts, ours = map(int, re.findall(r"\d+", claims_page.claims_verdict()))
     assert every == len(claims.CLAIMS) == sum(parts)
-    assert ours == claims.counts()[[REPRODUCED, NOT]].sum().sum()
+    assert ours == claims.count_verdicts()[[REPRODUCED, NOT_REPRODUCED]].sum().sum()
 
 
 def test_what_compares_printed_gains_says_how_many_runs_are_bypassed():
@@ -120,7 +120,7 @@ def test_what_compares_printed_gains_says_how_many_runs_are_bypassed():
         ("3 out of 7 models", DISAGREES, ["8 models", "4 gain less"]),
         ("well above 98%", DISAGREES, ["13 of 14"]),
         ("Training Error", MISPRINT, ["96.69 to 100.00", "6 of 6 rows with a log"]),
-        ("2⁴ times FLOPS", NOT, ["4.14", "4.31", "24.1"]),
+        ("2⁴ times FLOPS", NOT_REPRODUCED, ["4.14", "4.31", "24.1"]),
         ("saving two thirds", REPRODUCED, ["0.322", "0.06 %"]),
         ("(H × W × C) × 32 + 192", DISAGREES, ["38 more"]),
         ("4000 data were kept", OPEN, ["5,998", "166 fewer than 6,164"]),
@@ -134,10 +134,10 @@ def test_what_compares_printed_gains_says_how_many_runs_are_bypassed():
         ("three 3 x 3 convolutions take 27", REPRODUCED, ["27 against 49", "45 %", "+18 %"]),
         ("parameter by half", DISAGREES, ["112 + 8 + 40 + 16 = 176", "224"]),
         ("Batch Normalization is", OPEN, ["17 of 17", "6.5 %"]),
-        ("about 50 images", NOT, ["39 of 101", "70 have 30 to 70", "median is 59", "31 to 800"]),
+        ("about 50 images", NOT_REPRODUCED, ["39 of 101", "70 have 30 to 70", "median is 59", "31 to 800"]),
         ("58 categories", DISAGREES, ["10 outputs", "58 classes", "14 of 14 rows"]),
         ("DenseNet-120", MISPRINT, ["10 of 14 names"]),
-        ("decoder and encoder", NOT, ["0.0224 GFLOPS in place of 0.0249"]),
+        ("decoder and encoder", NOT_REPRODUCED, ["0.0224 GFLOPS in place of 0.0249"]),
         ("20 for smaller models", DISAGREES, ["60 of 60", "20 is ResNet-152 (59.0", "10 is EfficientNet-b0"]),
         ("learning rate", AGREES, ["60 of 60", "0.25 points", "30 to 400"]),
         ("inverted bottleneck", REPRODUCED, ["16 of 16", "3.4 times"]),
@@ -172,8 +172,13 @@ DENSENET = cell("DenseNet-121", "lstn")
         ("some smaller models", OPEN, AGREES, (4, "validation", "90.00", {"model": "ResNet-150"})),
         ("still tops all", AGREES, DISAGREES, (8, "test", "99.00", cell("ResNet-18", "lstn"))),
         ("86.17 90.28", MISPRINT, AGREES, (8, "validation", "90.65", DENSENET)),
-        ("Parameters of GFLOPS", REPRODUCED, NOT, (9, "gflops", "0.0793", cell("ResNet-18", "lstn"))),
-        ("Total 3690", REPRODUCED, NOT, (3, "parameters", "3691", {"parameters": "3690"})),
+        (
+            "Parameters of GFLOPS",
+            REPRODUCED,
+            NOT_REPRODUCED,
+            (9, "gflops", "0.0793", cell("ResNet-18", "lstn")),
+        ),
+        ("Total 3690", REPRODUCED, NOT_REPRODUCED, (3, "parameters", "3691", {"parameters": "3690"})),
         ("parameter by half", DISAGREES, AGREES, (2, "parameters", "352", {"parameters": "224"})),
         ("Batch Normalization is", OPEN, DISAGREES, (3, "parameters", "56", {"output": "112 x 112 x 8"})),
         ("the best performing model", AGREES, DISAGREES, (6, "test", "79.00", cell("ResNet-50", "stn"))),
@@ -194,7 +199,9 @@ def test_a_verdict_turns_with_the_printed_numbers(printed, quote, before, after,
     assert found(quote).verdict == after
 
 
-@pytest.mark.parametrize("column, more, saved", [("parameters", 1, REPRODUCED), ("gflops", 0.01, NOT)])
+@pytest.mark.parametrize(
+    "column, more, saved", [("parameters", 1, REPRODUCED), ("gflops", 0.01, NOT_REPRODUCED)]
+)
 def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, saved):
     read = cost_tables.read_costs
 
@@ -204,7 +211,7 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, saved):
         return costs
 
     monkeypatch.setattr(cost_tables, "read_costs", wrong)
-    assert costs.compared_costs(9).verdict == NOT
+    assert costs.check_costs(9).verdict == NOT_REPRODUCED
     assert found("saving two thirds").verdict == saved
 
 
@@ -216,7 +223,8 @@ def count_files(folder, same_name, alone):
 
 
 @pytest.mark.parametrize(
-    "same_name, alone, verdict", [(166, 0, NOT), (166, 5998, REPRODUCED), (165, 5999, NOT)]
+    "same_name, alone, verdict",
+    [(166, 0, NOT_REPRODUCED), (166, 5998, REPRODUCED), (165, 5999, NOT_REPRODUCED)],
 )
 def test_copies_that_are_counted_decide(tmp_path, same_name, alone, verdict):
     count_files(tmp_path, same_name, alone)
@@ -236,8 +244,8 @@ def tsrd(tests, without, protocol="small", networks=14):
         (50.0, 50.0, "small", 7, DISAGREES),  # half of the networks: the printed numbers decide
         (99.5, 99.0, "small", 14, REPRODUCED),
         (99.5, 80.0, "small", 14, OPEN),  # a smaller image cannot speak against the paper's
-        (99.5, 80.0, "equal", 14, NOT),
-        (98.0, 80.0, "equal", 14, NOT),
+        (99.5, 80.0, "equal", 14, NOT_REPRODUCED),
+        (98.0, 80.0, "equal", 14, NOT_REPRODUCED),
     ],
 )
 def test_runs_on_tsrd_judge_well_above_98(tests, without, protocol, networks, verdict):
@@ -252,13 +260,13 @@ def test_only_runs_at_the_papers_size_judge_whether_the_largest_is_the_best():
     assert found(quote).verdict == AGREES
     tsrd(90.0, 60.0, "equal")
     write_once(ORIGINAL, 99.0, "resnet152", "tsrd", "equal", without=99.0)
-    assert found(quote).verdict == NOT
+    assert found(quote).verdict == NOT_REPRODUCED
     write_once(ORIGINAL, 50.0, "resnet152", "tsrd", "equal", without=50.0)
     assert found(quote).verdict == REPRODUCED
 
 
 def test_classes_of_another_size_turn_a_verdict(monkeypatch):
-    for images, verdict in ((50, REPRODUCED), (61, NOT)):
+    for images, verdict in ((50, REPRODUCED), (61, NOT_REPRODUCED)):
         monkeypatch.setattr(paper, "caltech101_classes", lambda images=images: pd.Series([images] * 101))
         assert found("about 50 images").verdict == verdict
 
@@ -266,15 +274,15 @@ def test_classes_of_another_size_turn_a_verdict(monkeypatch):
 def test_all_and_most():
     assert verdicts.by_tables([True, True], True) == AGREES
     assert verdicts.by_tables([True, False]) == DISAGREES
-    assert verdicts.by_ours(pd.Series([True]), False) == NOT
-    assert [verdicts.most(c) for c in ([True, True, False], [True, False])] == [True, False]
+    assert verdicts.by_ours(pd.Series([True]), False) == NOT_REPRODUCED
+    assert [verdicts.is_most(c) for c in ([True, True, False], [True, False])] == [True, False]
 
 
 def test_numbers_are_told_and_read_as_they_stand():
-    assert verdicts.span(pd.Series({"a": 2, "b": -1, "c": 3})) == "-1.00 (b) to +3.00 (c)"
-    assert (verdicts.few([162, 162]), verdicts.few([1200, 3])) == ("162", "3 to 1,200")
-    assert verdicts.numbers("60.83% of 60 (-4.42)") == [60.83, 60, 4.42]
-    cells = verdicts.accuracies(6)
+    assert verdicts.named_range(pd.Series({"a": 2, "b": -1, "c": 3})) == "-1.00 (b) to +3.00 (c)"
+    assert (verdicts.range_text([162, 162]), verdicts.range_text([1200, 3])) == ("162", "3 to 1,200")
+    assert verdicts.numbers_in("60.83% of 60 (-4.42)") == [60.83, 60, 4.42]
+    cells = verdicts.printed_accuracies(6)
     assert list(cells.index) == list(paper.table(6)["model"].unique())
     assert list(cells) == [ORIGINAL, "stn", "vstn", "lstn"]
 
@@ -299,8 +307,8 @@ def runs_of(backbones, gain, protocol, variant="stn", against=ORIGINAL, seeds=3)
         (TABLE6[:3], 5.0, "equal", OPEN),  # three of seven networks
         (TABLE6[:4], 5.0, "equal", REPRODUCED),
         (TABLE6, 5.0, "paper", REPRODUCED),
-        (TABLE6, -5.0, "equal", NOT),
-        (TABLE6, 0.0, "equal", NOT),
+        (TABLE6, -5.0, "equal", NOT_REPRODUCED),
+        (TABLE6, 0.0, "equal", NOT_REPRODUCED),
         (TABLE6, 5.0, "reduced", OPEN),  # not at the paper's scale
         (["resnet18", "resnet34", "densenet121", "resnet101"], 5.0, "equal", OPEN),  # no networks of Table 6
     ],
@@ -322,7 +330,8 @@ def test_two_seeds_decide_nothing_and_other_variants_do_not_count():
     [("Batch Normalization is very", "lstn-no-bn"), ("the concentration mechanism", "lstn-no-1x1")],
 )
 @pytest.mark.parametrize(
-    ("gain", "seeds", "verdict"), [(3, 3, REPRODUCED), (-3, 3, NOT), (0.001, 3, NOT), (3, 2, OPEN)]
+    ("gain", "seeds", "verdict"),
+    [(3, 3, REPRODUCED), (-3, 3, NOT_REPRODUCED), (0.001, 3, NOT_REPRODUCED), (3, 2, OPEN)],
 )
 def test_a_part_of_lstn_is_judged_by_runs_without_it(quote, without, gain, seeds, verdict):
     for seed in range(seeds):
@@ -336,7 +345,7 @@ def test_lstn_is_compared_with_stn():
     assert found("seamlessly replace").verdict == REPRODUCED
 
 
-ORDER = [NOT, OPEN, REPRODUCED]
+ORDER = [NOT_REPRODUCED, OPEN, REPRODUCED]
 
 
 @pytest.mark.parametrize("row", [{}, COLLAPSED, {"train_loss": 4.6}])
@@ -366,23 +375,23 @@ def test_no_verdict_on_tsrd_improves_when_a_network_gets_worse(protocol):
 
 def test_every_cell_of_tables_4_6_and_8_has_its_notebook():
     for number in (4, 6, 8):
-        cells = authors_runs.runs(number)
+        cells = authors_runs.released_cells(number)
         assert len(cells) == len(paper.table(number)) and cells["notebook"].is_unique
 
 
 def test_rules_of_selection_are_counted_over_all_cells():
-    view = authors_runs.selection()
+    view = authors_runs.count_rules()
     assert list(view["both"]) == [23, 25, 4, 6, 2, 60]
     assert (view.iloc[:-1].sum() == view.iloc[-1]).all()
 
 
 def test_a_rule_is_the_first_that_fits(printed):
     where = {"model": "EfficientNet-b0", "variant": ORIGINAL}
-    assert authors_runs.rules(6).iloc[0] == authors_runs.OF_FIVE
+    assert authors_runs.matching_rules(6).iloc[0] == authors_runs.OF_FIVE
     printed(6, "test", "69.92", **where)
-    assert authors_runs.rules(6).iloc[0] == authors_runs.BEST
+    assert authors_runs.matching_rules(6).iloc[0] == authors_runs.AT_BEST
     printed(6, "test", "12.34", **where)
-    assert authors_runs.rules(6).iloc[0] == "other"
+    assert authors_runs.matching_rules(6).iloc[0] == "other"
 
 
 def test_budgets_and_unused_transformers():
@@ -393,12 +402,15 @@ def test_budgets_and_unused_transformers():
         "V-STN": "350 to 450",
         "L-STN": "400 to 500",
     }
-    assert [authors_runs.unused(authors_runs.runs(n)) for n in (6, 8)] == [(21, 21), (18, 24)]
+    assert [authors_runs.count_bypassed(authors_runs.released_cells(n)) for n in (6, 8)] == [
+        (21, 21),
+        (18, 24),
+    ]
 
 
 def test_logs_of_another_network_are_named():
-    assert "Table 6, EfficientNet-b5, V-STN" in authors_runs.unlike().index
-    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", release_figures.verdict())
+    assert "Table 6, EfficientNet-b5, V-STN" in authors_runs.cells_of_other_networks().index
+    assert re.search(r"58 cells with a log, 23 .* 29 .*; 6 match no rule", release_figures.release_verdict())
 
 
 def test_the_source_of_what_was_released_is_stated():

@@ -34,22 +34,22 @@ def brighter(image):
 
 
 def test_normalized_pictures_have_mean_0_and_length_1():
-    flat = copy_search.normalized(photographs(3))
-    assert flat.shape == (3, copy_search.SIDE**2) and flat.dtype == torch.float32
+    flat = copy_search.normalize_pictures(photographs(3))
+    assert flat.shape == (3, copy_search.GREY_SIDE**2) and flat.dtype == torch.float32
     assert flat.mean(1).abs().max() < 1e-6
     torch.testing.assert_close(flat.norm(dim=1), torch.ones(3))
-    assert copy_search.normalized(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).abs().max() == 0
+    assert copy_search.normalize_pictures(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).abs().max() == 0
 
 
 def test_a_changed_picture_is_a_near_copy_and_another_is_not(monkeypatch):
     training, other = photographs(80), photographs(2, seed=1)
     queries = np.stack([training[5], brighter(training[7]), *other])
-    found = copy_search.nearest(*map(copy_search.normalized, (queries, training)))
+    found = copy_search.nearest(*map(copy_search.normalize_pictures, (queries, training)))
     assert found.index[:2].tolist() == [5, 7]
     assert copy_search.is_near(found).tolist() == [True, True, False, False]
     assert found.distance[0] == pytest.approx(0, abs=1e-5) and found.distance[1] < 0.05
-    monkeypatch.setattr(copy_search, "BLOCK", 3)
-    again = copy_search.nearest(*map(copy_search.normalized, (queries, training)))
+    monkeypatch.setattr(copy_search, "IMAGES_AT_ONCE", 3)
+    again = copy_search.nearest(*map(copy_search.normalize_pictures, (queries, training)))
     assert np.array_equal(found.index, again.index)
     assert np.allclose(found.ratio, again.ratio, atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_an_image_with_many_close_neighbours_has_no_near_copy():
     one = photographs(1)[0].astype(int)
     noise = np.random.RandomState(1).randint(-9, 10, (61, *one.shape))
     alike = (one + noise).clip(0, 255).astype(np.uint8)
-    found = copy_search.nearest(*map(copy_search.normalized, (alike[:1], alike[1:])))
+    found = copy_search.nearest(*map(copy_search.normalize_pictures, (alike[:1], alike[1:])))
     assert found.distance[0] < 0.05 and not copy_search.is_near(found)[0]
 
 
@@ -100,23 +100,23 @@ def test_the_command_writes_what_the_page_reads(tiny, capsys):
     cli.main(["copies", "--data-dir", str(tiny)])
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(copies.STUDIED) and sum("left as it was" in line for line in printed) == 5
-    row = copies.read("counts").query("images == 'test'").iloc[0]
+    row = copies.read_table("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
-    listing, compared = copy_search.compare("caltech101", tiny)
-    content = files.contents(listing.items)
+    listing, compared = copy_search.compare_splits("caltech101", tiny)
+    content = files.number_contents(listing.items)
     expected = [content[i] in content[compared.split.train] for i in compared.split.test]
     assert compared.exact.tolist() == expected and row["exact"] == sum(expected)
     assert not (compared.exact & compared.near).any()
-    assert copies.read("ratios")["images"].sum() <= 8
-    assert copies.read("crops").iloc[0]["pairs"] == 10
-    with Image.open(copies.png("caltech101")) as sheet:
+    assert copies.read_table("ratios")["images"].sum() <= 8
+    assert copies.read_table("crops").iloc[0]["pairs"] == 10
+    with Image.open(copies.sheet_path("caltech101")) as sheet:
         assert sheet.width > 100
 
 
 def test_a_dataset_keeps_its_rows_when_another_is_written():
     for name, number in (("mnist", 1), ("tsrd", 2), ("mnist", 3)):
         copy_search._store("counts", pd.DataFrame({"dataset": [name], "number": [number]}))
-    assert copies.read("counts").to_dict("list") == {"dataset": ["tsrd", "mnist"], "number": [2, 3]}
+    assert copies.read_table("counts").to_dict("list") == {"dataset": ["tsrd", "mnist"], "number": [2, 3]}
 
 
 # --- crops ---
@@ -126,8 +126,8 @@ def test_a_part_of_a_photograph_is_found_at_its_place():
     photo = Image.fromarray(photographs(1)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     other = Image.fromarray(photographs(1, seed=3)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     part = photo.crop((30, 10, 90, 70))
-    assert copy_search.part_of(photo, part) > 0.98 > 0.8 > copy_search.part_of(other, part)
-    assert copy_search.part_of(photo, photo) == pytest.approx(1, abs=1e-3)
+    assert copy_search.best_correlation(photo, part) > 0.98 > 0.8 > copy_search.best_correlation(other, part)
+    assert copy_search.best_correlation(photo, photo) == pytest.approx(1, abs=1e-3)
 
 
 # --- baselines ---
@@ -139,7 +139,7 @@ def test_the_look_up_by_hand_on_ten_images():
     queries, truth = np.array([4, 9, 3, 8]), np.array([1, 2, 0, 0])
     predicted = copy_search.look_up(contents, labels, queries)
     assert predicted.tolist() == [1, 2, 0, 2]  # the unknown ones get the most frequent class, 2
-    apart = copies.apart(predicted == truth, np.isin(queries, contents))
+    apart = copies.count_apart(predicted == truth, np.isin(queries, contents))
     assert apart == {"all": (4, 3), "with copy": (2, 2), "without copy": (2, 1)}
 
 
@@ -155,7 +155,7 @@ def test_the_nearest_training_image_gives_its_class(monkeypatch):
 @pytest.mark.parametrize("number", [1, 8, 13])
 def test_flags_survive_packing(number):
     flags = np.random.RandomState(number).rand(number) < 0.5
-    assert np.array_equal(copies.unpacked(copies.packed(flags), number), flags)
+    assert np.array_equal(copies.unpack_flags(copies.pack_flags(flags), number), flags)
 
 
 @pytest.fixture
@@ -163,13 +163,13 @@ def record():
     """A record of eight test images, of which five were right, and the counted copies of its split."""
     exact, near = (np.array(flags, bool) for flags in ([1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]))
     row = {"dataset": "tsrd", "split_seed": 0, "fingerprint": "f", "train": 24, "test": 8}
-    row |= {"exact": copies.packed(exact), "near": copies.packed(near)}
+    row |= {"exact": copies.pack_flags(exact), "near": copies.pack_flags(near)}
     copy_search._store("test_images", pd.DataFrame([row]))
     correct = np.array([1, 1, 1, 0, 1, 1, 0, 0], bool)
     return {
         "spec": {"dataset": "tsrd", "protocol": {"split_seed": 0}},
         "data": {"fingerprint": "f", "train": 24, "test": 8},
-        "test": {"correct": copies.packed(correct)},
+        "test": {"correct": copies.pack_flags(correct)},
     }
 
 
@@ -194,7 +194,7 @@ def test_other_images_or_no_answers_have_no_accuracy_apart(record, part, change)
 
 
 def test_a_group_without_images_has_no_accuracy(record):
-    row = copies.read("test_images").assign(exact=copies.packed(np.zeros(8, bool)))
+    row = copies.read_table("test_images").assign(exact=copies.pack_flags(np.zeros(8, bool)))
     copy_search._store("test_images", row)
     assert np.isnan(copies.accuracy_apart(record)["with copy"])
 
@@ -203,35 +203,35 @@ def test_a_group_without_images_has_no_accuracy(record):
 
 
 def test_the_committed_results_agree_with_each_other(committed):
-    counted = copies.read("counts").query("images == 'test'").set_index("dataset")
-    known = copies.read("test_images").set_index("dataset")
+    counted = copies.read_table("counts").query("images == 'test'").set_index("dataset")
+    known = copies.read_table("test_images").set_index("dataset")
     assert tuple(counted.index) == tuple(known.index) == copies.STUDIED
-    eye = copies_page.by_eye()
+    eye = copies_page.checked_by_eye()
     for name, row in known.iterrows():
-        exact, near = (copies.unpacked(row[kind], row["test"]) for kind in ("exact", "near"))
+        exact, near = (copies.unpack_flags(row[kind], row["test"]) for kind in ("exact", "near"))
         assert (exact.sum(), near.sum()) == tuple(counted.loc[name, ["exact", "near"]])
         sizes = DATASETS[name].splits
         assert row["test"] == sizes["test"] == counted.loc[name, "number"]
-        assert copies.png(name).stat().st_size < 150e3
-        found = copies.read("ratios").query("dataset == @name").set_index("below")["images"]
+        assert copies.sheet_path(name).stat().st_size < 150e3
+        found = copies.read_table("ratios").query("dataset == @name").set_index("below")["images"]
         bands = [
             found[(found.index > low + 1e-6) & (found.index <= top + 1e-6)] for low, top in copy_search.BANDS
         ]
         shown = sum(min(copy_search.PAIRS, band.sum()) for band in bands[:4])
         assert abs(eye.loc[name, "pairs"] - shown) <= 1  # a ratio on the edge of two bands
         assert near.sum() >= eye.loc[name, "pairs"] >= eye.loc[name, "same"]
-    total = copies.read("files").set_index("dataset").loc["tsrd"]
+    total = copies.read_table("files").set_index("dataset").loc["tsrd"]
     assert total.tolist() == [5998, 166, 2425, 0]
-    first = copies.read("seeds").set_index("seed").loc[copies.SPLIT_SEED, "exact"]
+    first = copies.read_table("seeds").set_index("seed").loc[copies.SPLIT_SEED, "exact"]
     assert first == counted.loc["tsrd", "exact"]
     notes = (PRINTED / "copies.csv").read_text()
     assert all(known.loc[name, "fingerprint"] in notes for name in ("tsrd", "tsrd-distinct"))
 
 
 def test_the_page_shows_the_committed_results(committed):
-    assert len(copies_page.summary()) == len(copies.STUDIED)
-    assert len(copies_page.splits()) == len(copies.STUDIED) + 1
-    for text in (copies_page.verdict(), copies_page.merged(), copies_page.faces()):
+    assert len(copies_page.test_copies_table()) == len(copies.STUDIED)
+    assert len(copies_page.validation_copies_table()) == len(copies.STUDIED) + 1
+    for text in (copies_page.copies_verdict(), copies_page.merging_in_words(), copies_page.faces_in_words()):
         assert "nan" not in text and "{" not in text
     for figure in (copies_page.seeds_plot(), copies_page.thresholds_plot()):
         assert figure.axes[0].has_data()
@@ -240,9 +240,11 @@ def test_the_page_shows_the_committed_results(committed):
 @pytest.mark.parametrize("name", ["tsrd", "tsrd-distinct"])
 def test_the_real_copies_are_those_committed(committed, name):
     real(name)
-    listing, compared = copy_search.compare(name)
-    row = copies.read("test_images").set_index("dataset").loc[name]
+    listing, compared = copy_search.compare_splits(name)
+    row = copies.read_table("test_images").set_index("dataset").loc[name]
     assert datasets._fingerprint(listing) == row["fingerprint"]
-    assert copies.packed(compared.exact) == row["exact"] and copies.packed(compared.near) == row["near"]
-    counted = copies.read("baselines").query("dataset == @name").reset_index(drop=True)
-    pd.testing.assert_frame_equal(copy_search.baselines(name, compared), counted)
+    assert (
+        copies.pack_flags(compared.exact) == row["exact"] and copies.pack_flags(compared.near) == row["near"]
+    )
+    counted = copies.read_table("baselines").query("dataset == @name").reset_index(drop=True)
+    pd.testing.assert_frame_equal(copy_search.test_baselines(name, compared), counted)

@@ -3,7 +3,7 @@
 import pytest
 
 from stn_paper.analysis import cost_tables
-from stn_paper.analysis.paper import layers, table
+from stn_paper.analysis.paper import printed_layers, table
 from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 
@@ -40,7 +40,7 @@ def test_costs_that_nobody_has_measured_are_asked_for():
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_layer_costs_are_the_papers(committed, number):
     ours = cost_tables.read_costs(number)
-    expected = layers(number)
+    expected = printed_layers(number)
     assert list(ours["parameters"]) == [r.parameters + r.norm_parameters for r in expected]
     assert list(ours["output"]) == [f"{r.height} x {r.width} x {r.channels}" for r in expected]
 

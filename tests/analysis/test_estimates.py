@@ -25,12 +25,12 @@ def measure(speed, backbone="resnet18", variant="original", device=CPU, memory=1
 
 def expected(backbone="resnet18", variant="original", protocol="reduced", device=None):
     spec = RunSpec("caltech101", backbone, variant, protocol)
-    return estimates.estimate(spec, estimates.measurements(), device)
+    return estimates.estimate_hours(spec, estimates.measurements(), device)
 
 
 def basis(backbone="resnet18", variant="original", protocol="reduced"):
     spec = RunSpec("caltech101", backbone, variant, protocol)
-    return estimates.basis(spec, estimates.measurements(), CPU)[0]
+    return estimates.nearest_measurements(spec, estimates.measurements(), CPU)[0]
 
 
 def test_hours_are_epochs_times_images_over_throughput():
@@ -48,13 +48,13 @@ def test_smoke_runs_are_no_basis_and_other_precisions_of_their_own_runs_only():
     usual = RunSpec("caltech101", "resnet18", "original", "reduced", 2)
     rounded = replace(usual, protocol=replace(usual.protocol, precision="bfloat16"))
     smoke = RunSpec("caltech101", "resnet18", "original", "smoke")
-    records.write(smoke, kept | {"stopped": "early"})
+    records.write_record(smoke, kept | {"stopped": "early"})
 
     def speeds(spec):
-        return [m.speed for m in estimates.basis(spec, estimates.measurements(), CPU)[1]]
+        return [m.speed for m in estimates.nearest_measurements(spec, estimates.measurements(), CPU)[1]]
 
     assert speeds(usual) == speeds(rounded) == [100]  # of bfloat16 nothing is measured yet
-    records.write(rounded, kept)
+    records.write_record(rounded, kept)
     assert (speeds(usual), speeds(rounded)) == ([100], [7])
 
 
@@ -92,17 +92,17 @@ def test_a_gpu_comes_before_a_cpu_with_more_records():
 
 def test_a_run_that_nothing_can_estimate_asks_for_the_longest():
     spec = RunSpec("caltech101", "resnet18", "original", "equal")
-    assert estimates.estimate(spec, []) is None
+    assert estimates.estimate_hours(spec, []) is None
     asked = estimates.resources(spec, [], longest=300)
-    assert asked == {"runtime": 300, "mem_mb": estimates.MEMORY, "gpu": 1}
+    assert asked == {"runtime": 300, "mem_mb": estimates.LEAST_MEMORY, "gpu": 1}
 
 
 def test_a_request_has_room_grows_with_attempts_and_has_an_end():
     measure(100)
     measured, spec = estimates.measurements(), RunSpec("caltech101", "resnet18", "original", "reduced")
     first, second = (estimates.resources(spec, measured, attempt)["runtime"] for attempt in (1, 2))
-    assert first > estimates.STARTING + 60 * expected()
-    assert second - estimates.STARTING == pytest.approx(2 * (first - estimates.STARTING), abs=2)
+    assert first > estimates.STARTUP_MINUTES + 60 * expected()
+    assert second - estimates.STARTUP_MINUTES == pytest.approx(2 * (first - estimates.STARTUP_MINUTES), abs=2)
     assert estimates.resources(spec, measured, 100, longest=60)["runtime"] == 60
 
 
@@ -112,12 +112,12 @@ def test_memory_on_a_cpu_grows_with_the_images():
     small, large = (RunSpec("caltech101", "resnet18", "original", p) for p in ("reduced", "equal"))
     assert estimates.resources(small, measured, gpus=0)["mem_mb"] == 9000
     assert estimates.resources(large, measured, gpus=0)["mem_mb"] > 10 * 9000
-    assert estimates.resources(large, measured, gpus=1)["mem_mb"] == estimates.MEMORY
+    assert estimates.resources(large, measured, gpus=1)["mem_mb"] == estimates.LEAST_MEMORY
 
 
 def test_images_are_those_of_the_protocol():
     def images(dataset, backbone, protocol):
-        return estimates.images(RunSpec(dataset, backbone, "original", protocol))
+        return estimates.images_an_epoch(RunSpec(dataset, backbone, "original", protocol))
 
     assert images("caltech101", "resnet18", "equal") == (6277, 1200 + 1200 / 40)
     assert images("cifar10", "resnet18", "reduced") == (2000, 4000)
@@ -126,19 +126,19 @@ def test_images_are_those_of_the_protocol():
 
 
 def test_what_is_missing_has_a_price_and_a_device():
-    assert estimates.missing(["smoke"], []).endswith("hours unknown, as no run has been measured")
+    assert estimates.missing_in_words(["smoke"], []).endswith("hours unknown, as no run has been measured")
     measure(100, "effb0")
-    line = estimates.missing(["table6"], estimates.measurements(), 1, "reduced")
+    line = estimates.missing_in_words(["table6"], estimates.measurements(), 1, "reduced")
     assert line.startswith("table6: 27 of 28 runs have no record, about ")
     assert line.endswith(f"hours on {CPU}; GPU hours are not yet measured")
     measure(1000, "effb0", device=GPU, seed=1)
-    assert f"GPU hours on {GPU}" in estimates.missing(["table6"], estimates.measurements())
+    assert f"GPU hours on {GPU}" in estimates.missing_in_words(["table6"], estimates.measurements())
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_the_page_says_where_no_gpu_was_measured(device):
     measure(100, device=device)
-    view = estimates.cost()
+    view = estimates.hours_by_target()
     assert list(view.index) == [*grid.GRID, "all, shared runs once"]
     assert list(view.columns) == (["Runs", GPU] if device == GPU else ["Runs", "GPU", CPU])
     assert ("not yet measured" in set(view.get("GPU", []))) == (device == CPU)
@@ -146,7 +146,7 @@ def test_the_page_says_where_no_gpu_was_measured(device):
     assert len(estimates.growth_with_backbones()) == 7
     hours = [float(h) for h in estimates.growth_with_size(sizes=(64, 128))[device]]
     assert hours[1] == pytest.approx(4 * hours[0], rel=0.1)
-    assert estimates.throughput()["Records"].tolist() == [1]
+    assert estimates.recorded_throughput()["Records"].tolist() == [1]
 
 
 def test_each_device_says_what_its_hours_rest_on():
@@ -161,9 +161,9 @@ def test_each_device_says_what_its_hours_rest_on():
 
 
 def test_without_records_the_page_says_so():
-    assert estimates.cost()["GPU"].eq("not yet measured").all()
+    assert estimates.hours_by_target()["GPU"].eq("not yet measured").all()
     assert "no run has been measured" in estimates.cost_in_words()
-    assert estimates.throughput().iloc[0, 0] == "not yet measured"
+    assert estimates.recorded_throughput().iloc[0, 0] == "not yet measured"
 
 
 def test_of_a_network_the_fastest_record_counts():
@@ -172,4 +172,4 @@ def test_of_a_network_the_fastest_record_counts():
         estimates.Measurement("A, 2 cores", "resnet18", "original", 64, 20, speed, 100.0)
         for speed in (5.0, 50.0)
     )
-    assert estimates.estimate(spec, [slow, fast, slow]) == estimates.estimate(spec, [fast])
+    assert estimates.estimate_hours(spec, [slow, fast, slow]) == estimates.estimate_hours(spec, [fast])

@@ -31,12 +31,12 @@ def test_the_originals_budget_is_the_smallest_as_released():
 def test_a_smaller_budget_is_the_beginning_of_a_larger_one():
     write_run("original", 0, 0, epochs=curve(np.arange(20.0)))
     record = records.find(RunSpec(*STUDY[:2], "original", STUDY[2], 0))
-    assert [experiment.at_budget(record, k) for k in (1, 7, 20)] == [0, 6, 19]
+    assert [experiment.accuracy_at_budget(record, k) for k in (1, 7, 20)] == [0, 6, 19]
 
 
 def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
     write_run("original", 0, 50, protocol="equal", backbone="resnet50")
-    assert experiment.studies()[len(experiment.STUDIES) :] == [("caltech101", "resnet50", "equal")]
+    assert experiment.shown_studies()[len(experiment.STUDIES) :] == [("caltech101", "resnet50", "equal")]
 
 
 def test_all_arms_are_asked_for():
@@ -44,7 +44,7 @@ def test_all_arms_are_asked_for():
     names = [(s.variant, s.seed) for s in asked.specs]
     assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1 + 1)
     assert ("original", OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
-    assert experiment.studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
+    assert experiment.shown_studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
     assert notebook.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
 
 
@@ -73,7 +73,7 @@ def test_bypassed_runs_that_are_not_identical_say_what_sets_them_apart(commit, t
         record = without_digest(path)
         record["environment"] |= {"commit": made, "threads": 1}
         path.write_text(json.dumps(record))
-    assert experiment.unlike(*STUDY) == apart
+    assert experiment.environment_differences(*STUDY) == apart
 
 
 def test_pairs_of_two_commits_and_of_two_devices_are_counted():
@@ -89,14 +89,14 @@ def test_pairs_of_two_commits_and_of_two_devices_are_counted():
         record = without_digest(path)
         record["environment"] |= {"commit": commit, "device": device}
         path.write_text(json.dumps(record))
-    assert experiment.unlike_pairs(*STUDY) == (3, 2, 1)
+    assert experiment.count_mixed_pairs(*STUDY) == (3, 2, 1)
 
 
 def test_pairing_says_how_the_arms_of_a_study_go_together():
     for seed in range(4):
         for variant, gain in (("original", 0), ("stn", 3), ("vstn", 5)):
             write_run(variant, seed, 50.0 + 4 * seed + gain + 0.1 * (seed % 2))
-    (row,) = experiment.pairing([STUDY, ("cifar10", "resnet18", "reduced")]).itertuples()
+    (row,) = experiment.seed_pairing([STUDY, ("cifar10", "resnet18", "reduced")]).itertuples()
     assert row.study == STUDY and row.seeds == 4 and row.paired and row.correlation > 0.9
 
 
@@ -107,7 +107,7 @@ def test_a_gain_is_the_sum_of_selection_budget_and_the_rest():
     with_it[17] = 53.0  # one of the five last epochs, which validate best
     write_run("original", 0, 0, epochs=curve(alone))
     write_run("lstn", 0, 0, epochs=curve(with_it))
-    (row,) = experiment.shares(*STUDY).itertuples()
+    (row,) = experiment.gain_parts(*STUDY).itertuples()
     assert (row.worst, row.selection, row.budget, row.rest) == (13, 3, 6, 4)
     assert (row.variant, row.epochs, row.shorter) == ("lstn", 20, shorter)
 
@@ -115,14 +115,14 @@ def test_a_gain_is_the_sum_of_selection_budget_and_the_rest():
 def with_strengths(study, variant, seed, add):
     """Store a run whose accuracy on distorted images is 50 + `add`, on images as they come 90."""
     path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
-    record = records.read(path)
+    record = records.read_record(path)
     strength = {
         name: [90.0 if at in experiment.AS_THEY_COME else 50.0 + add for at in every]
         for name, every in STRENGTHS.items()
     }
     record["probes"] = probes() | {"strength": strength}
     spec = RunSpec(study[0], study[1], variant, study[2], seed)
-    records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
 
 
 def test_strengths_are_compared_without_images_as_they_come():
@@ -132,22 +132,22 @@ def test_strengths_are_compared_without_images_as_they_come():
     with_strengths(study, "original", 2, 2)
     with_strengths(study, "stn", 2, 7.1)
     with_strengths(study, "original", OTHER_SEEDS, 40)  # a seed that no variant has
-    assert len(experiment.strengths(*study)) == 6 * sum(map(len, STRENGTHS.values()))
+    assert len(experiment.strength_accuracies(*study)) == 6 * sum(map(len, STRENGTHS.values()))
     found = experiment.strength_comparisons(*study)
     assert list(found["distortion"]) == list(experiment.UNITS)
     assert found["mean"].tolist() == pytest.approx([5.1] * 3) and set(found["shown"]) == {"better"}
 
 
 def test_without_records_there_is_nothing_to_compare():
-    assert experiment.studies() == list(experiment.STUDIES)
-    assert all(rows.empty for rows in experiment.comparisons(experiment.studies()).values())
-    assert experiment.pairing(experiment.studies()).empty
-    assert experiment.shares(*STUDY).empty and experiment.strength_comparisons(*STUDY).empty
+    assert experiment.shown_studies() == list(experiment.STUDIES)
+    assert all(rows.empty for rows in experiment.comparisons_by_study(experiment.shown_studies()).values())
+    assert experiment.seed_pairing(experiment.shown_studies()).empty
+    assert experiment.gain_parts(*STUDY).empty and experiment.strength_comparisons(*STUDY).empty
 
 
 def test_arms_without_a_run_are_named():
     write_run("original", 0, 50.0)
-    assert experiment.untrained([STUDY]) == {v: [STUDY] for v in ("stn", "vstn", "lstn", "constant")}
+    assert experiment.untrained_arms([STUDY]) == {v: [STUDY] for v in ("stn", "vstn", "lstn", "constant")}
     for variant in ("stn", "vstn", "lstn", "constant"):
         write_run(variant, 0, 50.0)
-    assert experiment.untrained([STUDY]) == {}
+    assert experiment.untrained_arms([STUDY]) == {}

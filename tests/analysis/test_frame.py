@@ -13,13 +13,13 @@ from stn_paper.training import records
 @pytest.fixture
 def read(monkeypatch):
     """Names of the record files that are read, in order."""
-    names, reader = [], records.read_named
+    names, reader = [], records.read_named_record
 
     def counted(path):
         names.append(path.name)
         return reader(path)
 
-    monkeypatch.setattr(records, "read_named", counted)
+    monkeypatch.setattr(records, "read_named_record", counted)
     return names
 
 
@@ -33,7 +33,7 @@ def test_a_record_is_read_once_and_again_only_when_it_changes(read):
     assert len(read) == 3 and read[-1] == second.name
     first.unlink()
     assert len(frame.runs()) == 1 and len(read) == 3
-    frame.clear()
+    frame.clear_cache()
     assert len(frame.runs()) == 1 and len(read) == 4
 
 
@@ -42,7 +42,7 @@ def test_a_row_says_what_its_record_says():
     (row,) = frame.runs("caltech101", "reduced", "effb0").itertuples()
     assert (row.variant, row.seed, row.test, row.validation, row.epochs) == ("stn", 3, 52.5, 50.0, 20)
     assert row.preset and row.failed and not row.collapsed
-    assert row.run in frame.records() and frame.records()[row.run] is row.record
+    assert row.run in frame.records_by_name() and frame.records_by_name()[row.run] is row.record
 
 
 def test_a_column_that_a_caller_adds_is_not_kept():
@@ -57,7 +57,7 @@ def test_a_damaged_record_is_named_and_the_readable_ones_can_be_had():
     path.write_text("{")
     with pytest.raises(InputError, match=path.name):
         frame.runs("caltech101", "reduced")
-    assert [record["spec"]["variant"] for record in frame.readable()] == ["original"]
+    assert [record["spec"]["variant"] for record in frame.readable_records()] == ["original"]
 
 
 def test_smoke_runs_are_only_there_when_asked_for():
@@ -87,4 +87,4 @@ def test_runs_of_changed_settings_are_in_no_named_protocol(committed):
     every = frame.runs()
     assert not every["preset"].all()
     assert len(frame.runs(protocol="small")) < (every["protocol"] == "small").sum()
-    assert json.dumps(sorted(every["run"])) == json.dumps(sorted(records.everything()))
+    assert json.dumps(sorted(every["run"])) == json.dumps(sorted(records.all_records()))

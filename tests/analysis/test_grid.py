@@ -10,18 +10,18 @@ CELLS = {"table6": 28, "table8": 32, "table4": 14}
 
 
 def test_the_papers_tables_have_74_cells():
-    assert {target: len(grid.cells(target)) for target in grid.TABLES} == CELLS
+    assert {target: len(grid.target_networks(target)) for target in grid.TABLE_NUMBERS} == CELLS
     assert sum(CELLS.values()) == 74
 
 
 @pytest.mark.parametrize("target", grid.TARGETS)
 def test_no_run_is_listed_twice(target):
-    names = [spec.name for spec in grid.runs(target, 2)]
+    names = [spec.name for spec in grid.target_specs(target, 2)]
     assert names and len(names) == len(set(names))
 
 
 def test_seeds_and_protocol_are_those_asked_for():
-    specs = grid.runs("table4", 2, "reduced")
+    specs = grid.target_specs("table4", 2, "reduced")
     assert [spec.seed for spec in specs] == [0] * 14 + [1] * 14
     assert {spec.protocol.name for spec in specs} == {"reduced"}
     assert {spec.dataset for spec in specs} == {"tsrd"}
@@ -29,23 +29,31 @@ def test_seeds_and_protocol_are_those_asked_for():
 
 @pytest.mark.parametrize(("target", "own"), [("smoke", {"smoke"}), ("systems", {"system"})])
 def test_smoke_runs_and_systems_have_their_own_protocol(target, own):
-    assert {spec.protocol.name for spec in grid.runs(target, 1, "paper")} == own
+    assert {spec.protocol.name for spec in grid.target_specs(target, 1, "paper")} == own
 
 
 def test_the_arms_have_at_most_five_seeds_each():
-    assert len(grid.runs("claims", 5)) == len(grid.runs("claims", 9)) == 5 * len(grid.runs("claims", 1))
+    assert (
+        len(grid.target_specs("claims", 5))
+        == len(grid.target_specs("claims", 9))
+        == 5 * len(grid.target_specs("claims", 1))
+    )
 
 
 def test_a_run_of_two_targets_is_one():
-    both = grid.unique(["table6", "claims"], 1)
-    shared = {s.name for s in grid.runs("table6", 1)} & {s.name for s in grid.runs("claims", 1)}
-    assert shared and len(both) == len(grid.runs("table6", 1)) + len(grid.runs("claims", 1)) - len(shared)
+    both = grid.unique_specs(["table6", "claims"], 1)
+    shared = {s.name for s in grid.target_specs("table6", 1)} & {
+        s.name for s in grid.target_specs("claims", 1)
+    }
+    assert shared and len(both) == len(grid.target_specs("table6", 1)) + len(
+        grid.target_specs("claims", 1)
+    ) - len(shared)
 
 
 @pytest.mark.parametrize(("target", "seeds"), [("table5", 1), ("table6", 0), ("table6", "3")])
 def test_a_wrong_name_or_number_is_one_sentence(target, seeds):
     with pytest.raises(InputError):
-        grid.runs(target, seeds)
+        grid.target_specs(target, seeds)
 
 
 def test_every_page_that_shows_records_exists():

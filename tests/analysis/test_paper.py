@@ -10,7 +10,7 @@ ROWS = {4: 14, 5: 28, 6: 28, 7: 32, 8: 32, 9: 30}
 
 def in_cells():
     """Every correction of a cell: table number and the row of corrections.csv."""
-    known = [(n, c) for n in paper.TABLES for c in paper.corrections(n).itertuples()]
+    known = [(n, c) for n in paper.TABLE_TITLES for c in paper.corrections(n).itertuples()]
     return [(n, c) for n, c in known if c.column != "heading"]
 
 
@@ -31,7 +31,7 @@ def as_printed(number):
 @pytest.mark.parametrize("number", paper.LOCALIZATION_TABLES)
 def test_layers_sum_to_the_printed_total(number):
     _, total = as_printed(number)
-    assert sum(layer.parameters + layer.norm_parameters for layer in paper.layers(number)) == total
+    assert sum(layer.parameters + layer.norm_parameters for layer in paper.printed_layers(number)) == total
 
 
 def test_table_3_sums_to_its_total_only_when_corrected():

@@ -11,20 +11,22 @@ from stn_paper.training import records
 
 def test_the_committed_table_is_that_of_the_records(committed):
     kept = pd.read_csv(ROOT / "results" / results_csv.FILE, keep_default_na=False)
-    found = records.everything()
+    found = records.all_records()
     assert kept["run"].tolist() == list(found), "run: make notebooks"
-    tests = [round(records.chosen(record)["test"], 2) for record in found.values()]
+    tests = [round(records.selected_result(record)["test"], 2) for record in found.values()]
     assert kept["test"].tolist() == tests
 
 
 def test_a_run_s_numbers_stand_in_its_row(tmp_path):
     path = write_run("lstn", 2, 41.237)
-    record = records.read(path)
+    record = records.read_record(path)
     record["data"] |= {"image_size": 64}
     record["measured"] = {"seconds": 7.5}
     record["environment"] = {"device": "a CPU", "commit": "abc"}
-    records.write(records.spec_of(record), {k: v for k, v in record.items() if k not in ("schema", "spec")})
-    (row,) = pd.read_csv(results_csv.write()).to_dict("records")
+    records.write_record(
+        records.spec_of(record), {k: v for k, v in record.items() if k not in ("schema", "spec")}
+    )
+    (row,) = pd.read_csv(results_csv.write_results()).to_dict("records")
     assert (row["dataset"], row["backbone"], row["variant"], row["seed"]) == (
         "caltech101",
         "resnet18",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stn_paper.analysis import statistics
-from stn_paper.analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, NONE, SAME, WORSE
+from stn_paper.analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, NOT_SHOWN, SAME, WORSE
 
 
 def compared(first, second=None, paired=None):
@@ -25,9 +25,9 @@ def compared(first, second=None, paired=None):
         ([2.0, 2.1, 1.9, 2.05, 1.95], BETTER),
         ([-2.0, -2.1, -1.9, -2.05, -1.95], WORSE),
         ([0.5, 0.6, 0.4, 0.55, 0.45], BETTER + BY_LITTLE),  # a difference, and yet less than the margin
-        ([0.1, 0.2, 3.0], NONE),
+        ([0.1, 0.2, 3.0], NOT_SHOWN),
         ([0.1, -0.1, 0.0, 0.05], EQUAL),
-        ([3.0, -3.0, 0.0], NONE),  # the same on average only
+        ([3.0, -3.0, 0.0], NOT_SHOWN),  # the same on average only
         ([0.0, 0.0, 0.0], SAME),
         ([5.0, 5.1], FEW),
         ([0.0, 0.0], FEW),  # equal by chance, perhaps
@@ -104,7 +104,7 @@ def test_a_difference_of_the_margin_is_seldom_called_equal():
     assert sum(statistics.judge(compared(d)) == EQUAL for d in draws) <= 15
 
 
-RANK = {WORSE: 0, WORSE + BY_LITTLE: 1, NONE: 2, EQUAL: 2, SAME: 2, BETTER + BY_LITTLE: 3, BETTER: 4}
+RANK = {WORSE: 0, WORSE + BY_LITTLE: 1, NOT_SHOWN: 2, EQUAL: 2, SAME: 2, BETTER + BY_LITTLE: 3, BETTER: 4}
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -19,23 +19,23 @@ def test_runs_are_of_applied_transformers():
     write_run("original", 0, 50.0)
     write("stn-released")
     write("stn", std=0.003)
-    found = theta.runs()
+    found = theta.theta_by_run()
     assert found[["variant", "std", "collapsed"]].to_numpy().tolist() == [["stn", 0.003, False]]
 
 
 @pytest.mark.parametrize("outside, collapsed", [(94.9, False), (95.0, True), (100.0, True)])
 def test_a_recorded_share_decides(outside, collapsed):
     write("lstn", spread=[0.0, 0.0], outside=outside)
-    assert theta.runs()["collapsed"].tolist() == [collapsed]
+    assert theta.theta_by_run()["collapsed"].tolist() == [collapsed]
 
 
 def test_in_an_older_record_the_mean_map_decides():
     write("stn", mean=FAR, std=2.0)
     write("vstn", mean=[1.0, 0, 0.5, 0, 1, 0])
-    found = theta.runs().set_index("variant")
+    found = theta.theta_by_run().set_index("variant")
     assert found["outside"].to_dict() == {"stn": 100.0, "vstn": 25.0}
     assert found["collapsed"].to_dict() == {"stn": True, "vstn": False}
-    (curve,) = theta.collapses(theta.runs()).values()
+    (curve,) = theta.outside_by_epoch(theta.theta_by_run()).values()
     assert curve == [100.0] * 20
 
 
@@ -44,6 +44,6 @@ def test_runs_are_counted_on_photographs_and_elsewhere():
     write("vstn", std=0.02)
     write("lstn", std=0.005)
     write("lstn", std=0.3, dataset="mnist-rts")
-    counts = theta.counts(theta.runs())
+    counts = theta.count_outcomes(theta.theta_by_run())
     assert counts.loc["photographs"].tolist() == [3, 1, 2, 1]
     assert counts.loc["digits and signs"].tolist() == [1, 0, 0, 0]

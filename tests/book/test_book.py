@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from stn_paper.analysis.paper import TABLES
+from stn_paper.analysis.paper import TABLE_TITLES
 from stn_paper.paths import ROOT
 
 
@@ -33,7 +33,7 @@ def test_every_table_and_figure_has_a_page(built):
     pages = {
         page.stem for page in (built / "notebooks").glob("*.html")
     }  # some lead on to where the table is now
-    assert {f"table{n}" for n in TABLES} | {
+    assert {f"table{n}" for n in TABLE_TITLES} | {
         "figure1",
         "figure2",
         "explorer",

@@ -128,6 +128,6 @@ def test_two_coordinators_started_together_damage_nothing(folder, expected, tmp_
         with coordinator(folder, one, "smoke") as third:  # in the same folder: Snakemake's lock holds it off
             assert third.wait(LIMIT) != 0
         assert first.wait(LIMIT) == 0 and second.wait(LIMIT) == 0
-    check_records(expected, grid.runs("smoke", 1))
+    check_records(expected, grid.target_specs("smoke", 1))
     command = [sys.executable, "-m", "stn_paper", "results", "check"]
     assert subprocess.run(command, cwd=ROOT).returncode == 0

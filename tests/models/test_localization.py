@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from stn_paper.analysis.paper import LOCALIZATION_TABLES, layers, table
+from stn_paper.analysis.paper import LOCALIZATION_TABLES, printed_layers, table
 from stn_paper.errors import InputError
 from stn_paper.models import build_model, localization
 from stn_paper.models.localization import (
@@ -23,7 +23,7 @@ VARIANTS = list(LOCALIZATION_NETS)
 @pytest.mark.parametrize("number, variant", LOCALIZATION_TABLES.items())
 def test_each_row_has_the_printed_shape_and_parameters(number, variant):
     net, x = localization_net(variant, 224), torch.zeros(1, 3, 224, 224)
-    rows = layers(number)
+    rows = printed_layers(number)
     assert len(net.features) == len(rows)
     for layer, row in zip(net.features, rows):
         x = layer(x)
@@ -161,7 +161,7 @@ def test_a_seed_draws_the_weights_in_the_order_of_our_records(variant):
     torch.manual_seed(0)
     first = nn.Linear(rows[-1].channels * feature_size(rows, 40) ** 2, HIDDEN)
     nn.Linear(HIDDEN, 6)
-    features = localization.layers(rows, 3)
+    features = localization.build_layers(rows, 3)
     assert torch.equal(net.head[1].weight, first.weight)
     for name, weight in features.state_dict().items():
         assert torch.equal(net.features.state_dict()[name], weight)

@@ -259,7 +259,7 @@ def test_the_warning_has_the_threshold_of_a_collapse(percent, told):
     points = 2000  # in one row of the grid: what lies outside is their share beyond the edge
     shift = 2 * round(percent / 100 * points) / points
     outside = guards.percent_outside(sampling_grid(affine_theta(shift=(shift, 0.0))[None], 1, points))
-    assert outside == pytest.approx(percent) and (outside >= guards.COLLAPSED) == bool(told)
+    assert outside == pytest.approx(percent) and (outside >= guards.COLLAPSED_PERCENT) == bool(told)
 
 
 # --- wrong values ---

@@ -108,8 +108,8 @@ def test_ten_pictures_are_learned_by_heart(system, variant):
     images = torch.nn.functional.interpolate(torch.randn(10, 3, 3, 3), size)  # nine coloured squares each
     labels = torch.arange(10)
     model = build_model(system, variant, 10)
-    optimizer = optimizers.OPTIMIZERS["adam"](model.parameters(), lr=0.001, fused=True)
-    step = loop.step_of(model.train())
+    optimizer = optimizers.OPTIMIZER_CLASSES["adam"](model.parameters(), lr=0.001, fused=True)
+    step = loop.training_step(model.train())
     for _ in range(30):
         step(optimizer, images, labels)
     assert (model.eval()(images).argmax(1) == labels).sum() >= 8

@@ -19,7 +19,7 @@ from stn_paper.models.transformer import (
     sample,
     sampling_grid,
 )
-from stn_paper.training.hardware import PRECISIONS, arithmetic, check_device
+from stn_paper.training.hardware import PRECISION_MODES, check_device, compute_in
 
 
 def warp(images, theta):
@@ -99,14 +99,14 @@ def test_the_transforms_of_maps_have_their_numbers_of_parameters():
     }
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISION_MODES)
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("variant", LOCALIZATION_NETS)
 def test_an_untrained_transformer_is_the_identity(variant, transform, precision):
     device = check_device("auto")  # on CUDA, a product in TF32 moves pixels too
     images = torch.rand(3, 3, 40, 40, device=device)
     stn = SpatialTransformer(localization_net(variant, 40, transform=transform), transform).to(device)
-    with arithmetic(precision, device.type):
+    with compute_in(precision, device.type):
         for mode in (stn.train(), stn.eval()):
             torch.testing.assert_close(mode(images), images, rtol=0, atol=1e-4)
         assert stn.theta(images).shape == (3, *SHAPES[transform])

@@ -13,11 +13,11 @@ from stn_paper.training import records
 
 
 def test_every_committed_record_has_a_card_with_its_numbers(committed):
-    for name, record in records.everything().items():
-        _, header, body = card.markdown(record).split("---\n", 2)
+    for name, record in records.all_records().items():
+        _, header, body = card.model_card(record).split("---\n", 2)
         (index,) = yaml.safe_load(header)["model-index"]
         (metric,) = index["results"][0]["metrics"]
-        assert (index["name"], metric["value"]) == (name, records.chosen(record)["test"])
+        assert (index["name"], metric["value"]) == (name, records.selected_result(record)["test"])
         assert f"{record['parameters']:,}" in body and record["environment"]["device"] in body
         rows = [line for line in body.splitlines() if line.startswith("|")]
         assert all(line.replace(r"\|", "").count("|") == 3 for line in rows)
@@ -29,11 +29,11 @@ def test_a_card_is_printed_for_a_name_and_for_a_file(capsys):
     for run in (path.stem, str(path)):
         main(["card", run])
         printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1] == card.markdown(json.loads(path.read_text()))
+    assert printed[0] == printed[1] == card.model_card(json.loads(path.read_text()))
     assert "61.50 %" in printed[0] and "--seed 3" in printed[0]
 
 
 @pytest.mark.parametrize("run", ["no_such_run", "no/such.json", ""])
 def test_a_run_without_a_record_is_one_sentence(run):
     with pytest.raises(InputError, match="has no record"):
-        card.find(run)
+        card.find_record(run)

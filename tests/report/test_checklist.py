@@ -17,7 +17,7 @@ def costs(monkeypatch, tmp_path):
 
 
 def answers():
-    return checklist.view().set_index("Question").drop(columns="Part")
+    return checklist.checklist_table().set_index("Question").drop(columns="Part")
 
 
 def train(variant, seed, commit="0123456789ab"):
@@ -43,7 +43,7 @@ def test_seeds_and_hours_are_counted(costs):
 
 
 def test_the_verdict_counts_every_question(costs):
-    view = checklist.view()
-    counted = checklist.verdict(view)
+    view = checklist.checklist_table()
+    counted = checklist.count_answers(view)
     assert counted.startswith(f"Of {len(view)} questions: ")
     assert sum(int(part.split()[0]) for part in counted.split(": ")[1].split(", ")) == len(view)

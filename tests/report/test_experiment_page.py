@@ -21,7 +21,7 @@ def write_study(gains, seeds=4):
 def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
     write_study({"stn": 5.0, "lstn": 5.1})
     write_run("original", 5, 50.0)
-    compared, arms = experiment_page.comparisons([STUDY]).data, experiment_page.arms([STUDY]).data
+    compared, arms = experiment_page.comparisons_table([STUDY]).data, experiment_page.arms_table([STUDY]).data
     assert [compared.count(name) for name in ("L-STN − STN", "STN − Original")] == [1, 2]
     assert compared.count("<tr") == 1 + 4  # with the seed control
     assert arms.count("<tr") == 1 + 4 and arms.count("../runs/") == 3 * 4 + 1
@@ -29,17 +29,21 @@ def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
 
 def test_the_sentences_of_a_study_do_not_repeat_the_table():
     write_study({"stn": 5.0, "vstn": 5.05, "lstn": 5.1})
-    told = experiment_page.in_words(effects.comparisons(*STUDY))
+    told = experiment_page.comparisons_in_words(effects.comparisons(*STUDY))
     assert told.count(".") == 2 and not any(mark in told for mark in "±+%=")
-    assert experiment_page.gain(STUDY).startswith("+5.00 ± ")
-    assert experiment_page.gain(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
-    assert experiment_page.gain(STUDY, "constant") == MISSING
+    assert experiment_page.gain_in_words(STUDY).startswith("+5.00 ± ")
+    assert experiment_page.gain_in_words(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
+    assert experiment_page.gain_in_words(STUDY, "constant") == MISSING
 
 
 @pytest.mark.parametrize("gains", [{}, {"stn": 5.0}, {"stn": -5.0, "vstn": 0.0, "lstn": 0.3}])
 def test_every_mixture_of_verdicts_becomes_whole_sentences(gains):
     write_study(gains)
-    for text in (experiment_page.verdict([STUDY]), experiment_page.summary(), experiment_page.answer()):
+    for text in (
+        experiment_page.studies_verdict([STUDY]),
+        experiment_page.count_verdicts_in_words(),
+        experiment_page.lstn_gain_in_words(),
+    ):
         assert text and "nan" not in text and "  " not in text and ".." not in text
 
 
@@ -48,11 +52,11 @@ def test_collapses_and_a_failed_original_are_told():
     write_study({"stn": 5.0})
     write_run("stn", 4, 1.0, row=lost)
     (row,) = effects.comparisons(*STUDY).itertuples()
-    assert "1 of 5" in experiment_page.shown(row) and row.shown in experiment_page.shown(row)
+    assert "1 of 5" in experiment_page.verdict_text(row) and row.shown in experiment_page.verdict_text(row)
     for seed in range(4):
         write_run("original", seed, 1.0, row={"train_loss": 4.6})
     (row,) = effects.comparisons(*STUDY).itertuples()
-    assert row.shown not in experiment_page.shown(row)
+    assert row.shown not in experiment_page.verdict_text(row)
 
 
 def test_the_figure_shows_a_bar_where_there_are_three_runs():
@@ -65,27 +69,27 @@ def test_the_figure_shows_a_bar_where_there_are_three_runs():
 
 
 def test_without_records_every_table_and_figure_says_so():
-    studies = experiment.studies()
-    for table in (experiment_page.arms(studies), experiment_page.comparisons(studies)):
+    studies = experiment.shown_studies()
+    for table in (experiment_page.arms_table(studies), experiment_page.comparisons_table(studies)):
         assert table.data.count(MISSING) == len(studies)
-    assert (experiment_page.all_shares(studies).iloc[:, 0] == MISSING).all()
-    assert (experiment_page.strengths() == MISSING).all(axis=None)
-    assert experiment_page.verdict(studies).count(MISSING.capitalize()) == len(studies)
+    assert (experiment_page.gain_parts_table(studies).iloc[:, 0] == MISSING).all()
+    assert (experiment_page.strengths_table() == MISSING).all(axis=None)
+    assert experiment_page.studies_verdict(studies).count(MISSING.capitalize()) == len(studies)
     assert experiment_page.strength_verdict().count(MISSING.capitalize()) == 3
-    for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_curves(studies)):
+    for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_plot(studies)):
         assert all(axis.get_title().endswith(MISSING) for axis in figure.axes)
-    assert experiment_figures.strength_curves(*studies[0]).get_figheight() < 1
+    assert experiment_figures.strength_plot(*studies[0]).get_figheight() < 1
     assert set(STRENGTHS) == set(experiment.UNITS)
 
 
 def test_budgets_are_compared_over_the_same_seeds():
     for variant, seed, test in [("original", 0, 40), ("lstn", 0, 50), ("original", 5, 90)]:
         write_run(variant, seed, test)
-    (panel,) = experiment_figures.budget_curves([STUDY]).axes
+    (panel,) = experiment_figures.budget_plot([STUDY]).axes
     assert [set(line.get_ydata()) for line in panel.lines] == [{40}, {50}]
 
 
 def test_images_that_are_not_the_official_ones_are_named(committed):
-    for told in (experiment_page.verdict(experiment.STUDIES), experiment_page.strength_verdict()):
+    for told in (experiment_page.studies_verdict(experiment.STUDIES), experiment_page.strength_verdict()):
         rts, gtsrb, *_ = told.splitlines()
         assert "grey level" in rts and "AVIF" in gtsrb

@@ -180,7 +180,7 @@ def training():
 
 def test_a_training_has_a_frame_a_step_and_the_last_stays(training):
     shown = list(frames(explorer.training_animation(*training)))
-    assert [duration for _, duration in shown] == [explorer.FRAME, explorer.FRAME, explorer.LAST]
+    assert [duration for _, duration in shown] == [explorer.FRAME, explorer.FRAME, explorer.LAST_FRAME]
     assert Image.open(io.BytesIO(explorer.training_animation(*training).data)).info["loop"] == 0
     bars = [(np.abs(frame.astype(int) - (1, 115, 178)).sum(-1) < 60).sum() for frame, _ in shown]
     assert bars == [explorer.BAR * across for across in (1, 10, 88)]  # 2 * 40 + GAP is the whole
@@ -188,7 +188,7 @@ def test_a_training_has_a_frame_a_step_and_the_last_stays(training):
 
 def test_a_frame_shows_inputs_corners_and_outputs(training):
     images, _, theta = training
-    picture = np.array(explorer._pairs(explorer._normalized(images), theta[2], 2)).astype(int)
+    picture = np.array(explorer._input_output_picture(explorer._as_input(images), theta[2], 2)).astype(int)
     side, gap = 40, explorer.GAP
     left, right = (
         picture[gap : gap + side, gap : gap + side],
@@ -223,7 +223,7 @@ def test_a_strip_has_the_first_and_the_last_frame(training):
     ):
         assert [axis.get_title() for axis in figure.axes] == titles
         assert not plt.fignum_exists(figure.number)
-    pairs = explorer._pairs(explorer._normalized(images), theta[2], 2)
+    pairs = explorer._input_output_picture(explorer._as_input(images), theta[2], 2)
     assert_allclose(explorer.training_strip(*training).axes[-1].images[0].get_array(), pairs)
 
 

@@ -11,7 +11,7 @@ from stn_paper.report import front_page
 
 
 def test_the_papers_differences_are_those_of_its_tables():
-    for number, one in zip((6, 8), front_page.papers()):
+    for number, one in zip((6, 8), front_page.paper_gains()):
         printed = table(number).astype({"test": float}).pivot(index="model", columns="variant", values="test")
         assert sorted(one.values.round(2)) == sorted((printed["lstn"] - printed["stn"]).round(2))
 
@@ -22,9 +22,9 @@ def test_a_collapsed_run_is_left_out_and_counted():
         outside = 100.0 if seed == 3 else 0.0
         write_run("stn", seed, 50.0 - outside / 4, row={"theta": theta | {"outside": outside}})
         write_run("lstn", seed, 51.0 + seed, row={"theta": theta | {"outside": 0.0}})
-    (one,) = front_page.ours()
+    (one,) = front_page.our_gains()
     assert one.values.tolist() == [1.0, 2.0, 3.0] and (one.collapsed, one.runs) == (1, 8)
-    figure = front_page.lstn_minus_stn()
+    figure = front_page.gains_plot()
     assert "1 of 8" in figure.axes[0].get_yticklabels()[-1].get_text()
 
 
@@ -32,7 +32,7 @@ def test_a_comparison_needs_three_pairs():
     for seed in range(2):
         write_run("stn", seed, 50.0)
         write_run("lstn", seed, 51.0)
-    assert front_page.ours() == []
+    assert front_page.our_gains() == []
 
 
 def test_the_answer_counts_what_is_shown():
@@ -40,10 +40,10 @@ def test_the_answer_counts_what_is_shown():
         for seed in range(3):
             write_run("stn", seed, 50.0 + seed, backbone)
             write_run("lstn", seed, 50.0 + seed + gain + 0.1 * (-1) ** seed, backbone)
-    assert front_page.tally() == (1, 1, 1, 3)
+    assert front_page.count_gains() == (1, 1, 1, 3)
 
 
 def test_the_page_names_every_fact_and_no_other(committed):
     cells = nbformat.read(ROOT / "notebooks/index.ipynb", as_version=4).cells
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    assert set(re.findall(r"\{glue:md\}`(\w+)`", text)) == front_page.facts().keys()
+    assert set(re.findall(r"\{glue:md\}`(\w+)`", text)) == front_page.front_page_texts().keys()

@@ -14,7 +14,7 @@ def test_failures_of_networks_are_shown(monkeypatch, tmp_path):
     text = f"{columns}\nresnet,convolutional,yes,1,2,c\nvit,transformer,ValueError: no,1,2,c\n"
     (tmp_path / "timm_networks.csv").write_text(text, encoding="utf-8")
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
-    table = network_page.timm_networks()
+    table = network_page.timm_networks_table()
     assert table["trains"].to_dict() == {"resnet": "yes", "vit": "ValueError: no"}
 
 
@@ -31,22 +31,22 @@ def test_ratios_are_those_of_ours_to_the_others(monkeypatch, tmp_path):
     (tmp_path / "warps").mkdir()
     (tmp_path / "warps/cpu.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
-    assert network_page.warps()["middle"].tolist() == [3, 0.9]
-    table = network_page.warps_range()
+    assert network_page.warp_ratios()["middle"].tolist() == [3, 0.9]
+    table = network_page.warp_ratios_table()
     assert table.iloc[0].to_dict() == {"Lowest": "0.90 (0.80 to 1.50)", "At (pixels)": 64, "Highest": "3.00"}
-    figure = network_page.warps_plot()
+    figure = network_page.warp_ratios_plot()
     assert len(figure.axes[0].containers) == 1
 
 
 def test_without_a_file_the_figure_is_empty(monkeypatch, tmp_path):
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
-    assert network_page.warps().empty and network_page.warps_range().empty
-    assert all(not axis.containers for axis in network_page.warps_plot().axes)
+    assert network_page.warp_ratios().empty and network_page.warp_ratios_table().empty
+    assert all(not axis.containers for axis in network_page.warp_ratios_plot().axes)
 
 
 @pytest.mark.usefixtures("committed")
 def test_the_committed_files_are_shown():
-    assert len(network_page.timm_networks()) == 20
+    assert len(network_page.timm_networks_table()) == 20
     rows = pd.read_csv(BENCHMARKS / "timm_training.csv")["top-1 (%)"]
     assert rows.iloc[-1] == rows.iloc[:-1].max()  # the loaded checkpoint is the best epoch's
-    assert set(network_page.gains().columns) >= {"Network", "Protocol", "Gain"}
+    assert set(network_page.lstn_gains_table().columns) >= {"Network", "Protocol", "Gain"}

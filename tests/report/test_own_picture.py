@@ -16,7 +16,7 @@ def test_the_central_square_of_any_image_file_is_read(tmp_path):
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[:, 30:70] = 200
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    image = own_picture.read(str(tmp_path / "wide.png"))
+    image = own_picture.read_picture(str(tmp_path / "wide.png"))
     assert image.shape == (1, 3, 64, 64) and image.dtype == torch.uint8
     assert image.min() == 200
 
@@ -25,7 +25,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     for path in (tmp_path / "notes.txt", tmp_path / "missing.png"):
         with pytest.raises(InputError, match=f"Picture '{path}' cannot be read: give the path of an image"):
-            own_picture.read(str(path))
+            own_picture.read_picture(str(path))
 
 
 def test_maps_are_within_their_ranges_and_the_same_each_time():
@@ -38,11 +38,11 @@ def test_maps_are_within_their_ranges_and_the_same_each_time():
 
 
 def test_the_picture_alone_teaches_the_transformer():
-    picture = own_picture.read()
+    picture = own_picture.read_picture()
     transformer, losses = own_picture.learn(picture, "lstn", steps=60)
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert own_picture.learn(picture, "lstn", steps=3)[1] == losses[:3]
-    figure = own_picture.restored(picture, transformer, count=2)
+    figure = own_picture.restoration_plot(picture, transformer, count=2)
     assert len(figure.axes) == 4
 
 
@@ -57,11 +57,11 @@ def test_the_picture_alone_teaches_the_transformer():
 )
 def test_a_wrong_number_is_named(wrong, said):
     with pytest.raises(InputError, match=said):
-        own_picture.learn(own_picture.read(), **wrong)
+        own_picture.learn(own_picture.read_picture(), **wrong)
 
 
 def test_the_verdict_is_of_what_is_left():
-    picture = own_picture.read()
+    picture = own_picture.read_picture()
 
     class Exact:
         def theta(self, images):
@@ -76,7 +76,7 @@ def test_the_verdict_is_of_what_is_left():
             turns = np.degrees([np.arctan2(m[1, 0], m[0, 0]) for m in Exact().theta(images).numpy()])
             return torch.stack([affine_theta(0.6 * turn) for turn in turns])
 
-    verdict = partial(own_picture.verdict, picture)
+    verdict = partial(own_picture.restoration_verdict, picture)
     assert "less than a quarter of the median rotation and less than a quarter of" in verdict(
         Identity(), "stn"
     )

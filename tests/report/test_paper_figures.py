@@ -46,7 +46,7 @@ def test_a_shear_moves_the_bottom_to_the_right():
 
 def test_figure1_shows_the_output_and_marks_where_it_was_read(image):
     transformer = paper_figures.untrained_transformer(THETA, 64)
-    figure = paper_figures.spatial_transformer(transformer, image)
+    figure = paper_figures.figure1_plot(transformer, image)
     _, u, v, grid = figure.axes
     expected = sample(normalize(image), sampling_grid(THETA[None], 64, 64))
     assert_allclose(v.images[0].get_array(), (expected[0].permute(1, 2, 0) + 1) / 2, atol=1e-5)
@@ -57,7 +57,7 @@ def test_figure1_shows_the_output_and_marks_where_it_was_read(image):
 
 
 def test_a_block_adds_its_input_to_its_own_part(image, model):
-    seen = paper_figures.trace(model, image)
+    seen = paper_figures.trace_block(model, image)
     torch.testing.assert_close(seen.sum, seen.f + seen.x)
     torch.testing.assert_close(seen.output, seen.sum.relu())
     torch.testing.assert_close(seen.relu1, seen.weight1.relu())
@@ -66,10 +66,10 @@ def test_a_block_adds_its_input_to_its_own_part(image, model):
 
 def test_a_block_with_weight_zero_is_the_identity_and_its_weight_comes_back(image, model):
     before = model.layer1[0].bn2.weight.clone()
-    seen = paper_figures.trace(model, image, last_weight=0)
+    seen = paper_figures.trace_block(model, image, last_weight=0)
     assert torch.equal(seen.output, seen.x) and seen.f.abs().max() == 0
     assert torch.equal(model.layer1[0].bn2.weight, before)
-    (on, without), *_ = paper_figures.distances(model, image, [0])
+    (on, without), *_ = paper_figures.shortcut_distances(model, image, [0])
     assert on == 0 and without == pytest.approx(100)
 
 

@@ -23,10 +23,10 @@ def test_each_dataset_has_a_record_with_the_images_and_their_maps(learned):
 
 def test_the_figure_outlines_what_theta_reads(learned):
     found = {dataset: record for dataset, record in learned.items() if record}
-    figure = photographs.seen(found)
+    figure = photographs.photographs_plot(found)
     assert len(figure.axes) == 8 * len(found)
     theta = torch.tensor(found["tsrd"]["probes"]["theta"][0])
     corners = outline(theta)[[0, 1, 2, 3, 0]]
     drawn = [torch.tensor(axis.lines[0].get_xydata()) for axis in figure.axes if axis.lines]
     assert any(torch.allclose(one.float(), corners, atol=1e-5) for one in drawn)
-    assert photographs.verdict(found).count("../runs/") == len(found)
+    assert photographs.photographs_verdict(found).count("../runs/") == len(found)

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from stn_paper.data import datasets
-from stn_paper.data.distortions import CANVAS, DIGIT, distort, known_theta
+from stn_paper.data.distortions import CANVAS, DIGIT, distort_digits, known_theta
 from stn_paper.report import playground
 from stn_paper.training import kept, records
 from stn_paper.training.batches import network_input, normalize
@@ -33,14 +33,14 @@ def placed():
 @pytest.fixture(scope="module")
 def inputs(placed):
     """The same digits as normalized inputs of the networks, float (50, 3, 42, 42)."""
-    images = np.stack(list(distort(placed[0], placed[1], "affine", CANVAS)))
+    images = np.stack(list(distort_digits(placed[0], placed[1], "affine", CANVAS)))
     return normalize(torch.from_numpy(images).expand(-1, 3, -1, -1))
 
 
 def node(expression, folder, data=None):
     """The value of an expression of network.js's functions, by node; `data` is its `DATA`."""
     script = (playground.FOLDER / "network.js").read_text(encoding="utf-8")
-    networks = "".join(playground.scripts().values())
+    networks = "".join(playground.network_scripts().values())
     file = folder / "script.js"
     file.write_text(
         f"globalThis.window = globalThis;\n{networks}\n{script}\nconst DATA = {json.dumps(data)};\n"
@@ -52,7 +52,7 @@ def node(expression, folder, data=None):
 
 
 @needs_node
-@pytest.mark.parametrize("variant", kept.VARIANTS)
+@pytest.mark.parametrize("variant", kept.PLAYGROUND_VARIANTS)
 def test_the_browser_computes_what_torch_computes(variant, placed, inputs, tmp_path):
     expression = f"""DATA.map(([pixels, theta]) => {{
       const input = placed({{data: pixels, size: {DIGIT}}}, theta, {CANVAS});
@@ -91,7 +91,9 @@ def test_bypassed_networks_are_the_one_without_a_transformer(tmp_path):
 @pytest.mark.parametrize("dataset", ["mnist-rts"])
 def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(dataset, committed):
     """What the switch shows: as released, accuracies are the original's and theta stays the identity."""
-    found = {(r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records(dataset, "system")}
+    found = {
+        (r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records_of_protocol(dataset, "system")
+    }
     released = {key: r for key, r in found.items() if key[0] in ("lstn-released", "stn-released")}
     assert len(released) >= 10
     for (_, seed), record in released.items():
@@ -101,20 +103,20 @@ def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(da
             assert (ours["theta"]["mean"], ours["theta"]["std"]) == ([1, 0, 0, 0, 1, 0], [0] * 6)
 
 
-@pytest.mark.parametrize("variant", kept.VARIANTS)
+@pytest.mark.parametrize("variant", kept.PLAYGROUND_VARIANTS)
 def test_the_weights_are_those_of_the_record(variant, committed):
-    record = kept.record_of(variant)
+    record = kept.playground_record(variant)
     model = kept.load(f"digits-{variant}")
     assert record["parameters"] == sum(p.numel() for p in model.parameters()) <= 75_000
-    assert len(playground.script(variant, model).encode()) < 400_000
-    assert kept.path_of(kept.spec_of(variant)).stem == records.spec_of(record).name
+    assert len(playground.network_script(variant, model).encode()) < 400_000
+    assert kept.weights_path(kept.playground_spec(variant)).stem == records.spec_of(record).name
 
 
-@pytest.mark.parametrize("variant", kept.VARIANTS)
+@pytest.mark.parametrize("variant", kept.PLAYGROUND_VARIANTS)
 def test_the_weights_answer_the_test_images_as_the_record_says(variant, committed):
     real("mnist-rts")
-    record, model = kept.record_of(variant), kept.load(f"digits-{variant}")
-    data = datasets.load("mnist-rts", CANVAS)
+    record, model = kept.playground_record(variant), kept.load(f"digits-{variant}")
+    data = datasets.load_images("mnist-rts", CANVAS)
     test = datasets.split("mnist-rts", data, 0).test[:1000]
     with torch.no_grad():
         logits = model(network_input(data.images[test], torch.device("cpu"), "half", data.images.shape[-1]))
@@ -129,7 +131,7 @@ def test_the_real_digits_were_not_trained_on():
     digits = playground.real_digits().astype(np.float32)
     nearest = [int(np.square(items - digit).sum((1, 2)).argmin()) for digit in digits]
     assert [listing.labels[i] for i in nearest] == list(range(10))
-    data = datasets.load("mnist-rts", CANVAS)
+    data = datasets.load_images("mnist-rts", CANVAS)
     split = datasets.split("mnist-rts", data, 0)
     assert set(nearest) <= set(split.validation.tolist())
 
@@ -143,4 +145,4 @@ def test_the_html_needs_nothing_else_and_is_the_same_every_time():
 
 def test_a_layer_that_the_page_does_not_know_is_an_error():
     with pytest.raises(TypeError, match="Sigmoid"):
-        playground.exported(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.Sigmoid()))
+        playground.export_layers(torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.Sigmoid()))

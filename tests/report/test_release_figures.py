@@ -8,8 +8,8 @@ from stn_paper.report import release_figures
 
 
 def test_the_dataflow_is_the_same_every_time_and_asks_for_nothing():
-    svg = release_figures.dataflow().data
-    assert svg == release_figures.dataflow().data and len(svg) < 100_000
+    svg = release_figures.dataflow_plot().data
+    assert svg == release_figures.dataflow_plot().data and len(svg) < 100_000
     assert 'xlink:href="http' not in svg and "<image" not in svg
 
 
@@ -17,7 +17,7 @@ def test_the_dataflow_is_the_same_every_time_and_asks_for_nothing():
 def test_every_cell_with_a_log_is_a_mark_at_its_epochs_and_printed_accuracy(number, panel):
     axis = release_figures.accuracy_against_epochs().axes[panel]
     drawn = sorted(tuple(point) for marks in axis.collections for point in marks.get_offsets())
-    cells = authors_runs.runs(number)
+    cells = authors_runs.released_cells(number)
     known = cells[cells["epochs_run"].notna()]
     assert len(known) == {6: 28, 8: 30}[number]
     assert_allclose(drawn, sorted(zip(known["epochs_run"], known["test"])))
@@ -25,5 +25,5 @@ def test_every_cell_with_a_log_is_a_mark_at_its_epochs_and_printed_accuracy(numb
 
 def test_training_time_goes_with_accuracy_within_a_network():
     for number, least in ((6, 0.98), (8, 0.9)):
-        ranks = release_figures.trained(number).groupby("model")[["epochs_run", "test"]].rank()
+        ranks = release_figures.cells_with_epochs(number).groupby("model")[["epochs_run", "test"]].rank()
         assert least < ranks["epochs_run"].corr(ranks["test"]) < 1

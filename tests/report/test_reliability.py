@@ -11,7 +11,7 @@ from stn_paper.report import reliability
 
 def test_the_tables_show_every_count():
     kept = json.loads(RELIABILITY.read_text(encoding="utf-8"))
-    faults, kinds = reliability.faults(), reliability.hostile_input()
+    faults, kinds = reliability.faults_table(), reliability.hostile_input_table()
     assert list(faults.index) == list(kept["faults"]["found"])
     assert [int(n.replace(",", "")) for n in faults["Tries"]] == [
         row["tries"] for row in kept["faults"]["found"].values()
@@ -19,7 +19,10 @@ def test_the_tables_show_every_count():
     cases = [row["cases"] for row in kept["fuzz"]["found"].values()]
     assert [int(n.replace(",", "")) for n in kinds["Cases"]] == cases
     assert (kinds["What is drawn"] != "").all()
-    assert f"{sum(cases):,}" in reliability.verdict() and kept["faults"]["device"] in reliability.verdict()
+    assert (
+        f"{sum(cases):,}" in reliability.count_tries_in_words()
+        and kept["faults"]["device"] in reliability.count_tries_in_words()
+    )
 
 
 def test_every_fault_of_an_earlier_commit_names_tests_that_exist():
@@ -28,13 +31,19 @@ def test_every_fault_of_an_earlier_commit_names_tests_that_exist():
     for test in " ".join(rows["tests"]).split():
         file, _, name = test.partition("::")
         assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), test
-    assert list(reliability.defects().index) == list(rows["fault"])
-    numbers = [int(n) for n in re.findall(r"\b\d+\b", reliability.defects_verdict())]
+    assert list(reliability.defects_table().index) == list(rows["fault"])
+    numbers = [int(n) for n in re.findall(r"\b\d+\b", reliability.count_defects_in_words())]
     assert numbers == [len(rows), *(n for how in reliability.SHOWN_BY if (n := sum(rows["shown by"] == how)))]
 
 
 def test_without_counts_nothing_is_claimed(tmp_path, monkeypatch):
     for name in ("RELIABILITY", "DEFECTS"):
         monkeypatch.setattr(reliability, name, tmp_path / "none")
-    parts = ("faults", "hostile_input", "verdict", "defects", "defects_verdict")
-    assert [getattr(reliability, part)() for part in parts] == [reliability.MISSING] * len(parts)
+    parts = (
+        "faults_table",
+        "hostile_input_table",
+        "count_tries_in_words",
+        "defects_table",
+        "count_defects_in_words",
+    )
+    assert [getattr(reliability, part)() for part in parts] == [reliability.NOT_TRIED] * len(parts)

@@ -76,9 +76,9 @@ def test_a_run_page_lists_its_other_seeds_and_variants():
     for variant, seed in (("original", 0), ("original", 1), ("lstn", 0)):
         write_run(variant, seed, 40.0 + seed)
     write_run("lstn", 0, 99.0, dataset="cifar10")
-    found = records.everything()
+    found = records.all_records()
     name = next(name for name in found if "caltech101_reduced_resnet18_original_seed0" in name)
-    body = run_pages.page(name, found)
+    body = run_pages.run_page(name, found)
     assert re.findall(r">(seed \d: [\d.]+)<", body) == ["seed 0: 40.00", "seed 1: 41.00", "seed 0: 40.00"]
 
 
@@ -90,20 +90,20 @@ def test_a_pages_relatives_share_dataset_network_and_protocol():
         ("lstn", "caltech101", "equal"),
     ):
         write_run(variant, 0, 40.0, dataset=dataset, protocol=protocol)
-    found = records.everything()
-    groups = run_pages.relatives(found)
+    found = records.all_records()
+    groups = run_pages.related_runs(found)
     assert groups.keys() == found.keys() and sorted(map(len, groups.values())) == [1, 1, 2, 2]
     for name in found:
-        assert run_pages.page(name, groups[name]) == run_pages.page(name, found)
+        assert run_pages.run_page(name, groups[name]) == run_pages.run_page(name, found)
 
 
 def test_a_protocol_of_ones_own_has_its_place_on_every_page():
     mine = Protocol("mine", image_size=64, batch_size=8, max_epochs=20, min_epochs=20)
     path = write_run("lstn", 0, 40.0, protocol=mine)
-    found = records.everything()
-    body = run_pages.page(path.stem, found)
-    assert "mine" in body and "8" in body and run_pages.command(found[path.stem]) == ""
-    assert path.stem in interactive.every_run().data
+    found = records.all_records()
+    body = run_pages.run_page(path.stem, found)
+    assert "mine" in body and "8" in body and run_pages.training_command(found[path.stem]) == ""
+    assert path.stem in interactive.show_all_runs().data
 
 
 def test_a_copy_of_a_record_is_no_other_run():
@@ -111,9 +111,9 @@ def test_a_copy_of_a_record_is_no_other_run():
     copy = path.with_name(f"{path.stem} (1).json")
     copy.write_bytes(path.read_bytes())
     with pytest.raises(InputError, match=r"\(1\)\.json is of the run caltech101_reduced_resnet18_lstn_seed0"):
-        records.everything()
+        records.all_records()
     with pytest.raises(InputError, match="is of the run"):
-        records.records("caltech101", "reduced")
+        records.records_of_protocol("caltech101", "reduced")
 
 
 def test_what_a_record_says_is_text_and_not_html():
@@ -122,8 +122,8 @@ def test_what_a_record_says_is_text_and_not_html():
     record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
     record["data"]["fingerprint"] = '"><img src=x>'
     path.write_text(json.dumps(record))
-    body = run_pages.page(path.stem, records.everything())
-    views = body + interactive.every_run().data
+    body = run_pages.run_page(path.stem, records.all_records())
+    views = body + interactive.show_all_runs().data
     assert "&lt;script&gt;alert(1)" in body
     assert not re.search("<script|<b>|<img", views)
 
@@ -137,7 +137,7 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
     spec = RunSpec("gtsrb", "resnet18", "lstn", "paper", 3)
     spec = replace(spec, protocol=replace(spec.protocol, **changes))
     assert spec.changes == changes
-    line = run_pages.command({"spec": asdict(spec), "environment": extra})
+    line = run_pages.training_command({"spec": asdict(spec), "environment": extra})
     *settings, python, flag, package, verb = shlex.split(line)[: shlex.split(line).index("run") + 1]
     assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
     assert settings == ["OMP_NUM_THREADS=1"] * bool(extra) + ["STN_PAPER_RESULTS=again"]
@@ -150,10 +150,10 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
 
 
 def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
-    for name, record in records.everything().items():
+    for name, record in records.all_records().items():
         asked = []
         monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
-        words = shlex.split(run_pages.command(record))
+        words = shlex.split(run_pages.training_command(record))
         if not words:
             assert record["spec"]["protocol"]["name"] not in PROTOCOLS
             continue
@@ -164,20 +164,20 @@ def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
 
 def test_a_protocol_of_ones_own_has_no_command():
     path = write_run("original", 0, 40.0)
-    record = records.read(path)
+    record = records.read_record(path)
     record["spec"]["protocol"]["name"] = "mine"
-    assert run_pages.command(record) == ""
-    assert "No option of the command line" in run_pages.page("x", {"x": record})
+    assert run_pages.training_command(record) == ""
+    assert "No option of the command line" in run_pages.run_page("x", {"x": record})
 
 
 def test_every_setting_has_a_name_in_words():
-    assert list(run_pages.SETTINGS) == [field.name for field in fields(Protocol)]
+    assert list(run_pages.SETTING_NAMES) == [field.name for field in fields(Protocol)]
 
 
 def test_curves_hold_every_finite_number_of_the_record():
-    record = records.read(write_run("original", 0, 40.0))
+    record = records.read_record(write_run("original", 0, 40.0))
     record["epochs"][3]["train_loss"] = float("nan")
-    drawn = run_pages.chart(record)
+    drawn = run_pages.curves_chart(record)
     rows = drawn["data"]["values"]
     assert rows == json.loads(json.dumps(rows, allow_nan=False))
     found = {(row["quantity"], row["split"]): [] for row in rows}
@@ -185,7 +185,7 @@ def test_curves_hold_every_finite_number_of_the_record():
         found[row["quantity"], row["split"]].append(row["value"])
     assert found["accuracy (%)", "validation"] == [e["validation_accuracy"] for e in record["epochs"]]
     assert len(found["loss", "training"]) == len(record["epochs"]) - 1
-    assert all(text in run_pages.curves(record) for text in ("epoch 1", "50.00 %", "40.00 %"))
+    assert all(text in run_pages.curves_in_words(record) for text in ("epoch 1", "50.00 %", "40.00 %"))
 
 
 def links(html):
@@ -193,18 +193,18 @@ def links(html):
 
 
 def test_tables_lead_to_pages_that_exist(committed):
-    names = set(records.everything())
-    assert sorted(links(interactive.every_run().data)) == sorted(names)
+    names = set(records.all_records())
+    assert sorted(links(interactive.show_all_runs().data)) == sorted(names)
     for dataset in ("caltech101", "cifar10", "gtsrb"):
-        found = links(interactive.accuracies(dataset, ("paper", "equal", "reduced")).data)
+        found = links(interactive.show_accuracies(dataset, ("paper", "equal", "reduced")).data)
         assert found and set(found) <= names
-    assert set(links(interactive.system_runs("digits", "mnist-cnn").data)) <= names
+    assert set(links(interactive.show_system_runs("digits", "mnist-cnn").data)) <= names
 
 
 def test_smoke_runs_have_no_page():
     write_run("original", 0, 40.0, dataset="digits", protocol="smoke")
-    assert records.everything() == {}
-    view = interactive.accuracies("digits", ["smoke"]).data
+    assert records.all_records() == {}
+    view = interactive.show_accuracies("digits", ["smoke"]).data
     assert "40.00" in view and "href" not in view
 
 
@@ -220,21 +220,21 @@ def test_a_star_needs_a_difference_that_is_shown():
         write_run("lstn", seed, same, backbone="resnet50")
     write_run("original", 0, 90.0, protocol="paper")
     write_run("lstn", 0, 99.0, protocol="paper")  # one seed shows nothing
-    assert starred(interactive.accuracies("caltech101", ["paper", "reduced"]).data) == ["61.10"]
-    assert interactive.accuracies("cifar10", ["paper"]) is None
+    assert starred(interactive.show_accuracies("caltech101", ["paper", "reduced"]).data) == ["61.10"]
+    assert interactive.show_accuracies("cifar10", ["paper"]) is None
 
 
 def test_the_originals_other_seeds_stand_apart():
     for variant, seed, test in (("original", 0, 40.0), ("original", 5, 60.0), ("lstn", 0, 39.0)):
         write_run(variant, seed, test)
     write_run("lstn-released", 0, 41.0)
-    view = tables.accuracy("caltech101", "reduced")[tables.TEST]
+    view = tables.mean_accuracies("caltech101", "reduced")[tables.TEST]
     assert list(view["ResNet-18"]) == [40.0, 39.0, 41.0, 60.0]
 
 
 def test_cells_are_numbers_alone_and_text_is_escaped():
     view = pd.DataFrame({"Name": ["<b>", "b"], "Test": [1.5, float("nan")]})
-    html = interactive.shown(
+    html = interactive.show_table(
         view, "A table", marks={(0, "Test"): "best"}, links={(0, "Test"): "a.html?b&c"}
     ).data
     soup = BeautifulSoup(html, "html.parser")
@@ -245,7 +245,7 @@ def test_cells_are_numbers_alone_and_text_is_escaped():
 def test_the_arms_lead_to_their_runs():
     for variant, seed in (("original", 0), ("original", 5), ("lstn", 0)):
         write_run(variant, seed, 40.0)
-    shown = experiment_page.arms(
+    shown = experiment_page.arms_table(
         [("caltech101", "resnet18", "reduced"), ("cifar10", "resnet18", "reduced")]
     ).data
     names = ["resnet18_original_seed0", "resnet18_lstn_seed0", "resnet18_original_seed5"]
@@ -254,13 +254,13 @@ def test_the_arms_lead_to_their_runs():
 
 
 def test_every_run_is_counted_and_unknown_code_is_named():
-    assert interactive.every_run_verdict() == "Not yet run."
+    assert interactive.all_runs_in_words() == "Not yet run."
     for seed, commit in enumerate(("abc", "abc+changes", "")):
         path = write_run("original", seed, 40.0)
         record = without_digest(path)
         record |= {"environment": {"device": "", "commit": commit}, "measured": {"seconds": 1800}}
         path.write_text(json.dumps(record))
-    assert interactive.every_run_verdict() == (
+    assert interactive.all_runs_in_words() == (
         "3 runs: 3 on Caltech-101; 1.5 hours of training in all. "
         "Without a commit of their code: 1; with changes that no commit holds: 1."
     )
@@ -289,7 +289,7 @@ def test_tables_are_loaded_where_there_is_one(companion):
     for body in ("<p>interactive</p>", '<table class="dataframe">'):
         companion.load_tables(app, "p", "page.html", {"body": body}, None)
     assert loaded == []
-    companion.load_tables(app, "p", "page.html", {"body": accuracy_page.table(6).data}, None)
+    companion.load_tables(app, "p", "page.html", {"body": accuracy_page.accuracy_table(6).data}, None)
     assert loaded == ["datatables.css", "datatables.js", "interactive.js"]
 
 

@@ -16,56 +16,61 @@ from stn_paper.training.spec import RunSpec
 
 def write_system(dataset, system, variant, test, seed=0, **more):
     path = write_run(variant, seed, test, backbone=system, dataset=dataset, protocol="system")
-    record = records.read(path)
+    record = records.read_record(path)
     record["data"]["train"] = 49_000
     record["measured"] = {"seconds": 100.0}
     spec = RunSpec(dataset, system, variant, "system", seed)
-    return records.write(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")} | more)
+    return records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")} | more)
 
 
 def test_published_numbers_are_as_printed():
     curve = small_systems.published_curve()
     assert (len(curve), curve.iloc[0], curve.iloc[-1], curve.max()) == (50, 34.82, 65.86, 66.94)
-    assert small_systems.published("lenet")["value"].tolist() == [96.1, 98.3]
-    assert small_systems.published("sign-cnn-bn")["value"].max() == 99.67
-    assert small_systems.published("cifar-cnn")["value"].tolist() == [curve.iloc[-1], curve.max()]
+    assert small_systems.published_values("lenet")["value"].tolist() == [96.1, 98.3]
+    assert small_systems.published_values("sign-cnn-bn")["value"].max() == 99.67
+    assert small_systems.published_values("cifar-cnn")["value"].tolist() == [curve.iloc[-1], curve.max()]
 
 
 def test_without_records_every_page_says_so():
-    assert set(small_systems.beside("cifar-cnn")["Ours"]) == {"not yet run"}
-    errors = compared.distorted_errors()
+    assert set(small_systems.published_and_ours("cifar-cnn")["Ours"]) == {"not yet run"}
+    errors = compared.distorted_errors_table()
     assert (errors.xs("ours", axis=1, level=1) == "not yet run").all(axis=None)
     assert errors.loc["affine", ("RTS", "paper")] == "0.5"
     for verdict in (small_systems.small_cnn_verdict(), small_systems.signs_verdict()):
         assert verdict.endswith("not yet run.")
     for told in (
         compared.distorted_verdict(),
-        compared.distorted_gains(),
-        compared.differences("sign-cnn-bn"),
+        compared.distorted_gains_in_words(),
+        compared.differences_in_words("sign-cnn-bn"),
     ):
         assert told.count("not yet run") == 4
-    assert compared.theta("gtsrb", "sign-cnn-bn") == "Not yet run."
-    for view in (small_systems.recovered("digits"), small_systems.all_runs("gtsrb", "sign-cnn-bn")):
+    assert compared.theta_in_words("gtsrb", "sign-cnn-bn") == "Not yet run."
+    for view in (
+        small_systems.recovery_table("digits"),
+        small_systems.system_runs_table("gtsrb", "sign-cnn-bn"),
+    ):
         assert view.loc["", "Our runs"] == "not yet run"
-    assert small_systems.recovered_verdict("digits") == "Not yet run."
-    assert small_systems.small_cnn_curve().axes[0].get_title() == "ours: not yet run"
-    assert small_systems.gradcam("digits", "mnist-cnn", ["original"]).axes[0].get_title() == "not yet run"
+    assert small_systems.recovery_verdict("digits") == "Not yet run."
+    assert small_systems.small_cnn_plot().axes[0].get_title() == "ours: not yet run"
+    assert (
+        small_systems.gradcam_plot("digits", "mnist-cnn", ["original"]).axes[0].get_title() == "not yet run"
+    )
 
 
 def test_ours_stand_beside_the_published():
     write_system("cifar10", "cifar-cnn", "affine", 60.0)
-    beside = small_systems.beside("cifar-cnn").loc["Affine", "Ours"]
+    beside = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
     assert beside.tolist() == ["not yet run", "60.00 (n=1)"]  # of 20 epochs none is the 50th
     assert "Ours, affine, 1 parameters: 60.00 % after epoch 20" in small_systems.small_cnn_verdict()
-    assert len(small_systems.small_cnn_curve().axes[0].lines) == 2
-    assert small_systems.all_runs("cifar10", "cifar-cnn").loc["Affine", "Seconds an epoch"] == "5"
+    assert len(small_systems.small_cnn_plot().axes[0].lines) == 2
+    assert small_systems.system_runs_table("cifar10", "cifar-cnn").loc["Affine", "Seconds an epoch"] == "5"
 
 
 def test_ours_is_the_quantity_that_is_published():
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0, "validation_accuracy": 50.0}
     epochs = [row | {"test_accuracy": 70.0 - abs(n - 30)} for n in range(1, 51)]
     write_run("affine", 0, None, "cifar-cnn", "cifar10", "system", epochs)
-    beside = small_systems.beside("cifar-cnn").loc["Affine", "Ours"]
+    beside = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
     assert beside.tolist() == ["50.00 (n=1)", "70.00 (n=1)"]
 
 
@@ -80,7 +85,7 @@ def test_signs_are_compared_with_the_network_alone():
 
 def test_other_backbones_on_the_dataset_are_not_the_systems():
     write_run("stn", 0, 60.0, dataset="cifar10", protocol="system")  # resnet18
-    assert small_systems.runs("cifar10", "cifar-cnn").empty
+    assert small_systems.system_runs("cifar10", "cifar-cnn").empty
 
 
 def test_errors_are_what_accuracies_lack():
@@ -88,10 +93,10 @@ def test_errors_are_what_accuracies_lack():
     write_system("mnist-rts", "mnist-cnn-400k", "original", 98.5, seed=1)
     write_system("mnist-rts", "mnist-cnn-400k", "affine", 98.5)
     write_system("mnist-rts", "mnist-cnn-400k", "affine-released", 96.0)  # which transforms nothing
-    errors = compared.distorted_errors()
+    errors = compared.distorted_errors_table()
     assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
-    assert "affine -0.50" in compared.distorted_gains()
+    assert "affine -0.50" in compared.distorted_gains_in_words()
     told = compared.distorted_verdict()  # published: 0.8 and 0.5 %
     assert "+0.20 points" in told and "+1.00 points" in told and "1 of 2 errors" in told
 
@@ -99,7 +104,7 @@ def test_errors_are_what_accuracies_lack():
 def test_a_difference_is_ours_from_the_published():
     for seed, test in enumerate((98.0, 99.0)):
         write_system("mnist-rts", "lenet", "stn", test, seed)
-    alone, behind = compared.differences("lenet").splitlines()
+    alone, behind = compared.differences_in_words("lenet").splitlines()
     assert "96.10" in alone and "not yet run" in alone
     assert "98.30" in behind and "0.20 points higher" in behind and "n=2" in behind
 
@@ -110,10 +115,14 @@ def test_a_difference_is_ours_from_the_published():
 def test_a_former_network_is_shown_until_the_new_one_has_a_run(system, old, new):
     dataset = small_systems.SYSTEM_DATASETS[system][0]
     write_system(dataset, small_systems.FORMER[system].system, old, 90.0)
-    assert small_systems.runs(dataset, system)["variant"].tolist() == [new]
-    assert small_systems.runs(dataset, system)["test"].tolist() == [90.0] and compared.former(system)
+    assert small_systems.system_runs(dataset, system)["variant"].tolist() == [new]
+    assert small_systems.system_runs(dataset, system)["test"].tolist() == [90.0] and compared.former_note(
+        system
+    )
     write_system(dataset, system, "original", 98.0)
-    assert small_systems.runs(dataset, system)["test"].tolist() == [98.0] and not compared.former(system)
+    assert small_systems.system_runs(dataset, system)["test"].tolist() == [98.0] and not compared.former_note(
+        system
+    )
 
 
 @pytest.mark.parametrize(("spreads", "shares"), [((0.01, 0.2), "0.01 to 0.20"), ((1.0, 2.0), "1.00 to 2.00")])
@@ -125,9 +134,9 @@ def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
         row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "test_loss": 1.0}
         epochs = [row | {"test_accuracy": 50.0, "theta": theta}] * 12
         write_run("one", seed, 98.0, "sign-cnn-bn", "gtsrb", "system", epochs)
-        told.append(compared.theta("gtsrb", "sign-cnn-bn"))
+        told.append(compared.theta_in_words("gtsrb", "sign-cnn-bn"))
     assert shares in told[1] and "50%" in told[1] and "n=2" in told[1]
-    assert ("depends on the image" in told[1]) == (min(spreads) > compared.STILL)
+    assert ("depends on the image" in told[1]) == (min(spreads) > compared.STILL_PIXELS)
 
 
 def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
@@ -140,9 +149,9 @@ def test_what_is_recovered_is_a_share_of_what_was_there():
     left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
     left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": left})
-    told = small_systems.recovered_verdict("digits")
+    told = small_systems.recovery_verdict("digits")
     assert told.count("%") == 2 and "75%" in told and "50%" in told
-    view = small_systems.recovered("digits")
+    view = small_systems.recovery_table("digits")
     assert list(view.index) == ["Without", "L-STN"]
     assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"
 
@@ -153,32 +162,34 @@ def test_distances_are_within_the_class_where_all_runs_hold_them():
         for left in (4.0, 2.0)
     )
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": far})
-    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
+    assert small_systems.recovery_table("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
     both = probes() | {"recovered": far, "recovered_in_class": near}
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes=both)
-    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "2.00 (9.00)"
+    assert small_systems.recovery_table("digits").loc["L-STN", "shift (pixels)"] == "2.00 (9.00)"
     write_system("digits", "mnist-cnn", "stn", 90.0, probes=probes() | {"recovered": far})
-    assert small_systems.recovered("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
+    assert small_systems.recovery_table("digits").loc["L-STN", "shift (pixels)"] == "4.00 (9.00)"
 
 
 @pytest.mark.parametrize("system", ["cifar-cnn", "lenet", "sign-cnn-bn"])
 def test_every_system_has_published_numbers_with_their_source(system):
-    rows = small_systems.published(system)
+    rows = small_systems.published_values(system)
     assert len(rows) and rows["source"].str.len().min() > 5
 
 
 def test_the_loss_reaches_every_weight_and_theta_depends_on_the_image():
-    view = small_systems.gradients(build_model("sign-cnn-bn", "two", 43))
+    view = small_systems.count_gradients(build_model("sign-cnn-bn", "two", 43))
     assert list(view.index) == ["transformer", "first", "inner", "second", "head"]
     assert (view["Weight tensors"] == view["with a gradient"]).all()
-    same = small_systems.dynamic(build_model("sign-cnn-bn", "two", 43))["same theta for both images"]
+    same = small_systems.theta_depends_on_image(build_model("sign-cnn-bn", "two", 43))[
+        "same theta for both images"
+    ]
     assert same.tolist() == [True, False]
 
 
 @pytest.fixture
 def kept():
     """A record whose transformer undoes the motion exactly."""
-    images = datasets.load("digits", 42).images[[0, 600, 1100, 1600]]
+    images = datasets.load_images("digits", 42).images[[0, 600, 1100, 1600]]
     still = invert(examples.motion_maps())
     theta = torch.stack([torch.eye(2, 3).expand(4, 2, 3), still[:4]])
     found = probes() | {
@@ -194,7 +205,7 @@ def kept():
 
 
 def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
-    view = small_systems.stillness("digits", "mnist-cnn")
+    view = small_systems.stillness_table("digits", "mnist-cnn")
     before, after = (int(view[c].item().rstrip("%")) for c in ("At the input", "At the output"))
     assert list(view.index) == ["STN"] and after < before / 2
     assert f"{after}% at the output of STN" in small_systems.stillness_verdict("digits", "mnist-cnn")
@@ -202,21 +213,21 @@ def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
 
 def test_pictures_are_drawn_from_the_record(kept):
     asked = ("digits", "mnist-cnn", "stn")
-    for draw in (small_systems.watched, small_systems.in_motion):
+    for draw in (small_systems.training_pictures, small_systems.motion_pictures):
         assert draw(*asked).data[:3] == b"GIF"
         assert draw(*asked, still=True).axes
-    panels = small_systems.gradcam("digits", "mnist-cnn", ["original", "stn"])  # original has no record
+    panels = small_systems.gradcam_plot("digits", "mnist-cnn", ["original", "stn"])  # original has no record
     assert [axis.get_title() for axis in panels.axes] == [f"class {n}" for n in range(4)]
 
 
 def test_without_a_record_nothing_moves():
-    assert small_systems.watched("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
+    assert small_systems.training_pictures("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
     assert small_systems.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
 
 
 def test_the_looks_are_drawn_from_the_record():
-    assert sequences.glimpses().axes[0].get_title() == "not yet run"
-    assert {axis.get_title() for axis in sequences.curves().axes} == {"not yet run"}
+    assert sequences.glimpses_plot().axes[0].get_title() == "not yet run"
+    assert {axis.get_title() for axis in sequences.sequence_curves_plot().axes} == {"not yet run"}
     maps = torch.eye(2, 3).expand(3, 2, 3).tolist()
     picture = examples.as_png(np.zeros((100, 100), np.uint8))
     kept = {
@@ -234,10 +245,12 @@ def test_the_looks_are_drawn_from_the_record():
     }
     write_run("rnn", 0, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": theta})
     path = records.record_path(RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"))
-    record = {k: v for k, v in records.read(path).items() if k not in ("schema", "spec")}
-    records.write(RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"), record | {"glimpses": kept})
-    axes = sequences.glimpses().axes
+    record = {k: v for k, v in records.read_record(path).items() if k not in ("schema", "spec")}
+    records.write_record(
+        RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"), record | {"glimpses": kept}
+    )
+    axes = sequences.glimpses_plot().axes
     assert len(axes) == 16 and len(axes[0].lines) == 3 and "1 2 3" in axes[0].get_title()
-    left, right = sequences.curves().axes
+    left, right = sequences.sequence_curves_plot().axes
     assert len(left.lines) == 1 and len(right.lines) == 3
-    assert "18" not in compared.theta("mnist-sequence", "sequence-cnn")
+    assert "18" not in compared.theta_in_words("mnist-sequence", "sequence-cnn")

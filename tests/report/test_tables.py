@@ -7,7 +7,7 @@ import pytest
 from helpers import write_run
 
 from stn_paper.analysis import cost_tables, frame
-from stn_paper.analysis.paper import TABLES, table
+from stn_paper.analysis.paper import TABLE_TITLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
 from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
@@ -16,18 +16,18 @@ from stn_paper.training.spec import PROTOCOLS, RunSpec, preset
 
 
 def test_without_records_there_is_nothing_to_show():
-    assert tables.accuracy("caltech101", "reduced").empty
+    assert tables.mean_accuracies("caltech101", "reduced").empty
     assert experiment_page.networks_verdict("caltech101", "reduced").endswith("not yet run.")
     assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
 
 
 def test_table_4s_headings_are_those_of_the_released_logs(committed):
-    notes = tables.misprints(4).query("Column == 'heading'").set_index("Printed")["Right"]
+    notes = tables.misprints_table(4).query("Column == 'heading'").set_index("Printed")["Right"]
     assert [notes[f"{column} Error"] for column in ("Training", "Validation")] == [
         "Validation accuracy",
         "Test accuracy",
     ]
-    assert "DenseNet-120 (is DenseNet-169)" in tables.costs(4, "parameters").index
+    assert "DenseNet-120 (is DenseNet-169)" in tables.costs_table(4, "parameters").index
 
 
 def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
@@ -38,16 +38,16 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
     assert cost_tables.compare_costs(5)["exact"].sum() == 27
     assert tables.cost_verdict(5).startswith("27 of 28 parameter counts")
     assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
-    first = tables.costs(5, "parameters").iloc[0]["Original"]  # and is shown as it is
+    first = tables.costs_table(5, "parameters").iloc[0]["Original"]  # and is shown as it is
     assert int(first["ours"].replace(",", "")) == int(first["paper"].replace(",", "")) + 1
 
 
 def test_the_originals_other_seeds_have_a_row_of_their_own():
     for seed, test in ((0, 40.0), (5, 90.0)):
         write_run("original", seed, test)
-    assert tables.accuracy("caltech101", "reduced")[tables.TEST].to_dict() == {
+    assert tables.mean_accuracies("caltech101", "reduced")[tables.TEST].to_dict() == {
         ("ResNet-18", "Original"): 40.0,
-        ("ResNet-18", frame.OTHERS): 90.0,
+        ("ResNet-18", frame.SEED_CONTROL): 90.0,
     }
 
 
@@ -55,14 +55,14 @@ def test_a_run_with_other_settings_is_not_shown_under_the_protocols_name():
     write_run(
         "original", 0, 40.0, protocol=replace(preset("reduced", "caltech101", "original"), batch_size=21)
     )
-    assert tables.accuracy("caltech101", "reduced").empty
+    assert tables.mean_accuracies("caltech101", "reduced").empty
 
 
 def test_mean_and_interval_over_seeds():
     for seed, test in enumerate((40.0, 42.0, 44.0)):
         write_run("original", seed, test)
     # Student's t with 2 degrees of freedom: 4.3027 * 2 / sqrt(3)
-    view = tables.accuracy("caltech101", "reduced")
+    view = tables.mean_accuracies("caltech101", "reduced")
     assert (view[tables.TEST].item(), view["n"].item()) == (42.0, 3)
     assert view[f"{tables.TEST} ±"].item() == pytest.approx(4.97, abs=0.005)
 
@@ -71,7 +71,7 @@ def test_networks_come_in_the_papers_order():
     for backbone, variant in (("timm/resnet10t", "stn"), ("resnet50", "lstn"), ("alexnet", "original")):
         write_run(variant, 0, 40.0, backbone=backbone)
     write_run("original", 0, 40.0, backbone="resnet50")
-    first, *others = tables.accuracy("caltech101", "reduced").index
+    first, *others = tables.mean_accuracies("caltech101", "reduced").index
     assert first == ("AlexNet", "Original")
     assert others == [("ResNet-50", "Original"), ("ResNet-50", "L-STN"), ("timm/resnet10t", "STN")]
 
@@ -111,7 +111,7 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs = [row | {"validation_accuracy": v, "test_accuracy": t} for v, t in [(60, 40), (59, 43), (1, 99)]]
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
-    assert tables.accuracy("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
+    assert tables.mean_accuracies("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
     assert "3.00 points on average" in overview.selection_verdict()
 
 
@@ -122,7 +122,7 @@ def test_committed_records_are_named_by_their_settings(committed):
     paths = sorted((ROOT / "results").glob("*/*_seed*.json"))
     assert paths
     for path in paths:
-        record = records.read(path)
+        record = records.read_record(path)
         spec = record["spec"]
         assert records.record_path(records.spec_of(record)) == path
         if spec["protocol"]["name"] in PROTOCOLS and spec["protocol"]["name"] != "smoke":
@@ -135,28 +135,28 @@ def test_committed_records_are_named_by_their_settings(committed):
 
 
 def test_protocols_table_shows_the_settings():
-    view = overview.protocols("caltech101")
+    view = overview.protocol_settings("caltech101")
     assert view.loc["Epochs at most", "paper"] == "200 / 280 / 350 / 400"
     assert view.loc["Image size", "reduced"] == 64
     assert view.loc["Selection", "paper"] == "best-of-five"
 
 
 def test_a_dataset_shows_the_settings_that_are_its_own():
-    cifar10, gtsrb = (overview.protocols_unlike(name, "caltech101") for name in ("cifar10", "gtsrb"))
+    cifar10, gtsrb = (overview.protocol_differences(name, "caltech101") for name in ("cifar10", "gtsrb"))
     assert cifar10.loc["Epochs at most", ["paper", "equal"]].tolist() == ["120 / 120 / 300 / 360", "15"]
     assert cifar10.loc["Batch", "paper"] == 20 and "Normalization" not in cifar10.index
     assert set(gtsrb.loc["Normalization"]) == {"imagenet"} and "Batch" not in gtsrb.index
-    assert overview.protocols_unlike("tsrd", "caltech101").loc["Normalization"].tolist() == (
-        ["imagenet"] * len(overview.protocols_unlike("tsrd", "caltech101").columns)
+    assert overview.protocol_differences("tsrd", "caltech101").loc["Normalization"].tolist() == (
+        ["imagenet"] * len(overview.protocol_differences("tsrd", "caltech101").columns)
     )
 
 
 def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
-    view = overview.systems()
+    view = overview.system_settings()
     assert view.loc[
         ["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10: Small CNN"
     ].tolist() == (["sgd", "50", 1000])
-    specs = [record["spec"] for record in records.everything().values()]
+    specs = [record["spec"] for record in records.all_records().values()]
     trained = {spec["dataset"] for spec in specs if spec["protocol"]["name"] == "system"}
     assert {DATASETS[name].title for name in trained} <= {column.split(": ")[0] for column in view}
 
@@ -174,22 +174,22 @@ def test_readme_shows_the_current_findings(committed):
 
 
 def test_readme_gives_the_current_answer(committed):
-    assert front_page.answer() in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
+    assert front_page.lstn_verdict() in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
 
 
 def test_every_table_of_the_paper_has_its_csv():
-    for number in TABLES:
+    for number in TABLE_TITLES:
         assert isinstance(table(number), pd.DataFrame) and len(table(number))
 
 
 def test_a_small_localization_net_costs_less():
-    small = figures.cost_against_size([32, 64]).axes[0]
+    small = figures.cost_against_size_plot([32, 64]).axes[0]
     stn, _, lstn = (line.get_ydata()[-1] for line in small.lines)
     assert lstn < stn
 
 
 def test_dots_without_records_say_so():
-    assert figures.accuracy_dots("caltech101", "reduced").axes[0].get_title() == "not yet run"
+    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == "not yet run"
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -197,7 +197,7 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
         write_run("original", 0, 40.0, backbone)
     write_run("lstn", 0, 40.0, "resnet18")
     order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
-    axis = figures.accuracy_dots("caltech101", "reduced").axes[0]
+    axis = figures.accuracy_plot("caltech101", "reduced").axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == order
     rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
     assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name

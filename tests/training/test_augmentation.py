@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stn_paper.data import datasets
-from stn_paper.data.distortions import DISTORTIONS, JITTER, distorted, known_theta, new_theta
+from stn_paper.data.distortions import DISTORTIONS, JITTER, distort_images, known_theta, new_theta
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import affine_theta
 from stn_paper.training import batches, checkpoint, loop, records
@@ -25,7 +25,7 @@ def data(monkeypatch):
         row = datasets.DATASETS[f"mnist-{name}"]._replace(splits=COUNT)
         monkeypatch.setitem(datasets.DATASETS, f"mnist-{name}", row)
     digits = torch.from_numpy(pixels.copy())
-    images = distorted(digits[:, None], known_theta("rts", 100), image_size=42).expand(-1, 3, -1, -1)
+    images = distort_images(digits[:, None], known_theta("rts", 100), image_size=42).expand(-1, 3, -1, -1)
     return datasets.Images(
         images, torch.tensor(labels), tuple("0123456789"), "0" * 16, 80, undistorted=digits
     )
@@ -39,7 +39,7 @@ def spec(name="rts", augmentation=REDRAWN, variant="original", **changes):
 
 def seen(spec, data, epoch):
     """The training images of an epoch, uint8, in the dataset's order."""
-    read = batches.augmented(spec, data, epoch)
+    read = batches.augment(spec, data, epoch)
     return torch.cat([read(part) for part in torch.arange(60).split(16)])
 
 
@@ -53,7 +53,7 @@ def test_every_epoch_has_its_own_images_and_a_seed_the_same_ones(data, name):
 
 
 def test_without_augmentation_a_run_reads_the_images_as_they_are(data):
-    assert batches.augmented(spec(augmentation=None), data, 1) is None
+    assert batches.augment(spec(augmentation=None), data, 1) is None
 
 
 @pytest.mark.parametrize("name", ["r", "rts", "p", "e"])
@@ -80,7 +80,7 @@ def test_jitter_repeats_the_edge(data):
 
 
 def test_a_stopped_run_sees_the_same_images_again(data, monkeypatch):
-    one, save = spec(variant="stn"), checkpoint.save
+    one, save = spec(variant="stn"), checkpoint.save_checkpoint
     whole = loop.run(one, "cpu", data=data)
     records.record_path(one).unlink()
 
@@ -89,7 +89,7 @@ def test_a_stopped_run_sees_the_same_images_again(data, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint, "save", save_and_stop)
+        patch.setattr(checkpoint, "save_checkpoint", save_and_stop)
         loop.run(one, "cpu", data=data)
     again = loop.run(one, "cpu", data=data)
     assert again["measured"]["resumed"] == 1 and again["epochs"] == whole["epochs"]

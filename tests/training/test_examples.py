@@ -20,7 +20,7 @@ IDENTITY = affine_theta()[None]
 
 def test_a_transformer_that_undoes_every_map_leaves_nothing():
     known = known_theta("rts", 300)
-    left = examples.recovered(known, invert(known))
+    left = examples.measure_recovery(known, invert(known))
     assert left["rotation"]["after"] == [0, 0] and left["shift"]["after"] == [0, 0]
     assert left["scale"]["after"] == [1, 1]
 
@@ -29,7 +29,7 @@ def test_any_common_pose_counts_as_undone():
     known = known_theta("rts", 300)
     pose = affine_theta(25, 1.3, (0.1, -0.2)).expand(300, 2, 3)
     square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
-    left = examples.recovered(known, invert(known) @ square)
+    left = examples.measure_recovery(known, invert(known) @ square)
     assert left["rotation"]["after"][1] < 0.01 and left["shift"]["after"][1] < 0.01
     assert left["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
 
@@ -39,7 +39,10 @@ def test_a_pose_of_its_own_for_each_class_counts_as_undone_within_the_class():
     pose = torch.stack([affine_theta(40.0 * label, 1.0 + 0.3 * label) for label in labels])
     square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
     theta = invert(known) @ square
-    over_all, in_class = examples.recovered(known, theta), examples.recovered(known, theta, labels)
+    over_all, in_class = (
+        examples.measure_recovery(known, theta),
+        examples.measure_recovery(known, theta, labels),
+    )
     assert over_all["rotation"]["after"][1] > 15 and in_class["rotation"]["after"][1] < 0.01
     assert in_class["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
     assert in_class["rotation"]["before"] == pytest.approx(over_all["rotation"]["before"], rel=0.1)
@@ -47,7 +50,7 @@ def test_a_pose_of_its_own_for_each_class_counts_as_undone_within_the_class():
 
 def test_a_transformer_at_the_identity_takes_nothing_away():
     known = known_theta("rts", 2000)
-    left = examples.recovered(known, IDENTITY.expand(2000, 2, 3))
+    left = examples.measure_recovery(known, IDENTITY.expand(2000, 2, 3))
     assert all(quantity["before"] == quantity["after"] for quantity in left.values())
     # uniform within 45 degrees: the median distance from the middle is 22.5, the 90th percentile 40.5
     assert left["rotation"]["before"] == pytest.approx([22.5, 40.5], abs=1.5)
@@ -64,8 +67,8 @@ def test_each_quantity_is_measured_in_its_unit():
 
 def test_motion_is_closed_and_moves_an_image():
     maps = examples.motion_maps()
-    image = datasets.load("digits", 42).images[3000:3001]
-    seen = examples.moved(image, maps)
+    image = datasets.load_images("digits", 42).images[3000:3001]
+    seen = examples.move_images(image, maps)
     assert seen.shape == (examples.MOTIONS, 3, 42, 42) and seen.dtype == torch.uint8
     assert (maps[0] - maps[-1]).abs().max() < 0.2
     assert seen.float().std(0).max() > 50
@@ -79,7 +82,7 @@ def test_pictures_come_back():
 def test_gradcam_explains_the_asked_class_at_the_classifiers_last_convolution():
     torch.manual_seed(0)
     model = build_model("mnist-cnn", "stn", 10)
-    images = normalize(datasets.load("digits", 42).images[:4])
+    images = normalize(datasets.load_images("digits", 42).images[:4])
     heat = examples.gradcam(model, images, torch.tensor([0, 1, 2, 3]))
     assert heat.shape == (4, 1, 15, 15) and heat.min() >= 0 and heat.max() > 0
     assert not torch.equal(heat, examples.gradcam(model, images, torch.tensor([4, 5, 6, 7])))
@@ -89,14 +92,16 @@ def test_motion_is_of_the_example_that_is_shown_moving():
     torch.manual_seed(0)
     model = build_model("mnist-cnn", "stn", 10)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
-    data = datasets.load("digits", 42)
+    data = datasets.load_images("digits", 42)
     few = slice(0, 5000, 50)
     data = data._replace(images=data.images[few], labels=data.labels[few])
     split = datasets.Split(*(np.arange(i, 100, 3) for i in range(3)))
     spec = RunSpec("digits", "mnist-cnn", "stn", "system")
-    kept = examples.collect(loop.Job(spec, model, data, split, torch.device("cpu"), None))
-    shown = examples.moving(torch.stack([examples.from_png(text) for text in kept["images"]]))
-    assert kept["motion"] == examples.thetas(model, normalize(examples.moved(shown, examples.motion_maps())))
+    kept = examples.collect_probes(loop.Job(spec, model, data, split, torch.device("cpu"), None))
+    shown = examples.moving_example(torch.stack([examples.from_png(text) for text in kept["images"]]))
+    assert kept["motion"] == examples.predict_theta(
+        model, normalize(examples.move_images(shown, examples.motion_maps()))
+    )
 
 
 ONE = np.ones(1)  # turned to the right, or moved towards the left
@@ -106,7 +111,7 @@ def test_strengths_are_in_their_units():
     image = torch.randint(1, 256, (1, 3, 20, 20), dtype=torch.uint8)
 
     def distorted(*how, side=ONE):
-        return examples.moved(image, examples.strength_maps(*how, side, 0 * ONE))
+        return examples.move_images(image, examples.strength_maps(*how, side, 0 * ONE))
 
     assert torch.equal(distorted("rotation", 90), image.rot90(1, (2, 3)))
     assert torch.equal(distorted("rotation", 90, side=-ONE), image.rot90(-1, (2, 3)))
@@ -131,7 +136,7 @@ def test_accuracy_falls_from_that_on_untouched_images():
         def forward(self, x):
             return -torch.cdist(x.flatten(1), templates)
 
-    accuracy = examples.against_strength(ByHeart(), data, np.arange(40), normalize)
+    accuracy = examples.accuracy_by_strength(ByHeart(), data, np.arange(40), normalize)
     for distortion, nothing in NOTHING.items():
         strengths = examples.STRENGTHS[distortion]
         assert len(accuracy[distortion]) == len(strengths)
@@ -170,14 +175,14 @@ def test_a_record_keeps_what_pictures_need(record):
 
 def test_the_training_is_watched_from_the_identity_on(record):
     watched = record["probes"]["training"]
-    steps = examples.steps_to_watch(10)  # two epochs of five batches of 64
+    steps = examples.watched_steps(10)  # two epochs of five batches of 64
     assert watched["steps"] == steps and np.shape(watched["theta"]) == (len(steps), 4, 2, 3)
     assert watched["theta"][0] == IDENTITY.expand(4, 2, 3).tolist()
     assert watched["theta"][-1] != watched["theta"][0]
 
 
 def test_what_is_watched_lies_closer_at_the_beginning():
-    steps = examples.steps_to_watch(10_000)
+    steps = examples.watched_steps(10_000)
     assert (steps[0], steps[-1], len(steps)) == (0, 10_000, examples.SNAPSHOTS)
     assert np.diff(steps, 2).min() > 0
 
@@ -197,5 +202,5 @@ def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
 
 
 def test_watching_changes_nothing(record, monkeypatch):
-    monkeypatch.setattr(examples, "steps_to_watch", lambda steps: [0])
+    monkeypatch.setattr(examples, "watched_steps", lambda steps: [0])
     assert loop.run(SHORT, "cpu")["epochs"] == record["epochs"]

@@ -25,12 +25,12 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
     )
     spec, path = RunSpec("digits", "mnist-cnn", "lstn", protocol), tmp_path / "short.safetensors"
     record = run(spec, "cpu", weights=path)
-    assert record["weights"] == kept.digest(path)
+    assert record["weights"] == kept.file_digest(path)
     with safe_open(path, "pt") as file:
-        assert file.metadata() == {"run": spec.name, "digest": kept._digest(load_file(path))}
+        assert file.metadata() == {"run": spec.name, "digest": kept._tensors_digest(load_file(path))}
     model = build_model("mnist-cnn", "lstn", 10, 42)
     model.load_state_dict(load_file(path))
-    data = datasets.load("digits", 42)
+    data = datasets.load_images("digits", 42)
     test = datasets.split("digits", data, protocol.split_seed, **protocol.limits).test
     with torch.no_grad():
         logits = model.eval()(normalize(data.images[test]))
@@ -43,10 +43,13 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
 
 def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
     """Each of fifty, wherever it lies: in the names, the weights or the metadata."""
-    content, random = kept.path_of(kept.spec_of("original")).read_bytes(), np.random.RandomState(0)
+    content, random = (
+        kept.weights_path(kept.playground_spec("original")).read_bytes(),
+        np.random.RandomState(0),
+    )
     path = tmp_path / "changed.safetensors"
     path.write_bytes(content)
-    monkeypatch.setattr(kept, "path_of", lambda variant: path)
+    monkeypatch.setattr(kept, "weights_path", lambda variant: path)
     whole, found = kept.load("digits-original").state_dict(), 0
     for place in (*random.randint(0, 4000, 25), *random.randint(0, len(content), 25)):
         changed = bytearray(content)
@@ -62,23 +65,23 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
 
 
 def test_weights_of_another_run_are_not_taken(monkeypatch):
-    path = kept.path_of(kept.spec_of("stn"))
-    monkeypatch.setattr(kept, "path_of", lambda variant: path)
+    path = kept.weights_path(kept.playground_spec("stn"))
+    monkeypatch.setattr(kept, "weights_path", lambda variant: path)
     with pytest.raises(InputError):
         kept.load("digits-lstn")
 
 
 def test_the_networks_of_the_playground_share_all_settings():
-    specs = [kept.spec_of(variant) for variant in kept.VARIANTS]
+    specs = [kept.playground_spec(variant) for variant in kept.PLAYGROUND_VARIANTS]
     assert len({(s.dataset, s.backbone, s.protocol, s.seed) for s in specs}) == 1
-    assert len({kept.path_of(spec) for spec in specs}) == len(kept.VARIANTS)
+    assert len({kept.weights_path(spec) for spec in specs}) == len(kept.PLAYGROUND_VARIANTS)
 
 
 def test_a_kept_network_is_loaded_with_its_transform():
     for name, least in (("digits-lstn", 0.9), ("digits-stn", 0.9), ("digits-original", 0.6)):
         network = load(name)
-        images = datasets.load("digits", network.image_size).images[::50]
-        labels = datasets.load("digits", network.image_size).labels[::50]
+        images = datasets.load_images("digits", network.image_size).images[::50]
+        labels = datasets.load_images("digits", network.image_size).labels[::50]
         assert not network.training
         with torch.no_grad():
             right = network(network.transform(images)).argmax(1) == labels
@@ -90,7 +93,7 @@ def test_a_kept_network_is_loaded_with_its_transform():
 def test_a_large_network_is_kept_in_half_precision_under_a_megabyte(tmp_path):
     model = build_model("mnist-cnn-400k", "tps", 10).eval()
     path = tmp_path / "large.safetensors"
-    kept.save(model, path, "large")
+    kept.save_weights(model, path, "large")
     assert path.stat().st_size < 1e6
     again = build_model("mnist-cnn-400k", "tps", 10).eval()
     again.load_state_dict(load_file(path))
@@ -101,7 +104,7 @@ def test_a_large_network_is_kept_in_half_precision_under_a_megabyte(tmp_path):
 def test_every_kept_network_is_small_and_all_of_them_fit_eight_megabytes(tmp_path):
     sizes = []
     for name, spec in kept.NETWORKS.items():
-        kept.save(build_model(spec.backbone, spec.variant, 10), tmp_path / name, spec.name)
+        kept.save_weights(build_model(spec.backbone, spec.variant, 10), tmp_path / name, spec.name)
         sizes.append((tmp_path / name).stat().st_size)
     assert max(sizes) < 1e6 and sum(sizes) < 8e6
 
@@ -111,7 +114,7 @@ def test_an_exchanged_file_and_a_missing_one_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "WEIGHTS", tmp_path)
     with pytest.raises(InputError, match="'digits-lstn' has no weights here"):
         load("digits-lstn")
-    kept.save(build_model(spec.backbone, spec.variant, 10), kept.path_of(spec), spec.name)
+    kept.save_weights(build_model(spec.backbone, spec.variant, 10), kept.weights_path(spec), spec.name)
     monkeypatch.setattr(kept.records, "find", lambda _: {"weights": "0" * 64})
     with pytest.raises(InputError, match="not the file that the run's record tells of"):
         load("digits-lstn")
@@ -121,14 +124,16 @@ def test_an_exchanged_file_and_a_missing_one_are_named(tmp_path, monkeypatch):
 
 def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch):
     spec = kept.NETWORKS["digits-rts-affine"]
-    assert kept.place_for(spec) is None  # the tests' results lie elsewhere
+    assert kept.weights_path_to_keep(spec) is None  # the tests' results lie elsewhere
     monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "results")
-    assert kept.place_for(spec) == kept.path_of(spec)
-    assert kept.place_for(replace(spec, seed=1)) is None
+    assert kept.weights_path_to_keep(spec) == kept.weights_path(spec)
+    assert kept.weights_path_to_keep(replace(spec, seed=1)) is None
 
 
 def test_kept_weights_reach_the_accuracy_of_their_committed_record(committed):
     real("mnist")
-    record = records.find(kept.spec_of("lstn"))
+    record = records.find(kept.playground_spec("lstn"))
     # a few images lie so near a border between classes that another processor may decide them otherwise
-    assert kept.accuracy_of("digits-lstn") == pytest.approx(records.chosen(record)["test"], abs=0.05)
+    assert kept.evaluate_kept("digits-lstn") == pytest.approx(
+        records.selected_result(record)["test"], abs=0.05
+    )

@@ -46,12 +46,12 @@ def tiny_backbone(name, num_classes):
     return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(128, num_classes))
 
 
-load_once = cache(datasets.load)  # reading the digits takes longer than training on a few
+load_once = cache(datasets.load_images)  # reading the digits takes longer than training on a few
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(datasets, "load", load_once)
+    monkeypatch.setattr(datasets, "load_images", load_once)
     monkeypatch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
 
 
@@ -161,7 +161,7 @@ def test_evaluation_is_a_mean_over_images_not_batches():
 def test_the_last_batch_is_never_one_image():
     data = datasets.Images(torch.zeros(9, 3, 2, 2, dtype=torch.uint8), torch.arange(9), (), "")
     for number, sizes in ((9, [4, 5]), (8, [4, 4]), (6, [4, 2]), (1, [1])):
-        found = list(batches.batches(data, torch.device("cpu"), "half", 2, np.arange(number), 4))
+        found = list(batches.make_batches(data, torch.device("cpu"), "half", 2, np.arange(number), 4))
         assert [len(labels) for _, labels in found] == sizes
         assert torch.cat([labels for _, labels in found]).tolist() == list(range(number))
 
@@ -194,7 +194,7 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
     record = loop.run(spec, "cpu")
     data = load_once("digits", 24)
     split = datasets.split("digits", data, 4, max_images=48)
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in batches.NORMALIZATIONS[normalization])
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in batches.CHANNEL_STATISTICS[normalization])
     images = (data.images / 255 - mean) / std
     torch.manual_seed(3)
     model = build_model("tiny", variant, 10, 24)
@@ -237,7 +237,7 @@ def test_one_cycle_is_torchs():
 @pytest.mark.parametrize("share", [1.0, 0.1])
 def test_the_localization_net_has_its_own_rate(share):
     model = with_stn(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2)), "lstn", 24)
-    optimizer = optimizers.optimizer_of(model, Protocol("mine", localization_rate=share))
+    optimizer = optimizers.make_optimizer(model, Protocol("mine", localization_rate=share))
     rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     assert len(rates) == len(list(model.parameters()))
     assert all(rates[id(w)] == pytest.approx(0.001 * share) for w in model.transformer.parameters())
@@ -312,7 +312,7 @@ def test_accuracy_is_told_apart_for_copies(tiny):
 
 def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
     saved = []
-    monkeypatch.setattr(checkpoint, "save", lambda *_: saved.append(1))
+    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *_: saved.append(1))
     rare = loop.run(tiny_spec(), "cpu", save_every=1e9)
     assert not saved
     records.record_path(tiny_spec()).unlink()
@@ -322,7 +322,9 @@ def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
 def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     whole = load_once("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
-    monkeypatch.setattr(datasets, "load", lambda *call: whole._replace(skipped=lost if call[3] else {}))
+    monkeypatch.setattr(
+        datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
+    )
     limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
     for skip in (False, True):
         once = tiny_spec("original", max_epochs=1, min_epochs=1, skip_corrupt=skip, **limits)
@@ -332,7 +334,7 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
 
 
 def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
-    arithmetic, used = hardware.arithmetic, []
+    arithmetic, used = hardware.compute_in, []
     for module in (loop, evaluation):
         monkeypatch.setattr(module, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
     loop.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
@@ -386,7 +388,7 @@ def test_theta_is_of_the_validation_images(tiny, monkeypatch):
         labels.extend(label for _, batch in batches for label in batch.tolist())
         return statistics(transformer, batches)
 
-    monkeypatch.setattr(loop.diagnostics, "of_theta", noted)
+    monkeypatch.setattr(loop.diagnostics, "theta_statistics", noted)
     loop.run(tiny_spec("stn", max_epochs=1, min_epochs=1), "cpu")
     data = load_once("digits", 24)
     assert labels == data.labels[datasets.split("digits", data, 0, max_images=48).validation].tolist()
@@ -472,7 +474,7 @@ def test_a_run_whose_time_is_up_goes_on_to_the_same_bits(tiny, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
         assert loop.run(spec, "cpu", until=2) is None  # a third epoch would end after that
-    assert records.find(spec) is None and checkpoint.path_of(spec).exists()
+    assert records.find(spec) is None and checkpoint.checkpoint_path(spec).exists()
     again = loop.run(spec, "cpu")
     assert again["measured"]["resumed"] == 1
     assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
@@ -544,7 +546,7 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
 
 
 def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
-    one_epoch, load = loop._one_epoch, datasets.load
+    one_epoch, load = loop._one_epoch, datasets.load_images
 
     def stops(*arguments):
         if arguments[3]["epochs"]:
@@ -554,7 +556,7 @@ def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
     monkeypatch.setattr(loop, "_one_epoch", stops)
     with pytest.raises(KeyboardInterrupt):
         loop.run(tiny_spec(), "cpu")
-    monkeypatch.setattr(datasets, "load", lambda *call: load(*call)._replace(fingerprint="0" * 16))
+    monkeypatch.setattr(datasets, "load_images", lambda *call: load(*call)._replace(fingerprint="0" * 16))
     with pytest.raises(InputError, match=r"images have changed since .*\.pt"):
         loop.run(tiny_spec(), "cpu")
 
@@ -565,18 +567,18 @@ def kept_checkpoint(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RESULTS", "CACHE"):
             patch.setenv(f"STN_PAPER_{name}", str(tmp_path_factory.mktemp(name)))
-        patch.setattr(datasets, "load", load_once)
+        patch.setattr(datasets, "load_images", load_once)
         patch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
         clock = iter([0, 1])
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
         assert loop.run(tiny_spec(), "cpu", until=1) is None
         assert checkpoint.epochs_done(tiny_spec()) == 1
-        return checkpoint.path_of(tiny_spec()).read_bytes()
+        return checkpoint.checkpoint_path(tiny_spec()).read_bytes()
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
 def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
-    path = checkpoint.path_of(tiny_spec())
+    path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint[: int(share * len(kept_checkpoint))])
     assert checkpoint.epochs_done(tiny_spec()) == 0
@@ -587,7 +589,7 @@ def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
 
 def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint):
     """Each of thirty is found, or lies where nothing is read from, such as a time of writing."""
-    path, random = checkpoint.path_of(tiny_spec()), np.random.RandomState(0)
+    path, random = checkpoint.checkpoint_path(tiny_spec()), np.random.RandomState(0)
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)
     whole, found = torch.load(path, weights_only=True), 0
@@ -617,7 +619,7 @@ def test_a_run_leaves_its_process_as_it_was(tiny):
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "rng", "state"])
 def test_a_checkpoint_that_lacks_a_part_is_named(tiny, kept_checkpoint, part):
-    path = checkpoint.path_of(tiny_spec())
+    path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
     saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
     torch.save(saved | {part: {}}, path)
@@ -644,10 +646,10 @@ def test_a_terminal_shows_a_bar(tiny, monkeypatch, capsys):
 def test_jupyter_shows_a_bar_and_papermill_none(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    with progress.progress(tiny_spec(), 0, 48) as bar:
+    with progress.progress_bar(tiny_spec(), 0, 48) as bar:
         assert bar.disable
     monkeypatch.setenv("JPY_SESSION_NAME", "table6.ipynb")
-    with progress.progress(tiny_spec(), 48, 48) as bar:
+    with progress.progress_bar(tiny_spec(), 48, 48) as bar:
         assert not bar.disable and (bar.n, bar.total) == (48, 144)
 
 
@@ -675,8 +677,8 @@ def one_step(precision="tf32", compiled=False):
     model = with_stn(tiny_backbone("tiny", 10), "stn", 32)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
     model.backbone[5].p = 0.0  # a compiled network draws other random numbers for dropout
-    optimizer = optimizers.OPTIMIZERS["sgd"](model.parameters(), lr=0.1)
-    step = loop.step_of(model, precision, compiled)
+    optimizer = optimizers.OPTIMIZER_CLASSES["sgd"](model.parameters(), lr=0.1)
+    step = loop.training_step(model, precision, compiled)
     loss, logits = step(optimizer, torch.rand(8, 3, 32, 32), torch.arange(8))
     return loss, logits, torch.cat([p.detach().flatten() for p in model.parameters()]), model
 
@@ -688,7 +690,7 @@ def test_bfloat16_is_near_float32_and_does_not_reach_the_transformer():
     assert exact[0].item() == pytest.approx(rounded[0].item(), abs=0.01)
     images = torch.rand(4, 3, 32, 32)
     model = exact[3].eval()
-    with hardware.arithmetic("bfloat16", "cpu"):
+    with hardware.compute_in("bfloat16", "cpu"):
         theta, output = model.transformer.theta(images), model.transformer(images)
     assert torch.equal(theta, model.transformer.theta(images))
     assert torch.equal(output, model.transformer(images))
@@ -702,7 +704,7 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
         out = F.conv2d(images.bfloat16(), leaf, None, 2, 2, 1, groups)
         return out, *torch.autograd.grad(out.square().mean(), leaf)
 
-    with hardware.arithmetic("bfloat16", "cpu"):
+    with hardware.compute_in("bfloat16", "cpu"):
         (out, gradient), (dense_out, _) = convolved(weight, groups=6), convolved(dense)
         tiles = F.conv2d(images, torch.rand(6, 2, 3, 3), groups=3)  # groups of two channels: not depthwise
     full = F.conv2d(images.bfloat16().float(), weight, None, 2, 2, 1, 6)
@@ -764,10 +766,10 @@ def test_compiled_code_that_cannot_be_loaded_names_the_folder_to_delete(monkeypa
 
 
 def test_a_run_that_is_continued_with_compilation_says_partly(tiny, monkeypatch, kept_checkpoint):
-    path = checkpoint.path_of(tiny_spec())
+    path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)
-    monkeypatch.setattr(loop, "compiled_network", lambda model: model)
+    monkeypatch.setattr(loop, "compile_network", lambda model: model)
     assert loop.run(tiny_spec(), "cpu", compiled=True)["environment"]["compiled"] == "partly"
 
 
@@ -776,7 +778,7 @@ def test_a_run_that_is_continued_with_compilation_says_partly(tiny, monkeypatch,
 
 @pytest.mark.parametrize(("backbone", "size"), [("alexnet", 32), ("timm/inception_v3", 64)])
 def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch, backbone, size):
-    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError, match=f"{size}") as error:
         loop.run(RunSpec("digits", backbone, "original", short(image_size=size)), "cpu")
     assert "\n" not in str(error.value)
@@ -800,7 +802,7 @@ def test_a_lack_of_memory_names_what_it_depends_on(tiny, monkeypatch, error):
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_with(tiny, kept_checkpoint):
     other = replace(tiny_spec(), seed=1)
-    path = checkpoint.path_of(other)
+    path = checkpoint.checkpoint_path(other)
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)
     with pytest.raises(InputError, match=f"is of the run {tiny_spec().name}"):
@@ -829,7 +831,7 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
 def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
     if what == "theta":
         lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
-        monkeypatch.setattr(loop.diagnostics, "of_theta", lambda *_: lost)
+        monkeypatch.setattr(loop.diagnostics, "theta_statistics", lambda *_: lost)
     else:
         monkeypatch.setattr(loop, "evaluate", lambda *_: (float("inf"), np.zeros(1, bool)))
     with pytest.raises(InputError, match=rf"The {what} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
@@ -850,10 +852,10 @@ def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "code"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "notes.txt").write_text("beside the package")
-    head = hardware.commit()
+    head = hardware.current_commit()
     assert re.fullmatch("[0-9a-f]{12}", head)
     (tmp_path / "stn_paper/code.py").write_text("changed")
-    assert hardware.commit() == f"{head}+changes"
+    assert hardware.current_commit() == f"{head}+changes"
 
 
 def test_a_package_in_another_projects_repository_has_no_commit(tmp_path, monkeypatch):
@@ -864,19 +866,19 @@ def test_a_package_in_another_projects_repository_has_no_commit(tmp_path, monkey
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "stn_paper").mkdir()  # as `pip install --target` puts it
     (tmp_path / "stn_paper/__init__.py").touch()
-    assert hardware.commit() == ""
+    assert hardware.current_commit() == ""
     monkeypatch.setenv("STN_PAPER_COMMIT", "0123456789ab")
-    assert hardware.commit() == "0123456789ab"
+    assert hardware.current_commit() == "0123456789ab"
 
 
 def test_without_git_a_record_names_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert hardware.commit() == ""
+    assert hardware.current_commit() == ""
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None, "hpu"])
 def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
-    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError) as error:
         loop.run(tiny_spec(), device)
     assert repr(device) in str(error.value) and "auto, cpu" in str(error.value)
@@ -886,7 +888,7 @@ def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device
 def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tmp_path, monkeypatch, name):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / "file"))
-    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data was loaded"))
+    monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
         loop.run(tiny_spec(), "cpu")
 

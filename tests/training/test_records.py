@@ -30,42 +30,42 @@ def record(made=None):
         "parameters": 5,
         "epochs": made,
         "stopped": "early",
-        "selected": records.select(made) if made else {},
+        "selected": records.select_by_test(made) if made else {},
     }
 
 
 def test_a_written_record_is_found():
     assert records.find(SPEC) is None
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     assert path == records.record_path(SPEC) == results_dir() / f"caltech101/{SPEC.name}.json"
     assert records.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
     assert list(path.parent.iterdir()) == [path]  # no half file beside it
 
 
 def test_another_seed_is_not_found():
-    records.write(SPEC, record())
+    records.write_record(SPEC, record())
     assert records.find(RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)) is None
 
 
 def test_a_record_under_another_runs_name_is_not_that_run():
     other = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
-    records.write(SPEC, record()).rename(records.record_path(other))
+    records.write_record(SPEC, record()).rename(records.record_path(other))
     with pytest.raises(InputError, match=r"is damaged \(spec\)"):
         records.find(other)
 
 
 def test_smoke_records_lie_apart():
     smoke = RunSpec("digits", "resnet18", "stn", "smoke")
-    assert records.write(smoke, record()).parent == results_dir() / "smoke"
-    assert len(records.records("digits", "smoke")) == 1
-    assert records.records("digits", "reduced") == []
-    records.write(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
-    assert records.records("mnist", "smoke") == []
+    assert records.write_record(smoke, record()).parent == results_dir() / "smoke"
+    assert len(records.records_of_protocol("digits", "smoke")) == 1
+    assert records.records_of_protocol("digits", "reduced") == []
+    records.write_record(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
+    assert records.records_of_protocol("mnist", "smoke") == []
 
 
 def damage(change):
     """Write a record, change its text, and return the error of reading it."""
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError) as error:
         records.find(SPEC)
@@ -160,7 +160,7 @@ def test_a_number_too_large_to_be_one_is_named():
 
 def test_a_used_up_budget_is_no_fault():
     made = record(epochs(*[(50, 40)] * SPEC.protocol.max_epochs)) | {"stopped": "budget"}
-    records.write(SPEC, made)
+    records.write_record(SPEC, made)
     assert records.find(SPEC)["stopped"] == "budget"
 
 
@@ -177,9 +177,9 @@ def test_a_used_up_budget_is_no_fault():
     ],
 )
 def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     path.write_text(changed(*place, value=value)(path.read_text()))
-    for reading in (records.everything, lambda: records.records("caltech101", "reduced")):
+    for reading in (records.all_records, lambda: records.records_of_protocol("caltech101", "reduced")):
         with pytest.raises(InputError) as error:
             reading()
         assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
@@ -189,7 +189,7 @@ def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
 
 
 def test_the_committed_records_pass(committed):
-    assert len(records.everything()) >= 203
+    assert len(records.all_records()) >= 203
 
 
 def test_a_changed_selection_is_noticed():
@@ -209,12 +209,12 @@ def once(**changes):
     test = {"loss": 1.0, "accuracy": 40.0, "class_accuracy": 30.0, "correct": ""}
     made = record(epochs((50, 40))) | {"epochs": [row] * last, "stopped": "budget", "test": test}
     made["selected"] = {"last-epoch": {"epoch": last, "validation": 50.0, "test": 40.0}}
-    return records.write(spec, made | changes)
+    return records.write_record(spec, made | changes)
 
 
 def test_a_record_of_one_look_at_the_test_images_is_whole_without_their_curve():
-    read = records.read(once())
-    assert records.chosen(read) | {"epoch": 0} == {"epoch": 0, "validation": 50.0, "test": 40.0}
+    read = records.read_record(once())
+    assert records.selected_result(read) | {"epoch": 0} == {"epoch": 0, "validation": 50.0, "test": 40.0}
 
 
 @pytest.mark.parametrize("field", ["loss", "accuracy", "class_accuracy", "correct"])
@@ -222,15 +222,15 @@ def test_each_field_of_the_one_test_is_needed(field):
     whole = json.loads(once().read_text())["test"]
     path = once(test={name: value for name, value in whole.items() if name != field})
     with pytest.raises(InputError, match=rf"\(test\.{field}\)"):
-        records.read(path)
+        records.read_record(path)
 
 
 def test_a_changed_one_test_is_noticed():
     test = json.loads(once().read_text())["test"]
     with pytest.raises(InputError, match=r"\(selected\)"):
-        records.read(once(test=test | {"accuracy": 41.0}))
+        records.read_record(once(test=test | {"accuracy": 41.0}))
     with pytest.raises(InputError, match=r"\(test\.class_accuracy\)"):
-        records.read(once(test=test | {"class_accuracy": 101.0}))
+        records.read_record(once(test=test | {"class_accuracy": 101.0}))
 
 
 @pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "[" * 10**5 + "]" * 10**5])
@@ -244,12 +244,12 @@ def test_what_is_no_file_of_a_record_is_named(kind):
     path.parent.mkdir(parents=True)
     if kind == "too large":
         path.touch()
-        os.truncate(path, records.LARGEST_FILE + 1)
+        os.truncate(path, records.LARGEST_RECORD + 1)
     else:
         make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}
         make.get(kind, lambda: path.symlink_to(path.name if kind == "link to itself" else "nowhere"))()
     with pytest.raises(InputError, match=re.escape(str(path))):
-        records.everything()
+        records.all_records()
 
 
 def test_a_changed_number_is_told_by_the_digest():
@@ -259,13 +259,13 @@ def test_a_changed_number_is_told_by_the_digest():
 
 
 def test_spaces_and_order_of_fields_are_no_content():
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
     assert records.find(SPEC) == {"schema": 1, "spec": asdict(SPEC), **record()}
 
 
 def test_a_record_without_a_digest_is_read_and_can_get_its_own():
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     written = path.read_text()
     old = "".join(line for line in written.splitlines(keepends=True) if '"digest"' not in line)
     path.write_text(old)
@@ -278,32 +278,32 @@ def test_a_record_without_a_digest_is_read_and_can_get_its_own():
 
 
 def test_bytes_that_are_no_text_are_named():
-    path = records.write(SPEC, record())
+    path = records.write_record(SPEC, record())
     path.write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match="is damaged"):
         records.find(SPEC)
 
 
 def test_best_validation_takes_the_first_of_equals():
-    chosen = records.select(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
+    chosen = records.select_by_test(epochs((50, 1), (70, 2), (70, 3), (60, 4)))
     assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 2}
 
 
 def test_best_of_five_looks_at_five_epochs_only():
     validation_and_test = [(60, 99), (70, 1), (69, 2), (68, 8), (67, 3), (66, 8), (10, 98)]
-    chosen = records.select(epochs(*validation_and_test))
+    chosen = records.select_by_test(epochs(*validation_and_test))
     assert chosen[BEST_OF_FIVE] == {"epoch": 4, "validation": 70, "test": 8}
     assert chosen[BEST_VALIDATION] == {"epoch": 2, "validation": 70, "test": 1}
 
 
 def test_the_fifth_best_epoch_still_counts():
-    chosen = records.select(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
+    chosen = records.select_by_test(epochs((70, 1), (69, 2), (68, 3), (67, 4), (66, 5), (65, 6)))
     assert chosen[BEST_OF_FIVE]["epoch"] == 5
 
 
 def test_selection_of_one_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
-    assert records.select(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
+    assert records.select_by_test(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def data(monkeypatch):
     monkeypatch.setitem(datasets.DATASETS, "mnist-sequence", row)
     some = np.random.RandomState(0).permutation(5000)[:120]
     pixels, labels = (part[some] for part in datasets.embedded_digits())
-    images, labels, start = scenes.sequences(pixels, labels, 100)
+    images, labels, start = scenes.digit_sequences(pixels, labels, 100)
     images = torch.from_numpy(np.stack(list(images)))[:, None]
     return datasets.Images(images, torch.tensor(labels), tuple("0123456789"), "0" * 16, start)
 
@@ -54,7 +54,7 @@ def test_an_accuracy_is_per_digit():
     labels = torch.tensor([[1, 2, 3], [4, 5, 9]])
     loss, right = evaluation.evaluate(torch.nn.Identity(), [(logits, labels)])
     assert right.tolist() == [[True, True, True], [True, True, False]]
-    assert evaluation.percent(right) == pytest.approx(100 * 5 / 6, abs=1e-3)
+    assert evaluation.percent_true(right) == pytest.approx(100 * 5 / 6, abs=1e-3)
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
 
 
@@ -64,7 +64,7 @@ def test_the_spread_of_several_maps_is_the_mean_of_each():
     moved[:2, 0, 2] = 1.0
     from stn_paper.models.transformer import sampling_grid
 
-    one, two = (diagnostics.of_grid(sampling_grid(maps, 5, 5), 100) for maps in (same, moved))
-    both = diagnostics.of_grid(sampling_grid(torch.stack([same, moved], 1), 5, 5), 100)
+    one, two = (diagnostics.grid_statistics(sampling_grid(maps, 5, 5), 100) for maps in (same, moved))
+    both = diagnostics.grid_statistics(sampling_grid(torch.stack([same, moved], 1), 5, 5), 100)
     assert one["spread"][0] == 0 < two["spread"][0]
     assert both["spread"][0] == pytest.approx(two["spread"][0] / 2, abs=1e-3)

@@ -257,9 +257,9 @@ def test_a_spec_cannot_be_changed():
 
 
 def test_the_names_of_settings_are_those_that_training_knows():
-    assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
-    assert set(spec.PRECISIONS) == set(hardware.PRECISIONS)
-    assert set(spec.NORMALIZATIONS) == {*batches.NORMALIZATIONS, spec.LOCAL}
+    assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZER_CLASSES)
+    assert set(spec.PRECISIONS) == set(hardware.PRECISION_MODES)
+    assert set(spec.NORMALIZATIONS) == {*batches.CHANNEL_STATISTICS, spec.LOCAL}
     assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
 
 

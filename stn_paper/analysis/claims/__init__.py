@@ -26,7 +26,7 @@ def as_table(section=None):
     return pd.DataFrame(rows, columns=columns, index=list(chosen))
 
 
-def counts(found=None):
+def count_verdicts(found=None):
     """How many claims have which verdict: a row a section (key of SECTIONS), a column a verdict.
 
     `found` is `as_table()`, if at hand.

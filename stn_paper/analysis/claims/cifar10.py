@@ -4,62 +4,62 @@ from functools import partial
 
 from ...models import HEADINGS, ORIGINAL
 from .. import authors_runs
-from .caltech101 import better, each
+from .caltech101 import check_better, named_gains
 from .verdicts import (
     AGREES,
     MISPRINT,
-    RELEASED,
+    RELEASE_FILE,
     Finding,
-    accuracies,
     by_tables,
-    bypassed,
+    bypassed_note,
     claim,
-    count,
-    difference,
-    most,
+    count_true,
+    is_most,
+    printed_accuracies,
+    printed_gains,
 )
 
 claim("cifar10", "4.3.C", "all of the models has higher accuracy when spatial transform layers were added")(
-    partial(better, 8, "stn", ORIGINAL)
+    partial(check_better, 8, "stn", ORIGINAL)
 )
 claim("cifar10", "4.3.C", "All models once again outperform models with STN")(
-    partial(better, 8, "vstn", "stn")
+    partial(check_better, 8, "vstn", "stn")
 )
 
 
 @claim("cifar10", "4.3.C", "3 out of 7 models increased their performance lower than 0.1%")
 def three_of_seven():
-    gain = difference(8, "vstn", "stn")
+    gain = printed_gains(8, "vstn", "stn")
     low = gain[gain < 0.1]
     return Finding(
         by_tables(len(low) == 3, len(gain) == 7),
-        f"Table 8 has {len(gain)} models, of which {len(low)} gain less than 0.1 points: {each(low)}."
-        f"{bypassed(8, 'stn', 'vstn')}",
-        f"Table 8, {RELEASED}",
+        f"Table 8 has {len(gain)} models, of which {len(low)} gain less than 0.1 points: {named_gains(low)}."
+        f"{bypassed_note(8, 'stn', 'vstn')}",
+        f"Table 8, {RELEASE_FILE}",
     )
 
 
 @claim("cifar10", "4.3.C", "a much greater performance leap could be observed")
 def leap():
-    before, after = difference(8, "vstn", "stn"), difference(8, "lstn", "vstn")
+    before, after = printed_gains(8, "vstn", "stn"), printed_gains(8, "lstn", "vstn")
     twice = after > 2 * before
     return Finding(
-        by_tables(most(twice)),
+        by_tables(is_most(twice)),
         f"From V-STN to L-STN the gain is at least twice that from STN to V-STN (how “much greater” is read) in "
-        f"{count(twice)} models; on average {after.mean():+.2f} and {before.mean():+.2f} points."
-        f"{bypassed(8, 'vstn', 'lstn')}",
-        f"Table 8, {RELEASED}",
+        f"{count_true(twice)} models; on average {after.mean():+.2f} and {before.mean():+.2f} points."
+        f"{bypassed_note(8, 'vstn', 'lstn')}",
+        f"Table 8, {RELEASE_FILE}",
     )
 
 
 @claim("cifar10", "4.3.C", "Some models even performed 1% better overall on the testing set.")
 def one_point():
-    whole, step = (difference(8, "lstn", v) for v in (ORIGINAL, "vstn"))
+    whole, step = (printed_gains(8, "lstn", v) for v in (ORIGINAL, "vstn"))
     return Finding(
         by_tables((whole >= 1).sum() > 1),
-        f"“Overall” is read as against no transformer: {count(whole >= 1)} models gain a point or more with L-STN. "
-        f"Against V-STN it is {(step >= 1).sum()}.{bypassed(8, 'lstn')}",
-        f"Table 8, {RELEASED}",
+        f"“Overall” is read as against the network without a transformer: with L-STN {count_true(whole >= 1)} models "
+        f"gain a point or more. Against V-STN {(step >= 1).sum()} do.{bypassed_note(8, 'lstn')}",
+        f"Table 8, {RELEASE_FILE}",
     )
 
 
@@ -69,14 +69,14 @@ def one_point():
     "the model's accuracy before and after adding the spatial transformer layer are strongly related",
 )
 def related():
-    found = {n: accuracies(n).corr()[ORIGINAL].drop(ORIGINAL) for n in (8, 6)}
+    found = {n: printed_accuracies(n).corr()[ORIGINAL].drop(ORIGINAL) for n in (8, 6)}
     text = {n: ", ".join(f"{HEADINGS[v]} {r:.2f}" for v, r in c.items()) for n, c in found.items()}
     return Finding(
         by_tables(*(c > 0.7 for c in found.values())),
         f"Correlation with the original's test accuracy over the models (“strongly” is read as above 0.7): {text[8]} "
         f"in Table 8, {text[6]} in Table 6. Where the transformer is bypassed, it is that of a network with itself, "
-        f"trained again.{bypassed(8, 'stn', 'vstn', 'lstn')}",
-        f"Tables 6 and 8, {RELEASED}",
+        f"trained again.{bypassed_note(8, 'stn', 'vstn', 'lstn')}",
+        f"Tables 6 and 8, {RELEASE_FILE}",
     )
 
 
@@ -86,18 +86,18 @@ def related():
     "DenseNet-121 … With whatever STN layers added, the model still tops all performances.",
 )
 def tops():
-    best = {s: accuracies(8, s).idxmax() == "DenseNet-121" for s in ("test", "validation")}
+    best = {s: printed_accuracies(8, s).idxmax() == "DenseNet-121" for s in ("test", "validation")}
     return Finding(
         by_tables(best["test"]),
-        f"DenseNet-121 is the best of Table 8 by test accuracy in {count(best['test'])} columns, by validation "
-        f"accuracy in {count(best['validation'])}.",
+        f"DenseNet-121 is the best of Table 8 by test accuracy in {count_true(best['test'])} columns, by validation "
+        f"accuracy in {count_true(best['validation'])}.",
         "Table 8",
     )
 
 
 @claim("cifar10", "Table 8, DenseNet-121, L-STN", "86.17 90.28")
 def densenet_row():
-    cells = authors_runs.runs(8).set_index(["model", "variant"])
+    cells = authors_runs.released_cells(8).set_index(["model", "variant"])
     row = cells.loc[("DenseNet-121", "lstn")]
     gap = (cells["validation"] - cells["test"]).drop(("DenseNet-121", "lstn"))
     return Finding(
@@ -105,5 +105,5 @@ def densenet_row():
         f"Validation {row['validation']:.2f} beside test {row['test']:.2f}; in the other {len(gap)} cells "
         f"validation less test is {gap.min():+.2f} to {gap.max():+.2f}. As released, the log's highest "
         f"validation accuracy is {row['best_validation']:.2f}.",
-        f"Table 8, {RELEASED}",
+        f"Table 8, {RELEASE_FILE}",
     )

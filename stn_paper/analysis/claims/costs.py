@@ -10,53 +10,53 @@ from ...models import ORIGINAL
 from ...models.backbones import BACKBONES
 from .. import authors_runs, cost_tables, paper
 from .verdicts import (
+    COSTS_FILE,
     DISAGREES,
-    MEASURED,
     MISPRINT,
-    NOT,
-    RELEASED,
+    NOT_REPRODUCED,
+    RELEASE_FILE,
     REPRODUCED,
     SLIGHTLY,
     Finding,
     by_ours,
     claim,
-    count,
-    few,
+    count_true,
     measured_costs,
     printed_costs,
+    range_text,
 )
 
 
-def compared_costs(*numbers):
+def check_costs(*numbers):
     """Whether our networks have the printed parameters and GFLOPS of these tables."""
     cells = cost_tables.compare_costs(*numbers)
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(
         by_ours(cells["exact"], cells["close"]),
-        f"{count(cells['exact'])} parameter counts are those of our networks to the unit; "
-        f"{count(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
-        f"Table{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}, {MEASURED}",
+        f"{count_true(cells['exact'])} parameter counts are those of our networks to the unit; "
+        f"{count_true(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
+        f"Table{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}, {COSTS_FILE}",
     )
 
 
 claim("costs", "Tables 5 and 7", "Parameters & GFLOPS of Different Models on Caltech 101 … Cifar-10")(
-    partial(compared_costs, 5, 7)
+    partial(check_costs, 5, 7)
 )
 claim("costs", "Table 9", "Parameters of GFLOPS of Different Spatial Transformer Architecture")(
-    partial(compared_costs, 9)
+    partial(check_costs, 9)
 )
 
 
 @claim("costs", "Table 4; 4.1.A", "TSRD Classification Cost and Results … 58 categories")
 def tsrd_costs():
-    found, logs = compared_costs(4), authors_runs.runs(4)
+    found, logs = check_costs(4), authors_runs.released_cells(4)
     larger = logs["parameters"] > logs["printed_parameters"]
-    outputs, classes = paper.CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
+    outputs, classes = paper.COST_CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
     return Finding(
         DISAGREES if found.verdict == REPRODUCED and outputs != classes else found.verdict,
         f"{found.evidence} They are networks of {outputs} outputs, though the dataset has {classes} classes; the "
-        f"released logs of {count(larger)} rows are of networks with more parameters than is printed.",
-        f"{found.source}, {RELEASED}",
+        f"released logs of {count_true(larger)} rows are of networks with more parameters than is printed.",
+        f"{found.source}, {RELEASE_FILE}",
     )
 
 
@@ -67,9 +67,9 @@ def names():
     right = [m not in set(known["printed"]) for m in paper.table(4)["model"]]
     return Finding(
         REPRODUCED if all(right) else MISPRINT,
-        f"{count(right)} names of Table 4 are those of the networks that have the printed costs; by its "
+        f"{count_true(right)} names of Table 4 are those of the networks that have the printed costs; by its "
         f"parameters, {wrong}.",
-        f"Table 4, {MEASURED}",
+        f"Table 4, {COSTS_FILE}",
     )
 
 
@@ -85,7 +85,7 @@ def sixteen():
         f"456 x 456 is {pixels:.2f} times as many pixels as 224 x 224, and the same layers cost as many times "
         f"more: the transformers {alone.min():.2f} to {alone.max():.2f} times. EfficientNet-b5, which is also "
         f"deeper and wider, costs {whole:.1f} times as much as -b0.",
-        f"Tables 5 and 9, {MEASURED}",
+        f"Tables 5 and 9, {COSTS_FILE}",
     )
 
 
@@ -95,10 +95,10 @@ def vstn_transformer():
     fewer, more = parameters["vstn"] - parameters["stn"], gflops["vstn"] / gflops["stn"] - 1
     return Finding(
         by_ours(fewer < 0, (more > 0) & (more < SLIGHTLY)),
-        f"{count(fewer < 0)} transformers have fewer parameters ({few(-fewer)} fewer); "
+        f"{count_true(fewer < 0)} transformers have fewer parameters ({range_text(-fewer)} fewer); "
         f"GFLOPS are {100 * more.min():.1f} to {100 * more.max():.1f} % more (“slightly” is read as under "
         f"{100 * SLIGHTLY:.0f} %).",
-        f"Table 9, {MEASURED}",
+        f"Table 9, {COSTS_FILE}",
     )
 
 
@@ -113,7 +113,7 @@ def two_thirds():
         f"L-STN takes {1 - saved.max():.3f} to {1 - saved.min():.3f} of STN's GFLOPS, and at most "
         f"{100 * more.max():.2f} % more parameters. Of the whole network's GFLOPS it saves "
         f"{100 * whole.min():.1f} to {100 * whole.max():.1f} %.",
-        f"Tables 5, 7 and 9, {MEASURED}",
+        f"Tables 5, 7 and 9, {COSTS_FILE}",
     )
 
 
@@ -127,7 +127,7 @@ def proportional():
         f"Read as the number of pixels: parameters and GFLOPS a pixel vary by {100 * min(spread):.0f} to "
         f"{100 * max(spread):.0f} % from {area.min() ** 0.5:.0f} to {area.max() ** 0.5:.0f} pixels of a "
         f"side, while the number of pixels grows {area.max() / area.min():.1f} times.",
-        f"Table 9, {MEASURED}",
+        f"Table 9, {COSTS_FILE}",
     )
 
 
@@ -141,14 +141,14 @@ def baseline():
     from torchvision.models.efficientnet import MBConv
 
     with torch.device("meta"):
-        published = models.efficientnet_b0(weights=None, num_classes=paper.CLASSES[5])
+        published = models.efficientnet_b0(weights=None, num_classes=paper.COST_CLASSES[5])
     stages = [stage for stage in published.features[1:-1]]
     blocks = [isinstance(block, MBConv) for stage in stages for block in stage]
     theirs = sum(p.numel() for p in published.parameters())
     printed = int(printed_costs(5)[0].loc["EfficientNet-b0", ORIGINAL])
     return Finding(
-        by_ours(blocks) if blocks else NOT,
-        f"Of the published EfficientNet-b0, {count(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
+        by_ours(blocks) if blocks else NOT_REPRODUCED,
+        f"Of the published EfficientNet-b0, {count_true(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
         f"own has {printed / theirs:.1f} times its {theirs:,} parameters: as released, its blocks expand by a dense "
         "3 x 3 convolution in place of a 1 x 1.",
         "torchvision; Table 5",

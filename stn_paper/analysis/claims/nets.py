@@ -7,10 +7,10 @@ from ...models import HEADINGS
 from .. import effects, experiment, paper, statistics
 from ..cost_tables import read_costs
 from .verdicts import (
+    COSTS_FILE,
     DISAGREES,
-    MEASURED,
     MISPRINT,
-    NOT,
+    NOT_REPRODUCED,
     OPEN,
     REPRODUCED,
     SLIGHTLY,
@@ -18,9 +18,9 @@ from .verdicts import (
     by_ours,
     by_tables,
     claim,
-    count,
+    count_true,
     printed_costs,
-    totals,
+    printed_totals,
 )
 
 
@@ -32,7 +32,7 @@ def classifier_size():
     for variant, shape in shapes.items():
         height, width, channels = map(int, shape.split(" x "))
         formula = height * width * channels * 32 + 192
-        extra.add(int(parameters.loc["ResNet-18", variant]) - totals()[variant] - formula)
+        extra.add(int(parameters.loc["ResNet-18", variant]) - printed_totals()[variant] - formula)
     return Finding(
         by_tables(extra == {0}),
         f"The formula gives {formula:,} for {shape}. Table 9 less the totals of Tables 1 to 3 is "
@@ -47,7 +47,7 @@ def total_parameters():
     printed = {n: int(paper.table(n)["parameters"].iloc[-1]) for n in paper.LOCALIZATION_TABLES}
     ours = {n: int(read_costs(n)["parameters"].sum()) for n in printed}
     texts = [f"Table {n} {printed[n]:,}, ours {ours[n]:,}" for n in printed]
-    return Finding(by_ours(ours == printed), f"{'; '.join(texts)}.", f"Tables 1, 2 and 3, {MEASURED}")
+    return Finding(by_ours(ours == printed), f"{'; '.join(texts)}.", f"Tables 1, 2 and 3, {COSTS_FILE}")
 
 
 @claim("nets", "Table 3, rows 4 and 7", "36+16")
@@ -65,7 +65,7 @@ def row_sums():
     rows = sum(int(n) for cell in paper.table(3)["parameters"][:-1] for n in cell.split("+"))
     return Finding(
         MISPRINT if wrong else by_tables(True),
-        f"Table 3's rows add up to {rows:,}, its total is {totals()['lstn']:,}: {' and '.join(texts)}. In "
+        f"Table 3's rows add up to {rows:,}, its total is {printed_totals()['lstn']:,}: {' and '.join(texts)}. In "
         f"{len(shapes) - len(wrong)} of {len(shapes)} tables the rows add up to the total.",
         "Tables 1, 2 and 3",
     )
@@ -106,14 +106,14 @@ def stem():
     )
 
 
-def part_of_lstn(without):
+def judge_part(without):
     """Whether L-STN is better than the ablation `without` in the first study: a verdict and a sentence."""
     study = experiment.STUDIES[0]
     found = effects.comparisons(*study)
     found = found[(found["variant"] == "lstn") & (found["against"] == without)]
     place = f"{HEADINGS[without]} on {DATASETS[study[0]].title}"
     if found.empty or found["shown"].iloc[0] == statistics.FEW:
-        return OPEN, f"{place}: fewer than {statistics.FEWEST} runs, so nothing is judged."
+        return OPEN, f"{place}: fewer than {statistics.FEWEST_RUNS} runs, so nothing is judged."
     row = found.iloc[0]
     better = row["shown"].startswith(statistics.BETTER)
     return by_ours(better), f"L-STN − {place}: {row['mean']:+.2f} ± {row['half']:.2f} points, {row['shown']}."
@@ -125,26 +125,26 @@ def part_of_lstn(without):
     "Batch Normalization is very computational efficient and effective, they could be place right after "
     "every convolution layer.",
 )
-def normalized():
+def batch_normalization():
     rows = paper.table(3).iloc[:-1]
     norm = rows["parameters"].str.contains("+", regex=False)
-    layers = [layer for layer in paper.layers(3) if layer.norm_parameters]
+    layers = [layer for layer in paper.printed_layers(3) if layer.norm_parameters]
     operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
     share = operations / read_costs(3)["gflops"].sum()
     efficient = norm.all() and share < SLIGHTLY
-    effective, told = part_of_lstn("lstn-no-bn")
+    effective, told = judge_part("lstn-no-bn")
     return Finding(
         effective if efficient else DISAGREES,
-        f"{count(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the net's "
+        f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the net's "
         f"operations. {told}",
-        f"Table 3, {MEASURED}; the experiment's page",
+        f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 
 
 @claim("nets", "3.C", "the concentration mechanism would lead to better performances")
 def concentration():
     rows = paper.table(3)["filter"].str.startswith("1 x 1").sum()
-    verdict, told = part_of_lstn("lstn-no-1x1")
+    verdict, told = judge_part("lstn-no-1x1")
     return Finding(
         verdict,
         f"L-STN differs from the others in its {rows} layers of 1 x 1, in batch normalization and in its strides "
@@ -160,9 +160,9 @@ def encoders():
     first, second = (int(f.split(" x ")[-1]) for f in rows["filter"].iloc[:2])
     without = gflops[~small].sum() + gflops.iloc[0] * (second / first - 1)
     return Finding(
-        REPRODUCED if without > gflops.sum() else NOT,
+        REPRODUCED if without > gflops.sum() else NOT_REPRODUCED,
         f"Without its {small.sum()} layers of 1 x 1, and with {second} channels from the first layer on, the net "
         f"would take {without:.4f} GFLOPS in place of {gflops.sum():.4f}. What saves operations is the first "
         "layer's stride of 2: the others see a quarter of the pixels.",
-        f"Table 3, {MEASURED}",
+        f"Table 3, {COSTS_FILE}",
     )

@@ -15,12 +15,12 @@ from ...models import HEADINGS
 from ...models.backbones import title
 from .. import authors_runs, cost_tables, effects, experiment, paper, statistics
 
-REPRODUCED, NOT = "reproduced here", "not reproduced here"
+REPRODUCED, NOT_REPRODUCED = "reproduced here", "not reproduced here"
 AGREES, DISAGREES = "agrees with the paper's own tables", "disagrees with the paper's own tables"
 MISPRINT, OPEN = "misprint", "open"
 VERDICTS = {  # verdict -> what it rests on
     REPRODUCED: "our own costs, records or counts show it",
-    NOT: "our own costs, records or counts show that it is not so",
+    NOT_REPRODUCED: "our own costs, records or counts show that it is not so",
     AGREES: "the paper's tables, or what its authors released, show it; nothing of ours tests it",
     DISAGREES: "the paper's tables, or what its authors released, show that it is not so",
     MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
@@ -35,10 +35,10 @@ SECTIONS = {
     "cifar10": "CIFAR-10 (Table 8)",
     "whole": "The whole (abstract and conclusions)",
 }
-SCALE = ("paper", "equal")  # protocols at the paper's image sizes, best first
+PAPER_SIZE_PROTOCOLS = ("paper", "equal")  # protocols at the paper's image sizes, best first
 SLIGHTLY = 0.1  # what "slightly" is read as: by less than a tenth
-MEASURED = "results/costs.csv"
-RELEASED = "author_runs.csv"  # its cells, as released
+COSTS_FILE = "results/costs.csv"
+RELEASE_FILE = "author_runs.csv"  # its cells, as released
 
 
 class Finding(NamedTuple):
@@ -81,29 +81,29 @@ def by_tables(*cases):
 
 def by_ours(*cases):
     """REPRODUCED if all of the cases (booleans, or Series of them) are so in numbers of ours, else NOT."""
-    return REPRODUCED if _all(cases) else NOT
+    return REPRODUCED if _all(cases) else NOT_REPRODUCED
 
 
 def _all(cases):
     return all(bool(pd.Series(case).all()) for case in cases)
 
 
-def most(cases):
+def is_most(cases):
     """Whether more than half of some booleans are true: the rule for "most", and for what trainings decide."""
     cases = [bool(case) for case in cases]
     return 2 * sum(cases) > len(cases)
 
 
-def accuracies(number, split="test"):
+def printed_accuracies(number, split="test"):
     """The printed accuracies of Table 6 or 8: a row a model, a column a variant."""
     cells = paper.table(number)
     pivot = cells.pivot(index="model", columns="variant", values=split).astype(float)
     return pivot.loc[cells["model"].unique(), cells["variant"].unique()]
 
 
-def difference(number, variant, against, split="test"):
+def printed_gains(number, variant, against, split="test"):
     """Printed accuracy of one variant minus another's, in points; a value a model."""
-    cells = accuracies(number, split)
+    cells = printed_accuracies(number, split)
     return (cells[variant] - cells[against]).round(2)
 
 
@@ -115,10 +115,10 @@ def printed_costs(number):
     return pivot(values="parameters").loc[models], pivot(values="gflops").loc[models]
 
 
-def bypassed(number, *variants):
+def bypassed_note(number, *variants):
     """A sentence on how many of the released cells of Table 6 or 8 with these variants bypass the transformer."""
-    cells = authors_runs.runs(number)
-    unused, known = authors_runs.unused(cells[cells["variant"].isin(variants)])
+    cells = authors_runs.released_cells(number)
+    unused, known = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
     return f" As released, the transformer is bypassed in {unused} of these {known} cells of Table {number}."
 
 
@@ -130,7 +130,7 @@ def measured_costs(number):
     return pivot(values="our_parameters").loc[models], pivot(values="our_gflops").loc[models]
 
 
-def trained(number, variant, against):
+def judge_by_runs(number, variant, against):
     """Judge a variant of Table 6 or 8 against another by our runs at the paper's scale; cite the studies.
 
     OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or
@@ -139,11 +139,11 @@ def trained(number, variant, against):
     """
     dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
-    for protocol in SCALE:
-        found = effects.gains(dataset, protocol)
+    for protocol in PAPER_SIZE_PROTOCOLS:
+        found = effects.comparisons_by_backbone(dataset, protocol)
         found = found[(found["variant"] == variant) & (found["against"] == against)]
         found = found[found["backbone"].isin(wanted) & ~found["left_out"].astype(bool)]
-        found = found[found[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST]
+        found = found[found[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
         if len(found):
             better = found["shown"].str.startswith(statistics.BETTER) & (found["collapsed"] == 0)
             enough, up, used = len(found), int(better.sum()), protocol
@@ -153,15 +153,15 @@ def trained(number, variant, against):
     told += f" (`{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
     return Finding(
         verdict,
-        f"{told} {studied(variant, against)}",
+        f"{told} {studies_in_words(variant, against)}",
         f"records of {DATASETS[dataset].title}; the experiment's page",
     )
 
 
-def studied(variant, against):
+def studies_in_words(variant, against):
     """The verdicts of the experiment's studies on a variant against another, as a sentence."""
     shown = {}
-    for study, rows in experiment.comparisons(experiment.STUDIES).items():
+    for study, rows in experiment.comparisons_by_study(experiment.STUDIES).items():
         rows = rows[(rows["variant"] == variant) & (rows["against"] == against)]
         for word in rows["shown"]:
             shown.setdefault(word, []).append(f"{title(study[1])} on {DATASETS[study[0]].title}")
@@ -171,28 +171,28 @@ def studied(variant, against):
     return f"In our studies: {'; '.join(texts)}."
 
 
-def span(values, form="+.2f"):
+def named_range(values, form="+.2f"):
     """The smallest and the largest of a Series and whose they are."""
     return f"{values.min():{form}} ({values.idxmin()}) to {values.max():{form}} ({values.idxmax()})"
 
 
-def few(values):
+def range_text(values):
     """The smallest and the largest of some whole numbers, or the one that all of them are."""
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def count(cases):
+def count_true(cases):
     """How many of some booleans are true, as text."""
     cases = [bool(case) for case in cases]
     return f"{sum(cases)} of {len(cases)}"
 
 
-def numbers(quote):
+def numbers_in(quote):
     """Every number in a quote."""
     return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", quote)]
 
 
-def totals():
+def printed_totals():
     """The printed totals of Tables 1 to 3, by variant."""
     return {v: int(paper.table(n)["parameters"].iloc[-1]) for n, v in paper.LOCALIZATION_TABLES.items()}

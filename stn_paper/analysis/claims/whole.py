@@ -3,19 +3,19 @@
 import pandas as pd
 
 from .verdicts import (
-    MEASURED,
-    RELEASED,
+    COSTS_FILE,
+    RELEASE_FILE,
     SLIGHTLY,
     Finding,
-    accuracies,
     by_ours,
     by_tables,
-    bypassed,
+    bypassed_note,
     claim,
-    count,
-    difference,
+    count_true,
+    judge_by_runs,
     measured_costs,
-    trained,
+    printed_accuracies,
+    printed_gains,
 )
 
 
@@ -25,10 +25,10 @@ def less():
     fewer, more = gflops["lstn"] < gflops["stn"], parameters["lstn"] / parameters["stn"] - 1
     return Finding(
         by_ours(fewer, more < SLIGHTLY**2),
-        f"The sentence states an aim, read as less overhead. L-STN takes fewer GFLOPS than STN in {count(fewer)} "
+        f"The sentence states an aim, read as less overhead. L-STN takes fewer GFLOPS than STN in {count_true(fewer)} "
         f"networks. Its parameters are not fewer: at most {100 * more.max():.2f} % more, which counts as equal here "
         f"below {100 * SLIGHTLY**2:.0f} %.",
-        f"Table 9, {MEASURED}",
+        f"Table 9, {COSTS_FILE}",
     )
 
 
@@ -36,23 +36,26 @@ def less():
 def leads():
     texts, truths = [], []
     for split in ("test", "validation"):
-        cells = {n: accuracies(n, split) for n in (6, 8)}
+        cells = {n: printed_accuracies(n, split) for n in (6, 8)}
         ahead = {n: c["lstn"] > c.drop(columns="lstn").max(axis=1) for n, c in cells.items()}
         truths += ahead.values()
         texts.append(
-            f"by {split} accuracy in {' and '.join(f'{count(a)} models of Table {n}' for n, a in ahead.items())}"
+            f"by {split} accuracy in {' and '.join(f'{count_true(a)} models of Table {n}' for n, a in ahead.items())}"
         )
     return Finding(
         by_tables(*truths),
-        f"L-STN is ahead of all others {'; '.join(texts)}.{bypassed(6, 'lstn')}{bypassed(8, 'lstn')}",
-        f"Tables 6 and 8, {RELEASED}",
+        f"L-STN is ahead of all others {'; '.join(texts)}.{bypassed_note(6, 'lstn')}{bypassed_note(8, 'lstn')}",
+        f"Tables 6 and 8, {RELEASE_FILE}",
     )
 
 
 @claim("whole", "5", "could seamlessly replace the regular structure with instant performance boost")
 def boost():
-    found, printed = trained(6, "lstn", "stn"), pd.concat([difference(n, "lstn", "stn") for n in (6, 8)])
+    found, printed = (
+        judge_by_runs(6, "lstn", "stn"),
+        pd.concat([printed_gains(n, "lstn", "stn") for n in (6, 8)]),
+    )
     return found._replace(
-        evidence=f"{found.evidence} As printed, L-STN is better than STN in {count(printed > 0)} rows of "
-        f"Tables 6 and 8, after trainings of different length.{bypassed(6, 'stn', 'lstn')}"
+        evidence=f"{found.evidence} As printed, L-STN is better than STN in {count_true(printed > 0)} rows of "
+        f"Tables 6 and 8, after trainings of different length.{bypassed_note(6, 'stn', 'lstn')}"
     )

@@ -1,7 +1,7 @@
 """The playground: trained digit networks that run in the reader's browser, without a server.
 
 `playground` gives the page's HTML: page.html with network.js (forward pass) and page.js (what the reader
-does). `script` writes a trained network as a script, which the book loads on that page only.
+does). `network_script` writes a trained network as a script, which the book loads on that page only.
 """
 
 import base64
@@ -32,43 +32,46 @@ def playground():
     """A digit to draw or to take, turn, scale and move, and what three trained networks make of it: HTML.
 
     Everything is computed in the reader's browser. The networks come with the book, as the scripts of
-    `scripts`; where they are missing, as in Jupyter, the page says so.
+    `network_scripts`; where they are missing, as in Jupyter, the page says so.
     """
     parts = {
         "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
         "digits": json.dumps([base64.b64encode(digit.tobytes()).decode() for digit in real_digits()]),
         "names": json.dumps(_names()),
-        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.trained()}),
+        "colors": json.dumps({v: to_hex(COLORS[v]) for v in kept.kept_variants()}),
         "canvas": CANVAS,
         "digit": DIGIT,
     }
     return HTML(Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(parts))
 
 
-def scripts():
+def network_scripts():
     """The scripts that the page loads: {file name: text}, each below 400 kB."""
-    return {f"{variant}.js": script(variant, kept.load(f"digits-{variant}")) for variant in kept.trained()}
+    return {
+        f"{variant}.js": network_script(variant, kept.load(f"digits-{variant}"))
+        for variant in kept.kept_variants()
+    }
 
 
-def script(variant, model):
+def network_script(variant, model):
     """JavaScript that adds a network to the page: its layers, and its weights as base64 of float32."""
-    parts = exported(model)
+    parts = export_layers(model)
     return f"(window.PLAYGROUND ??= {{}}).{variant} = {json.dumps(parts, separators=(',', ':'))};\n"
 
 
-def exported(model):
+def export_layers(model):
     """{transformer, classifier}: {layers, weights} of a digit CNN, as network.js computes them.
 
     Exact up to rounding: batch norms are folded into the convolutions before them, and a first convolution
     takes one channel, as the three channels of a grey image are equal.
     """
-    parts = {"transformer": None, "classifier": _part(getattr(model, "backbone", model))}
+    parts = {"transformer": None, "classifier": _layers_and_weights(getattr(model, "backbone", model))}
     if hasattr(model, "transformer"):
-        parts["transformer"] = _part(model.transformer.localization)
+        parts["transformer"] = _layers_and_weights(model.transformer.localization)
     return parts
 
 
-def _part(network):
+def _layers_and_weights(network):
     layers, weights = [], []
     for module in _folded([m for m in network.modules() if not [*m.children()]]):
         match module:
@@ -106,11 +109,11 @@ def real_digits():
     return embedded_digits()[0][HELD_OUT]
 
 
-def networks():
+def networks_table():
     """The page's networks: parameters, training images, epochs and test accuracy of their records."""
     rows = {}
     for variant, name in _names().items():
-        if (record := kept.record_of(variant)) is None:
+        if (record := kept.playground_record(variant)) is None:
             continue
         rows[name] = {
             "Parameters": f"{record['parameters']:,}",
@@ -123,7 +126,9 @@ def networks():
 
 def bypass_verdict(dataset="mnist-rts", protocol="system"):
     """What our records of bypassed transformers share with those of the network alone, in words."""
-    found = {(r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records(dataset, protocol)}
+    found = {
+        (r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records_of_protocol(dataset, protocol)
+    }
     pairs = [(r, found[ORIGINAL, seed]) for (v, seed), r in found.items() if v.endswith(RELEASED)]
     equal = [_accuracies(bypassed) == _accuracies(alone) for bypassed, alone in pairs]
     still = [
@@ -141,4 +146,4 @@ def _accuracies(record):
 
 
 def _names():
-    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.trained()}
+    return {v: HEADINGS[v] if v != ORIGINAL else "Without" for v in kept.kept_variants()}
