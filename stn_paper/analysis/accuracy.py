@@ -7,7 +7,6 @@ makes tables, figures and sentences from these frames.
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from ..models import ORIGINAL
@@ -145,16 +144,22 @@ def _our_columns(mine):
     counts = {column: int(mine[column].sum()) for column in ("collapsed", "failed")}
     settings = {column: mine[column].iloc[0] if len(mine) else None for column in PROTOCOL_COLUMNS}
     spread = mine["spread"].astype(float).median()
-    return means | {"half": student(mine["test"]), "n": len(mine)} | counts | {"spread": spread} | settings
+    return (
+        means
+        | {"half": statistics.half_width(mine["test"]), "n": len(mine)}
+        | counts
+        | {"spread": spread}
+        | settings
+    )
 
 
 def _copy_columns(merged, distinct):
     return {
         "without_copy": merged["without_copy"].astype(float).mean(),
-        "without_copy_half": student(merged["without_copy"]),
+        "without_copy_half": statistics.half_width(merged["without_copy"]),
         "images_without_copy": int(merged["images_without_copy"].max()) if len(merged) else 0,
         "distinct": distinct["test"].astype(float).mean(),
-        "distinct_half": student(distinct["test"]),
+        "distinct_half": statistics.half_width(distinct["test"]),
         "distinct_n": len(distinct),
     }
 
@@ -173,15 +178,6 @@ def count_missing(number):
     hours = estimates.total_hours(lacking, measured, device) if device else None
     counts = {"cells": len(found), "with_run": int((found["n"] > 0).sum()), "lacking": len(lacking)}
     return counts | {"hours": hours, "device": device}
-
-
-# --- statistics ---------------------------------------------------------------------------------
-
-
-def student(values):
-    """Half width of Student's 95 % interval of the mean; NaN below two values."""
-    half = statistics.interval(np.asarray(values, float))
-    return math.nan if half is None else half
 
 
 # --- does the pattern replicate? ----------------------------------------------------------------
@@ -231,9 +227,9 @@ def replication(number, found=None):
         row = {"variant": variant, "against": against, "paper_ahead": int((part["paper"] > 0).sum())}
         row |= {"paper_backbones": len(part), "paper_mean": part["paper"].mean()}
         row |= {"ahead": ahead, "behind": behind, "backbones": len(ours), "mean": ours.mean()}
-        row |= {"half": student(ours), "p": statistics.sign_test(ahead, behind)}
+        row |= {"half": statistics.half_width(ours), "p": statistics.sign_test(ahead, behind)}
         row |= {"collapsed": len(ours) - len(kept), "kept": len(kept)}
-        rows.append(row | {"mean_kept": kept.mean(), "half_kept": student(kept)})
+        rows.append(row | {"mean_kept": kept.mean(), "half_kept": statistics.half_width(kept)})
     view = pd.DataFrame(rows)
     return view.assign(p_holm=statistics.holm(view["p"]))
 

@@ -12,6 +12,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
 from .paper import COSTS_OF, DATASET_OF, networks, table
+from .statistics import range_text
 
 AT_BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
 RULE_MEANINGS = {
@@ -83,20 +84,14 @@ def budgets():
                 {
                     "Table": f"{number}, {DATASETS[DATASET_OF[number]].title}",
                     "Variant": HEADINGS[variant],
-                    "Epochs run": span(cells["epochs_run"]),
+                    "Epochs run": range_text(cells["epochs_run"]),
                     "Ended early": f"{early} of {cells['epochs_run'].count()}",
-                    "Floor": span(cells["min_epochs"]),
+                    "Floor": range_text(cells["min_epochs"]),
                     "Batches of": batches,
                     "Bypassed": "{} of {}".format(*bypassed) if bypassed[1] else "–",
                 }
             )
     return pd.DataFrame(rows).set_index(["Table", "Variant"])
-
-
-def span(values):
-    """The smallest and the largest of some whole numbers as text, or the one that all of them are."""
-    low, high = int(values.min()), int(values.max())
-    return f"{low} to {high}" if low < high else str(low)
 
 
 def budget_share(dataset, variant):

@@ -35,13 +35,13 @@ class Comparison(NamedTuple):
     identical: bool  # all pairs are equal
 
 
-def interval(values):
-    """Half width of the 95 % confidence interval of the mean (Student's t); None below two values."""
+def half_width(values):
+    """Half width of the 95 % confidence interval of the mean (Student's t); NaN below two values."""
     if len(values) < 2:
-        return None
+        return math.nan
     from scipy import stats  # here, so that a machine without it can still train
 
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(np.asarray(values, float)))
 
 
 def compare(first, second, paired):
@@ -183,6 +183,16 @@ def mean_text(values, count=" (n={})", sign=""):
     values = list(values)
     if not values:
         return MISSING
-    half = interval(values)
-    spread = "" if half is None else f" ± {half:.2f}"
+    half = half_width(values)
+    spread = "" if math.isnan(half) else f" ± {half:.2f}"
     return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"
+
+
+def range_text(values):
+    """The smallest and the largest of some whole numbers as text, or the single number if all are equal.
+
+    >>> range_text([1200, 3])
+    '3 to 1,200'
+    """
+    low, high = int(min(values)), int(max(values))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -14,10 +14,9 @@ from ..models.backbones import title
 from ..training import records
 from ..training.spec import BEST_VALIDATION, LAST_EPOCH
 from . import charts, interactive
-from .figures import COLORS, close_figure
-from .sentences import join_words
+from .figures import COLORS, PAPER_COLOR, close_figure
+from .sentences import NO_NUMBER, join_words
 
-NO_NUMBER = "–"  # a cell without a run
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
 TSRD_TITLES = {  # of Table 4: what each is of
     "test": "TSRD, all test images",
@@ -31,7 +30,6 @@ TSRD_HEADINGS = {
 }  # the same, as headings of columns
 SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
-PAPER = (0.35, 0.35, 0.35)
 WIDTH = 5.4  # inches of a figure that is read on a telephone too
 
 
@@ -105,7 +103,7 @@ def accuracy_table(number, backbone="", split="test"):
                 getattr(cell, split),
             )
             if several:
-                row[heading, "±"] = accuracy.student(runs[cell.backbone, cell.variant][split])
+                row[heading, "±"] = statistics.half_width(runs[cell.backbone, cell.variant][split])
             marks[name, (heading, "paper")], marks[name, (heading, "ours")] = "paper", _classes(cell, star)
             links |= _link(name, (heading, "ours"), runs[cell.backbone, cell.variant], cell)
         rows[name] = row
@@ -250,13 +248,13 @@ def _panel(axis, part, color):
     drawn = part[part["ours"].notna() & ~part["apart"]]
     axis.axvline(0, color="black", linewidth=1, zorder=1)
     axis.plot(
-        part["paper"], part.index, "o", color=PAPER, fillstyle="none", markersize=7, markeredgewidth=1.5
+        part["paper"], part.index, "o", color=PAPER_COLOR, fillstyle="none", markersize=7, markeredgewidth=1.5
     )
     axis.errorbar(
         drawn["ours"], drawn.index, xerr=drawn["half"].fillna(0), fmt="none", color=color, capsize=3
     )
     axis.plot(drawn["ours"], drawn.index, "D", color=color, markersize=7)
-    _annotate(axis, "paper", part["paper"][0], 0, 7, color=PAPER)
+    _annotate(axis, "paper", part["paper"][0], 0, 7, color=PAPER_COLOR)
     if len(drawn):
         low, high = axis.get_xlim()
         first, row = drawn["ours"].iloc[0], drawn.index[0]
@@ -439,7 +437,7 @@ def tsrd_plot():
         )
         axis.plot(found[column], rows, "D", color=SHADES[column], markersize=6)
     axis.plot(
-        found["paper_test"], rows, "o", color=PAPER, fillstyle="none", markersize=8, markeredgewidth=1.5
+        found["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
     )
     lines = []
     if "nearest neighbour" in learned.index:
@@ -458,7 +456,9 @@ def tsrd_plot():
             fontsize=9.5,
             color=SHADES[column],
         )
-    handles = [plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER, linestyle="", label="paper")]
+    handles = [
+        plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER_COLOR, linestyle="", label="paper")
+    ]
     handles += [
         plt.Line2D([], [], marker="D", color=SHADES[c], linestyle="", label=f"ours: {TSRD_TITLES[c]}")
         for c in TSRD_COLUMNS

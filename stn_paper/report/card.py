@@ -125,11 +125,11 @@ def _named_values(found, labels, *more):
 
 def _markdown_table(rows):
     """Pairs of a name and its value as a Markdown table."""
-    cells = [f"| {name} | {_value_text(value).replace('|', chr(92) + '|')} |" for name, value in rows]
+    cells = [f"| {name} | {_value_on_one_line(value).replace('|', chr(92) + '|')} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *cells])
 
 
-def _value_text(value):
+def _value_on_one_line(value):
     """A value in words, on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"

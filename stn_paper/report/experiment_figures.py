@@ -6,7 +6,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
 from ..analysis.effects import FAMILIES, accuracies_by_seed
-from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, interval
+from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, half_width
 from ..models import HEADINGS
 from .figures import COLORS, close_figure
 
@@ -81,7 +81,7 @@ def strength_plot(dataset, backbone, protocol):
         for variant in drawn:
             mine = found[(found["variant"] == variant) & (found["distortion"] == distortion)]
             groups = mine.groupby("strength")["accuracy"]
-            mean, half = groups.mean(), groups.apply(interval)
+            mean, half = groups.mean(), groups.apply(half_width)
             axis.plot(mean.index, mean, color=COLORS[variant], label=HEADINGS[variant])
             if half.notna().all():
                 axis.fill_between(

@@ -15,9 +15,8 @@ from ..models.localization import ABLATIONS
 from ..training.records import SMOKE
 from ..training.spec import OTHER_SEEDS
 from . import interactive
-from .sentences import join_words
+from .sentences import NO_NUMBER, join_words
 
-NO_NUMBER = "–"
 BETWEEN, ALONE, *_ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
     zip(
@@ -77,7 +76,7 @@ def arms_table(chosen):
                     "Study": _plain_title(study),
                     "Arm": arm_title(arm),
                     "Test (%)": kept.mean(),
-                    "±": statistics.interval(kept),
+                    "±": statistics.half_width(kept),
                     "Collapsed": int(runs["collapsed"].sum()),
                     "Runs": interactive.seed_links(runs),
                 }

@@ -150,7 +150,7 @@ def _evenly(length, count):
     return torch.linspace(0, length - 1, min(count, length)).round().int().tolist()
 
 
-def _as_picture(image):
+def _as_image(image):
     """A normalized image (3, S, S) as a picture."""
     levels = (127.5 * (image + 1)).round().clamp(0, 255).byte()
     return Image.fromarray(levels.permute(1, 2, 0).numpy())
@@ -167,7 +167,7 @@ def _input_output_picture(inputs, theta, zoom):
     for row, (before, after, one) in enumerate(zip(inputs, outputs, theta)):
         top = GAP + row * pitch
         for left, image in ((GAP, before), (GAP + pitch, after)):
-            picture.paste(_as_picture(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
+            picture.paste(_as_image(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
         for x, y in ((outline(one).clamp(-1, 1) + 1) / 2 * (side - 1)).round().tolist():
             box = GAP + x - DOT, top + y - DOT, GAP + x + DOT, top + y + DOT
             draw.ellipse(box, fill="white", outline=INK)

@@ -4,6 +4,7 @@ Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are i
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
@@ -21,6 +22,8 @@ COLORS |= {"one": _palette[0], "two": _palette[1], "ffn": _palette[0], "rnn": _p
 COLORS |= {"feature": _palette[3], "shared": _palette[0]}
 COLORS |= {"out60": _palette[0], "out20": _palette[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
+PAPER_COLOR = (0.35, 0.35, 0.35)  # of the paper's numbers beside ours
+DARK, GREY = "0.15", "0.45"  # of drawings
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
@@ -32,9 +35,9 @@ def style():
 
 
 def close_figure(figure):
-    """The figure, taken from pyplot's hands: a cell that ends in it shows it exactly once.
+    """Close the figure in pyplot and return it, so that a notebook cell that ends in it shows it exactly once.
 
-    Axes without data, which say "not yet run" in their title, are left out; without any the figure is flat.
+    Axes without data, whose title says "not yet run", are hidden. If no axes has data, the figure is made flat.
     """
     empty = [axis for axis in figure.axes if not axis.has_data()]
     for axis in empty:
@@ -77,7 +80,11 @@ def accuracy_plot(dataset, protocol):
             values, row = group.get_group(variant), place + 0.8 / len(mine) * (offset - (len(mine) - 1) / 2)
             axis.plot(values, [row] * len(values), ".", color=COLORS[variant], markersize=5)
             axis.errorbar(
-                values.mean(), row, xerr=statistics.interval(values) or 0, color=COLORS[variant], capsize=3
+                values.mean(),
+                row,
+                xerr=np.nan_to_num(statistics.half_width(values)),
+                color=COLORS[variant],
+                capsize=3,
             )
             axis.plot(values.mean(), row, MARKERS.get(variant, "o"), color=COLORS[variant], markersize=8)
     axis.set_yticks(range(len(backbones)), [title(b) for b in backbones])

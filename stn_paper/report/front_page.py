@@ -11,10 +11,8 @@ from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
 from . import experiment_page, speed
-from .figures import COLORS, close_figure
+from .figures import COLORS, PAPER_COLOR, close_figure
 
-LSTN, STN = "lstn", "stn"
-PAPER = (0.35, 0.35, 0.35)
 HELPED_STUDY = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
 
 
@@ -35,27 +33,29 @@ def paper_gains():
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
-        mine = every[(every["variant"] == LSTN) & (every["against"] == STN)].set_index("backbone")["paper"]
+        mine = every[(every["variant"] == "lstn") & (every["against"] == "stn")].set_index("backbone")[
+            "paper"
+        ]
         label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
-        found.append(Gain(label, mine, mine.mean(), statistics.interval(mine), 0, len(mine)))
+        found.append(Gain(label, mine, mine.mean(), statistics.half_width(mine), 0, len(mine)))
     return found
 
 
 def our_gains():
     """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
     every, found = frame.runs(), []
-    every = every[every["variant"] == LSTN]
+    every = every[every["variant"] == "lstn"]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
         for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
             gains = effects.comparisons_by_backbone(dataset, protocol)
             gains = gains[
-                (gains["variant"] == LSTN) & (gains["against"] == STN) & ~gains["left_out"].astype(bool)
+                (gains["variant"] == "lstn") & (gains["against"] == "stn") & ~gains["left_out"].astype(bool)
             ]
             for row in gains.itertuples():
                 if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
                     cells = effects.accuracies_by_seed(frame.runs(dataset, protocol, row.backbone))
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
-                    values = (cells[LSTN] - cells[STN]).dropna()
+                    values = (cells["lstn"] - cells["stn"]).dropna()
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
                     found.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
     return found
@@ -106,7 +106,7 @@ def front_page_texts():
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
         "gain": experiment_page.gain_in_words(HELPED_STUDY),
-        "equal": experiment_page.gain_in_words(HELPED_STUDY, against=STN),
+        "equal": experiment_page.gain_in_words(HELPED_STUDY, against="stn"),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
@@ -115,7 +115,7 @@ def front_page_texts():
 
 def gains_plot():
     """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
-    rows = [*((one, PAPER) for one in paper_gains()), *((one, COLORS[LSTN]) for one in our_gains())]
+    rows = [*((one, PAPER_COLOR) for one in paper_gains()), *((one, COLORS["lstn"]) for one in our_gains())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):
         axis.plot(

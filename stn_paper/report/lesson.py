@@ -35,7 +35,7 @@ def parameters_plot(layers, printed):
 def grid_plot(image, theta, grid):
     """One image with the outline that theta (2, 3) reads, and the points of its grid (H, W, 2)."""
     figure, axis = plt.subplots(figsize=(2.8, 2.8))
-    _show(axis, image)
+    _show_grey(axis, image)
     axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
     axis.scatter(*grid[1::3, 1::3].reshape(-1, 2).T, s=5, color=COLORS["lstn"])
     return close_figure(figure)
@@ -59,9 +59,9 @@ def before_and_after_plot(images, outputs, theta):
     """A column a digit: the input with the outline that theta reads, and below it the output."""
     figure, axes = plt.subplots(2, len(images), figsize=(0.72 * len(images), 1.7))
     for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
-        _show(above, before)
+        _show_grey(above, before)
         above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
-        _show(below, after)
+        _show_grey(below, after)
     return close_figure(figure)
 
 
@@ -102,7 +102,7 @@ def cluttered_samples_plot(count=6):
     return close_figure(figure)
 
 
-def _show(axis, image):
+def _show_grey(axis, image):
     axis.imshow(image[0].detach(), "gray", vmin=-1, vmax=1, extent=(-1, 1, 1, -1))
     axis.set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[])
     axis.grid(False)

@@ -122,8 +122,8 @@ def restoration_verdict(picture, transformer, variant, count=500):
     shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
     return (
         f"{HEADINGS[variant]} takes away {_share_in_words(shares[0])} of the median rotation and "
-        f"{_share_in_words(shares[1])} of the median shift of {count} maps that it has not seen. It was trained on this "
-        "picture only."
+        f"{_share_in_words(shares[1])} of the median shift of {count} maps that it has not seen. It was trained on "
+        "this picture only."
     )
 
 

@@ -21,12 +21,11 @@ from ..models import build_model
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.batches import normalize
-from .figures import close_figure
+from .figures import DARK, GREY, close_figure
 
 SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
 BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
-DARK, GREY = "0.15", "0.45"
 CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour say the same
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 2}
 GRID_STEP = 16  # pixels between the points that are drawn of a sampling grid

@@ -12,9 +12,9 @@ from ..analysis import authors_runs
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
-from .figures import COLORS, MARKERS, close_figure
+from .figures import COLORS, DARK, GREY, MARKERS, close_figure
 
-DARK, GREY, RED = "0.15", "0.45", "#b3261e"
+RED = "#b3261e"
 BOXES = {  # name: (left, bottom, width), all BOX high
     "input": (0.1, 1.5, 1.15),
     "localization net": (1.75, 2.55, 1.45),

@@ -1,10 +1,12 @@
-"""Parts of sentences that several pages use."""
+"""Parts of sentences and tables that several pages use."""
+
+NO_NUMBER = "–"  # a cell of a table without a number
 
 
 def join_words(words, last_joint=" and "):
     """Words as a list in a sentence.
 
-    >>> listed(["STN", "V-STN", "L-STN"])
+    >>> join_words(["STN", "V-STN", "L-STN"])
     'STN, V-STN and L-STN'
     """
     *first, last = words or [""]

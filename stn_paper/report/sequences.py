@@ -26,11 +26,11 @@ def sequence_samples_plot(count=4):
     images, _, _ = drawn(pixels, labels, len(pixels))
     figure, axes = plt.subplots(1, count, figsize=(2.1 * count, 2.2))
     for axis, image in zip(axes, images):
-        _show(axis, image)
+        _show_digits(axis, image)
     return close_figure(figure)
 
 
-def _show(axis, image):
+def _show_digits(axis, image):
     axis.imshow(image, "gray", vmin=0, vmax=255, extent=(-1, 1, 1, -1))
     axis.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(1, -1))
     axis.grid(False)
@@ -55,13 +55,13 @@ def glimpses_plot(count=4):
     fields = (kept[field] for field in ("images", "theta", "labels", "predicted"))
     for row, text, theta, labels, read in zip(axes, *fields):
         image, maps = from_png(text), torch.tensor(theta)
-        _show(row[0], image)
+        _show_digits(row[0], image)
         row[0].set_title(f"{_spaced(labels)}, read {_spaced(read)}", fontsize=9)
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
         shown = sample(images, sampling_grid(maps, LOOK_SIDE, LOOK_SIDE))
         for axis, one, output, color in zip(row[1:], maps, shown, LOOK_COLORS):
             row[0].plot(*outline(one)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
-            _show(axis, output[0])
+            _show_digits(axis, output[0])
             axis.spines[:].set(visible=True, color=color, linewidth=2)
     return close_figure(figure)
 

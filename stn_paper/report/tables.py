@@ -9,8 +9,6 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from ..analysis.accuracy import student
-from ..analysis.claims.verdicts import range_text
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import RULE_COLUMNS, SEED_CONTROL, arm_titles, image_notes, order_backbones, runs
 from ..analysis.paper import (
@@ -19,7 +17,7 @@ from ..analysis.paper import (
     corrections,
     table,
 )
-from ..analysis.statistics import MISSING
+from ..analysis.statistics import MISSING, half_width, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -157,7 +155,7 @@ def mean_accuracies(dataset, protocol):
                 row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
                 for column in ("validation", *RULE_COLUMNS):
                     name = f"Test, {column}" if column in RULE_COLUMNS else "Validation"
-                    row |= {name: mine[column].mean(), f"{name} ±": student(mine[column])}
+                    row |= {name: mine[column].mean(), f"{name} ±": half_width(mine[column])}
                 row |= {"Selection bias": (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean(), "n": len(mine)}
                 rows.append(row)
     if not rows:

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 from helpers import write_run
 from test_accuracy import write as write_once
 
-from stn_paper.analysis import authors_runs, claims, cost_tables, paper
+from stn_paper.analysis import authors_runs, claims, cost_tables, paper, statistics
 from stn_paper.analysis.claims import costs, verdicts
 from stn_paper.analysis.claims.verdicts import (
     AGREES,
@@ -280,7 +280,7 @@ def test_all_and_most():
 
 def test_numbers_are_told_and_read_as_they_stand():
     assert verdicts.named_range(pd.Series({"a": 2, "b": -1, "c": 3})) == "-1.00 (b) to +3.00 (c)"
-    assert (verdicts.range_text([162, 162]), verdicts.range_text([1200, 3])) == ("162", "3 to 1,200")
+    assert (statistics.range_text([162, 162]), statistics.range_text([1200, 3])) == ("162", "3 to 1,200")
     assert verdicts.numbers_in("60.83% of 60 (-4.42)") == [60.83, 60, 4.42]
     cells = verdicts.printed_accuracies(6)
     assert list(cells.index) == list(paper.table(6)["model"].unique())

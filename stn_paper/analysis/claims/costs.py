@@ -9,6 +9,7 @@ from ...data.datasets import DATASETS
 from ...models import ORIGINAL
 from ...models.backbones import BACKBONES
 from .. import authors_runs, cost_tables, paper
+from ..statistics import range_text
 from .verdicts import (
     COSTS_FILE,
     DISAGREES,
@@ -23,7 +24,6 @@ from .verdicts import (
     count_true,
     measured_costs,
     printed_costs,
-    range_text,
 )
 
 

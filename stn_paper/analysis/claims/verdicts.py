@@ -176,12 +176,6 @@ def named_range(values, form="+.2f"):
     return f"{values.min():{form}} ({values.idxmin()}) to {values.max():{form}} ({values.idxmax()})"
 
 
-def range_text(values):
-    """The smallest and the largest of some whole numbers, or the one that all of them are."""
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
 def count_true(cases):
     """How many of some booleans are true, as text."""
     cases = [bool(case) for case in cases]
