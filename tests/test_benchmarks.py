@@ -262,7 +262,7 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
         step | {"precision": "tf32", "flops": 600, "seconds": 3.0},
         step | {"precision": "bfloat16", "flops": 600, "seconds": 3.0, "program": "ours bfloat16"},
     ]
-    ahead = step | {"paper": True, "ratios": {speed.PLAIN: [1.1, 1.4, 1.6]}}
+    ahead = step | {"paper": True, "ratios": {speed.AUTHORS_LOOP: [1.1, 1.4, 1.6]}}
     parts = {"limit": {"rows": limits, "peaks": peaks}, "throughput": {"rows": [ahead]}}
     content = {"quick": False, "device": "cpu", "machine": {"name": "A machine"}, "parts": parts}
     (tmp_path / "cpu.json").write_text(json.dumps(content))

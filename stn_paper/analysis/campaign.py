@@ -1,4 +1,4 @@
-"""A campaign trains the most valuable missing runs of a table in a slot of time, several at once on a device.
+"""A campaign: train the most valuable missing runs of a table within a time slot, several at once on a device.
 
 `python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
 `PLANS`, and packs the new records into one archive. An unfinished run stays at its checkpoint and goes on in
@@ -111,20 +111,18 @@ def train_missing(
 ):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
-    `together` is how many runs share the device: 4 on CUDA, else one for each core. The next run is the most
-    valuable that fits into the rest of the slot; if none does, the most valuable of which an epoch does, and the
-    next slot goes on with it. A run that is still busy 30 seconds after the end is killed. `archive` is a .tar.gz
-    that each new record is put into, as it lies under the results folder, beside the records of earlier slots.
-    `precision` takes the place of the protocol's: these are runs of other settings, which the tables leave out.
-    `compiled` trains through torch.compile. Raises InputError, before any training, for a wrong value, a dataset
-    that is not to be had or an archive that cannot be written; a run that fails is named with its reason, and
-    the others go on.
+    `together` is how many runs share the device: 4 on CUDA, else one for each core. `choose_next` picks each run;
+    a run that is still busy 30 seconds after the end of the slot is killed. `archive` is a .tar.gz file that
+    collects the new records, as they lie under the results folder, beside those of earlier slots. `precision`
+    replaces the protocol's: such runs have other settings, and the tables leave them out. `compiled` trains through
+    torch.compile. Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or
+    an archive that cannot be written. If a run fails, its name and the reason are printed and the others go on.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
-    if together is not None:
-        check_whole_number("Number of runs together", together)
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
+    default = TOGETHER if device.type == "cuda" else cores
+    together = default if together is None else check_whole_number("Number of runs together", together)
     planned = [with_precision(spec, precision) for spec in campaign_specs(name, protocol)]
     waiting = missing_runs(planned)
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
@@ -132,9 +130,7 @@ def train_missing(
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
         ensure_dataset(dataset, data_dir)
     if archive:
-        pack_records([], archive)  # one that cannot be written is found out now
-    if together is None:
-        together = TOGETHER if device.type == "cuda" else cores
+        pack_records([], archive)  # fails now if the archive cannot be written
     settings = str(device), data_dir, end, max(1, cores // together), compiled
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
     new = _train_all(waiting, device, together, settings, archive)
@@ -149,7 +145,7 @@ def _train_all(waiting, device, together, settings, archive):
         while waiting and len(running) < together and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
             if spec is None:
-                waiting.clear()  # what does not fit now never will
+                waiting.clear()  # a run that does not fit now never will
                 break
             waiting.remove(spec)
             process = SPAWN.Process(target=_train_in_process, args=(spec, *settings), daemon=True)
@@ -167,7 +163,7 @@ def _train_all(waiting, device, together, settings, archive):
 
 def _finish(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
-    process.kill()  # has ended, or is too late: it loses what came after its checkpoint
+    process.kill()  # of a late run, the work after its last checkpoint is lost
     process.join()
     for path in (records.record_path(spec), checkpoint(spec)):
         remove_partials(path)
@@ -177,10 +173,10 @@ def _finish(process, spec):
 
 
 def choose_next(waiting, seconds, device):
-    """The first of the waiting runs that ends within so many seconds, else the first that can do an epoch.
+    """The first waiting run that can end within the seconds, else the first that can train an epoch, else None.
 
-    None if none can. By what was measured on the device of this name and what a run's checkpoint has done
-    already; a run that cannot be estimated is taken to fit.
+    Times are estimated from records of the device of this name, less the epochs in a run's checkpoint. A run
+    without an estimate counts as fitting.
     """
     measured = measurements()
     expected = {spec: estimate_hours(spec, measured, device) for spec in waiting}
@@ -205,9 +201,9 @@ def _outcome_in_words(spec, record):
 
 
 def pack_records(paths, archive):
-    """Put the records, as they lie under the results folder, into a .tar.gz, beside the records that it holds.
+    """Add records to a .tar.gz file, under their paths in the results folder; its other records stay.
 
-    InputError if it cannot be written, or is a file of another kind.
+    Raises InputError if the file cannot be written or is no such archive.
     """
     new = {str(path.relative_to(results_dir())): path for path in paths}
     archive = Path(archive)
@@ -220,7 +216,7 @@ def pack_records(paths, archive):
 
 
 def _archived_files(archive):
-    """Each file in an archive with its content, none if there is no archive yet."""
+    """Yield each file of an archive with its content; nothing if there is no archive yet."""
     if not archive.exists():
         return
     try:
@@ -229,4 +225,4 @@ def _archived_files(archive):
                 if file := tar.extractfile(member):  # None for a folder
                     yield member, file.read()
     except (tarfile.ReadError, EOFError):
-        raise InputError(f"File {archive} is no whole .tar.gz: name another archive.") from None
+        raise InputError(f"File {archive} is not a complete .tar.gz: name another archive.") from None

@@ -1,8 +1,8 @@
 """Three checklists, answered for this companion: a conference's, a code's, and ACM's words for a result.
 
-The parts models, data, code and results are those of the ML Reproducibility Checklist (Pineau et al. 2021, JMLR 22);
+The parts models, data, code and results are from the ML Reproducibility Checklist (Pineau et al. 2021, JMLR 22);
 completeness is the ML Code Completeness Checklist of Papers with Code (2020); ACM is Artifact Review and Badging 1.1
-(2020). Answers with a number in them are computed from the cost table and the run records.
+(2020). Numbers in the answers are computed from the cost table and the run records.
 """
 
 from collections import Counter
@@ -21,207 +21,217 @@ from .overview import count_reproduced
 YES, PART, NO, OPEN = "yes", "in part", "no", "open"
 ENOUGH_SEEDS = 3  # of a network, for its interval to mean much
 
+# Part, question, answer, evidence. An answer in braces is computed by `_answers`, a name in braces by `_facts`.
+QUESTIONS = (
+    (
+        "Models",
+        "Is every network described so that it can be built again?",
+        YES,
+        "Layer by layer in Tables 1 to 3, their assembly in Figures 1 and 2, the code in the package.",
+    ),
+    (
+        "Models",
+        "Are parameters and operations stated, and do they agree with the paper?",
+        "{costs}",
+        "{exact} of {cells} parameter counts to the unit, {close} GFLOPS figures within {tolerance}.",
+    ),
+    (
+        "Data",
+        "Are sizes and splits stated?",
+        YES,
+        "On the page of the protocols; the seed of the split is in each record.",
+    ),
+    ("Data", "Were the official files used?", "{official}", "{notes}"),
+    (
+        "Data",
+        "Is it said which images were left out?",
+        YES,
+        "{skipping} of {runs} records left out an image that could not be decoded; a record names such images.",
+    ),
+    (
+        "Data",
+        "Is the data available?",
+        PART,
+        "python -m stn_paper data downloads all datasets but TSRD, which must be downloaded by hand.",
+    ),
+    ("Code", "Are the dependencies stated?", YES, "{pins} pinned packages in requirements.lock."),
+    (
+        "Code",
+        "Is the code for training and for evaluation there, with the commands?",
+        YES,
+        "The pages of {commands} of {runs} records have the command that trains the run again; the other runs can be "
+        "repeated in Python with RunSpec.",
+    ),
+    (
+        "Code",
+        "Are trained weights there?",
+        "{weights}",
+        "Weights of {kept} digit networks are in weights/. Of other runs only the record is kept.",
+    ),
+    (
+        "Results",
+        "Are the paper's networks trained at the paper's scale?",
+        "{scale}",
+        "{trained} of the {networks} networks of Tables 4, 6 and 8.",
+    ),
+    (
+        "Results",
+        "Are all settings stated, and how they were chosen?",
+        YES,
+        "They are the paper's section 4.2 or those of the protocol named; pilot runs chose those of `small`.",
+    ),
+    (
+        "Results",
+        "Is every network trained with {enough_seeds} seeds or more?",
+        "{seeds}",
+        "{repeated} of {trained_networks} networks, {runs} runs in all.",
+    ),
+    (
+        "Results",
+        "Is there a measure of spread?",
+        YES,
+        "Mean and 95 % interval wherever there are two seeds; differences by seed where seeds pair, else Welch's.",
+    ),
+    (
+        "Results",
+        "Is the choice of the reported epoch stated?",
+        YES,
+        "Two rules from the same record; a column of its own shows how much the paper's rule adds.",
+    ),
+    (
+        "Results",
+        "Are computing time and machines stated?",
+        YES,
+        "{hours:.1f} hours of training: {devices}.",
+    ),
+    (
+        "Results",
+        "Does each record name the commit that made it, without uncommitted changes?",
+        "{commits}",
+        "{committed} of {runs} records.",
+    ),
+    (
+        "Results",
+        "Does a run repeat exactly?",
+        PART,
+        "On a CPU of the same kind with as many threads, the same code and packages, bit for bit, killed and resumed "
+        "or not; results/README.md names commits that changed digits. On a GPU not promised.",
+    ),
+    (
+        "Completeness",
+        "Dependencies?",
+        "{pinned}",
+        "requirements.lock: {pins} packages at one version each, with hashes.",
+    ),
+    ("Completeness", "Training code?", YES, "python -m stn_paper run DATASET NETWORK VARIANT PROTOCOL"),
+    (
+        "Completeness",
+        "Evaluation code?",
+        YES,
+        "python -m stn_paper evaluate tests the weights in weights/ again.",
+    ),
+    (
+        "Completeness",
+        "Trained weights?",
+        "{any_weights}",
+        "{kept} digit networks ({kept_names}) in weights/; none of the paper's tables.",
+    ),
+    (
+        "Completeness",
+        "A table of results in the README, and the commands that give them?",
+        "{any_command}",
+        "The README's table is computed from the records, and their pages have the commands.",
+    ),
+    (
+        "ACM",
+        "Reproduced (by others, partly with the authors' artifacts): the costs?",
+        "{costs}",
+        "{same} of {cells} cells of Tables 4, 5, 7 and 9, with code of our own.",
+    ),
+    ("ACM", "Reproduced: that L-STN is more accurate than STN?", "{boost}", "{boost_evidence}"),
+    (
+        "ACM",
+        "Replicated (by others, without the authors' artifacts)?",
+        NO,
+        "The code is our own, but the layers of the paper's EfficientNet and the epochs of the protocol `paper` are "
+        "taken from the authors' release.",
+    ),
+)
+
 
 def checklist_table():
-    """The checklist: part, question, answer, and what it rests on; a row a question."""
-    found, numbers = list(frame.records_by_name().values()), count_reproduced()
-    seeds = _seeds(found)
-    enough = sum(n >= ENOUGH_SEEDS for n in seeds.values())
-    hours = sum(record["measured"]["seconds"] for record in found) / 3600
-    devices = Counter(record["environment"]["device"] for record in found)
-    commands = sum(bool(run_pages.training_command(record)) for record in found)
-    clean = sum(_committed(record) for record in found)
-    notes = frame.image_notes(found)
-    pins = sum("==" in line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
-    rows = [
-        (
-            "Models",
-            "Is every network described so that it can be built again?",
-            YES,
-            "Layer by layer in Tables 1 to 3, their assembly in Figures 1 and 2, the code in the package.",
-        ),
-        (
-            "Models",
-            "Are parameters and operations stated, and do they agree with the paper?",
-            _yes_in_part_no(numbers["exact"], numbers["cells"]),
-            f"{numbers['exact']} of {numbers['cells']} parameter counts to the unit, "
-            f"{numbers['close']} GFLOPS figures within {cost_tables.TOLERANCE}.",
-        ),
-        (
-            "Data",
-            "Are sizes and splits stated?",
-            YES,
-            "The protocol's page; the split seed is in each record.",
-        ),
-        (
-            "Data",
-            "Were the official files used?",
-            NO if notes else YES,
-            " ".join(notes) or "No record's fingerprint is that of an altered copy.",
-        ),
-        (
-            "Data",
-            "Is it said which images were left out?",
-            YES,
-            f"{sum(bool(r['data'].get('skipped')) for r in found)} of {len(found)} records left out "
-            "an image that could not be decoded; a record names such images.",
-        ),
-        (
-            "Data",
-            "Can the data be had?",
-            PART,
-            "python -m stn_paper data gets what has an address; TSRD must be asked for by hand.",
-        ),
-        ("Code", "Are the dependencies stated?", YES, f"{pins} pinned packages in requirements.lock."),
-        (
-            "Code",
-            "Is the code for training and for evaluation there, with the commands?",
-            YES,
-            f"The pages of {commands} of {len(found)} records have the command that trains the run again; "
-            "the settings of the others are for RunSpec in Python.",
-        ),
-        (
-            "Code",
-            "Are trained weights there?",
-            PART if kept.kept_variants() else NO,
-            f"Weights of {len(kept.kept_variants())} digit networks are in weights/. Of other runs only the record is "
-            "kept.",
-        ),
-        (
-            "Results",
-            "Are the paper's networks trained at the paper's scale?",
-            _yes_in_part_no(numbers["trained"], numbers["networks"]),
-            f"{numbers['trained']} of the {numbers['networks']} of Tables 4, 6 and 8.",
-        ),
-        (
-            "Results",
-            "Are all settings stated, and how they were chosen?",
-            YES,
-            "They are the paper's section 4.2 or those of the protocol named; pilot runs chose those of `small`.",
-        ),
-        (
-            "Results",
-            f"Is every network trained with {ENOUGH_SEEDS} seeds or more?",
-            _yes_in_part_no(enough, len(seeds)),
-            f"{enough} of {len(seeds)} networks, {len(found)} runs in all.",
-        ),
-        (
-            "Results",
-            "Is there a measure of spread?",
-            YES,
-            "Mean and 95 % interval wherever there are two seeds; differences by seed where seeds pair, else Welch's.",
-        ),
-        (
-            "Results",
-            "Is the choice of the reported epoch stated?",
-            YES,
-            "Two rules from the same record, and what the paper's adds as a column of its own.",
-        ),
-        (
-            "Results",
-            "Are computing time and machines stated?",
-            YES,
-            f"{hours:.1f} hours of training: "
-            + "; ".join(f"{n} runs on {device}" for device, n in sorted(devices.items()))
-            + ".",
-        ),
-        (
-            "Results",
-            "Does each record name the commit that made it, without uncommitted changes?",
-            _yes_in_part_no(clean, len(found)),
-            f"{clean} of {len(found)} records.",
-        ),
-        (
-            "Results",
-            "Does a run repeat exactly?",
-            PART,
-            "On a CPU of the same kind with as many threads, the same code and packages, bit for bit, killed "
-            "and resumed or not; results/README.md names commits that changed digits. On a GPU not promised.",
-        ),
-        *(("Completeness", *row) for row in _completeness(pins, commands)),
-        *(("ACM", *row) for row in _acm(numbers)),
-    ]
+    """The three checklists: part, question, answer and evidence; a row a question."""
+    facts = _facts()
+    filled = [[text.format(**facts | _answers(facts)) for text in row] for row in QUESTIONS]
     columns = ["Part", "Question", "Answer", "What it rests on"]
-    return pd.DataFrame(rows, columns=columns, index=range(1, len(rows) + 1))
+    return pd.DataFrame(filled, columns=columns, index=range(1, len(filled) + 1))
 
 
-def _completeness(pins, commands):
-    """The five items of the ML Code Completeness Checklist: question, answer, what it rests on."""
-    weights = kept.kept_variants()
-    return [
-        (
-            "Dependencies?",
-            _tick(pins),
-            f"requirements.lock: {pins} packages at one version each, with hashes.",
-        ),
-        ("Training code?", YES, "python -m stn_paper run DATASET NETWORK VARIANT PROTOCOL"),
-        ("Evaluation code?", YES, "python -m stn_paper evaluate tests the weights in weights/ again."),
-        (
-            "Trained weights?",
-            _tick(weights),
-            f"{len(weights)} digit networks ({', '.join(weights)}) in weights/; none of the paper's tables.",
-        ),
-        (
-            "A table of results in the README, and the commands that give them?",
-            _tick(commands),
-            "The README's table is computed from the records, and their pages have the commands.",
-        ),
-    ]
+def _facts():
+    """{name: number or text} of the evidence, from the cost table, the records and the repository."""
+    found, boost = list(frame.records_by_name().values()), whole.boost()
+    notes, seeds = frame.image_notes(found), _seeds(found)
+    devices = Counter(record["environment"]["device"] for record in found)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    return count_reproduced() | {
+        "tolerance": cost_tables.TOLERANCE,
+        "altered": len(notes),
+        "notes": " ".join(notes) or "No record's fingerprint is that of an altered copy.",
+        "runs": len(found),
+        "skipping": sum(bool(record["data"].get("skipped")) for record in found),
+        "pins": sum("==" in line for line in lock),
+        "commands": sum(bool(run_pages.training_command(record)) for record in found),
+        "kept": len(kept.kept_variants()),
+        "kept_names": ", ".join(kept.kept_variants()),
+        "enough_seeds": ENOUGH_SEEDS,
+        "repeated": sum(number >= ENOUGH_SEEDS for number in seeds.values()),
+        "trained_networks": len(seeds),
+        "hours": sum(record["measured"]["seconds"] for record in found) / 3600,
+        "devices": "; ".join(f"{number} runs on {device}" for device, number in sorted(devices.items())),
+        "committed": sum(map(_committed, found)),
+        "boost_verdict": boost.verdict,
+        "boost_evidence": boost.evidence,
+    }
 
 
-def _acm(numbers):
-    """ACM's two words for results that others obtain: question, answer, what it rests on."""
-    same, boost = min(numbers["exact"], numbers["close"]), whole.boost()
-    return [
-        (
-            "Reproduced (by others, partly with the authors' artifacts): the costs?",
-            _yes_in_part_no(same, numbers["cells"]),
-            f"{same} of {numbers['cells']} cells of Tables 4, 5, 7 and 9, with code of our own.",
-        ),
-        (
-            "Reproduced: that L-STN is more accurate than STN?",
-            {REPRODUCED: YES, NOT_REPRODUCED: NO}.get(boost.verdict, OPEN),
-            boost.evidence,
-        ),
-        (
-            "Replicated (by others, without the authors' artifacts)?",
-            NO,
-            "The code is our own, but the layers of the paper's EfficientNet and the epochs of the "
-            "protocol `paper` are read off the authors' release.",
-        ),
-    ]
+def _answers(facts):
+    """{name: answer} of the computed answers."""
+    same = min(facts["exact"], facts["close"])
+    return {
+        "same": same,
+        "costs": _yes_in_part_no(same, facts["cells"]),
+        "official": NO if facts["altered"] else YES,
+        "weights": PART if facts["kept"] else NO,
+        "scale": _yes_in_part_no(facts["trained"], facts["networks"]),
+        "seeds": _yes_in_part_no(facts["repeated"], facts["trained_networks"]),
+        "commits": _yes_in_part_no(facts["committed"], facts["runs"]),
+        "pinned": YES if facts["pins"] else NO,
+        "any_weights": YES if facts["kept"] else NO,
+        "any_command": YES if facts["commands"] else NO,
+        "boost": {REPRODUCED: YES, NOT_REPRODUCED: NO}.get(facts["boost_verdict"], OPEN),
+    }
 
 
 def show_part(answers, part):
-    """The rows of one part of a `checklist_table`, for the book; their sentences wrap."""
+    """The rows of one part of a `checklist_table`, as HTML for the book, in which long sentences wrap."""
     rows = answers.query("Part == @part").drop(columns="Part")
     return HTML(rows.to_html(classes="claims", border=0))
 
 
 def _seeds(records):
     """How many seeds each network has: {(dataset, backbone, variant, protocol as on its page): number}."""
-    return Counter(
-        (
-            r["spec"]["dataset"],
-            r["spec"]["backbone"],
-            r["spec"]["variant"],
-            run_pages.protocol_in_words(r["spec"]),
-        )
-        for r in records
-    )
+    specs = [record["spec"] for record in records]
+    return Counter((s["dataset"], s["backbone"], s["variant"], run_pages.protocol_in_words(s)) for s in specs)
 
 
 def _committed(record):
+    """Whether the record names a commit, and the code had no changes that no commit holds."""
     commit = record["environment"].get("commit") or ""
     return bool(commit) and not commit.endswith(records.CHANGED)
 
 
 def _yes_in_part_no(done, wanted):
     return YES if done == wanted else PART if done else NO
-
-
-def _tick(found):
-    return YES if found else NO
 
 
 def count_answers(answers):

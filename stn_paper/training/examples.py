@@ -1,7 +1,6 @@
-"""Diagnostics of a trained network that its record keeps, because the weights are not kept.
+"""What a record keeps of the trained network, because the weights are not kept: its test and its diagnostics.
 
-`loop` calls these functions if the protocol has `probes`; `report.explorer` draws the results. All use the
-weights after the last epoch, except `watch_theta`, which records theta during the training.
+`loop` calls `collect_results` after the training and `watch_theta` during it; `report.explorer` draws the results.
 """
 
 import base64
@@ -18,6 +17,7 @@ from ..data.distortions import DIGIT, distort_images
 from ..models import ORIGINAL
 from ..models.transformer import affine_theta
 from .batches import network_input
+from .evaluation import evaluate_test_images
 
 EXAMPLES = 4  # validation images, each of another class
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
@@ -48,6 +48,18 @@ def watched_steps(steps):
     They are dense at the beginning, where theta changes most.
     """
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
+
+
+def collect_results(job, state):
+    """The record's fields `test`, `probes` and `glimpses`, where the run has them, with the selected weights."""
+    if "best" in state:
+        job.model.load_state_dict(state["best"])
+    found = {"test": evaluate_test_images(job)} if job.spec.protocol.test_once else {}
+    if job.spec.protocol.probes:
+        found["probes"] = collect_probes(job) | {"training": state["watched"]}
+    if job.data.labels.ndim == 2:
+        found["glimpses"] = collect_glimpses(job)
+    return found
 
 
 def collect_probes(job):

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 
 from ..data import datasets
-from ..data.download import ensure_dataset
-from ..models import ORIGINAL, build_model
+from ..models import ORIGINAL
 from ..paths import check_writable, lock_file, remove_partials
 from . import batches, checkpoint, diagnostics, examples, kept, records
 from .cuda_graphs import record_step
 from .early_stopping import stop_reason
-from .evaluation import check_finite, evaluate, evaluate_test_images, percent_true
+from .evaluation import check_finite, evaluate, percent_true
 from .hardware import (
     check_device,
     compile_network,
@@ -30,7 +29,7 @@ from .hardware import (
     restore_torch,
     training_stream,
 )
-from .networks import check_networks
+from .networks import build_network, check_networks
 from .optimizers import make_optimizer, set_rate
 from .progress import progress_bar
 from .record_fields import PARTLY
@@ -63,60 +62,49 @@ def run(
 ) -> dict | None:
     """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
 
-    - `compiled`: train through torch.compile; the record says so. Pays where steps are many and small. Without
-      it, a step on CUDA is recorded as a CUDA graph.
-    - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch would end after it,
-      the run is left at its checkpoint and None is returned.
-    - `whole`: leave the run already if its last epoch would end after `until`.
+    - `compiled`: train through torch.compile, which pays where steps are many and small; the record says so.
+      Without it, a step on CUDA is recorded as a CUDA graph.
+    - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch (with `whole`, the
+      last epoch) would end after it, the run is left at its checkpoint and None is returned.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
-    - `weights`: the path of a .safetensors file that keeps the network that the record's accuracies are of; None
-      keeps that of the runs of `kept.NETWORKS`.
+    - `weights`: a .safetensors file to write the trained weights to; None keeps those of `kept.NETWORKS` only.
 
-    A second process that asks for the same run waits and returns the first one's record. Raises InputError
-    before any training for a wrong device, images too small for the network, an incomplete dataset, a folder
-    that cannot be written, an unusable checkpoint, or a lock that another process holds until `until`; later
-    for a loss or theta that is not finite, and for a full memory or disk.
+    A second process that asks for the same run waits and returns the first process's record. Raises InputError
+    before any training for a wrong device, images too small for the network, an incomplete dataset, a folder that
+    cannot be written, an unusable checkpoint, or a lock that another process holds until `until`; later for a loss
+    or theta that is not finite, and for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
     place = check_device(device)
     check_networks([spec])
-    for folder in (records.record_path(spec).parent, checkpoint.checkpoint_path(spec).parent):
+    path = checkpoint.checkpoint_path(spec)
+    for folder in (records.record_path(spec).parent, path.parent):
         check_writable(folder)
-    with (
-        name_memory_error(spec),
-        restore_torch(),
-        training_stream(place),
-        lock_file(checkpoint.checkpoint_path(spec), until),
-    ):
+    with name_memory_error(spec), restore_torch(), training_stream(place), lock_file(path, until):
         remove_partials(records.record_path(spec))
         found = records.find(spec)
         return found or _train(spec, place, data_dir, compiled, until, data, save_every, whole, weights)
 
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
+    """Train the run, from its checkpoint where it has one, and write its record; None if the time is up first."""
     protocol, about = spec.protocol, {"commit": current_commit(), "started": records.utc_now()}
     if data is None:
-        ensure_dataset(spec.dataset, data_dir, until)
-        held = datasets.stored_size(spec.dataset, spec.image_size)
-        data = datasets.load_images(spec.dataset, held, data_dir, protocol.skip_corrupt, until)
+        data = batches.load_run_images(spec, data_dir, until)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
-    torch.manual_seed(spec.seed)
-    # the backbone draws its weights before the localization net: variants share them for a seed
-    model = build_model(
-        spec.backbone, spec.variant, len(data.classes), spec.image_size, padding=protocol.padding
-    )
-    model.to(device).to(memory_format=batches.MEMORY_FORMAT)
+    torch.manual_seed(spec.seed)  # variants with the same seed share the backbone's first weights
+    model = build_network(spec, len(data.classes), device)
     train_step = training_step(model, protocol.precision, compiled)
     if device.type == "cuda" and not compiled:
         train_step = record_step(train_step)
     optimizer = make_optimizer(model, protocol)
-    torch.manual_seed(spec.seed)  # and they share the stream of dropout
+    torch.manual_seed(spec.seed)  # and the random numbers of dropout
     state = checkpoint.load_checkpoint(spec, model, optimizer, device, data.fingerprint)
-    about["compiled"] = state["compiled"] = (
-        compiled if state.get("compiled", compiled) == compiled else PARTLY
-    )
+    if state.setdefault("compiled", compiled) != compiled:
+        state["compiled"] = PARTLY
+    about["compiled"] = state["compiled"]
     data = data._replace(images=batches.keep_on_device(data.images, device))
     given = batches.batches_of(data, device, protocol.normalization, spec.image_size)
     job = Job(spec, model, data, split, device, given)
@@ -131,13 +119,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
             if time.time() + left * state["seconds"] / max(done, 1) > until:
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
-    if "best" in state:
-        model.load_state_dict(state["best"])
-    found = {"test": evaluate_test_images(job)} if protocol.test_once else {}
-    if protocol.probes:
-        found["probes"] = examples.collect_probes(job) | {"training": state["watched"]}
-    if data.labels.ndim == 2:
-        found["glimpses"] = examples.collect_glimpses(job)
+    found = examples.collect_results(job, state)
     if weights := weights or kept.weights_path_to_keep(spec):
         found["weights"] = kept.save_weights(model, weights, spec.name)
     records.write_record(spec, records.new_record(job, state, stopped, about, found))

@@ -1,4 +1,4 @@
-"""Whether the networks of runs can take their images: found out before any image is read."""
+"""The networks of runs: built, and checked before any image is read, whether they can take the run's images."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,6 +10,18 @@ from ..errors import InputError
 from ..models import ORIGINAL, RELEASED, build_model, with_stn
 from ..models.backbones import TIMM, check_image_size
 from ..models.small_nets import SYSTEMS
+from .batches import MEMORY_FORMAT
+
+
+def build_network(spec, num_classes, device):
+    """Build the run's untrained network on the device; torch's random state gives the weights.
+
+    The backbone draws its weights before the localization net, so that all variants share them for a seed.
+    """
+    model = build_model(
+        spec.backbone, spec.variant, num_classes, spec.image_size, padding=spec.protocol.padding
+    )
+    return model.to(device).to(memory_format=MEMORY_FORMAT)
 
 
 def check_networks(specs: Iterable) -> None:

@@ -123,8 +123,8 @@ def test_local_normalization_takes_brightness_and_contrast_away():
 @pytest.mark.parametrize("padding", ["border", -1.0])
 def test_a_protocol_says_what_lies_outside(data, monkeypatch, padding):
     asked = []
-    build = loop.build_model
-    monkeypatch.setattr(loop, "build_model", lambda *a, **k: asked.append(build(*a, **k)) or asked[0])
+    build = loop.build_network
+    monkeypatch.setattr(loop, "build_network", lambda *a, **k: asked.append(build(*a, **k)) or asked[0])
     loop.run(spec(variant="stn", padding=padding, max_epochs=1, min_epochs=1), "cpu", data=data)
     assert asked[0].transformer.padding == padding
     image, away = torch.full((1, 3, 42, 42), 0.5), affine_theta(shift=(3.0, 0.0))

@@ -403,7 +403,7 @@ def test_theta_starts_near_the_identity(tiny):
 
 def test_a_recorded_run_is_not_trained_again(tiny, monkeypatch):
     first = loop.run(tiny_spec(), "cpu")
-    for module, name in [(loop, "build_model"), (loop, "_one_epoch"), (datasets, "load")]:
+    for module, name in [(loop, "build_network"), (loop, "_one_epoch"), (batches, "load_images")]:
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("trained again"))
     assert loop.run(tiny_spec(), "cpu") == first
 
