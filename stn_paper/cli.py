@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
     parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_training(commands)
-    _add_the_rest(commands)
+    for add in (_add_run, _add_evaluate, _add_campaign, _add_tools):
+        add(commands)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
@@ -41,8 +41,8 @@ _PRECISION = "of products, instead of the protocol's: float32, tf32, bfloat16"
 _COMPILE = "through torch.compile; pays on a GPU"
 
 
-def _add_training(commands):
-    """Add the commands that train and evaluate."""
+def _add_run(commands):
+    """Add the command that trains."""
     train = commands.add_parser("run", help="train runs that have no record yet")
     train.add_argument("dataset")
     train.add_argument("backbone")
@@ -68,6 +68,9 @@ def _add_training(commands):
     )
     train.set_defaults(call=_run)
 
+
+def _add_evaluate(commands):
+    """Add the command that tests kept weights."""
     test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
     test.add_argument(
         "networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one"
@@ -75,6 +78,9 @@ def _add_training(commands):
     test.add_argument("--data-dir")
     test.set_defaults(call=_evaluate)
 
+
+def _add_campaign(commands):
+    """Add the command that trains a table's missing runs."""
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
     slot.add_argument("--minutes", type=float, required=True, help="the slot; what it cuts off goes on later")
@@ -88,7 +94,7 @@ def _add_training(commands):
     slot.set_defaults(call=_campaign)
 
 
-def _add_the_rest(commands):
+def _add_tools(commands):
     """Add the commands that list, count, measure and check."""
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
     data.add_argument("--download", metavar="dataset", help="get this one first")

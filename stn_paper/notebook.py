@@ -48,11 +48,7 @@ def resolve(
     machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
     Raises InputError for any wrong value, before anything is trained.
     """
-    backbones, shown = [str(page)], [SYSTEM]
-    if page not in SYSTEMS:
-        backbones, shown = list(table(page)["backbone"].unique()), COMPARABLE
-    if backbone not in (PUBLISHED, "all"):
-        backbones = [check_backbone(backbone)]
+    backbones, shown = _page_networks(page, backbone)
     check_choice("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
     check_choice("protocol", protocol, ["auto", *PROTOCOLS])
     check_choice("dataset", dataset, datasets.DATASETS)
@@ -72,6 +68,16 @@ def resolve(
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
     return _make_request(specs, shown, dataset, protocol, place, data_dir, said)
+
+
+def _page_networks(page, backbone):
+    """The backbones that the parameters ask for, and the protocols that the page can show, best first."""
+    backbones, protocols = [str(page)], [SYSTEM]
+    if page not in SYSTEMS:
+        backbones, protocols = list(table(page)["backbone"].unique()), COMPARABLE
+    if backbone not in (PUBLISHED, "all"):
+        backbones = [check_backbone(backbone)]
+    return backbones, protocols
 
 
 def resolve_experiment(

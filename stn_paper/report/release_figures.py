@@ -35,49 +35,56 @@ def dataflow_plot():
 
 
 def _draw_flow(axis, title, bypassed):
+    """Draw the transformer before the classifier; `bypassed`: its output is discarded."""
     axis.set(xlim=(0, 6.5), ylim=(-0.05, 3.2))
     axis.axis("off")
     axis.set_title(title, loc="left", weight="bold", size=13)
-    idle = ("localization net", "grid generator", "sampler", "output") if bypassed else ()
-    for name, (left, bottom, width) in BOXES.items():
-        color = GREY if name in idle else DARK
-        style: dict[str, Any] = {
-            "linestyle": "--" if name in idle else "-",
-            "linewidth": 1.6,
-            "edgecolor": color,
-        }
-        rounded = "round,pad=0,rounding_size=0.08"
-        axis.add_patch(FancyBboxPatch((left, bottom), width, BOX_HEIGHT, rounded, facecolor="white", **style))
-        axis.text(
-            left + width / 2, bottom + BOX_HEIGHT / 2, name, ha="center", va="center", size=11, color=color
-        )
+    _draw_boxes(axis, idle=("localization net", "grid generator", "sampler", "output") if bypassed else ())
     flow = GREY if bypassed else DARK
     _arrow(axis, (0.68, 2.0), (1.75, 2.8), flow)
     _arrow(axis, (3.2, 2.8), (3.6, 2.8), flow, "θ")
     _arrow(axis, (4.28, 2.55), (4.28, 2.0), flow)
     _arrow(axis, (1.25, 1.75), (3.6, 1.75), flow)
     _arrow(axis, (4.95, 1.75), (5.3, 1.75), flow)
-    if bypassed:
-        _arrow(axis, (5.8, 1.5), (5.8, 1.2), GREY)
-        axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
-        axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
-        axis.text(5.55, 1.1, "discarded", ha="right", va="center", size=11, color=RED)
-        _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, bend="angle,angleA=-90,angleB=180,rad=8")
-        axis.text(2.9, 0.62, "the untouched input goes on", ha="center", va="bottom", size=11)
-        axis.text(
-            2.9, 0.46, "gradient ends here: θ stays the identity", ha="center", va="top", size=10, color=RED
-        )
-    else:
-        _arrow(axis, (5.8, 1.5), (5.8, 0.8), DARK)
-        axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=10, color=RED)
-        for start, end in (
-            ((5.55, 0.86), (5.55, 1.46)),
-            ((5.26, 1.62), (5.0, 1.62)),
-            ((4.1, 2.04), (4.1, 2.51)),
-        ):
-            _arrow(axis, start, end, RED, dashed=True)
-        _arrow(axis, (3.57, 2.65), (3.23, 2.65), RED, dashed=True)
+    draw = _draw_bypass if bypassed else _draw_gradient
+    draw(axis)
     axis.text(5.8, 0.12, "class", ha="center", va="center", size=11)
+
+
+def _draw_boxes(axis, idle):
+    """The BOXES with their names; those of `idle` are dashed and grey."""
+    for name, (left, bottom, width) in BOXES.items():
+        color, line = (GREY, "--") if name in idle else (DARK, "-")
+        style: dict[str, Any] = {"linestyle": line, "linewidth": 1.6, "edgecolor": color}
+        rounded = "round,pad=0,rounding_size=0.08"
+        axis.add_patch(FancyBboxPatch((left, bottom), width, BOX_HEIGHT, rounded, facecolor="white", **style))
+        place = left + width / 2, bottom + BOX_HEIGHT / 2
+        axis.text(*place, name, ha="center", va="center", size=11, color=color)
+
+
+def _draw_bypass(axis):
+    """The output is discarded, and the input goes to the classifier."""
+    _arrow(axis, (5.8, 1.5), (5.8, 1.2), GREY)
+    axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
+    axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
+    axis.text(5.55, 1.1, "discarded", ha="right", va="center", size=11, color=RED)
+    _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, bend="angle,angleA=-90,angleB=180,rad=8")
+    axis.text(2.9, 0.62, "the untouched input goes on", ha="center", va="bottom", size=11)
+    text = "gradient ends here: θ stays the identity"
+    axis.text(2.9, 0.46, text, ha="center", va="top", size=10, color=RED)
+
+
+def _draw_gradient(axis):
+    """The output goes to the classifier, and the gradient of its loss goes back to θ."""
+    _arrow(axis, (5.8, 1.5), (5.8, 0.8), DARK)
+    axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=10, color=RED)
+    for start, end in (
+        ((5.55, 0.86), (5.55, 1.46)),
+        ((5.26, 1.62), (5.0, 1.62)),
+        ((4.1, 2.04), (4.1, 2.51)),
+        ((3.57, 2.65), (3.23, 2.65)),
+    ):
+        _arrow(axis, start, end, RED, dashed=True)
 
 
 def _arrow(axis, start, end, color, text="", dashed=False, bend=None):
