@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from stn_paper.data import datasets, files
+from stn_paper.data import datasets, files, listings
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
 
@@ -63,7 +63,7 @@ def cached(setting, image_size):
     """The package's Images of `sizes.cached` of the files: uint8, memory-mapped, as its cache holds them."""
     samples = source(setting.folder)[0][: setting.sizes.cached]
     paths, labels = zip(*samples)
-    listing = files.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
+    listing = listings.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
     path = setting.folder / f"cached_{image_size}.npy"
     if not path.exists():
         datasets._decode_all(

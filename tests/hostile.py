@@ -29,7 +29,7 @@ from torch import nn
 
 from stn_paper import cli, notebook
 from stn_paper.analysis import audit, results_csv
-from stn_paper.data import datasets, download, files
+from stn_paper.data import datasets, download, files, listings, traffic_signs
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
 from stn_paper.models.backbones import BACKBONES, Backbone
@@ -202,7 +202,7 @@ def no_path(name):
 
 NAMES = st.one_of(st.binary(max_size=12), st.text(max_size=6).map(lambda t: t.encode("utf-8", "replace")))
 NAMES = NAMES.filter(lambda name: not no_path(name))
-IMAGE_NAMES = st.tuples(NAMES, st.sampled_from([*files.ENDINGS, ".JPG", ".gif", ""])).map(
+IMAGE_NAMES = st.tuples(NAMES, st.sampled_from([*listings.ENDINGS, ".JPG", ".gif", ""])).map(
     lambda parts: parts[0] + parts[1].encode()
 )
 NODES = st.one_of(
@@ -238,7 +238,7 @@ def try_folders(folder, roots, more, skip_corrupt):
         root.mkdir(parents=True)
         for file, node in nodes.items():
             make(root / os.fsdecode(file), node)
-    images = max(1, more + sum(len(files._images(root)) for root in folder.glob("*/*")))
+    images = max(1, more + sum(len(listings.image_files(root)) for root in folder.glob("*/*")))
     with tiny("caltech101", train=images, validation=0, test=0):
         found = datasets.load_images("caltech101", 4, folder, skip_corrupt)
         assert found.images.shape == (images, 3, 4, 4) and len(found.labels) == images
@@ -264,7 +264,7 @@ def try_labels(folder, name, table):
     for place, image in images.items():
         (folder / name / place).mkdir(parents=True)
         (folder / name / place / image).write_bytes(GOOD[0] + image.encode())
-    for file in ("Test.csv", *(file for file, _ in files.TSRD_ARCHIVES.values())):
+    for file in ("Test.csv", *(file for file, _ in traffic_signs.TSRD_ARCHIVES.values())):
         (folder / name / file).write_bytes(table)
     classes = 2 if name == "gtsrb" else 58
     found = files.find_files(name, Dataset("Tiny", classes, {"train": 1, "validation": 1, "test": 2}), folder)

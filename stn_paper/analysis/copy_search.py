@@ -22,7 +22,8 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data import datasets
 from ..data.datasets import DATASETS, Images
-from ..data.files import find_files, number_contents
+from ..data.files import find_files
+from ..data.listings import number_contents
 from ..errors import InputError
 from ..paths import data_dir, replace_file
 from .copies import (
@@ -271,7 +272,7 @@ def look_up(contents, labels, queries):
     """Predict by identical bytes: (M,) class of the training image with the content of each query.
 
     `contents` and `labels` are of the training images, `queries` the contents of the test images, all of them
-    numbered as by `files.number_contents`. A content that training lacks gets the most frequent class there.
+    numbered as by `listings.number_contents`. A content that training lacks gets the most frequent class there.
     """
     most = np.bincount(labels).argmax()
     known = dict(zip(contents.tolist(), labels.tolist()))

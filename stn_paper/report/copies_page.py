@@ -11,7 +11,7 @@ from IPython.display import Image
 from ..analysis import copies, frame
 from ..analysis.copies import NEIGHBOUR, THRESHOLD
 from ..data.datasets import DATASETS
-from ..data.files import TSRD_ARCHIVES
+from ..data.traffic_signs import TSRD_ARCHIVES
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import PRINTED

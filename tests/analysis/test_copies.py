@@ -9,7 +9,7 @@ from PIL import Image
 
 from stn_paper import cli
 from stn_paper.analysis import copies, copy_search
-from stn_paper.data import datasets, files
+from stn_paper.data import datasets, files, listings
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
 from stn_paper.report import copies_page
@@ -103,7 +103,7 @@ def test_the_command_writes_what_the_page_reads(tiny, capsys):
     row = copies.read_table("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
     listing, compared = copy_search.compare_splits("caltech101", tiny)
-    content = files.number_contents(listing.items)
+    content = listings.number_contents(listing.items)
     expected = [content[i] in content[compared.split.train] for i in compared.split.test]
     assert compared.exact.tolist() == expected and row["exact"] == sum(expected)
     assert not (compared.exact & compared.near).any()

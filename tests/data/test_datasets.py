@@ -15,7 +15,7 @@ from PIL import Image
 
 from stn_paper import paths
 from stn_paper.analysis import paper
-from stn_paper.data import datasets, distortions, files
+from stn_paper.data import datasets, distortions, files, listings
 from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load_images, split
 from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
 from stn_paper.data.files import LAYOUTS
@@ -405,7 +405,7 @@ def test_a_renamed_class_is_another_dataset(data):
 
 def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
     pixels = [np.zeros((2, 2), np.uint8)] * 2
-    listings = (files.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
+    listings = (listings.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
     one, other = map(datasets._fingerprint, listings)
     assert one != other
 

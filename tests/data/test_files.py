@@ -10,7 +10,7 @@ from helpers import real
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from stn_paper.data import datasets, files
+from stn_paper.data import datasets, files, listings, traffic_signs
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
 
@@ -43,11 +43,11 @@ DISTINCT = Dataset("Tiny", 58, {"train": 2, "validation": 1, "test": 1}, stratif
 @pytest.fixture
 def tsrd(tmp_path, monkeypatch):
     """Four training and two test images: one name is in both archives, one test image is a copy."""
-    monkeypatch.setitem(files.TSRD_ARCHIVES, "train", ("TsignRecgTrain4170Annotation.txt", 4))
-    monkeypatch.setitem(files.TSRD_ARCHIVES, "test", ("TsignRecgTest1994Annotation.txt", 2))
+    monkeypatch.setitem(traffic_signs.TSRD_ARCHIVES, "train", ("TsignRecgTrain4170Annotation.txt", 4))
+    monkeypatch.setitem(traffic_signs.TSRD_ARCHIVES, "test", ("TsignRecgTest1994Annotation.txt", 2))
     images = {"train": {"000_2.png": 0, "000_1.png": 0, "057_1.png": 57, "031_1.png": 31}}
     images["test"] = {"000_1.png": 0, "000_1_1.png": 31}
-    for part, (file, _) in files.TSRD_ARCHIVES.items():
+    for part, (file, _) in traffic_signs.TSRD_ARCHIVES.items():
         lines = [f"{name};6;6;1;1;5;5;{label};" for name, label in images[part].items()]
         (tmp_path / "tsrd").mkdir(exist_ok=True)
         (tmp_path / "tsrd" / file).write_text("\n".join(lines) + "\n")
@@ -110,9 +110,9 @@ def test_contents_are_numbered_in_order(tmp_path):
     paths = [tmp_path / name for name in "abc"]
     for file, content in zip(paths, (b"x", b"y", b"x")):
         file.write_bytes(content)
-    assert files.number_contents(paths).tolist() == [0, 1, 0]
+    assert listings.number_contents(paths).tolist() == [0, 1, 0]
     arrays = [np.full((2, 2), value, np.uint8) for value in (7, 7, 8)]
-    assert files.number_contents(arrays).tolist() == [0, 0, 1]
+    assert listings.number_contents(arrays).tolist() == [0, 0, 1]
 
 
 def shared_with_training(copies, parts):
@@ -138,7 +138,7 @@ def test_the_real_tsrd_has_the_counted_copies():
 def test_the_real_distinct_tsrd_shares_no_picture_between_splits():
     found = real("tsrd-distinct")
     assert len(found.items) == 2425 and len(found.duplicates) == 5998 - 2425
-    assert np.array_equal(files.number_contents(found.items), np.arange(2425))
+    assert np.array_equal(listings.number_contents(found.items), np.arange(2425))
     labels = np.array(found.labels)
     data = datasets.Images(None, labels, found.classes, "", copies=found.copies)
     for seed in range(3):
@@ -207,7 +207,7 @@ def test_gtsrb_knows_its_tracks_and_its_test_set(gtsrb):
 
 def test_gtsrb_refuses_the_smaller_training_set(gtsrb, monkeypatch):
     next(gtsrb.rglob("00000/00000_00000.ppm")).unlink()
-    monkeypatch.setattr(files, "GTSRB_IJCNN", 5)
+    monkeypatch.setattr(traffic_signs, "GTSRB_IJCNN", 5)
     message = sentence("gtsrb", GTSRB, gtsrb)
     assert "has 5 training images" in message and "the set that torchvision downloads" in message
 
@@ -306,7 +306,7 @@ def test_leftovers_of_systems_and_programs_are_no_images_and_no_classes(caltech)
     assert find("caltech101", TINY, caltech) == before
 
 
-@pytest.mark.parametrize("ending", files.ENDINGS)
+@pytest.mark.parametrize("ending", listings.ENDINGS)
 def test_images_of_each_usual_ending_are_read(caltech, ending, monkeypatch):
     monkeypatch.setitem(DATASETS, "caltech101", TINY)
     for path, name in zip(sorted(caltech.rglob("*.jpg")), ("1", "2") * 2):
@@ -319,7 +319,7 @@ def test_images_of_each_usual_ending_are_read(caltech, ending, monkeypatch):
 def test_the_endings_that_count_are_said(caltech):
     next(caltech.rglob("ant/1.jpg")).rename(caltech / CALTECH / "ant/1.heic")
     message = sentence("caltech101", TINY, caltech)
-    assert "has 3 images" in message and all(ending in message for ending in files.ENDINGS)
+    assert "has 3 images" in message and all(ending in message for ending in listings.ENDINGS)
 
 
 def test_an_image_or_a_class_too_many_is_named(caltech):
