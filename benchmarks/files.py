@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from stn_paper.data import datasets, files, listings
+from stn_paper.data import datasets, files, image_cache, listings
 from stn_paper.errors import InputError
 from stn_paper.paths import data_dir
 
@@ -66,7 +66,7 @@ def cached(setting, image_size):
     listing = listings.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
     path = setting.folder / f"cached_{image_size}.npy"
     if not path.exists():
-        datasets._decode_all(
+        image_cache.decode_all(
             listing, datasets.DATASETS[DATASET], image_size, path, path.with_suffix(".json"), False
         )
     images = torch.from_numpy(np.load(path, mmap_mode="c"))

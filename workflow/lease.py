@@ -31,7 +31,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from stn_paper.data import datasets, files
+from stn_paper.data import datasets, files, image_cache
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
@@ -51,7 +51,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
     listing = files.find_files(name, datasets.DATASETS[name], data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
-        "fingerprint": datasets._fingerprint(listing),
+        "fingerprint": datasets.fingerprint_of(listing),
         "classes": list(listing.classes),
         "labels": list(map(int, listing.labels)),
         "test_start": listing.test_start,
@@ -76,7 +76,9 @@ def _encoded(item, size):
         return item.read_bytes()
     size = size or len(item)  # an array travels at its own size
     buffer = io.BytesIO()
-    Image.fromarray(datasets._decode(item, size).transpose(1, 2, 0)).save(buffer, "WEBP", lossless=True)
+    Image.fromarray(image_cache.decode_image(item, size).transpose(1, 2, 0)).save(
+        buffer, "WEBP", lossless=True
+    )
     return buffer.getvalue()
 
 
@@ -106,7 +108,7 @@ def unpacked(name, size, folder):
 
 
 def _decoded(content, size):
-    return datasets._decode(io.BytesIO(content), size)
+    return image_cache.decode_image(io.BytesIO(content), size)
 
 
 # --- runs -------------------------------------------------------------------------------------------

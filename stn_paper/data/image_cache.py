@@ -1,0 +1,157 @@
+"""The cache of decoded images: one memory-mapped uint8 array a dataset and size, with a note that holds its digest.
+
+`datasets` asks for `decoded_images`; the first process that asks decodes the files, and the others wait.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import UNREADABLE, InputError, is_from_handler, printable
+from ..paths import cache_dir, lock_file, replace_file
+from .distortions import DISTORTIONS, distort_digits, known_theta
+
+
+def unusable_image(item, verb, reason):
+    choice = "replace the file or choose to leave such images out with --skip-corrupt"
+    return InputError(f"Image {item} cannot be {verb}: {choice} ({str(reason).rstrip('.')}).")
+
+
+BYTES_AT_ONCE = 2**24  # bytes that are hashed at once
+
+
+def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt, until):
+    """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of the images left black.
+
+    `dataset` is the row of `datasets.DATASETS`. The array gets its name when it is complete. A note beside it holds
+    its digest, which is checked on opening: a damaged or exchanged array is made again.
+    """
+    cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
+    shape = len(listing.items), _channels(dataset), image_size, image_size
+    found = _open_cached(cached, shape)
+    if found is None:
+        with lock_file(cached, until):
+            found = _open_cached(cached, shape)  # of a process that was first
+            if found is None:
+                decode_all(listing, dataset, image_size, cached, _note_path(cached), skip_corrupt)
+                found = _open_cached(cached, shape)
+    if found is None:
+        raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
+    images, skipped = found
+    if skipped and not skip_corrupt:
+        decode_image(listing.items[min(skipped)], image_size)  # raises
+    return images, skipped
+
+
+def _channels(dataset):
+    """Channels of the cached images: one of scenes, which are grey and large."""
+    return 1 if dataset.scene else 3
+
+
+def _open_cached(cached, shape):
+    """The cached array and its {index: file} of images left black; None unless both are as written."""
+    try:
+        note = json.loads(_note_path(cached).read_text(encoding="utf-8"))
+        if not cached.is_file() or cached.stat().st_size != note["bytes"]:
+            return None
+        images = np.load(cached, mmap_mode="c")  # copy-on-write: torch asks for a writable array
+        skipped = {int(index): str(file) for index, file in note["skipped"].items()}
+        whole = images.dtype == np.uint8 and images.shape == shape
+        if not whole or note["digest"] != _array_digest(images, cached.name, skipped):
+            return None
+    except UNREADABLE as error:
+        if is_from_handler(error):
+            raise
+        return None
+    return images, skipped
+
+
+def _note_path(cached):
+    return cached.with_suffix(".json")
+
+
+def _array_digest(images, name, skipped):
+    """SHA-256 of the array's blocks, hashed on all cores, of its file's name and of its skipped images."""
+    pixels = images.reshape(-1)
+    blocks = (pixels[start : start + BYTES_AT_ONCE] for start in range(0, len(pixels), BYTES_AT_ONCE))
+    digest = hashlib.sha256(json.dumps([name, images.shape, sorted(skipped.items())]).encode())
+    with ThreadPoolExecutor() as pool:
+        for block in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def decode_all(listing, dataset, size, cached, noted, skip_corrupt):
+    """Write the array and its note. Its space is reserved first, so that a full disk is known at once.
+
+    It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
+    """
+    items, skipped = listing.items, {}
+    shape = len(items), _channels(dataset), size, size
+    black = np.zeros(shape[1:], np.uint8)
+    with replace_file(cached) as part, part.open("wb") as file, ThreadPoolExecutor() as pool:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        _reserve(file, file.tell() + int(np.prod(shape, dtype=np.int64)))
+        if dataset.distortion:
+            theta, kind = known_theta(dataset.distortion, len(items)), DISTORTIONS[dataset.distortion].kind
+            images = distort_digits(items, theta, kind, size)
+        else:
+            images = pool.map(partial(decode_image, size=size, error=not skip_corrupt), items)
+        for i, image in enumerate(tqdm(images, "decoding", len(items), leave=False, disable=None)):
+            if image is None:
+                item = items[i]
+                skipped[i] = str(item.relative_to(listing.root)) if isinstance(item, Path) else f"image {i}"
+                skipped[i] = printable(skipped[i])
+                image = black
+            if len(image) > shape[1]:
+                image = image[:1]
+            file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
+        file.flush()
+        digest = _array_digest(np.load(part, mmap_mode="r"), cached.name, skipped)
+        with replace_file(noted) as note:  # noted before the array is there
+            content = {"bytes": file.tell(), "digest": digest, "skipped": skipped}
+            note.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _reserve(file, size):
+    """Have the disk keep `size` bytes for the file, where the system can; OSError if it has not so many."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # not on every system
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # nor on every file system
+            raise
+
+
+def decode_image(item, size, error=True):
+    """uint8 (3, size, size) of an image file or array; None if it cannot be decoded and `error` is off."""
+    try:
+        if isinstance(item, Path) and not item.is_file():
+            raise OSError("no such file")
+        with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
+            resized = _scale_16_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    except Exception as what:  # Pillow's readers end in many ways, and an image may be too large for it
+        if not error:
+            return None
+        raise unusable_image(item, "decoded", what or type(what).__name__) from None
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # here, as threads copy side by side
+
+
+def _scale_16_bits(image):
+    """The image; a grey one of 16 bits scaled to 8, where Pillow would clip it at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("grey of 32 bits has no stated range: 8 and 16 bits are allowed")
+    return image
