@@ -214,7 +214,7 @@ def _answers(facts):
 
 def show_part(answers, part):
     """The rows of one part of a `checklist_table`, as HTML for the book, in which long sentences wrap."""
-    rows = answers.query("Part == @part").drop(columns="Part")
+    rows = answers.query("Part == @part").drop(columns="Part").replace("`", "", regex=True)
     return HTML(rows.to_html(classes="claims", border=0))
 
 

@@ -22,26 +22,6 @@ NEAR_POINTS = 0.5  # points from the published number, which is the goal
 STILL_PIXELS = 0.5  # pixels; corners that move less from image to image are those of a constant map
 
 
-def differences_in_words(system):
-    """One sentence for each published accuracy of a system: published, ours, and the difference, as a list."""
-    lines = []
-    for row in small_systems.published_values(system).itertuples():
-        ours = small_systems.our_values(system, row.dataset, row.variant, row.quantity)
-        lines.append(
-            f"- {HEADINGS[row.variant]}, {row.quantity}: {_difference(row.value, ours, 'higher', 'lower')}"
-        )
-    return "\n".join(lines)
-
-
-def _difference(published, ours, more, less):
-    """Published, ours and the difference in a sentence; `more` and `less` say which way ours lies."""
-    text = f"published {published:.2f} %, ours {mean_text(ours, ' % (n={})')}"
-    if not len(ours):
-        return f"{text}."
-    away = np.mean(ours) - published
-    return f"{text}, {abs(away):.2f} points {more if away >= 0 else less}."
-
-
 def former_note(system):
     """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
     if not small_systems.shows_former(system):
@@ -81,42 +61,27 @@ def distorted_errors_table():
 
 
 def distorted_verdict():
-    """How far our errors lie from the published ones, a sentence a distortion, and how many cells are near."""
-    cells, lines = _distorted_cells(), []
+    """What the transformers take from the error, and how far our errors lie from the published ones: two sentences."""
+    cells = _distorted_cells()
     trained = cells[cells["ours"].str.len() > 0]
-    for name, distortion in DISTORTIONS.items():
-        mine = trained[trained["distortion"] == name]
-        parts = [
-            f"{row.network} {row.published:.1f} %, ours {mean_text(row.ours, ' % (n={})')}, "
-            f"{np.mean(row.ours) - row.published:+.2f} points"
-            for row in mine.itertuples()
-        ]
-        lines.append(f"- {distortion.title}: {'; '.join(parts) or MISSING}.")
-    if len(trained):
-        near = sum(
-            abs(np.mean(ours) - theirs) <= NEAR_POINTS
-            for ours, theirs in zip(trained["ours"], trained["published"])
-        )
-        lines.append(
-            f"\n{near} of {len(trained)} errors lie within {NEAR_POINTS} points of the published ones."
-        )
-    return "\n".join(lines)
-
-
-def distorted_gains_in_words():
-    """For each distortion a sentence: how much lower the error is with each transformer than without."""
-    lines = []
-    for name, mine in _distorted_cells().groupby("distortion", sort=False):
-        errors = {row.variant: np.mean(row.ours) for row in mine.itertuples() if row.ours}
-        alone = errors.pop(ORIGINAL, math.nan)
-        changes = [f"{HEADINGS[v].lower()} {alone - error:+.2f}" for v, error in errors.items()]
-        what = (
-            f"points taken from {alone:.2f} %: {', '.join(changes)}"
-            if changes and alone == alone
-            else MISSING
-        )
-        lines.append(f"- {DISTORTIONS[name].title}: {what}.")
-    return "\n".join(lines)
+    if trained.empty:
+        return f"{MISSING.capitalize()}."
+    trained = trained.assign(error=trained["ours"].map(np.mean))
+    away = trained["error"] - trained["published"]
+    near = (away.abs() <= NEAR_POINTS).sum()
+    text = (
+        f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
+        f"differences are {away.min():+.2f} to {away.max():+.2f} points."
+    )
+    alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
+    behind = trained[trained["variant"] != ORIGINAL]
+    taken = (behind["distortion"].map(alone) - behind["error"]).dropna()
+    if taken.empty:
+        return text
+    return (
+        f"**A transformer lowers the error in {(taken > 0).sum()} of {len(taken)} cells, by {taken.min():.2f} to "
+        f"{taken.max():.2f} points.** {text}"
+    )
 
 
 def gains_in_words(dataset, system):
@@ -143,7 +108,7 @@ def padding_table():
         if record := find(spec):
             errors.append(100 - selected_result(record)["test"])
     view = pd.DataFrame(rows).T.map(mean_text)
-    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding").reset_index()
+    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding")
 
 
 # --- what theta does ----------------------------------------------------------------------------

@@ -184,23 +184,27 @@ def _strength_rows(study):
 
 
 def studies_verdict(chosen):
-    """The verdict on each study, as Markdown: two sentences a study."""
+    """The verdict on the studies, as Markdown: two sentences for all studies of which they are true."""
     found = experiment.comparisons_by_study(chosen)
-    return "\n".join(_study_line(study, comparisons_in_words(rows)) for study, rows in found.items())
+    return _lines({study: comparisons_in_words(rows) for study, rows in found.items()})
 
 
-def _study_line(study, text):
-    """A study's line of a verdict, with what is known of its images where they are not the official files."""
-    notes = frame.image_notes(experiment.study_runs(*study)["record"])
-    return " ".join(
-        [
-            f"- **{experiment.study_title(*study)}.**",
-            text,
-            *_mixed_pairs_note(study),
-            *_environment_note(study),
-            *notes,
-        ]
-    )
+def _lines(told):
+    """A line of a list for each text of `told`, {study: text}, after the names of its studies."""
+    studies = {}
+    for study, text in told.items():
+        studies.setdefault(text, []).append(experiment.study_title(*study))
+    return "\n".join(f"- **{join_words(names)}.** {text}" for text, names in studies.items())
+
+
+def notes(chosen):
+    """Which pairs are of unlike runs and which images are not the official files, as a Markdown list of studies."""
+    told = {}
+    for study in chosen:
+        copies = frame.image_notes(experiment.study_runs(*study)["record"])
+        if sentences := [*_mixed_pairs_note(study), *_environment_note(study), *copies]:
+            told[study] = " ".join(sentences)
+    return _lines(told)
 
 
 def comparisons_in_words(found):
@@ -311,8 +315,8 @@ def untrained_in_words(chosen):
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """The verdict on distorted test images in each study, as Markdown."""
-    lines = []
+    """The verdict on distorted test images in the studies, as Markdown."""
+    lines = {}
     for study in chosen:
         found = experiment.strength_comparisons(*study)
         parts = []
@@ -323,8 +327,8 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
                 if text := tell(rows):
                     told.setdefault(text, []).append(distortion)
             parts += [f"Under {join_words(names)}, {_lower(text)}" for text, names in told.items()]
-        lines.append(_study_line(study, " ".join(parts) or f"{MISSING.capitalize()}."))
-    return "\n".join(lines)
+        lines[study] = " ".join(parts) or f"{MISSING.capitalize()}."
+    return _lines(lines)
 
 
 def networks_verdict(dataset, protocol):

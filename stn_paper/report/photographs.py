@@ -10,10 +10,11 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..models.transformer import sample, sampling_grid
-from ..training.records import selected_result, spec_of
+from ..training.records import spec_of
 from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
 from .figures import close_figure
 from .paper_figures import outline
+from .sentences import join_words
 from .small_systems import example_images
 
 OWN_SETTINGS: dict[
@@ -52,7 +53,7 @@ def photographs_plot(records):
         read = (sample(images / 127.5 - 1, grid) + 1) * 127.5
         rows = part.subplots(2, len(images))
         for row, pictures, label in zip(rows, (images, read), ("input", "output")):
-            row[0].set_ylabel(label, fontsize=10)
+            row[0].set_ylabel(label, fontsize=11)
             for axis, picture in zip(row, pictures):
                 pixels = picture.permute(1, 2, 0).clamp(0, 255).byte().numpy()
                 axis.imshow(pixels, extent=(-1, 1, 1, -1))
@@ -68,14 +69,10 @@ def photographs_plot(records):
 
 
 def photographs_verdict(records):
-    """How well these networks do and how much theta varies between images, as Markdown: a line a dataset."""
-    lines = []
+    """How far the corners of the sampled square move from image to image, in one sentence with links to the runs."""
+    parts = []
     for dataset, record in records.items():
-        last = record["epochs"][-1]["theta"]
-        lines.append(
-            f"- **{DATASETS[dataset].title}** ([the run](../runs/{spec_of(record).name}.html)): test accuracy "
-            f"{selected_result(record)['test']:.1f} %. Its corners lie {last['from_identity']:.1f} pixels from the "
-            f"image's own on average; between images they move by {last['spread'][0]:.1f} pixels (median), of "
-            f"{record['spec']['protocol']['image_size']}."
-        )
-    return "\n".join(lines)
+        moved, size = record["epochs"][-1]["theta"]["spread"][0], record["spec"]["protocol"]["image_size"]
+        run = f"[{DATASETS[dataset].title}](../runs/{spec_of(record).name}.html)"
+        parts.append(f"{moved:.1f} of {size} pixels on {run}")
+    return f"From image to image the corners of the outline move by a median of {join_words(parts)}."

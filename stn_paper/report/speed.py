@@ -196,7 +196,7 @@ def parts_plot():
         axis.set_yticks(range(len(shares)), shares)
         axis.invert_yaxis()
         axis.set(xlabel="share of the training step (%)")
-        axis.legend(fontsize=9)
+        axis.legend(fontsize=11)
     return close_figure(figure)
 
 
@@ -355,17 +355,15 @@ def goals_table():
 
 
 def goals_verdict():
-    """How many goals are met, missed and not yet run, which are missed, and what bfloat16 costs."""
+    """How many goals are met, missed and not yet run, and what bfloat16 costs: two sentences."""
     found = _goals()
     counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
-    lines = [f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}.", ""]
-    missed = [goal for goal in found if goal["Verdict"] == MISSED]
-    lines += [f"- **{g['Goal']}**: missed, {g['Came out']}, {g['Machine']}." for g in missed]
+    text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."
     accuracy = precision_table().iloc[-1]
     if accuracy["Pairs"]:
-        told = "{Difference} points of test accuracy in {Pairs} pairs: {Verdict}"
-        lines.append(f"- **bfloat16 instead of float32**: {told.format(**accuracy)}.")
-    return "\n".join(lines)
+        told = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
+        text += f" {told.format(**accuracy)}"
+    return text
 
 
 def _goals():
@@ -463,7 +461,7 @@ def _with_legend(figure, found, forms=MappingProxyType({})):
     looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
     return close_figure(figure)
 
 
@@ -476,7 +474,7 @@ def _machine_panels(found, across, height):
         axis.xaxis.label.set_size(9.5)
         axis.yaxis.label.set_size(9.5)
     for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
-        line[0].set_title(machine, loc="left", fontsize=10)
+        line[0].set_title(machine, loc="left", fontsize=11)
     return figure, axes
 
 
@@ -491,7 +489,7 @@ def growth_plot():
         ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"
     )
     axis.set(xscale="log", yscale="log", xlabel="records", ylabel="seconds of a processor")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=11)
     return close_figure(figure)
 
 
