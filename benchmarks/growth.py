@@ -29,8 +29,8 @@ TASKS = {  # what is done -> the arguments of Python
     ),
     "Tables 6 and 8": (
         "-c",
-        "from stn_paper.report import accuracy_page as page\n"
-        "for n in (6, 8): page.accuracy_table(n), page.pattern_verdict(n)",
+        "from stn_paper.report import accuracy_page, accuracy_verdicts\n"
+        "for n in (6, 8): accuracy_page.accuracy_table(n), accuracy_verdicts.pattern_verdict(n)",
     ),
     "run pages": (
         "-c",

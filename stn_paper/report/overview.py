@@ -15,7 +15,7 @@ from ..models import HEADINGS, ORIGINAL, RELEASED, VARIANTS
 from ..models.backbones import title
 from ..training import records
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
-from . import accuracy_page, experiment_page
+from . import accuracy_verdicts, experiment_page
 
 # --- the protocols ------------------------------------------------------------------------------
 
@@ -157,13 +157,13 @@ def findings():
         (
             "“No single model performs worse after adding the spatial transformer network”; "
             "“L-STN leads in both validation and test accuracy”",
-            accuracy_page.accuracies_in_words(6),
+            accuracy_verdicts.accuracies_in_words(6),
             "Table 6",
         ),
         (
             "On TSRD “the accuracy of all models is well above 98%”",
             f"{copied[0]:,} of {copied[1]:,} test images have an identical training image. "
-            f"{accuracy_page.above_98_in_words()}",
+            f"{accuracy_verdicts.above_98_in_words()}",
             "Table 4",
         ),
         (

@@ -11,7 +11,7 @@ from helpers import filled
 from stn_paper.analysis import accuracy, frame
 from stn_paper.analysis.paper import networks
 from stn_paper.models import ORIGINAL
-from stn_paper.report import accuracy_page
+from stn_paper.report import accuracy_figures, accuracy_page, accuracy_verdicts
 from stn_paper.training import records
 from stn_paper.training.spec import RunSpec
 
@@ -312,14 +312,14 @@ def test_a_page_is_right_without_records_and_with_some(number):
     dataset = accuracy.datasets_of(number)[0]
     backbones = networks(number)["backbone"].unique()
     for stage in range(3):
-        for view in (accuracy_page.replication_table(number), accuracy_page.pattern_plot(number)):
+        for view in (accuracy_page.replication_table(number), accuracy_figures.pattern_plot(number)):
             assert view is not None
         texts = [
             f(number)
             for f in (
-                accuracy_page.pattern_verdict,
-                accuracy_page.coverage_in_words,
-                accuracy_page.protocols_in_words,
+                accuracy_verdicts.pattern_verdict,
+                accuracy_verdicts.coverage_in_words,
+                accuracy_verdicts.protocols_in_words,
             )
         ]
         assert not any("nan" in text for text in texts)
@@ -334,7 +334,7 @@ def test_the_figure_draws_collapsed_runs_apart():
     for variant, test in zip(VARIANTS, (50.0, 8.0, 51.0, 52.0)):
         write(variant, test, "effb0", outside=100.0 if variant == "stn" else 0.0)
         write(variant, test + 40 * (variant == "stn"), "effb1")
-    upper, lower = accuracy_page.pattern_plot(6).axes
+    upper, lower = accuracy_figures.pattern_plot(6).axes
     for axis in (upper, lower):
         told = [text.get_text() for text in axis.texts]
         assert sum("STN collapsed" in text for text in told) == 1
@@ -351,9 +351,9 @@ def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypa
 
     (copied / "baselines.csv").write_text((ROOT / "results/copies/baselines.csv").read_text())
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "results"))
-    assert len(accuracy_page.tsrd_plot().axes) == 1
+    assert len(accuracy_figures.tsrd_plot().axes) == 1
     for backbone in networks(4)["backbone"][:5]:
-        assert "nan" not in accuracy_page.tsrd_verdict() + accuracy_page.protocols_in_words(4)
+        assert "nan" not in accuracy_verdicts.tsrd_verdict() + accuracy_verdicts.protocols_in_words(4)
         write(ORIGINAL, 99.2, backbone, "tsrd", without=90.0)
-    assert "5 of 5 networks" in accuracy_page.tsrd_verdict().replace("**", "")
+    assert "5 of 5 networks" in accuracy_verdicts.tsrd_verdict().replace("**", "")
     assert len(table_rows(accuracy_page.tsrd_table().data)) == 16 + 2

@@ -1,0 +1,155 @@
+"""The figures of the pages of Tables 4, 6 and 8: the paper's accuracies and ours, and the pattern over backbones."""
+
+import matplotlib.pyplot as plt
+
+from ..analysis import accuracy
+from ..analysis.accuracy import TSRD_COLUMNS
+from ..models import HEADINGS, ORIGINAL
+from ..models.backbones import title
+from .figures import COLORS, PAPER_COLOR, close_figure
+
+TSRD_TITLES = {  # of Table 4: what each is of
+    "test": "TSRD, all test images",
+    "without_copy": "TSRD, images without a copy",
+    "distinct": "TSRD, distinct pictures",
+}
+TSRD_HEADINGS = {
+    "test": "all",
+    "without_copy": "no copy",
+    "distinct": "distinct",
+}  # the same, as headings of columns
+SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
+PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
+WIDTH = 5.4  # inches of a figure that is read on a telephone too
+
+
+def comparison_title(variant, against):
+    return f"{HEADINGS[variant]} − {HEADINGS[against]}"
+
+
+def pattern_plot(number):
+    """Differences of test accuracy, a panel for each of PANELS and a row a backbone: the paper's and ours.
+
+    Where a run collapsed, or the network failed to train, the row has a text in place of our difference.
+    """
+    found = accuracy.differences(number)
+    found["apart"] = (found["collapsed"] + found["collapsed_against"] > 0) | found["left_out"]
+    size = 1.15 + 0.36 * found["backbone"].nunique()
+    figure, axes = plt.subplots(len(PANELS), figsize=(WIDTH, len(PANELS) * size))
+    shown = found[[pair in PANELS for pair in zip(found["variant"], found["against"])]]
+    limits = _axis_limits(shown)
+    for axis, (variant, against) in zip(axes, PANELS):
+        part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
+        axis.set(xlim=limits, ylim=(len(part) - 0.4, -0.9))
+        _panel(axis, part, COLORS[variant])
+        axis.set_title(comparison_title(variant, against), loc="left", fontsize=12, fontweight="bold")
+        axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
+    axes[-1].set_xlabel("difference of test accuracy (points)")
+    return close_figure(figure)
+
+
+def _axis_limits(shown):
+    """The range of an axis that holds the paper's differences and those of ours that are drawn."""
+    drawn = shown[shown["ours"].notna() & ~shown["apart"]]
+    half = drawn["half"].fillna(0)
+    ends = [0, *shown["paper"], *(drawn["ours"] - half), *(drawn["ours"] + half)]
+    room = 0.08 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room
+
+
+def _panel(axis, part, color):
+    drawn = part[part["ours"].notna() & ~part["apart"]]
+    axis.axvline(0, color="black", linewidth=1, zorder=1)
+    axis.plot(
+        part["paper"], part.index, "o", color=PAPER_COLOR, fillstyle="none", markersize=7, markeredgewidth=1.5
+    )
+    axis.errorbar(
+        drawn["ours"], drawn.index, xerr=drawn["half"].fillna(0), fmt="none", color=color, capsize=3
+    )
+    axis.plot(drawn["ours"], drawn.index, "D", color=color, markersize=7)
+    _annotate(axis, "paper", part["paper"][0], 0, 7, color=PAPER_COLOR)
+    if len(drawn):
+        low, high = axis.get_xlim()
+        first, row = drawn["ours"].iloc[0], drawn.index[0]
+        beside = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
+        _annotate(axis, "ours", first, row, -15 if beside else 7, color=color, fontweight="bold")
+    for row in part[part["apart"] & part["ours"].notna()].itertuples():
+        right = row.ours > 0
+        axis.text(
+            0.99 if right else 0.01,
+            row.Index + 0.36,
+            f"{_why_apart(row)} →" if right else f"← {_why_apart(row)}",
+            transform=axis.get_yaxis_transform(),
+            ha="right" if right else "left",
+            va="center",
+            fontsize=11,
+            color=color,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
+        )
+    axis.tick_params(labelsize=10.5)
+    axis.grid(axis="y", visible=False)
+
+
+def _annotate(axis, text, x, y, shift, **look):
+    axis.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", ha="center", **look)
+
+
+def _why_apart(row):
+    """Why our difference of a row of `accuracy.differences` is drawn apart, and how large it is."""
+    sides = ((row.variant, row.collapsed), (row.against, row.collapsed_against))
+    collapsed = " and ".join(HEADINGS[variant] for variant, number in sides if number)
+    why = f"{collapsed} collapsed" if collapsed else "left out, failed to train"
+    return f"ours: {row.ours:+.1f} ({why})"
+
+
+def tsrd_plot():
+    """Test accuracies of Table 4's networks, a row each: the paper's and our three; lines are baselines."""
+    found, learned = accuracy.cells(4), accuracy.baseline_accuracies()
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(found)))
+    rows = range(len(found))
+    for column, half in TSRD_COLUMNS.items():
+        axis.errorbar(
+            found[column], rows, xerr=found[half].fillna(0), fmt="none", color=SHADES[column], capsize=3
+        )
+        axis.plot(found[column], rows, "D", color=SHADES[column], markersize=6)
+    axis.plot(
+        found["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
+    )
+    _draw_baselines(axis, learned)
+    handles = [
+        plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER_COLOR, linestyle="", label="paper")
+    ]
+    handles += [
+        plt.Line2D([], [], marker="D", color=SHADES[c], linestyle="", label=f"ours: {TSRD_TITLES[c]}")
+        for c in TSRD_COLUMNS
+    ]
+    axis.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.09), ncol=1, fontsize=11, frameon=False
+    )
+    axis.set_yticks(rows, [title(b) for b in found["backbone"]])
+    axis.set(ylim=(len(found) - 0.5, -0.5), xlabel="test accuracy (%)")
+    axis.set_xlim(right=101)
+    axis.tick_params(labelsize=10.5)
+    axis.grid(axis="y", visible=False)
+    return close_figure(figure)
+
+
+def _draw_baselines(axis, learned):
+    """A vertical line with its name for each baseline that learns nothing, where they have been measured."""
+    if "nearest neighbour" not in learned.index:
+        return
+    near = learned.loc["nearest neighbour"]
+    lines = [(near[column], "nearest neighbour", "--", column) for column in TSRD_COLUMNS]
+    lines.append((learned.loc["look-up", "test"], "look-up", ":", "test"))
+    for value, name, style, column in lines:
+        axis.axvline(value, color=SHADES[column], linestyle=style, linewidth=1.4, zorder=0)
+        axis.annotate(
+            name,
+            (value, 1.01),
+            xycoords=axis.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=11,
+            color=SHADES[column],
+        )

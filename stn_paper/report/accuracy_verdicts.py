@@ -1,0 +1,199 @@
+"""Sentences of the pages of Tables 4, 6 and 8; the numbers are those of `analysis.accuracy`."""
+
+import pandas as pd
+
+from ..analysis import accuracy, statistics
+from ..analysis.accuracy import PRICED_PROTOCOL, WELL_ABOVE_98
+from ..analysis.estimates import is_gpu
+from ..analysis.paper import networks
+from ..models import HEADINGS, ORIGINAL
+from ..models.backbones import title
+from ..training.spec import BEST_VALIDATION, LAST_EPOCH
+from .sentences import NO_NUMBER, join_words
+
+RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
+
+
+def protocols_in_words(number):
+    """What our numbers are, as Markdown: image size, epochs, training images and rule of selection."""
+    found = accuracy.cells(number)
+    found = found[found["n"] > 0]
+    if found.empty:
+        return f"Ours: no network has a run yet ({NO_NUMBER})."
+    kinds = []
+    for _, part in found.groupby("protocol", sort=False):
+        backbones = list(dict.fromkeys(part["backbone"]))
+        low, high = int(part["image_size"].min()), int(part["image_size"].max())
+        pixels = f"{low}-pixel images" if low == high else f"images of {low} to {high} pixels"
+        images = (
+            f" of {part['train_images'].iloc[0]:,.0f} training images" if part["train_images"].iloc[0] else ""
+        )
+        rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
+        told = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
+        kinds.append((backbones, told))
+    kinds.sort(key=lambda kind: -len(kind[0]))
+    whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
+    texts = [
+        told if whole or (i == 0 and len(kinds) > 1) else f"{join_words(list(map(title, backbones)))}: {told}"
+        for i, (backbones, told) in enumerate(kinds)
+    ]
+    return f"**Ours: {'; '.join(texts)}.**"
+
+
+def coverage_in_words(number):
+    """Which cells have a run, what the paper's image size lacks and what it would cost, in one sentence."""
+    found = accuracy.count_missing(number)
+    told = f"{found['with_run']} of {found['cells']} cells have a run of ours."
+    if not found["lacking"]:
+        return f"{told} All cells have a run at the paper's image size."
+    hours, device = found["hours"], found["device"]
+    price = "what they would cost is not known, as no run has been measured"
+    if hours is not None:
+        unit = "GPU hours" if is_gpu(device) else "hours"
+        digits = f"{hours:,.0f}" if hours >= 2 else f"{hours:.1f}"
+        price = (
+            f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our records"
+        )
+    lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
+    return f"{told} At the paper's image size (protocol `{PRICED_PROTOCOL}`) {lacking} are missing; {price}."
+
+
+def fate_text(cell):
+    """How many runs of a cell collapsed or failed to train, as text; empty if none did."""
+    fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
+    of = "" if cell.n == 1 else f" of {cell.n}"
+    return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
+
+
+def smallest_p(number):
+    """The smallest p that a sign test over the backbones of a table can give, in a sentence."""
+    backbones, tests = networks(number)["backbone"].nunique(), len(accuracy.COMPARISONS)
+    smallest = statistics.sign_test(backbones, 0)
+    adjusted = min(1.0, tests * smallest)
+    means = (
+        "the interval of the mean has to show a gain"
+        if adjusted >= 0.05
+        else "one backbone less would not do"
+    )
+    return (
+        f"Ahead in {backbones} of {backbones} backbones gives p = {smallest:.2g} in a sign test, and "
+        f"p = {adjusted:.2g} after Holm's correction for {tests} comparisons: {means}."
+    )
+
+
+def pattern_verdict(number):
+    """Two sentences on whether the paper's pattern over backbones is in our runs, as Markdown.
+
+    The mean without collapsed runs decides: see `accuracy.judge_replication`.
+    """
+    found = accuracy.replication(number).set_index(["variant", "against"])
+    words = {
+        accuracy.REPLICATES: "The pattern replicates",
+        accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate",
+        accuracy.OPEN: "Open",
+    }
+    main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
+    if found["backbones"].max() < accuracy.FEWEST_BACKBONES:
+        return _open_verdict(number, int(found["backbones"].max()))
+    return (
+        f"**{words[accuracy.judge_replication(main)]}.** L-STN is ahead of STN in {_replication_in_words(main)}. "
+        f"Against no transformer it is ahead in {_replication_in_words(other)}."
+    )
+
+
+def _replication_in_words(row):
+    """Counts and means of a row of `accuracy.replication` in words, the paper's in parentheses."""
+    kept = f"{row['mean_kept']:+.2f}" + ("" if pd.isna(row["half_kept"]) else f" ± {row['half_kept']:.2f}")
+    text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
+    if row["collapsed"] and row["kept"]:
+        few = "1 backbone" if row["collapsed"] == 1 else f"{row['collapsed']:.0f} backbones"
+        text += f", without the {few} with a collapsed run {kept}"
+    return (
+        f"{row['ahead']:.0f} of {row['backbones']:.0f} backbones (the paper: {row['paper_ahead']:.0f} of "
+        f"{row['paper_backbones']:.0f}); the mean difference is {text} (the paper: {row['paper_mean']:+.2f})"
+    )
+
+
+def _open_verdict(number, compared):
+    """The verdict while too few backbones have runs of the variants."""
+    found = accuracy.cells(number)
+    total = found["backbone"].nunique()
+    if not compared:
+        return f"**Open.** None of the {total} backbones has runs of two variants yet."
+    whole = found.groupby("backbone", sort=False).filter(lambda part: (part["n"] > 0).sum() > 1)
+    texts = []
+    for backbone, part in whole.groupby("backbone", sort=False):
+        cells = [
+            f"{'no transformer' if c.variant == ORIGINAL else HEADINGS[c.variant]} {c.test:.2f} %"
+            + (f" ({fate})" if (fate := fate_text(c)) else "")
+            for c in part[part["n"] > 0].itertuples()
+        ]
+        texts.append(f"{title(backbone)}: {', '.join(cells)}")
+    few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs to compare"
+    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST_BACKBONES}. {'. '.join(texts)}."
+
+
+def tsrd_verdict():
+    """Is “well above 98 %” reached with copies, and without? Do larger networks win? As Markdown."""
+    found = accuracy.cells(4)
+    known, total = found[found["without_copy"].notna()], len(found)
+    if known.empty:
+        return "**Open.** No network of Table 4 has a run of ours yet."
+    with_copies, without = (known[c] >= WELL_ABOVE_98 for c in ("test", "without_copy"))
+    part = "" if len(known) == total else f" ({len(known)} of {total} have a run)"
+    gap = (known["test"] - known["without_copy"]).mean()
+    head = (
+        f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "
+        f"{len(known)} networks on all test images and by {without.sum()} on those without a copy**{part}: copies in "
+        f"training are worth {gap:.1f} points on average."
+    )
+    if not with_copies.any() and (known["protocol"] == "small").all():
+        head += " Our short trainings of small images cannot refute the paper's numbers."
+    return f"{head} {size_ranking_verdict(found)}"
+
+
+def size_ranking_verdict(found=None):
+    """Whether larger networks win on TSRD, in one sentence."""
+    ranks = accuracy.size_ranking(found)
+    ours = ranks.drop("paper_test")
+    if ours["rho"].isna().all():
+        return f"Whether larger networks win is open: {statistics.RANKED} networks are needed."
+    shown = ours.dropna()
+    low, high = sorted(shown["rho"])[0], sorted(shown["rho"])[-1]
+    sure = shown["p"] < 0.05
+    wins, loses = (sure & (shown["rho"] > 0)).sum(), (sure & (shown["rho"] < 0)).sum()
+    word = "No relation of size and accuracy is shown"
+    if wins or loses:
+        which, number = ("Larger", wins) if wins >= loses else ("Smaller", loses)
+        word = f"{which} networks win" + (
+            "" if number == len(shown) else f" in {number} of {len(shown)} columns"
+        )
+    ours, paper = f"{low:+.2f} to {high:+.2f}", f"{ranks.loc['paper_test', 'rho']:+.2f}"
+    return f"{word}: the ranks of parameters and accuracy correlate at {ours} (the paper: {paper})."
+
+
+def accuracies_in_words(number):
+    """The rows of Table 6 or 8 that have runs of ours, in words, and how many cells have none."""
+    found = accuracy.cells(number)
+    run = found[found["n"] > 0]
+    told = []
+    for backbone, row in run.groupby("backbone", sort=False):
+        first = row.iloc[0]
+        parts = [
+            f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
+            for cell in row.itertuples()
+        ]
+        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={first['n']:.0f}"
+        told.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
+    return f"{'; '.join(told) or 'no run yet'}. {len(run)} of {len(found)} cells have a run"
+
+
+def above_98_in_words():
+    """In how many networks the accuracy on TSRD reaches "well above 98%" with and without copies, in words."""
+    found = accuracy.cells(4)
+    known = found[found["n"] > 0]
+    with_copies, without = (int((known[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
+    return (
+        f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(known)} networks on all test images, by "
+        f"{without} on those without a copy ({len(known)} of {len(found)} networks have a run)"
+    )
