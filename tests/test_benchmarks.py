@@ -19,7 +19,7 @@ from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
-from stn_paper.report import speed
+from stn_paper.report import speed, speed_goals
 from stn_paper.training import records
 
 CPU = torch.device("cpu")
@@ -201,7 +201,7 @@ def write_bfloat16(seed, test, **changes):
 def test_bfloat16_is_compared_with_the_same_run_in_float32():
     assert (
         speed.precision_table().iloc[0, 0] == "not yet run"
-        and "bfloat16 instead" not in speed.goals_verdict()
+        and "bfloat16 instead" not in speed_goals.goals_verdict()
     )
     for seed, test in enumerate((60.0, 61.0, 62.0, 63.0)):
         write_bfloat16(seed, test)
@@ -211,7 +211,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
     (row,) = speed.precision_table().itertuples()
     assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
     assert (row.Difference[:5], row.Pairs, row.Verdict) == ("+0.00", 3, "no difference shown")
-    assert speed.goals_verdict().endswith("in 3 pairs: no difference shown.")
+    assert speed_goals.goals_verdict().endswith("in 3 pairs: no difference shown.")
     assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
@@ -219,7 +219,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
 
 TABLES = (
     *("machines_table", "throughput_table", "added_time_table", "nets_table", "data_path_table"),
-    *("limit_table", "small_batches_table", "sharing_table", "everyday_table", "goals_table"),
+    *("limit_table", "small_batches_table", "sharing_table", "everyday_table"),
 )
 FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline_plot")
 
@@ -227,14 +227,15 @@ FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline_plot")
 def shown(monkeypatch, folder):
     monkeypatch.setattr(speed, "BENCHMARKS", folder)
     for name in FIGURES:
-        getattr(speed, name)()
-    return {name: getattr(speed, name)().to_string() for name in TABLES}
+        getattr(speed_figures, name)()
+    texts = {name: getattr(speed, name)().to_string() for name in TABLES}
+    return texts | {"goals_table": speed_goals.goals_table().to_string()}
 
 
 def test_without_measurements_everything_says_so(tmp_path, monkeypatch):
     assert all(speed.MISSING in text for text in shown(monkeypatch, tmp_path).values())
-    assert speed.goals_verdict().startswith(
-        f"Of {len(speed.goals_table())} goals: {len(speed.goals_table())} not yet run"
+    assert speed_goals.goals_verdict().startswith(
+        f"Of {len(speed_goals.goals_table())} goals: {len(speed_goals.goals_table())} not yet run"
     )
 
 
@@ -250,7 +251,7 @@ def test_a_measurement_is_shown_beside_its_machine(quick, tmp_path, monkeypatch)
     content["machine"] |= {"name": "A machine", "processor": "A machine"}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     assert all("A machine" in text for text in shown(monkeypatch, tmp_path).values())
-    goals = speed.goals_table()
+    goals = speed_goals.goals_table()
     assert {"a GPU", "A machine"} <= set(goals["Machine"])
     assert (goals[goals["Machine"] == "a GPU"]["Verdict"] == speed.MISSING).all()
 
@@ -281,15 +282,15 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
 )
 def test_a_goal_is_judged_by_its_worst_case(value, bounds, verdict):
     better = 100 if "least" in bounds else 0
-    row = speed._goal_row("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
+    row = speed_goals._goal_row("a goal", "cpu", [(better, "one", "M"), (value, "two", "M")], **bounds)
     assert row["Verdict"] == verdict and "two" in row["Came out"]
 
 
 def test_the_median_decides_a_goal(monkeypatch):
     quartiles = {"timm eager": [0.8, 0.9, 1.1]}
     row = SimpleNamespace(backbone="resnet18", variant="lstn", mode="eager", machine="M", ratios=quartiles)
-    monkeypatch.setattr(speed, "_our_rows", lambda steps: [row])
-    ((ratio, _, _),) = speed._ratios_to_timm(None)
+    monkeypatch.setattr(speed_goals, "our_rows", lambda steps: [row])
+    ((ratio, _, _),) = speed_goals._ratios_to_timm(None)
     assert ratio == 0.9
 
 

@@ -1,37 +1,29 @@
-"""How fast it is: tables and figures of the JSON files that `python -m benchmarks` writes.
+"""How fast the package is: tables of the JSON files that `python -m benchmarks` writes.
 
-Every number stands beside its machine. A ratio is the median of rounds in which the programs took turns, with
-its quartiles; above 1 ours is faster. Files of the quick size are named and never shown as a result.
+Every number stands beside its machine. A ratio is the median, with its quartiles, of rounds in which the programs took
+turns; above 1 ours is faster. Files of the quick size are listed but never shown as a result. Figures are in
+`speed_figures`, the goals in `speed_goals`.
 """
 
 import json
-import math
 import re
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from ..analysis import frame
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
-from ..models import HEADINGS, ORIGINAL, VARIANTS
+from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS, UNFINISHED
 from ..training import records
 from . import experiment_page
-from .figures import COLORS, MARKERS, close_figure
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
-PRECISION_WORDS = {"tf32": "at the paper protocol's precision", "bfloat16": "in bfloat16"}
-FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
-FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", "folded"), "os^")}
-MET, MISSED = "met", "missed"
 GOALS = {
     "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop, at the paper's batch sizes
     "transformer": {"cpu": 0.15, "cuda": 0.05},  # share of the step
@@ -41,9 +33,9 @@ GOALS = {
 
 
 def benchmark_files():
-    """The contents of all JSON files, those of the quick size included, without unfinished parts.
+    """The contents of all JSON files, including those of the quick size, without unfinished parts.
 
-    Their machines have short names, as a table's first column takes its room from the others.
+    Names of machines are shortened, so that they leave room for the other columns of a table.
     """
     found = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
@@ -87,7 +79,7 @@ def machines_table():
             "Commit": ", ".join(commits),
             "Measured": what,
         }
-    return _table_or_missing(table)
+    return table_or_missing(table)
 
 
 def throughput_table(paper=True):
@@ -106,7 +98,7 @@ def throughput_table(paper=True):
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }
-    return _table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
 
 
 def median_and_quartiles(quartiles, form="{:.2f}"):
@@ -133,29 +125,6 @@ def precision_table():
     return experiment_page.paired_table({name: pd.Series(values) for name, values in found.items()})
 
 
-def throughput_plot():
-    """The ratios at the paper's batch sizes: a panel a machine and opponent, whiskers the quartiles."""
-    found = benchmark_rows("throughput", paper=True)
-    figure, axes = _machine_panels(found, 2, 3.8)
-    for (_, mine), line in zip(_by_machine(found), axes):
-        ours = mine[mine["program"].str.startswith("ours") & mine["ratios"].notna()]
-        labels = list(dict.fromkeys(f"{title(r.backbone)}, {r.mode}" for r in ours.itertuples()))
-        for axis, opponent in zip(line, (AUTHORS_LOOP, "timm")):
-            for row in ours.itertuples():
-                against = AUTHORS_LOOP if opponent == AUTHORS_LOOP else f"timm {row.mode}"
-                low, middle, high = row.ratios[against]
-                place = labels.index(f"{title(row.backbone)}, {row.mode}") + 0.2 * (row.variant != ORIGINAL)
-                whiskers = [[middle - low], [high - middle]]
-                style = {"color": COLORS[row.variant], "marker": MARKERS[row.variant], "capsize": 3}
-                axis.errorbar(middle, place, xerr=whiskers, **style)
-            axis.axvline(1, color="black", linewidth=1)
-            axis.set_yticks(range(len(labels)), labels)
-            whose = "the authors' loop" if opponent == AUTHORS_LOOP else "timm's step"
-            axis.set(xlabel=f"times as fast\nas {whose}", ylim=(len(labels) - 0.5, -0.5))
-        line[1].set_yticklabels([])
-    return _with_legend(figure, found)
-
-
 # --- the transformer ----------------------------------------------------------------------------
 
 
@@ -166,38 +135,14 @@ def added_time_table():
         if row["variant"] != ORIGINAL:
             name = row["machine"], title(row["backbone"]), row["mode"].removeprefix("ours ")
             table.setdefault(name, {})[HEADINGS[row["variant"]]] = median_and_quartiles(
-                _added_share(row["ratios"]), "{:.1%}"
+                added_share(row["ratios"]), "{:.1%}"
             )
-    return _table_or_missing(table, ["Machine", "Network", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Mode"])
 
 
-def _added_share(ratios):
+def added_share(ratios):
     """Quartiles of the share that is not the original's, of a step's ratio to the original's step."""
     return [1 - ratio for ratio in reversed(ratios[ORIGINAL])]
-
-
-def parts_plot():
-    """Where a transformer's time goes: a bar a part and variant, in percent of the step.
-
-    The rest is what a step takes beyond the original's and these parts: most of it is the gradient of the
-    backbone to its input, which the original does not need.
-    """
-    found, width = benchmark_rows("transformer", what="part"), 0.27
-    steps = benchmark_rows("transformer", what=STEP, mode=OURS)
-    figure, axes = _machine_panels(found, 1, 2.7)
-    for (machine, mine), (axis,) in zip(_by_machine(found), axes):
-        for i, (variant, parts) in enumerate(mine.groupby("variant", sort=False)):
-            shares = {part.program: 1 / part.ratios[STEP][1] for part in parts.itertuples()}
-            (step,) = steps[(steps["machine"] == machine) & (steps["variant"] == variant)]["ratios"]
-            shares["rest"] = _added_share(step)[1] - sum(shares.values())
-            places = np.arange(len(shares)) + width * (i - 1)
-            heights = [100 * share for share in shares.values()]
-            axis.barh(places, heights, 0.9 * width, color=COLORS[variant], label=HEADINGS[variant])
-        axis.set_yticks(range(len(shares)), shares)
-        axis.invert_yaxis()
-        axis.set(xlabel="share of the training step (%)")
-        axis.legend(fontsize=11)
-    return close_figure(figure)
 
 
 def nets_table():
@@ -213,27 +158,7 @@ def nets_table():
         cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
         cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
-    return _table_or_missing(table, ["Machine", "Net", "Form"])
-
-
-def flops_plot():
-    """FLOPS against time and memory, all as shares of STN's in the same form; on the line both agree."""
-    found = benchmark_rows("transformer", "nets")
-    figure, axes = _machine_panels(found, 3, 3)
-    for (_, mine), line in zip(_by_machine(found), axes):
-        for (batch, form), group in mine.groupby(["batch", "form"], sort=False):
-            stn = group[group["variant"] == "stn"].iloc[0]
-            for row in group.itertuples():
-                low, middle, high = sorted(1 / ratio for ratio in row.ratios[f"stn {form}"])
-                look = {"color": COLORS[row.variant], "linestyle": "", "alpha": 0.7, **FORMS[form]}
-                share = row.gflops / stn["gflops"]
-                line[int(batch > 1)].errorbar(share, middle, [[middle - low], [high - middle]], **look)
-                if batch > 1:
-                    line[2].plot(share, row.peak_mib / stn["peak_mib"], **look)
-        for axis, what in zip(line, ("latency", "time of a large batch", "peak memory of it")):
-            axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
-            axis.set(xlabel="FLOPS / STN's", ylabel=f"{what} / STN's", xlim=(0, None), ylim=(0, None))
-    return _with_legend(figure, found, FORMS)
+    return table_or_missing(table, ["Machine", "Net", "Form"])
 
 
 # --- data, limit, small batches, commands ---------------------------------------------------------
@@ -248,39 +173,7 @@ def data_path_table():
             f"Seconds an epoch ({row['epoch_images']:,} images)": f"{row['epoch_seconds']:.3g}",
             "Share of a step": median_and_quartiles(shares, "{:.2%}"),
         }
-    return _table_or_missing(table, ["Machine", "From"])
-
-
-def roofline_plot():
-    """Arithmetic a second against arithmetic a byte: the machine's peaks and our training steps.
-
-    A network has its marker, which is open in bfloat16.
-    """
-    found, peaks = benchmark_rows("limit"), benchmark_rows("limit", "peaks")
-    figure, axes = _machine_panels(found, 1, 3.4)
-    networks = list(dict.fromkeys(found.get("backbone", ())))
-    shapes = {backbone: {"marker": "osDv"[i]} for i, backbone in enumerate(networks)}
-    for (machine, mine), (axis,) in zip(_by_machine(found), axes):
-        rate = peaks[peaks["machine"] == machine].set_index("program")["rate"]
-        places = mine["flops"] / mine["bytes"]
-        intensity = np.geomspace(min(places) / 5, max(places) * 5, 200)  # operations a byte
-        for product in rate.index.drop("copy"):
-            roof = np.minimum(rate[product], intensity * rate["copy"])
-            axis.plot(intensity, roof, color="black", linewidth=1)
-            axis.annotate(product, (intensity[-1], roof[-1]), (2, 2), textcoords="offset points", ha="right")
-        for row, place in zip(mine.itertuples(), places):
-            look = {"color": COLORS[row.variant], "markersize": 8, **shapes[row.backbone]}
-            axis.plot(place, row.flops / row.seconds, **look, **FILLS[row.precision])
-        axis.margins(y=0.1)
-        axis.set(
-            xscale="log",
-            yscale="log",
-            xlabel="operations a byte, each operation's tensors counted once",
-            ylabel="operations a second",
-        )
-    forms = {title(backbone): look for backbone, look in shapes.items()}
-    fills = {precision: {"marker": "o", **look} for precision, look in FILLS.items()}
-    return _with_legend(figure, found, forms | fills)
+    return table_or_missing(table, ["Machine", "From"])
 
 
 def limit_table():
@@ -291,7 +184,7 @@ def limit_table():
     """
     peaks = benchmark_rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
-    ours = _our_rows(benchmark_rows("throughput", paper=True))
+    ours = our_rows(benchmark_rows("throughput", paper=True))
     ahead = {(r.machine, r.backbone, r.variant, r.program): r.ratios[AUTHORS_LOOP][1] for r in ours}
     table = {}
     for row in benchmark_rows("limit").to_dict("records"):
@@ -304,7 +197,7 @@ def limit_table():
             "× theirs": f"{ratio:.2f}" if ratio else "–",
             "at most": f"{ratio / share:.2f}" if ratio else "–",
         }
-    return _table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
+    return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
 
 
 def small_batches_table():
@@ -316,7 +209,7 @@ def small_batches_table():
             "Images a second": f"{row['rate']:.1f}",
             "× eager": median_and_quartiles(row["ratios"][OURS]),
         }
-    return _table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
 
 
 def sharing_table():
@@ -334,7 +227,7 @@ def sharing_table():
             f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
             "× one process": median_and_quartiles(row["ratios"]["1"]),
         }
-    return _table_or_missing(table, ["Machine", "Batch", "Processes"])
+    return table_or_missing(table, ["Machine", "Batch", "Processes"])
 
 
 def everyday_table():
@@ -343,154 +236,23 @@ def everyday_table():
     for row in benchmark_rows("everyday").to_dict("records"):
         cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
         table[row["machine"], row["program"]] = cells | {"Ended well": "yes" if row["ended_well"] else "no"}
-    return _table_or_missing(table, ["Machine", "Command"])
+    return table_or_missing(table, ["Machine", "Command"])
 
 
-# --- the goals ----------------------------------------------------------------------------------
-
-
-def goals_table():
-    """Each goal, the worst of what came out, on which machine, and whether it is met."""
-    return _table_or_missing({i: goal for i, goal in enumerate(_goals(), 1)})
-
-
-def goals_verdict():
-    """How many goals are met, missed and not yet run, and what bfloat16 costs: two sentences."""
-    found = _goals()
-    counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
-    text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."
-    accuracy = precision_table().iloc[-1]
-    if accuracy["Pairs"]:
-        told = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
-        text += f" {told.format(**accuracy)}"
-    return text
-
-
-def _goals():
-    lines = []
-    for device in GOALS["plain"]:
-        steps = benchmark_rows("throughput", paper=True, device=device)
-        bound = GOALS["plain"][device]
-        for precision, called in PRECISION_WORDS.items():
-            goal = f"at least {bound} times the authors' loop, {called}"
-            lines.append(_goal_row(goal, device, _ratios_to_plain(steps, precision), least=bound))
-        close = "not below timm's step: median of the ratio at least 1"
-        lines.append(
-            _goal_row(close, device, _ratios_to_timm(benchmark_rows("throughput", device=device)), least=1)
-        )
-    for device, bound in GOALS["transformer"].items():
-        found = benchmark_rows(
-            "transformer", what=STEP, variant="lstn", mode=OURS, device=device
-        ).itertuples()
-        cases = [(_added_share(row.ratios)[1], title(row.backbone), row.machine) for row in found]
-        lines.append(
-            _goal_row(f"L-STN at most {bound:.0%} of a step", device, cases, most=bound, form="{:.1%}")
-        )
-    for device, bound in GOALS["data"].items():
-        found = benchmark_rows("data", program="memory", device=device).itertuples()
-        cases = [(1 / row.ratios[STEP][1], "from memory", row.machine) for row in found]
-        lines.append(
-            _goal_row(f"data path at most {bound:.0%} of a step", device, cases, most=bound, form="{:.2%}")
-        )
-    for command, bound in GOALS["everyday"].items():
-        found = benchmark_rows("everyday", program=command, device="cpu").itertuples()
-        cases = [(row.seconds if row.ended_well else math.inf, "seconds", row.machine) for row in found]
-        lines.append(_goal_row(f"{command} within {bound} seconds", "cpu", cases, most=bound, form="{:.3g}"))
-    return lines
-
-
-def _ratios_to_plain(steps, precision):
-    """(ratio, whose, machine) of each network at a precision, eager or compiled, as is faster."""
-    best, ours = {}, f"ours {precision}"
-    for row in _our_rows(steps):
-        if row.program in (ours, f"{ours} compiled"):
-            name = f"{title(row.backbone)} {HEADINGS[row.variant]}", row.machine
-            best[name] = max(best.get(name, 0), row.ratios[AUTHORS_LOOP][1])
-    return [(ratio, *name) for name, ratio in best.items()]
-
-
-def _ratios_to_timm(steps):
-    """(median of the ratio to timm's step, whose, machine) of each of our rows."""
-    return [
-        (
-            row.ratios[f"timm {row.mode}"][1],
-            f"{title(row.backbone)} {HEADINGS[row.variant]}, {row.mode}",
-            row.machine,
-        )
-        for row in _our_rows(steps)
-    ]
-
-
-def _our_rows(steps):
+def our_rows(steps):
     """The rows of our own programs that did not fail."""
     return [r for r in steps.itertuples() if r.program.startswith("ours") and isinstance(r.ratios, dict)]
-
-
-def _goal_row(goal, device, cases, least=-math.inf, most=math.inf, form="{:.2f}"):
-    """A row of `goals_table` from the worst of the cases (value, whose, machine), where there are any."""
-    if not cases:
-        kind = {"cpu": "a CPU", "cuda": "a GPU"}[device]
-        return {"Goal": goal, "Machine": kind, "Came out": MISSING, "Verdict": MISSING}
-    value, whose, machine = min(cases) if most == math.inf else max(cases)
-    came_out = f"{form.format(value)} ({whose})"
-    met = least <= value <= most
-    return {"Goal": goal, "Machine": machine, "Came out": came_out, "Verdict": MET if met else MISSED}
 
 
 # --- what the views share -----------------------------------------------------------------------
 
 
-def _table_or_missing(cells, names=None):
+def table_or_missing(cells, names=None):
     """{row: {column: text}} as a table, its rows named by tuples of `names`; one that says so if empty."""
     if not cells:
         return pd.DataFrame({"": [MISSING]}, index=[""])
     table = pd.DataFrame.from_dict(cells, orient="index").fillna("")
     return table.rename_axis(names) if names else table
-
-
-def _by_machine(found):
-    return found.groupby("machine", sort=False) if len(found) else []
-
-
-def _with_legend(figure, found, forms=MappingProxyType({})):
-    """The figure, closed, with a legend of the variants that rows are of and of `forms`, {label: look}."""
-    drawn = [v for v in VARIANTS if v in set(found.get("variant", ()))]
-    looks: dict[str, dict[str, Any]] = {
-        HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn
-    }
-    looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
-    handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
-    return close_figure(figure)
-
-
-def _machine_panels(found, across, height):
-    """A figure with a line of axes for each machine, named above it; without any, one that says so."""
-    down = max(found["machine"].nunique(), 1)
-    figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False)
-    for axis in axes.flat:
-        axis.tick_params(labelsize=9)
-        axis.xaxis.label.set_size(9.5)
-        axis.yaxis.label.set_size(9.5)
-    for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
-        line[0].set_title(machine, loc="left", fontsize=11)
-    return figure, axes
-
-
-def growth_plot():
-    """Seconds of work on all records against their number, a line a task; `benchmarks.growth` measures them."""
-    found = pd.read_csv(BENCHMARKS / "growth.csv")
-    figure, axis = plt.subplots(figsize=(5.8, 3.4))
-    for task, rows in found.groupby("task", sort=False):
-        axis.plot(rows["records"], rows["seconds"], marker="o", markersize=4, label=task)
-    ends = found["records"].agg(["min", "max"]).to_numpy()
-    axis.plot(
-        ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"
-    )
-    axis.set(xscale="log", yscale="log", xlabel="records", ylabel="seconds of a processor")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=11)
-    return close_figure(figure)
 
 
 def gpu_steps_table():
