@@ -19,7 +19,7 @@ from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
-from stn_paper.report import speed, speed_goals
+from stn_paper.report import speed, speed_figures, speed_goals
 from stn_paper.training import records
 
 CPU = torch.device("cpu")

@@ -1,8 +1,7 @@
-"""Tables 4, 6 and 8 as numbers: the paper's accuracies beside ours, and whether the paper's pattern
-replicates.
+"""Tables 4, 6 and 8 as numbers: the paper's accuracies, ours, and whether the paper's pattern replicates.
 
-Accuracies are in percent and differences in points; a number that does not exist is NaN. `report.accuracy_page`
-makes tables, figures and sentences from these frames.
+Accuracies are in percent and differences in points; a missing number is NaN. `report.accuracy_page` shows these
+frames as tables, `report.accuracy_figures` as figures and `report.accuracy_verdicts` in sentences.
 """
 
 import math
@@ -15,7 +14,7 @@ from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
 TABLE_PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
-PRICED_PROTOCOL = "equal"  # the protocol at the paper's image size that a table is priced at
+PRICED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
 COMPARISONS = (
     ("lstn", "stn"),
     ("vstn", "stn"),
@@ -27,7 +26,7 @@ COMPARISONS = (
 DISTINCT = "tsrd-distinct"
 WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
 REPLICATES, DOES_NOT_REPLICATE, OPEN = "replicates", "does not replicate", "open"
-FEWEST_BACKBONES = 3  # backbones that a verdict on a pattern needs
+FEWEST_BACKBONES = 3  # that a verdict on a pattern needs
 PROTOCOL_COLUMNS = (
     "image_size",
     "epochs",
@@ -45,7 +44,7 @@ TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
 
 
 def runs_with_copy_accuracy(dataset, protocol):
-    """`frame.runs` with the accuracy on the test images without an identical training image.
+    """`frame.runs` with two more columns: the accuracy on test images that have no identical training image.
 
     Columns `without_copy` (percent, NaN where a record does not hold it) and `images_without_copy` (how many).
     """
@@ -58,7 +57,7 @@ def runs_with_copy_accuracy(dataset, protocol):
 
 
 def datasets_of(number):
-    """Names of the datasets that our runs of Table 4, 6 or 8 are on; the paper's own is the first."""
+    """Names of the datasets of Table 4, 6 or 8 that we train on; the paper's dataset is the first."""
     return (DATASET_OF[number], DISTINCT) if number == 4 else (DATASET_OF[number],)
 
 
@@ -71,10 +70,10 @@ def runs_by_protocol(number):
 
 
 def protocol_by_backbone(number, found=None):
-    """{backbone: the protocol that its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
+    """{backbone: the protocol whose runs its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
 
-    It is the best protocol with a run of every cell of the row; if no protocol has them all, the one with
-    most.
+    It is the best protocol that has a run in every cell of the row; if there is none, the protocol with runs in most
+    cells.
     """
     found = runs_by_protocol(number) if found is None else found
     printed = networks(number)
@@ -165,11 +164,11 @@ def _copy_columns(merged, distinct):
 
 
 def count_missing(number):
-    """What Table 4, 6 or 8 lacks: a dict of numbers.
+    """Count the cells of Table 4, 6 or 8 without a run: a dict of numbers.
 
-    `cells`, `with_run` (cells with a run at any protocol), `lacking` (cells without a record at the paper's
-    image size, protocol SCALE) and the `hours` of one seed of these on the device `device`; None where
-    unmeasured.
+    `cells`: all cells. `with_run`: cells with a run at any protocol. `lacking`: cells without a record at the protocol
+    PRICED_PROTOCOL. `hours`: what one seed of the lacking cells would take on `device`, the name of a measured device;
+    both are None where nothing has been measured.
     """
     found, measured = cells(number), estimates.measurements()
     specs = grid.target_specs(f"table{number}", 1, PRICED_PROTOCOL)
@@ -184,11 +183,11 @@ def count_missing(number):
 
 
 def differences(number):
-    """COMPARISONS of Table 6 or 8, a row a comparison and backbone.
+    """The COMPARISONS of Table 6 or 8 for each backbone, a row each.
 
     Columns: variant, against, backbone, paper and ours (difference of test accuracies), half (half width of
-    Welch's 95 % interval over seeds, NaN where a side has one seed), n (fewer seeds of the two sides),
-    protocol, collapsed and collapsed_against (runs of either side), left_out: at least half of the original's
+    Welch's 95 % interval over seeds, NaN where a side has one seed), n (seeds of the side with fewer),
+    protocol, collapsed and collapsed_against (collapsed runs of either side), left_out: at least half of the original's
     runs failed to train, so that the backbone is not compared.
     """
     known, rows = runs_by_protocol(number), []
@@ -212,9 +211,9 @@ def replication(number, found=None):
     Columns: variant, against, paper_ahead (backbones in which the variant is ahead), paper_backbones,
     paper_mean; of our runs: ahead, behind, backbones, mean, half (Student's 95 % interval, the backbones as
     the sample), p (exact sign test), p_holm (over the comparisons of this table), collapsed (backbones with a
-    collapsed run on a side), mean_kept, half_kept and kept (the mean without these backbones, and how many
-    remain). Collapsed runs are counted in all other columns. Backbones that `differences` leaves out are in
-    none of ours. `found` is that frame, if at hand.
+    collapsed run on a side), mean_kept, half_kept and kept (mean, interval and number of the backbones without a
+    collapsed run). All other columns include collapsed runs. Backbones that `differences` leaves out are in
+    no column of ours. `found` is that frame, if it is at hand.
     """
     rows = []
     for (variant, against), part in (differences(number) if found is None else found).groupby(
@@ -237,9 +236,9 @@ def replication(number, found=None):
 def judge_replication(row):
     """REPLICATES, NOT or OPEN: whether the paper's mean gain is in ours, by a row of `replication`.
 
-    Judged by the mean without collapsed runs, as one of these moves it by tens of points. Its 95 % interval
+    The mean without collapsed runs decides, because a collapsed run moves a mean by tens of points. Its 95 % interval
     above zero: replicates. Otherwise it does not, if the interval leaves out the paper's mean; else it is
-    open, as it is below FEWEST backbones.
+    open, as it is with fewer than FEWEST_BACKBONES backbones.
     """
     if row["kept"] < FEWEST_BACKBONES:
         return OPEN
@@ -252,7 +251,7 @@ def judge_replication(row):
 
 
 def baseline_accuracies():
-    """Test accuracies of the baselines that do not learn, a row each: test, without_copy, distinct."""
+    """Test accuracies of the baselines that learn nothing, a row each: test, without_copy, distinct."""
     stored = copies.read_table("baselines")
     if stored.empty:
         return pd.DataFrame(columns=["test", "without_copy", "distinct"])
@@ -271,7 +270,7 @@ def baseline_accuracies():
 
 
 def size_ranking(found=None):
-    """Do networks with more parameters reach more on TSRD? A row for the paper and for each of our columns.
+    """Rank correlation of size and accuracy on TSRD: a row for the paper and for each of our columns.
 
     Columns: networks, rho (Spearman's rank correlation of the printed parameters and the test accuracy), p
     (two-sided, by permutation, as `statistics.rank_correlation` counts it); both NaN below statistics.RANKED

@@ -1,6 +1,6 @@
-"""`python -m stn_paper results check`: what is wrong with a folder of records, all of it at once.
+"""`python -m stn_paper results check`: find all faults in a folder of records at once.
 
-Results of several machines are merged by copying files; this says whether they may stand side by side.
+Results of several machines are merged by copying files; the check says whether the records fit together.
 """
 
 from collections import Counter
@@ -13,11 +13,11 @@ from ..training.hardware import current_commit
 
 
 def check(folders=()):
-    """(faults, notes) of all records in the results folder and in others, in sentences.
+    """(faults, notes) of all records in the results folder and in other folders, as sentences.
 
-    Faults: a damaged record, one of other code, one whose file is not named after its settings, two of the
-    same run that disagree. Notes: how many there are, of which commits of the code, and which runs are there
-    twice. Raises InputError for a folder that is not there.
+    Faults: a damaged record, a record of other code, a record whose file is not named after its settings, two records
+    of one run that disagree. Notes: the number of records, the commits of their code, and runs with several records.
+    Raises InputError for a folder that does not exist.
     """
     runs, faults = {}, []
     for path in _record_files(folders):

@@ -1,7 +1,7 @@
 """How the paper's accuracies were made, from what its authors released: `printed/author_runs.csv`.
 
-A row is a cell of Table 4, 6 or 8; the file's first lines name the source. What was
-released may differ from what was run, so every view says "as released".
+A row is a cell of Table 4, 6 or 8; the file's first lines name the source. The release may differ from what the
+authors ran, so every table says "as released".
 """
 
 from functools import cache
@@ -47,12 +47,12 @@ def released_cells(number):
 
 
 def same_accuracy(a, b):
-    """Whether two accuracies are the same to two decimals; False where one is not known."""
+    """Whether two accuracies agree to two decimals; False where one of them is missing."""
     return (a - b).abs() < ROUNDING
 
 
 def matching_rules(number):
-    """For each cell of Table 6 or 8 which of RULES its test accuracy matches, the first that does."""
+    """For each cell of Table 6 or 8 the first rule of RULE_MEANINGS that gives its test accuracy."""
     cells = released_cells(number)
     found = pd.Series("other", index=cells.index)
     found[cells["best_validation"].isna()] = "lost"
@@ -62,7 +62,7 @@ def matching_rules(number):
 
 
 def count_rules():
-    """How many printed test accuracies of Tables 6 and 8 match which rule of selection."""
+    """How many printed test accuracies of Tables 6 and 8 each rule of selection gives; a row a rule."""
     counts = {
         f"Table {n}": matching_rules(n).value_counts().reindex(RULE_MEANINGS, fill_value=0) for n in (6, 8)
     }
@@ -73,7 +73,7 @@ def count_rules():
 
 
 def budgets():
-    """Epochs, floor of early stopping, batch sizes, bypassed transformers: a row a column of Tables 6 and 8."""
+    """Epochs, early stopping, batch sizes and bypassed transformers as released: a row a variant of Tables 6 and 8."""
     rows = []
     for number in (6, 8):
         for variant, cells in released_cells(number).groupby("variant", sort=False):
@@ -95,22 +95,26 @@ def budgets():
 
 
 def budget_share(dataset, variant):
-    """The original networks' mean number of epochs as a share of the variant's, as released.
+    """The original networks' mean number of epochs divided by the variant's, as released.
 
-    Of Table 8 for CIFAR-10 and of Table 6 for any other dataset.
+    CIFAR-10 takes the numbers of Table 8, any other dataset those of Table 6.
     """
     mean = released_cells(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
     return mean[ORIGINAL] / mean[variant]
 
 
 def count_bypassed(cells):
-    """How many of these `released_cells` with a transformer bypass it, and how many there are."""
+    """(bypassed, all): how many of these `released_cells` with a transformer bypass it, and how many there are."""
     known = cells["transform_applied"].dropna()
     return int((known == "no").sum()), len(known)
 
 
 def release_totals():
-    """Of Tables 6 and 8 as released: bypassed transformer cells, all of them, accuracies chosen by test, logs."""
+    """Four counts of Tables 6 and 8, as released.
+
+    Cells whose transformer is bypassed, all cells with a transformer, accuracies that the test images helped to
+    choose, and cells whose log is in the release.
+    """
     pairs = [count_bypassed(released_cells(number)) for number in (6, 8)]
     found = (
         pd.concat([matching_rules(number) for number in (6, 8)])
@@ -122,7 +126,7 @@ def release_totals():
 
 
 def cells_of_other_networks():
-    """Cells of Tables 6 and 8 whose log is of a network with another number of parameters than is printed."""
+    """Cells of Tables 6 and 8 whose log states another number of parameters than the paper prints."""
     rows = []
     for number in (6, 8):
         cells = released_cells(number).dropna(subset="parameters")

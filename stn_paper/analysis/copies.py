@@ -1,4 +1,4 @@
-"""Which test images have a copy in training: what `copy_search` found, and the accuracies apart.
+"""Which test images have a copy in training, as `copy_search` found, and accuracies with and without these images.
 
 The files are in results/copies/. An exact copy has the same bytes; `copy_search` says what a near copy is.
 """
@@ -13,12 +13,12 @@ from ..paths import results_dir
 
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
 SPLIT_SEED = 0  # the default of `spec.Protocol`: all records use it
-NEIGHBOUR = 50  # above the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
-THRESHOLD = 0.2  # of the ratio, from which on a nearest image is no near copy
+NEIGHBOUR = 50  # more than the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
+THRESHOLD = 0.2  # of the ratio; a nearest image with a larger ratio is no near copy
 
 
 def copies_dir():
-    """Where the results lie: `copies` in the results folder."""
+    """The folder of the search's results: `copies` in the results folder."""
     return results_dir() / "copies"
 
 
@@ -33,7 +33,7 @@ def read_table(file):
 
 @cache
 def _read_csv(path, *stamp):
-    """The file as a table, read again where its stamp is another."""
+    """The file as a table; read again only when its stamp changes."""
     return pd.read_csv(path)
 
 
@@ -43,9 +43,9 @@ def sheet_path(name):
 
 
 def test_images_with_copy(name):
-    """How many test images of a dataset have an identical training image (split seed 0), and how many there are.
+    """(copies, all): test images of a dataset with an identical training image (split seed 0), and all test images.
 
-    Both are 0 where nothing has been counted.
+    Both are 0 if the dataset has not been searched.
     """
     counts = read_table("counts")
     row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
@@ -67,9 +67,9 @@ def unpack_flags(text, number):
 
 
 def copy_flags(record, near=False):
-    """bool (N,): test images of the record with an exact copy in training; with `near`, a near copy too.
+    """bool (N,): whether each test image of the record has an exact copy in training; with `near`, or a near copy.
 
-    None if the copies of the record's images, split and training set have not been counted.
+    None if the record's images, split and training set have not been searched for copies.
     """
     known, spec, data = read_table("test_images"), record["spec"], record["data"]
     known = known[known["dataset"] == spec["dataset"]]
@@ -85,10 +85,10 @@ def copy_flags(record, near=False):
 
 
 def accuracy_apart(record, near=False):
-    """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN where no image is.
+    """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN for a part without images.
 
-    A copy is an exact one; with `near`, also a near one. None if the record does not say which test images
-    were right (`record["test"]["correct"]`) or `copy_flags` is None.
+    Exact copies count; with `near`, near copies too. None if the record does not say which test images were classified
+    correctly (`record["test"]["correct"]`) or `copy_flags` is None.
     """
     flags, text = copy_flags(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:

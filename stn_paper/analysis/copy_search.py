@@ -6,7 +6,7 @@ which the page "Are test images in the training set?" reads.
 An exact copy has the same bytes. A near copy is found in small pictures: each image is scaled to 24 x 24
 pixels, made grey, and normalized to mean 0 and length 1. The distance of two images is 1 - correlation. A
 test image has a near copy if the distance to its nearest training image is at most a fifth (THRESHOLD) of
-the distance to its 50th nearest (NEIGHBOUR). An absolute distance would not do: each MNIST digit is close to
+the distance to its 50th nearest (NEIGHBOUR). An absolute limit would not work, because each MNIST digit is close to
 many others. The method misses copies that are mirrored, cropped or shifted, and images with NEIGHBOUR or
 more near copies.
 """
@@ -55,7 +55,7 @@ class Neighbours(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A dataset that has been read, and how its test images compare with its training images."""
+    """A dataset, and for each test image whether it has a copy in training."""
 
     data: Images
     pictures: np.ndarray  # uint8 (N, 32, 32, 3)
@@ -82,7 +82,7 @@ def _small_picture(item):
 
 
 def normalize_pictures(images):
-    """float32 (N, 576): images (N, 32, 32, 3) as grey pictures with mean 0 and length 1; 0 if uniform."""
+    """Images (N, 32, 32, 3) as float32 (N, 576): grey, 24 x 24 pixels, mean 0 and length 1; 0 if uniform."""
     grey = (Image.fromarray(image).convert("L") for image in images)
     small = [
         np.asarray(image.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BOX), np.float32) for image in grey
@@ -105,7 +105,7 @@ def nearest(queries, keys, neighbour=NEIGHBOUR):
 
 
 def is_near(neighbours, threshold=THRESHOLD):
-    """bool (N,): the nearest training image is a near copy (an exact copy is one too)."""
+    """bool (N,): whether the nearest training image is a near copy; exact copies count too."""
     return neighbours.ratio <= threshold
 
 
@@ -127,7 +127,7 @@ def compare_splits(name, folder=None):
 
 
 def find_matches(flat, copies, queries, keys):
-    """(exact, Neighbours) of the images at the indices `queries`, looked for among those at `keys`."""
+    """Look for copies of the images at the indices `queries` among the images at `keys`: (exact, Neighbours)."""
     exact = np.isin(copies[queries], copies[keys])
     return exact, nearest(flat[queries], flat[keys])
 
@@ -136,7 +136,7 @@ def find_matches(flat, copies, queries, keys):
 
 
 def count_files(name, listing, compared):
-    """One row on the whole dataset: how many images, same names left out, and distinct contents.
+    """One row on the whole dataset: numbers of images, of files left out for their name, and of distinct contents.
 
     `alone` counts the images without an exact copy.
     """
@@ -152,9 +152,9 @@ def count_files(name, listing, compared):
 
 
 def count_copies(name, compared):
-    """Copies in training, counted: a row for the test images and one for the validation images.
+    """Count the copies in training: a row for the test images and a row for the validation images.
 
-    For GTSRB, a third row is for validation images drawn without regard to the tracks.
+    GTSRB has a third row: validation images drawn without regard to the tracks.
     """
     split, flat = compared.split, normalize_pictures(compared.pictures)
     parts = {"test": (split.test, split.train), "validation": (split.validation, split.train)}
@@ -181,7 +181,7 @@ def count_copies(name, compared):
 
 
 def flag_test_images(name, compared):
-    """One row: which test images have an exact or a near copy, as `packed` arrays, and of which data."""
+    """One row: which test images have an exact and which a near copy, as `packed` arrays, and of which data."""
     row = {
         "dataset": name,
         "split_seed": SPLIT_SEED,
@@ -195,13 +195,13 @@ def flag_test_images(name, compared):
 
 
 def ratio_histogram(name, compared):
-    """Number of test images without an exact copy in each hundredth of the ratio, from 0 to 1."""
+    """Histogram of the ratio from 0 to 1 in steps of 0.01, over test images without an exact copy."""
     numbers, edges = np.histogram(compared.neighbours.ratio[~compared.exact], 100, (0, 1))
     return pd.DataFrame({"dataset": name, "below": edges[1:].round(2), "images": numbers})
 
 
 def copies_by_split_seed(name, compared):
-    """Test images with an exact copy in training, for each of 200 split seeds."""
+    """Number of test images with an exact copy in training, for each of 200 split seeds."""
     splits = [datasets.split(name, compared.data, seed) for seed in range(SPLIT_SEEDS)]
     found = [np.isin(compared.copies[s.test], compared.copies[s.train]).sum() for s in splits]
     return pd.DataFrame(
@@ -216,9 +216,9 @@ CROP_HEIGHT = 48  # pixels of a compared photograph's height
 
 
 def best_correlation(photo, part):
-    """Highest correlation of the grey image `part` with a region of `photo` of its size, over all places.
+    """Highest correlation of the image `part` with a region of `photo` of the same size, over all places; both in grey.
 
-    Both are PIL images of one scale; they are compared with the photograph `CROP_HEIGHT` pixels high.
+    Both are PIL images at the same scale. For the comparison, the photograph is scaled to `CROP_HEIGHT` pixels.
     """
     scale = CROP_HEIGHT / photo.height
     whole, piece = (_grey_tensor(image, scale) for image in (photo, part))
@@ -237,7 +237,7 @@ def _grey_tensor(image, scale):
 
 
 def count_crops(name, listing, compared):
-    """One row on the photographs that are whole in `Faces` and cropped in `Faces_easy`.
+    """One row on the photographs that are complete in `Faces` and cropped in `Faces_easy`.
 
     `lowest` is the lowest correlation of a crop with the photograph of its file name, `others` the median
     with the photograph of the next file name. `test` counts the test images of the two classes, and
@@ -269,10 +269,10 @@ def count_crops(name, listing, compared):
 
 
 def look_up(contents, labels, queries):
-    """Predict by identical bytes: (M,) class of the training image with the content of each query.
+    """Predict classes (M,) by looking up identical training images.
 
-    `contents` and `labels` are of the training images, `queries` the contents of the test images, all of them
-    numbered as by `listings.number_contents`. A content that training lacks gets the most frequent class there.
+    `contents` and `labels` describe the training images, `queries` are the contents of the test images, all numbered
+    as `listings.number_contents` does. A test image without an identical training image gets the most frequent class.
     """
     most = np.bincount(labels).argmax()
     known = dict(zip(contents.tolist(), labels.tolist()))
@@ -280,7 +280,7 @@ def look_up(contents, labels, queries):
 
 
 def nearest_pixels(images, labels, queries):
-    """Predict by the nearest training image: (M,) its class; L2 distance of uint8 images (N, 32, 32, 3)."""
+    """Predict classes (M,) by the nearest training image, in L2 distance of uint8 images (N, 32, 32, 3)."""
     keys, wanted = (torch.from_numpy(part).flatten(1).double() / 255 for part in (images, queries))
     length = (keys**2).sum(1)
     found = [(length - 2 * block @ keys.T).argmin(1) for block in wanted.split(IMAGES_AT_ONCE)]
@@ -313,10 +313,10 @@ def test_baselines(name, compared):
 
 
 def draw_contact_sheet(compared, seed=0):
-    """A PIL image of pairs, test image left and training image right, a row a band of the ratio.
+    """Draw a PIL image of pairs, test image left and nearest training image right; a row a band of the ratio.
 
-    Pairs are drawn at random from each band and sorted; under each stands its ratio. Exact copies are left
-    out. A line divides near copies from other pairs.
+    The pairs of a band are drawn at random and sorted, each with its ratio below. Exact copies are left out. A line
+    divides near copies from other pairs.
     """
     draw, ratio = np.random.RandomState(seed), np.where(compared.exact, np.inf, compared.neighbours.ratio)
     wide, high = 2 * THUMB + 12, THUMB + 16
@@ -345,7 +345,7 @@ def _within(ratio, low, top):
 
 
 def _store(file, found):
-    """Write the rows of a dataset in place of its older ones; other datasets keep theirs."""
+    """Write the rows of a dataset to the file in place of its older rows; rows of other datasets stay."""
     old = read_table(file)
     old = old[~old["dataset"].isin(found["dataset"])]
     table = found if old.empty else pd.concat([old, found])
@@ -379,7 +379,7 @@ def write_all(data_folder=None):
         try:
             found = write_dataset(name, data_folder)
         except InputError as error:
-            yield f"{name}: left as it was. {error}"
+            yield f"{name}: its files were left as they were. {error}"
             continue
         row = found.iloc[0]
         found = f"{row['exact']:,} have an exact and {row['near']:,} a near copy in training"

@@ -8,7 +8,7 @@ the claims come from here. The rules, stated beforehand:
   takes all seeds of both arms. A bypassed transformer always pairs with the original, as it is the same
   network; the seed control never does, as it has other seeds.
 - Runs whose transformer collapsed are counted, and are in no mean.
-- A study is left out if at least half of its original's runs failed to train (`frame.UNTRAINED`).
+- A study is left out if at least half of the original's runs failed to train (`frame.UNTRAINED`).
 """
 
 import pandas as pd
@@ -113,7 +113,7 @@ def accuracies_by_seed(ours, column="test"):
 
 
 def original_failed(ours):
-    """Whether at least half of the original's runs failed to train, so that nothing is compared with it."""
+    """Whether at least half of the original's runs failed to train; if so, nothing is compared with it."""
     original = ours[ours["variant"] == ORIGINAL]
     return bool(len(original) and 2 * original["failed"].sum() >= len(original))
 

@@ -28,7 +28,7 @@ from .grid import GRID, TABLE_NUMBERS, target_networks, target_specs, unique_spe
 EVALUATION_COST = (
     1 / 3
 )  # cost of an evaluated image in trained ones: the forward pass without the backward one
-SAFETY_FACTOR = 1.5  # what a job asks for, in what it is estimated to take
+SAFETY_FACTOR = 1.5  # a job requests this times its estimated time and memory
 STARTUP_MINUTES = 10  # minutes that every job gets on top: imports, decoding images
 LEAST_MEMORY = 8000  # MiB of main memory that every job gets at least
 COST_TABLES = (5, 7, 4)  # rows of results/costs.csv that are whole networks
@@ -46,7 +46,7 @@ class Measurement(NamedTuple):
     precision: str = DEFAULTS["precision"]  # of products, as in the run's protocol
 
 
-BASES = {  # how near the measured runs are to the run that is estimated, best first
+BASES = {  # what the measured runs share with the estimated run, best first
     "the same network and image size": ("backbone", "variant", "image_size"),
     "the same backbone and image size": ("backbone", "image_size"),
     "the same backbone": ("backbone",),
@@ -55,7 +55,7 @@ BASES = {  # how near the measured runs are to the run that is estimated, best f
 
 
 def measurements():
-    """A Measurement of each record that has one. Damaged records are left out: `results check` names them."""
+    """A Measurement of each record with a measured speed. Damaged records are left out: `results check` names them."""
     return [
         Measurement(
             record["environment"]["device"],
@@ -73,7 +73,7 @@ def measurements():
 
 
 def is_gpu(device):
-    """Whether a record's device is a GPU: `training.loop` ends a CPU's name in its number of cores."""
+    """Whether a record's device is a GPU: the name of a CPU ends in its number of cores."""
     return not re.search(r", \d+ cores$", device)
 
 
@@ -85,10 +85,7 @@ def devices(measured):
 
 @cache
 def _known_costs():
-    """The rows of costs.csv that are whole networks; the repository's, as they are of no machine.
-
-    An installed package has none, and measures.
-    """
+    """The rows of the repository's costs.csv that are whole networks; an installed package has no such file."""
     if not IN_CLONE:
         return pd.DataFrame(columns=["table", "row", "variant", "image_size", "gflops"])
     known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
@@ -113,7 +110,7 @@ def gflops(backbone, variant, image_size):
 
 
 def images_an_epoch(spec):
-    """Numbers of images that one epoch of a run trains on and evaluates, by the dataset's own splits."""
+    """(trained, evaluated): numbers of images in one epoch of a run, from the dataset's own splits."""
     chosen, sizes = spec.protocol, dict(DATASETS[spec.dataset].splits)
     if chosen.validation_images:
         sizes["train"] += sizes["validation"] - chosen.validation_images
@@ -131,9 +128,9 @@ def images_an_epoch(spec):
 
 
 def nearest_measurements(spec, measured, device):
-    """The measurements on the device that are nearest to a run: (key of BASES, measurements).
+    """The measurements on the device that share most with a run: (key of BASES, measurements).
 
-    They are of the run's own precision; where the device has none of it, of the default one.
+    Only measurements at the run's precision; at the default precision where the device has none.
     """
     wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
     here = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
@@ -145,9 +142,9 @@ def nearest_measurements(spec, measured, device):
 
 
 def estimate_hours(spec, measured, device=None):
-    """Hours of a run on a measured device, by default the first of `devices`; None without any measurement there.
+    """Hours of a run on a device, by default the first of `devices`; None if nothing was measured there.
 
-    They are of all epochs of the protocol; early stopping can make them fewer.
+    The hours are for all epochs of the protocol; early stopping can shorten a run.
     """
     _, found = nearest_measurements(spec, measured, device or next(iter(devices(measured)), None))
     if not found:
@@ -163,16 +160,16 @@ def estimate_hours(spec, measured, device=None):
 
 
 def total_hours(specs, measured, device=None):
-    """Hours of all the runs, one after the other on one device; None if it has not been measured."""
+    """Hours of all the runs, one after the other on one device; None if nothing was measured there."""
     found = [estimate_hours(spec, measured, device) for spec in specs]
     return None if None in found else sum(found)
 
 
 def resources(spec, measured, attempt=1, longest=1440, gpus=1):
-    """The resources that a job asks for: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
+    """The resources that a job requests: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
 
-    Never more than `longest` minutes: a job that meets its limit goes on from its checkpoint when it is tried
-    again, with more time at each attempt. A run that nothing can estimate asks for the `longest`.
+    At most `longest` minutes: a job that reaches its limit is tried again with more time, and goes on from its
+    checkpoint. A run without an estimate requests `longest`.
     """
     hours = estimate_hours(spec, measured)
     minutes = longest if hours is None else STARTUP_MINUTES + 60 * SAFETY_FACTOR * attempt * hours
@@ -185,7 +182,7 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
 
 
 def missing_in_words(targets, measured, seeds=3, protocol="equal"):
-    """How many runs of each target have no record, a line a target, with hours and the device measured."""
+    """How many runs of each target have no record and their estimated hours, as text: a line a target."""
     lines = []
     for target in targets:
         wanted = target_specs(target, seeds, protocol)
@@ -208,7 +205,7 @@ def _price(specs, measured):
 
 
 def _hours_text(hours):
-    """Hours with the digits that an estimate deserves; below a tenth it is a tenth."""
+    """Hours as text, with one decimal below 10 and at least 0.1."""
     return f"{hours:,.0f}" if hours >= 10 else f"{max(hours, 0.1):.1f}"
 
 
@@ -216,7 +213,7 @@ def _hours_text(hours):
 
 
 def recorded_throughput():
-    """Images a second in training, of all variants of a backbone: a row a device, backbone and image size."""
+    """Images a second in training, over all variants of a backbone: a row a device, backbone and image size."""
     rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
     if not rows:
         return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
@@ -246,7 +243,7 @@ def _by_device(specs, measured):
 
 
 def hours_by_target(seeds=1, protocol="equal"):
-    """Hours of each target on each measured device, and how many runs it has; a row a target."""
+    """Runs of each target and their hours on each measured device; a row a target."""
     measured = measurements()
     wanted = {target: target_specs(target, seeds, protocol) for target in GRID}
     rows = {target: {"Runs": len(specs), **_by_device(specs, measured)} for target, specs in wanted.items()}
@@ -267,7 +264,7 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
 def growth_with_backbones(target="table6", protocol="equal"):
     """Hours of one seed of each backbone of a table, all its variants: a row a backbone.
 
-    Beside the hours on a device stands which of BASES they rest on there.
+    A second column of each device names the key of BASES that the hours are estimated from.
     """
     measured, rows = measurements(), {}
     for backbone in dict.fromkeys(b for _, b, _ in target_networks(target)):

@@ -1,10 +1,10 @@
-"""Does the transformer cause the gain? Arms under one budget, and what else moves an accuracy.
+"""The experiment: does the transformer cause the gain, or do budget and selection?
 
-The arms share budget, batch size, seeds and split: the network alone (`original`), behind a transformer that
-is *applied*, behind one that is *bypassed*, whose output is discarded as in most of the released notebooks,
-behind a *constant map*, six learned numbers without a localization net, and alone again with other seeds, the
-*seed control*. `effects` compares them; here is which studies there
-are, how much of a gain is budget and selection, and how accuracy falls with the strength of a distortion.
+All arms of a study share budget, batch size, seeds and split. The arms are the network alone (`original`); the network
+behind an *applied* transformer; behind a *bypassed* transformer, whose output is discarded as in most of the released
+notebooks; behind a *constant map*, six learned numbers without a localization net; and the network alone with other
+seeds, the *seed control*. `effects` compares the arms. This module lists the studies, divides a gain into its parts,
+and computes how accuracy falls with the strength of a distortion.
 """
 
 import pandas as pd
@@ -19,13 +19,13 @@ from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
 from . import authors_runs, effects, frame, statistics
 from .effects import APPLIED, ARMS
 
-STUDIES = (  # dataset, backbone, protocol of what two processor cores can train
+STUDIES = (  # (dataset, backbone, protocol) of the studies that two processor cores can train
     ("mnist-rts", "mnist-cnn", "system"),
     ("gtsrb", "mnist-cnn", "system"),
     ("caltech101", "resnet18", "reduced"),
     ("cifar10", "resnet18", "reduced"),
 )
-LARGER = (  # and of a GPU, at the paper's sizes: shown as soon as there are records
+LARGER = (  # studies for a GPU, at the paper's image sizes: shown as soon as they have records
     ("caltech101", "resnet50", "equal"),
     ("caltech101", "effb0", "equal"),
     ("cifar10", "resnet18", "equal"),
@@ -37,17 +37,20 @@ PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recor
 
 
 def study_specs(dataset, backbone, protocol, seeds):
-    """The runs of all arms with seeds 0 to `seeds` - 1, at most 5; InputError for another number."""
+    """The RunSpecs of all arms of a study with seeds 0 to `seeds` - 1; InputError unless `seeds` is 1 to 5."""
     check_whole_number("Number of seeds", seeds, most=OTHER_SEEDS)
     pairs = [(v, s) for s in range(seeds) for v in (*ARMS, CONSTANT)]
     pairs += [(ORIGINAL, s + OTHER_SEEDS) for s in range(seeds)]
     return [RunSpec(dataset, backbone, v, protocol, s) for v, s in pairs]
 
 
-def shown_studies(asked=None, backbone=PUBLISHED):
-    """STUDIES and those of LARGER with a record; with `backbone` given, the studies that the Request `asked` names."""
-    if asked is not None and backbone != PUBLISHED:
-        return [(asked.dataset, backbone, protocol) for protocol in asked.protocols]
+def shown_studies(request=None, backbone=PUBLISHED):
+    """The CPU studies, and every GPU study with at least one record.
+
+    With a `backbone`, the studies of the notebook's parameters, a Request: its dataset and protocols.
+    """
+    if request is not None and backbone != PUBLISHED:
+        return [(request.dataset, backbone, protocol) for protocol in request.protocols]
     return [*STUDIES, *(s for s in LARGER if len(study_runs(*s)))]
 
 
@@ -55,23 +58,23 @@ SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the p
 
 
 def study_title(dataset, backbone, protocol):
-    """How a page calls a study: network, dataset, and what size of images its protocol has."""
+    """The title of a study on a page: network, dataset, and the image size of its protocol."""
     return f"{title(backbone)} on {DATASETS[dataset].title}{SIZES.get(protocol, f', `{protocol}`')}"
 
 
 def study_runs(dataset, backbone, protocol):
-    """The rows of `frame.runs` of one backbone."""
+    """The runs of a study: the rows of `frame.runs` of its backbone."""
     return frame.runs(dataset, protocol, backbone)
 
 
 def shared_seed_runs(dataset, backbone, protocol):
-    """The runs of the seeds that all arms share, without the original's other ones."""
+    """The runs of a study without the seed control: only the seeds that all arms share."""
     found = study_runs(dataset, backbone, protocol)
     return found[found["seed"] < OTHER_SEEDS]
 
 
 def drawn_variants(found):
-    """The original and the applied variants that `found` holds."""
+    """Names of the original and the applied variants that have a run in `found`."""
     return [v for v in (ORIGINAL, *APPLIED) if v in set(found["variant"])]
 
 
@@ -79,14 +82,15 @@ def drawn_variants(found):
 
 
 def comparisons_by_study(chosen):
-    """`effects.comparisons` of each of these studies: {study: frame}."""
+    """The comparisons of each study, as `effects.compare_arms` makes them: {study: frame}."""
     return {study: effects.compare_arms(study_runs(*study)) for study in chosen}
 
 
 def seed_pairing(chosen):
-    """Whether seeds pair, a row a study that has runs: seeds, correlation of the arms over them, p, paired.
+    """Whether the runs of a study are compared seed by seed; a row a study that has runs.
 
-    `p` is that of "the seed has no effect", see `statistics.seed_effect`.
+    Columns: study, seeds, correlation (of the arms over the seeds), p (of "the seed has no effect", see
+    `statistics.seed_effect`), paired.
     """
     rows = []
     for study in chosen:
@@ -100,7 +104,7 @@ def seed_pairing(chosen):
 
 
 def untrained_arms(chosen):
-    """The arms without a recorded run: {variant: studies}, of the original, the applied and the constant map."""
+    """Arms without a run: {variant: studies without it}, of the original, the applied variants and the constant map."""
     recorded = {study: set(study_runs(*study)["variant"]) for study in chosen}
     arms = (ORIGINAL, *APPLIED, CONSTANT)
     missing = {arm: [study for study, variants in recorded.items() if arm not in variants] for arm in arms}
@@ -108,10 +112,10 @@ def untrained_arms(chosen):
 
 
 def environment_differences(dataset, backbone, protocol):
-    """Why bypassed transformers differ from the original in some digit: a list, a set of names a run.
+    """Why runs with a bypassed transformer differ from the original's: a list with a set of field names a run.
 
-    A set holds the fields of the environment that are not the same; it is empty where all are, which is an
-    error. Under one code on one machine the list is empty, as a bypassed transformer changes no digit.
+    A bypassed transformer changes no digit, so under one code on one machine the list is empty. Else a set names the
+    fields of the environment in which the two runs differ. An empty set would be an error of this package.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     apart = []
@@ -124,9 +128,9 @@ def environment_differences(dataset, backbone, protocol):
 
 
 def count_mixed_pairs(dataset, backbone, protocol):
-    """Counts of the study's pairs: all, those of two commits, those of two devices.
+    """(pairs, of two commits, on two devices): counts of the study's pairs.
 
-    A pair is a run of an applied transformer and the original's run of the same seed.
+    A pair is a run with an applied transformer and the original's run with the same seed.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     both = [
@@ -138,7 +142,7 @@ def count_mixed_pairs(dataset, backbone, protocol):
 
 
 def _test_results(record):
-    """All that the run's test images said: an accuracy an epoch, or the answers of the one test."""
+    """The run's results on test images: an accuracy an epoch, and the record's field `test`."""
     return [epoch.get("test_accuracy") for epoch in record["epochs"]], record.get("test")
 
 
@@ -151,9 +155,9 @@ def with_test_curves(found):
 
 
 def accuracy_at_budget(record, epochs, rule=BEST_VALIDATION):
-    """Test accuracy in percent that a selection rule reports of a run had it ended after so many epochs.
+    """Test accuracy in percent that a selection rule would report if the run had ended after so many epochs.
 
-    As nothing is scheduled, a shorter run is the beginning of a longer one.
+    The learning rate is constant, so that a shorter run is the beginning of a longer run.
     """
     return records.select_by_test(record["epochs"][:epochs])[rule]["test"]
 
@@ -167,12 +171,12 @@ GAIN_PARTS = (
 
 
 def gain_parts(dataset, backbone, protocol):
-    """A variant's gain in the comparison that is worst for the original, and its three parts, in points.
+    """A variant's gain in the comparison that is least fair to the original, and its three parts, in points.
 
-    A row a variant and a pair of seeds: variant, seed, PARTS, epochs, shorter. `worst` is the gain of a
-    variant chosen by `best-of-five` over an original chosen by `best-validation` with the shorter budget that
-    the original had as released. It is the sum of what `selection` adds to the variant, of what the missing
-    epochs (`budget`) take from the original, and of the difference under one budget and one rule (`rest`).
+    A row a variant and seed: variant, seed, GAIN_PARTS, epochs, shorter. `worst` compares the variant, selected by
+    `best-of-five`, with the original, selected by `best-validation` after the shorter budget of the released
+    notebooks. It is the sum of three parts: the `selection` rule's gain for the variant, the original's loss through
+    the missing epochs (`budget`), and the difference under one budget and one rule (`rest`).
     """
     ours, rows = with_test_curves(study_runs(dataset, backbone, protocol)), []
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
@@ -192,14 +196,14 @@ def gain_parts(dataset, backbone, protocol):
 
 
 STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # whose records hold it
-AS_THEY_COME = (0, 1)  # strengths that leave an image as it is: no shift or rotation, its own scale
+UNCHANGED = (0, 1)  # strengths that leave an image as it is: no shift or rotation, its own scale
 UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
 
 
 def strength_accuracies(dataset, backbone, protocol):
-    """Accuracy in percent against the strength of distortions at test time; a row a run, strength and kind.
+    """Accuracy in percent on test images distorted to each strength; a row a run, distortion and strength.
 
-    Columns: variant, seed, distortion, strength, accuracy. Only records of the arms' seeds that hold it.
+    Columns: variant, seed, distortion, strength, accuracy. Records without these accuracies are left out.
     """
     rows = []
     for run in shared_seed_runs(dataset, backbone, protocol).itertuples():
@@ -210,12 +214,12 @@ def strength_accuracies(dataset, backbone, protocol):
 
 
 def strength_comparisons(dataset, backbone, protocol):
-    """`effects.compare_arms` of a run's mean accuracy over the strengths of a distortion, a distortion at a time.
+    """`effects.compare_arms` by a run's mean accuracy over the strengths of a distortion, for each distortion.
 
-    Images as they come are left out. Column `distortion` is added.
+    Strengths that change nothing are left out. Column `distortion` is added.
     """
     kept = strength_accuracies(dataset, backbone, protocol)
-    kept = kept[~kept["strength"].isin(AS_THEY_COME)]
+    kept = kept[~kept["strength"].isin(UNCHANGED)]
     views = []
     for distortion in UNITS:
         mine = kept[kept["distortion"] == distortion]

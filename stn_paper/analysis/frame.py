@@ -1,7 +1,7 @@
 """All run records as one table, a row a run, and how its rows are named and ordered.
 
-Every record file is read once a process, and again only if it changes; the functions of `analysis` and
-`report` take their runs from here.
+A process reads each record file once, and again only if the file changes. All functions of `analysis` and `report`
+take their runs from here.
 """
 
 import math
@@ -22,9 +22,11 @@ from ..training import diagnostics
 from ..training import records as stored
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
 
-SEED_CONTROL = "Original, seed control"  # runs that are compared with the original, and pair with no variant
+SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
 RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
-UNTRAINED = 0.8  # of guessing's loss: a last training loss above it means that the network failed to train
+UNTRAINED = (
+    0.8  # times the loss of guessing: a last training loss above it means that the network failed to train
+)
 RUN_COLUMNS = [
     "run",
     "dataset",
@@ -57,19 +59,19 @@ _tables = {}  # whether of smoke runs -> (paths and stamps, their table)
 
 
 def runs(dataset=None, protocol=None, backbone=None):
-    """All runs as a table, or those of a dataset, protocol and backbone: columns COLUMNS, sorted by file name.
+    """All runs as a table with the columns RUN_COLUMNS, sorted by file name; or the runs of a dataset and so on.
 
-    With `protocol`, only runs with exactly the settings of the protocol of this name; smoke runs only with
-    `protocol` "smoke". Accuracies in percent, NaN where a record does not hold them:
+    `protocol` selects runs with exactly the settings of the protocol of this name; only "smoke" gives smoke runs.
+    Accuracies are in percent, NaN where a record lacks them:
 
-    - `validation`, `test`: by the run's own selection rule; a column of RULES is what that rule reports.
+    - `validation`, `test`: by the run's own selection rule; each of RULE_COLUMNS holds what that rule reports.
     - `class_accuracy`: mean over classes.
     - `train_loss`: of the last epoch, in nats.
-    - `spread`: how far theta moves from image to image after the last epoch, in pixels (median); NaN if the
-      transformer collapsed.
+    - `spread`: how far theta moves the corners from image to image after the last epoch, in pixels (median); NaN if
+      the transformer collapsed.
     - `outside`: percent of the sampling grid outside the image after the last epoch.
-    - `collapsed`: whether that is guards.COLLAPSED_PERCENT or more.
-    - `failed`: not collapsed, and `train_loss` above UNTRAINED of guessing's.
+    - `collapsed`: whether `outside` is guards.COLLAPSED_PERCENT or more.
+    - `failed`: not collapsed, and `train_loss` is above UNTRAINED times the loss of guessing.
     - `preset`: whether the settings are those of the named protocol.
     - `record`: the whole record, a dict that all callers share: do not change it.
 
@@ -155,7 +157,7 @@ def _row(name, record):
 
 
 def fate(record):
-    """How a run ended, by its last epoch: {spread, outside, collapsed, failed}, see `runs`."""
+    """The columns `spread`, `outside`, `collapsed` and `failed` of `runs`, from a record's last epoch: a dict."""
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")
     away = math.nan if theta is None else outside(theta)
@@ -168,7 +170,7 @@ def fate(record):
 def outside(theta):
     """Percent of the sampling grid outside the image, from the `theta` of a record's epoch.
 
-    Older records do not hold it: there it is that of the mean map, NaN where the map is not affine.
+    Older records lack it: for these it is computed from the mean map, and NaN if that map is not affine.
     """
     if "outside" in theta:
         return theta["outside"]
@@ -179,7 +181,7 @@ def outside(theta):
 
 
 def chance_loss(dataset):
-    """The loss of guessing among a dataset's classes, in nats."""
+    """The cross-entropy of guessing among a dataset's classes, in nats."""
     return math.log(DATASETS[dataset].num_classes)
 
 
@@ -187,34 +189,34 @@ def chance_loss(dataset):
 
 
 def networks_run(dataset, protocol):
-    """How many networks, each a backbone with a variant, have a run."""
+    """Number of networks (a backbone with a variant) that have a run."""
     return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
 
 
 def arm_titles(ours):
-    """The name of each run's arm, the seed control apart from the original: a Series of texts."""
+    """The title of each run's arm, a Series of texts; the seed control has a title of its own."""
     others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
     return ours["variant"].map(HEADINGS).mask(others, SEED_CONTROL)
 
 
 def variants_of(ours):
-    """Names of the variants that these `runs` are of, in the order of HEADINGS."""
+    """Names of the variants of these `runs`, in the order of HEADINGS."""
     return [variant for variant in HEADINGS if variant in set(ours["variant"])]
 
 
 def order_backbones(backbones):
-    """Each name once: the paper's in its order, then the others by name."""
+    """Each backbone once: the paper's backbones in its order, then the others by name."""
     known = list(BACKBONES)
     return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
 
 
 def best_protocol(dataset, protocols):
-    """The first of the protocols with records of at least half as many networks as any other has."""
+    """The first protocol with at least half as many trained networks as the protocol with most."""
     counts = [networks_run(dataset, protocol) for protocol in protocols]
     return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
 
 
 def image_notes(records):
-    """Sentences on the images of these records, where they are not the official files."""
+    """Sentences on the datasets of these records whose files are not the official ones: a list."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
     return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

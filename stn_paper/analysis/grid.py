@@ -1,6 +1,6 @@
-"""Which runs each target of the workflow is made of: lists, nothing is trained or read here.
+"""The runs of each target of the workflow, as lists of RunSpecs; nothing is trained or read here.
 
-`workflow/Snakefile` turns them into jobs, `estimates` says what they cost.
+`workflow/Snakefile` makes jobs of them, and `estimates` estimates their hours.
 """
 
 from dataclasses import replace
@@ -14,9 +14,9 @@ from .paper import DATASET_OF, networks
 
 TABLE_NUMBERS = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
 TARGETS = ("smoke", *TABLE_NUMBERS, "systems", "claims")
-GRID = TARGETS[1:]  # what the book is made of
+GRID = TARGETS[1:]  # targets whose records the book shows
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
-SYSTEM_DATASETS = {  # smaller system -> what it is trained on
+SYSTEM_DATASETS = {  # smaller system -> the datasets that it is trained on
     "cifar-cnn": ("cifar10",),
     "clutter-cnn": ("mnist-cluttered",),
     "lenet": ("mnist-rts",),
@@ -54,8 +54,8 @@ def target_networks(target):
 def target_specs(target, seeds=3, protocol="equal"):
     """The RunSpecs of a target, with the seeds 0 to `seeds` - 1, seed by seed.
 
-    `protocol` is that of the paper's tables; smoke runs, systems and the studies of the experiment have their
-    own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
+    `protocol` is for the paper's tables; smoke runs, systems and the studies of the experiment have protocols of
+    their own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
     """
     check_choice("target", target, TARGETS)
     check_whole_number("Number of seeds", seeds)
@@ -71,8 +71,8 @@ def target_specs(target, seeds=3, protocol="equal"):
 def padding_specs(seeds=3):
     """The runs that compare what a transformer reads outside: RunSpecs, seed by seed.
 
-    The digit CNN of 400,000 weights behind affine maps on RTS, 5 epochs: by each optimizer, with each padding.
-    On these images -1 is the digits' ground, and 0, of the padding `zeros`, is grey.
+    The digit CNN of 400,000 weights behind affine maps, trained on RTS for 5 epochs with each optimizer and padding.
+    In these images -1 is the background of the digits, and the 0 of the padding `zeros` is grey.
     """
     specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]
     short = {"max_epochs": 5, "min_epochs": 5, "probes": False}

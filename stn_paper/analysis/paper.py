@@ -1,7 +1,7 @@
 """The paper's printed numbers, from the CSV files in `printed/`, exactly as they stand in the paper.
 
-`report.tables` and the tests put ours beside them. Where the paper misprints, `printed/corrections.csv` says
-what is right and why; nothing is corrected in silence.
+`report.tables` and the tests compare our numbers with them. Where the paper misprints, `printed/corrections.csv` gives
+the right value and the reason.
 """
 
 from functools import cache
@@ -24,8 +24,12 @@ TABLE_TITLES = {
     8: "Validation and test accuracy on CIFAR-10",
     9: "Parameters and GFLOPS of the spatial transformers",
 }
-LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # the architecture that each prints, at 224 pixels
-COST_CLASSES = {4: 10, 5: 101, 7: 10}  # of the networks whose cost is printed; Table 4's dataset has 58
+LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # table -> its architecture, at 224 pixels
+COST_CLASSES = {
+    4: 10,
+    5: 101,
+    7: 10,
+}  # outputs of the networks whose cost is printed; Table 4's dataset has 58 classes
 DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
 SPLIT_COLUMNS = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
@@ -51,7 +55,7 @@ def table(number):
 
 
 def networks(number):
-    """Table 4 to 9 with the column `variant`, "original" where the table has none: a row a network."""
+    """Table 4 to 9 with a column `variant`, a row a network; "original" for all where the table has no such column."""
     printed = table(number)
     return printed if "variant" in printed else printed.assign(variant=ORIGINAL)
 
@@ -65,7 +69,7 @@ def corrections(number):
 
 
 def corrected(number, printed, row=None):
-    """The printed value, or the right one where corrections.csv has it; `row` as corrections.csv names it."""
+    """The printed value, or the right value if corrections.csv has one; `row` as corrections.csv names it."""
     known = corrections(number)
     match = known[(known["printed"] == printed) & (known["row"] == str(row if row else printed))]
     return match["right"].iloc[0] if len(match) else printed
@@ -74,7 +78,7 @@ def corrected(number, printed, row=None):
 def column_of(number, split):
     """The column of Table 4, 6 or 8 that holds a split's accuracies.
 
-    Table 4's are headed for other splits than the released logs show in them; see corrections.csv.
+    The headings of Table 4 name other splits than the released logs show; see corrections.csv.
     """
     return SPLIT_COLUMNS.get(number, {}).get(split, split)
 
@@ -91,7 +95,7 @@ def printed_layers(number):
 
 @cache
 def caltech101_classes():
-    """How many images each class of Caltech-101 has: a Series by name. Counted, as the paper has no table."""
+    """Number of images of each class of Caltech-101, a Series by name; our count, as the paper prints no table."""
     return pd.read_csv(PRINTED / "caltech101_classes.csv", comment="#", index_col="class")["images"]
 
 

@@ -12,7 +12,7 @@ CSV_COLUMNS = [
 
 
 def results_table():
-    """A row a record, without smoke runs, sorted by name; accuracies in percent, of the run's own rule.
+    """All runs except smoke runs, a row each, sorted by name; accuracies in percent, by the run's own selection rule.
 
     Columns: dataset, backbone, variant, protocol, seed, image_size (pixels of a side), epochs, validation, test,
     class_accuracy (mean over classes; empty in older records), parameters, gflops (the paper's counting, at this

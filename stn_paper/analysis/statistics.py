@@ -1,7 +1,7 @@
 """Means, intervals, tests and corrections of accuracies, in points; SciPy computes them.
 
-Rules that were stated before any run was compared: the margin of equivalence, the level of the tests, the
-fewest runs, and when seeds pair.
+These rules were stated before any run was compared: the margin of equivalence, the level of the tests, the fewest
+runs, and when runs are compared seed by seed.
 """
 
 import math
@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 
 MISSING = "not yet run"
-ORDERS = 9999  # what a p-value is counted over, if there are more orders of the networks than that
-FEWEST_RUNS = 3  # runs of each side; of fewer there is no verdict
-RANKED = 5  # networks; of fewer, an order says nothing
-MARGIN = 1.0  # points; means that lie less apart count as equal
+ORDERS = 9999  # random orders that a p-value is counted over, if the networks have more orders than that
+FEWEST_RUNS = 3  # of each side; with fewer there is no verdict
+RANKED = 5  # networks; with fewer, an order says nothing
+MARGIN = 1.0  # points; means with a smaller difference count as equal
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
 NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
-BY_LITTLE = ", by less than 1 point"  # is added to BETTER and WORSE that are equal within MARGIN as well
+BY_LITTLE = (
+    ", by less than 1 point"  # added to BETTER and WORSE if the difference is also shown to be below MARGIN
+)
 
 
 class Comparison(NamedTuple):
@@ -62,7 +64,7 @@ def compare(first, second, paired):
     mean = float(first.mean() - second.mean())
     n, against = len(first), len(first) if paired else len(second)
     identical = bool(paired and (first == 0).all())
-    if identical or min(n, against) < 2:  # equal runs are no test
+    if identical or min(n, against) < 2:  # identical runs leave nothing to test
         half = 0.0 if identical and n > 1 else math.nan
         return Comparison(mean, half, n, against, paired, math.nan, math.nan, identical)
     with warnings.catch_warnings():
@@ -97,9 +99,9 @@ def _t_tests(first, second, mean):
 
 
 def seed_effect(cells):
-    """p of "the seed has no effect", of accuracies with a row a seed and a column an arm; NaN if too few.
+    """p of "the seed has no effect", from accuracies with a row a seed and a column an arm; NaN with too few rows.
 
-    The F test of the rows in a two-way layout. Only rows without a gap count, FEWEST or more.
+    The F test of the rows in a two-way layout. Only rows without a gap count; at least FEWEST_RUNS are needed.
     """
     values = cells.dropna().to_numpy(float)
     rows, columns = values.shape
@@ -115,12 +117,12 @@ def seed_effect(cells):
 
 
 def seeds_pair(cells):
-    """Whether runs are compared seed by seed: where `seed_effect` is below LEVEL, else as two samples."""
+    """Whether runs are compared seed by seed (`seed_effect` is below LEVEL) or as two samples."""
     return bool(seed_effect(cells) < LEVEL)
 
 
 def correlation(cells):
-    """The mean correlation over the seeds of two arms, of accuracies with a row a seed; NaN if too few."""
+    """Mean correlation of two arms over the seeds, from accuracies with a row a seed; NaN with too few rows."""
     known = cells.dropna()
     if len(known) < FEWEST_RUNS or known.shape[1] < 2:
         return math.nan
@@ -129,7 +131,7 @@ def correlation(cells):
 
 
 def holm(p_values):
-    """Holm's adjusted p of each of some tests that were made together; a NaN stays and counts as no test."""
+    """Adjust the p-values of tests that were made together by Holm's method; a NaN stays and counts as no test."""
     p_values = np.asarray(p_values, float)
     adjusted, largest = np.full(len(p_values), math.nan), 0.0
     order = [i for i in np.argsort(p_values) if not math.isnan(p_values[i])]
@@ -140,14 +142,14 @@ def holm(p_values):
 
 
 def judge(comparison, p=None, p_apart=None):
-    """The verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NONE, SAME or FEW.
+    """The verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NOT_SHOWN, SAME or FEW.
 
     `p` and `p_apart`: p-values after a correction; by default the Comparison's own.
     """
     p = comparison.p if p is None else p
     p_apart = comparison.p_apart if p_apart is None else p_apart
     if min(comparison.n, comparison.n_against) < FEWEST_RUNS:
-        return FEW  # equal ones too: two unlike networks can have the same number of images right
+        return FEW  # also for identical accuracies: two different networks can reach the same accuracy
     if comparison.identical:
         return SAME
     near = p_apart < LEVEL
@@ -157,7 +159,7 @@ def judge(comparison, p=None, p_apart=None):
 
 
 def sign_test(ahead, behind):
-    """Exact two-sided p of so many differences above and below zero, NaN without any."""
+    """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN without any."""
     if not ahead + behind:
         return math.nan
     from scipy import stats  # here, so that a machine without it can still train
@@ -166,7 +168,7 @@ def sign_test(ahead, behind):
 
 
 def rank_correlation(a, b):
-    """Spearman's rank correlation, its two-sided p-value, and the orders of `a` that p counts, in words."""
+    """(Spearman's rank correlation, its two-sided p by permutation, which orders of `a` were counted, in words)."""
     from scipy import stats  # here, so that a machine without it can still train
 
     a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
@@ -176,9 +178,9 @@ def rank_correlation(a, b):
 
 
 def mean_text(values, count=" (n={})", sign=""):
-    """Accuracies in percent as text: mean, 95 % interval where there are two seeds, their number.
+    """Accuracies in percent as text: mean, half of the 95 % interval from two seeds on, number of values.
 
-    Of differences in points, with "+" for `sign`, the mean keeps its sign.
+    For differences in points, `sign` "+" writes the mean with its sign.
     """
     values = list(values)
     if not values:

@@ -1,6 +1,6 @@
 """How far theta varies from image to image in our runs, and which sampling grids left the image.
 
-All numbers come from the records' `epochs[].theta`, which is of the validation images.
+All numbers come from the records' `epochs[].theta`, which describes the validation images.
 """
 
 import pandas as pd

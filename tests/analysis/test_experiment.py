@@ -117,7 +117,7 @@ def with_strengths(study, variant, seed, add):
     path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
     record = records.read_record(path)
     strength = {
-        name: [90.0 if at in experiment.AS_THEY_COME else 50.0 + add for at in every]
+        name: [90.0 if at in experiment.UNCHANGED else 50.0 + add for at in every]
         for name, every in STRENGTHS.items()
     }
     record["probes"] = probes() | {"strength": strength}

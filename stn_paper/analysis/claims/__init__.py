@@ -1,8 +1,8 @@
-"""The paper's claims, one by one: its sentence, a verdict, the numbers behind it and where they stand.
+"""The paper's claims, one by one: its sentence, a verdict, the evidence and its source.
 
-Every verdict is computed when a page asks for it, from the printed tables, our measured costs, the run
-records and what the authors released. A new claim is a function under `@claim` in the module of its section;
-claims stand here in the order of SECTIONS.
+Verdicts are computed when a page shows them, from the printed tables, our measured costs, the run records and the
+authors' release. A new claim is a function under `@claim` in the module of its section; CLAIMS has the order of
+SECTIONS.
 """
 
 import pandas as pd
@@ -14,7 +14,7 @@ CLAIMS = tuple(sorted(CHECKED, key=lambda c: list(SECTIONS).index(c.section)))
 
 
 def as_table(section=None):
-    """The claims of a section (a key of SECTIONS), or all, with what was found, numbered as in CLAIMS.
+    """The claims of a section (a key of SECTIONS), or all claims, with their findings, numbered as in CLAIMS.
 
     Columns: The paper says, Verdict, The numbers, From.
     """
@@ -29,7 +29,7 @@ def as_table(section=None):
 def count_verdicts(found=None):
     """How many claims have which verdict: a row a section (key of SECTIONS), a column a verdict.
 
-    `found` is `as_table()`, if at hand.
+    `found` is `as_table()`, if it is at hand.
     """
     verdicts = (as_table() if found is None else found)["Verdict"]
     sections = [c.section for c in CLAIMS]

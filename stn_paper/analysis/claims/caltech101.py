@@ -30,20 +30,21 @@ def inferior():
     above = ten.filter(like="EfficientNet") > ten.filter(like="ResNet").max()
     return Finding(
         by_tables(efficient < other),
-        f"Without a transformer {count_true(efficient < other)} EfficientNets are below ResNet-50's {other:.2f} "
-        f"%: {named_range(efficient, '.2f')}. On CIFAR-10 {count_true(above)} are above the best ResNet.",
+        f"Without a transformer, {count_true(efficient < other)} EfficientNets have a lower test accuracy than "
+        f"ResNet-50's {other:.2f} %: {named_range(efficient, '.2f')}. On CIFAR-10, {count_true(above)} EfficientNets "
+        "have a higher one than the best ResNet.",
         "Tables 6 and 8",
     )
 
 
 def check_better(number, variant, against, ties=False):
-    """Whether every model's printed test accuracy is higher (with `ties`, no lower) with one variant."""
+    """Whether each model's printed test accuracy is higher with a variant than with another; `ties` count if set."""
     gain = printed_gains(number, variant, against)
     sides = [v for v in (variant, against) if v != ORIGINAL]
     return Finding(
         by_tables(gain >= 0 if ties else gain > 0),
-        f"{HEADINGS[variant]} against {HEADINGS[against].replace('Original', 'no transformer')}: higher test "
-        f"accuracy in {count_true(gain > 0)} models, {named_range(gain)} points; higher validation accuracy in "
+        f"{HEADINGS[variant]} against {HEADINGS[against].replace('Original', 'no transformer')}: the test accuracy is "
+        f"higher in {count_true(gain > 0)} models, with {named_range(gain)} points; the validation accuracy in "
         f"{count_true(printed_gains(number, variant, against, 'validation') > 0)}.{repeated_rows_note(number, variant)}"
         f"{bypassed_note(number, *sides)}",
         f"Table {number}, {RELEASE_FILE}",
@@ -51,10 +52,10 @@ def check_better(number, variant, against, ties=False):
 
 
 def repeated_rows_note(number, variant):
-    """A note on models whose accuracies with `variant` are another model's; empty if there are none."""
+    """A note on models whose row with `variant` has the same accuracies as another model's row; "" without any."""
     cells = paper.table(number).query("variant == @variant")
     twice = cells[cells.duplicated(["validation", "test"])]
-    return "".join(f" {m}'s numbers repeat another row." for m in twice["model"])
+    return "".join(f" The row of {m} repeats the numbers of another row." for m in twice["model"])
 
 
 claim("caltech101", "4.3.B", "No single model performs worse after adding the spatial transformer network.")(
@@ -68,8 +69,8 @@ def one_to_three():
     exact, rounded = gain.between(1, 3), gain.round().between(1, 3)
     return Finding(
         by_tables(is_most(rounded)),
-        f"STN adds 1 to 3 points of test accuracy to {count_true(rounded)} models if the gains are rounded to whole "
-        f"points, as the sentence has them, and to {count_true(exact)} if not.{bypassed_note(6, 'stn')}",
+        f"With STN, the test accuracy of {count_true(rounded)} models grows by 1 to 3 points if gains are rounded to "
+        f"whole points, as in the sentence, and of {count_true(exact)} models if not.{bypassed_note(6, 'stn')}",
         f"Table 6, {RELEASE_FILE}",
     )
 
@@ -112,8 +113,8 @@ def over_six():
     gain, whole = printed_gains(6, "lstn", "vstn"), printed_gains(6, "lstn", ORIGINAL)
     return Finding(
         by_tables(gain[named] > 6),
-        f"Read as L-STN against V-STN, the step that the paragraph is about: {named_gains(gain[named])} points; "
-        f"over 6 are {' and '.join(gain.index[gain > 6]) or 'none, 0 models'}. Against no transformer: "
+        f"From V-STN to L-STN, the step that the paragraph describes, the gains are {named_gains(gain[named])} points; "
+        f"{' and '.join(gain.index[gain > 6]) or 'none, 0 models'} gain over 6. From no transformer to L-STN they are "
         f"{named_gains(whole[named])}.{bypassed_note(6, 'vstn', 'lstn')}",
         f"Table 6, {RELEASE_FILE}",
     )
@@ -147,8 +148,9 @@ def b5_row():
     log = authors_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
     return Finding(
         AGREES if log["parameters"] == log["printed_parameters"] and row != other else MISPRINT,
-        f"EfficientNet-b5 has {row}, -b4 has {other}. As released, the log of -b5's cell is of a network "
-        f"with {log['parameters']:,.0f} parameters, where Table 5 prints {log['printed_parameters']:,.0f}.",
+        f"With V-STN, Table 6 prints {row} for EfficientNet-b5 and {other} for EfficientNet-b4. The released log of "
+        f"the cell of EfficientNet-b5 states {log['parameters']:,.0f} parameters, and Table 5 prints "
+        f"{log['printed_parameters']:,.0f}.",
         f"Table 6, {RELEASE_FILE}",
     )
 
@@ -164,7 +166,8 @@ def heading():
         top1.append(is_most(same))
     return Finding(
         MISPRINT if all(top1) else OPEN,
-        f"Read as accuracies that count the five likeliest classes. {paper.corrections(6)['why'].iloc[0]} "
-        f"Of the printed validation accuracies with a log, {' and '.join(texts)} are its highest top-1 accuracy.",
+        f"“Top-5” usually means that an image counts as right if its class is among the five likeliest. "
+        f"{paper.corrections(6)['why'].iloc[0]} Of the printed validation accuracies with a released log, "
+        f"{' and '.join(texts)} equal the highest top-1 accuracy in the log.",
         f"Tables 6 and 8, {RELEASE_FILE}",
     )

@@ -33,8 +33,8 @@ def three_of_seven():
     low = gain[gain < 0.1]
     return Finding(
         by_tables(len(low) == 3, len(gain) == 7),
-        f"Table 8 has {len(gain)} models, of which {len(low)} gain less than 0.1 points: {named_gains(low)}."
-        f"{bypassed_note(8, 'stn', 'vstn')}",
+        f"From STN to V-STN, {len(low)} of the {len(gain)} models of Table 8 gain less than 0.1 points: "
+        f"{named_gains(low)}.{bypassed_note(8, 'stn', 'vstn')}",
         f"Table 8, {RELEASE_FILE}",
     )
 
@@ -45,9 +45,9 @@ def leap():
     twice = after > 2 * before
     return Finding(
         by_tables(is_most(twice)),
-        f"From V-STN to L-STN the gain is at least twice that from STN to V-STN (how “much greater” is read) in "
-        f"{count_true(twice)} models; on average {after.mean():+.2f} and {before.mean():+.2f} points."
-        f"{bypassed_note(8, 'vstn', 'lstn')}",
+        f"“Much greater” is read as at least twice as large. In {count_true(twice)} models the gain from V-STN to "
+        f"L-STN is at least twice the gain from STN to V-STN; the mean gains are {after.mean():+.2f} and "
+        f"{before.mean():+.2f} points.{bypassed_note(8, 'vstn', 'lstn')}",
         f"Table 8, {RELEASE_FILE}",
     )
 
@@ -74,8 +74,8 @@ def related():
     return Finding(
         by_tables(*(c > 0.7 for c in found.values())),
         f"Correlation with the original's test accuracy over the models (“strongly” is read as above 0.7): {text[8]} "
-        f"in Table 8, {text[6]} in Table 6. Where the transformer is bypassed, it is that of a network with itself, "
-        f"trained again.{bypassed_note(8, 'stn', 'vstn', 'lstn')}",
+        f"in Table 8, {text[6]} in Table 6. Where the transformer is bypassed, both accuracies are of the same "
+        f"network, trained twice.{bypassed_note(8, 'stn', 'vstn', 'lstn')}",
         f"Tables 6 and 8, {RELEASE_FILE}",
     )
 
@@ -89,8 +89,8 @@ def tops():
     best = {s: printed_accuracies(8, s).idxmax() == "DenseNet-121" for s in ("test", "validation")}
     return Finding(
         by_tables(best["test"]),
-        f"DenseNet-121 is the best of Table 8 by test accuracy in {count_true(best['test'])} columns, by validation "
-        f"accuracy in {count_true(best['validation'])}.",
+        f"In Table 8, DenseNet-121 has the highest test accuracy in {count_true(best['test'])} columns and the highest "
+        f"validation accuracy in {count_true(best['validation'])}.",
         "Table 8",
     )
 
@@ -102,8 +102,8 @@ def densenet_row():
     gap = (cells["validation"] - cells["test"]).drop(("DenseNet-121", "lstn"))
     return Finding(
         AGREES if abs(row["validation"] - row["best_validation"]) < authors_runs.ROUNDING else MISPRINT,
-        f"Validation {row['validation']:.2f} beside test {row['test']:.2f}; in the other {len(gap)} cells "
-        f"validation less test is {gap.min():+.2f} to {gap.max():+.2f}. As released, the log's highest "
-        f"validation accuracy is {row['best_validation']:.2f}.",
+        f"The cell prints a validation accuracy of {row['validation']:.2f} and a test accuracy of {row['test']:.2f}. "
+        f"In the other {len(gap)} cells the validation accuracy minus the test accuracy is {gap.min():+.2f} to "
+        f"{gap.max():+.2f}. The highest validation accuracy in the released log is {row['best_validation']:.2f}.",
         f"Table 8, {RELEASE_FILE}",
     )

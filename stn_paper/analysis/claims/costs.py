@@ -33,8 +33,9 @@ def check_costs(*numbers):
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(
         by_ours(cells["exact"], cells["close"]),
-        f"{count_true(cells['exact'])} parameter counts are those of our networks to the unit; "
-        f"{count_true(cells['close'])} GFLOPS agree within {cost_tables.TOLERANCE} (largest difference {worst:.4f}).",
+        f"{count_true(cells['exact'])} printed parameter counts equal those of our networks to the unit, and "
+        f"{count_true(cells['close'])} GFLOPS figures agree within {cost_tables.TOLERANCE} (largest difference "
+        f"{worst:.4f}).",
         f"Table{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}, {COSTS_FILE}",
     )
 
@@ -54,8 +55,8 @@ def tsrd_costs():
     outputs, classes = paper.COST_CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
     return Finding(
         DISAGREES if found.verdict == REPRODUCED and outputs != classes else found.verdict,
-        f"{found.evidence} They are networks of {outputs} outputs, though the dataset has {classes} classes; the "
-        f"released logs of {count_true(larger)} rows are of networks with more parameters than is printed.",
+        f"{found.evidence} The printed costs are of networks with {outputs} outputs, though the dataset has {classes} "
+        f"classes; the released logs of {count_true(larger)} rows state more parameters than the table.",
         f"{found.source}, {RELEASE_FILE}",
     )
 
@@ -67,8 +68,7 @@ def names():
     right = [m not in set(known["printed"]) for m in paper.table(4)["model"]]
     return Finding(
         REPRODUCED if all(right) else MISPRINT,
-        f"{count_true(right)} names of Table 4 are those of the networks that have the printed costs; by its "
-        f"parameters, {wrong}.",
+        f"{count_true(right)} names of Table 4 belong to the printed costs. By its parameters, {wrong}.",
         f"Table 4, {COSTS_FILE}",
     )
 
@@ -82,9 +82,9 @@ def sixteen():
     pixels = (BACKBONES["effb5"].image_size / BACKBONES["effb0"].image_size) ** 2
     return Finding(
         by_ours(alone.round() == 16),
-        f"456 x 456 is {pixels:.2f} times as many pixels as 224 x 224, and the same layers cost as many times "
-        f"more: the transformers {alone.min():.2f} to {alone.max():.2f} times. EfficientNet-b5, which is also "
-        f"deeper and wider, costs {whole:.1f} times as much as -b0.",
+        f"An image of 456 x 456 has {pixels:.2f} times as many pixels as one of 224 x 224, and the cost of the same "
+        f"layers grows in proportion: the transformers cost {alone.min():.2f} to {alone.max():.2f} times as much. "
+        f"EfficientNet-b5, which is also deeper and wider, costs {whole:.1f} times as much as EfficientNet-b0.",
         f"Tables 5 and 9, {COSTS_FILE}",
     )
 
@@ -95,8 +95,8 @@ def vstn_transformer():
     fewer, more = parameters["vstn"] - parameters["stn"], gflops["vstn"] / gflops["stn"] - 1
     return Finding(
         by_ours(fewer < 0, (more > 0) & (more < SLIGHTLY)),
-        f"{count_true(fewer < 0)} transformers have fewer parameters ({range_text(-fewer)} fewer); "
-        f"GFLOPS are {100 * more.min():.1f} to {100 * more.max():.1f} % more (“slightly” is read as under "
+        f"V-STN has fewer parameters than STN in {count_true(fewer < 0)} transformers ({range_text(-fewer)} fewer), "
+        f"and takes {100 * more.min():.1f} to {100 * more.max():.1f} % more GFLOPS (“slightly” is read as under "
         f"{100 * SLIGHTLY:.0f} %).",
         f"Table 9, {COSTS_FILE}",
     )
@@ -110,9 +110,9 @@ def two_thirds():
     whole = 1 - networks["lstn"] / networks["stn"]
     return Finding(
         by_ours((saved > 0.65) & (saved < 0.7), (more > 0) & (more < SLIGHTLY)),
-        f"L-STN takes {1 - saved.max():.3f} to {1 - saved.min():.3f} of STN's GFLOPS, and at most "
-        f"{100 * more.max():.2f} % more parameters. Of the whole network's GFLOPS it saves "
-        f"{100 * whole.min():.1f} to {100 * whole.max():.1f} %.",
+        f"L-STN takes {1 - saved.max():.3f} to {1 - saved.min():.3f} of STN's GFLOPS and has at most "
+        f"{100 * more.max():.2f} % more parameters. It saves {100 * whole.min():.1f} to {100 * whole.max():.1f} % of "
+        "the GFLOPS of the whole network.",
         f"Tables 5, 7 and 9, {COSTS_FILE}",
     )
 
@@ -124,9 +124,9 @@ def proportional():
     spread = [per.max() / per.min() - 1 for q in (parameters, gflops) for per in (q[v] / area for v in q)]
     return Finding(
         by_ours([s < SLIGHTLY for s in spread]),
-        f"Read as the number of pixels: parameters and GFLOPS a pixel vary by {100 * min(spread):.0f} to "
-        f"{100 * max(spread):.0f} % from {area.min() ** 0.5:.0f} to {area.max() ** 0.5:.0f} pixels of a "
-        f"side, while the number of pixels grows {area.max() / area.min():.1f} times.",
+        f"“Resolution” is read as the number of pixels. From {area.min() ** 0.5:.0f} to {area.max() ** 0.5:.0f} "
+        f"pixels of a side the number of pixels grows {area.max() / area.min():.1f} times, and parameters and GFLOPS "
+        f"a pixel change by {100 * min(spread):.0f} to {100 * max(spread):.0f} %.",
         f"Table 9, {COSTS_FILE}",
     )
 
@@ -148,8 +148,8 @@ def baseline():
     printed = int(printed_costs(5)[0].loc["EfficientNet-b0", ORIGINAL])
     return Finding(
         by_ours(blocks) if blocks else NOT_REPRODUCED,
-        f"Of the published EfficientNet-b0, {count_true(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
-        f"own has {printed / theirs:.1f} times its {theirs:,} parameters: as released, its blocks expand by a dense "
-        "3 x 3 convolution in place of a 1 x 1.",
+        f"In the published EfficientNet-b0, {count_true(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
+        f"EfficientNet-b0 has {printed / theirs:.1f} times as many parameters as the published {theirs:,}: in the "
+        "released code its blocks expand by a dense 3 x 3 convolution instead of a 1 x 1 convolution.",
         "torchvision; Table 5",
     )

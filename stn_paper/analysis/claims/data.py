@@ -27,12 +27,12 @@ CALTECH = (
     "were split evenly as validation (1200) and testing dataset (1200)"
 )
 CALTECH_CLASSES = "101 classes, most category has about 50 images"
-ABOUT = 10  # images of a class more or less than "about 50"
-ABOUT_PERCENT = 5  # points more or less than "about 75%"
+ABOUT = 10  # images: "about 50" is read as 50 plus or minus so many
+ABOUT_PERCENT = 5  # points: "about 75%" is read as 75 % plus or minus so many
 
 
 def sum_in_words(values, whole):
-    """A sum of images as text, and how far it is from the number that the paper gives for all."""
+    """A sum of numbers of images as text, and how it compares with the total."""
     found = sum(values)
     apart = abs(found - whole)
     against = (
@@ -56,9 +56,9 @@ def tsrd_split():
     still = f"all {images:,}" if copied == images else f"{copied:,}"
     return Finding(
         by_ours(TSRD_IMAGES - names == sum(used), copied == 0),
-        f"{names} file names stand in both archives, each with two different pictures; merged by name {images:,} "
-        f"files remain, where the paper has {sum(used):,.0f}. Of these files {still} still have an identical copy "
-        "under another name.",
+        f"{names} file names are in both archives, each with two different pictures. Merged by file name, {images:,} "
+        f"files remain; the paper has {sum(used):,.0f} images. Of these files, {still} have an identical copy under "
+        "another name.",
         FILES,
     )
 
@@ -66,12 +66,12 @@ def tsrd_split():
 @claim("data", "4.1.B", CALTECH_CLASSES)
 def about_fifty():
     (classes, each), images = numbers_in(CALTECH_CLASSES), paper.caltech101_classes()
-    near, nearly = (images.between(each - room, each + room) for room in (ABOUT, 2 * ABOUT))
+    near, nearly = (images.between(each - margin, each + margin) for margin in (ABOUT, 2 * ABOUT))
     return Finding(
         by_ours(len(images) == classes, is_most(near)),
-        f"{count_true(near)} classes have {each - ABOUT:.0f} to {each + ABOUT:.0f} images (how “about {each:.0f}” "
-        f"is read), {nearly.sum()} have {each - 2 * ABOUT:.0f} to {each + 2 * ABOUT:.0f}. The median is "
-        f"{images.median():.0f}, the range {images.min()} to {images.max()}.",
+        f"“About {each:.0f}” is read as {each - ABOUT:.0f} to {each + ABOUT:.0f} images: {count_true(near)} classes "
+        f"have so many, and {nearly.sum()} have {each - 2 * ABOUT:.0f} to {each + 2 * ABOUT:.0f}. The median is "
+        f"{images.median():.0f} images a class, the range {images.min()} to {images.max()}.",
         "caltech101_classes.csv",
     )
 
@@ -101,9 +101,9 @@ def batch_sizes():
     large, small = cells[by_20].iloc[-1], cells[by_10].iloc[0]
     return Finding(
         by_tables(by_20 | by_10, large["printed_parameters"] < small["printed_parameters"]),
-        f"As released, {count_true(by_20 | by_10)} cells of Tables 6 and 8 have batches of 20 or of at most 10. "
-        f"Not by size, though: the largest network with 20 is {_sized(large)}, the smallest with "
-        f"{small['batch_size']} is {_sized(small)}.",
+        f"In the released notebooks, {count_true(by_20 | by_10)} cells of Tables 6 and 8 have batches of 20 or of at "
+        "most 10. The size of the network does not decide: the largest network with batches of 20 is "
+        f"{_sized(large)}, the smallest with batches of {small['batch_size']} is {_sized(small)}.",
         RELEASE_FILE,
     )
 
@@ -119,9 +119,9 @@ def batch_effect():
     sizes = sorted(authors_runs.released_cells(6)["batch_size"].unique())
     return Finding(
         OPEN,
-        f"No two trainings differ in batch size alone: as released, Table 6 has batches of "
-        f"{', '.join(map(str, sizes))} for different networks, and here the protocol `equal` has "
-        f"{preset('equal', 'caltech101', 'stn').batch_size} for all.",
+        f"No two trainings differ only in their batch size. In the release, different networks of Table 6 have "
+        f"different batch sizes ({', '.join(map(str, sizes))}); our protocol `equal` has "
+        f"{preset('equal', 'caltech101', 'stn').batch_size} for all networks.",
         RELEASE_FILE,
     )
 

@@ -35,8 +35,8 @@ def classifier_size():
         extra.add(int(parameters.loc["ResNet-18", variant]) - printed_totals()[variant] - formula)
     return Finding(
         by_tables(extra == {0}),
-        f"The formula gives {formula:,} for {shape}. Table 9 less the totals of Tables 1 to 3 is "
-        f"{' or '.join(map(str, sorted(extra)))} more: the formula is of the weights, without the 32 + 6 "
+        f"For a feature map of {shape} the formula gives {formula:,}. Table 9 minus the totals of Tables 1 to 3 gives "
+        f"{' or '.join(map(str, sorted(extra)))} more, because the formula counts the weights without the 32 + 6 "
         "biases.",
         "Tables 1, 2, 3 and 9 (224 pixels)",
     )
@@ -86,9 +86,9 @@ def stacking():
     stack = sum(int(p) for p in paper.table(2)["parameters"].iloc[:3])
     return Finding(
         by_ours((3 * small, large) == (27, 49), reduction > 0.4),
-        f"Of one channel to one, {3 * small} against {large} weights: {100 * reduction:.0f} % fewer. In the nets "
-        f"themselves, where 3 channels come in and 8 go out, the three layers have {stack:,} parameters and the "
-        f"one has {wide:,}: {100 * (stack / wide - 1):+.0f} %.",
+        f"From one channel to one channel, {3 * small} weights replace {large}: {100 * reduction:.0f} % fewer. In the "
+        f"localization nets, with 3 input and 8 output channels, the three 3 x 3 layers have {stack:,} parameters and "
+        f"the 7 x 7 layer has {wide:,}: {100 * (stack / wide - 1):+.0f} %.",
         "counted here; Table 1 row 1, Table 2 rows 1 to 3",
     )
 
@@ -99,24 +99,25 @@ def stem():
     vstn = int(paper.table(2)["parameters"].iloc[0])
     return Finding(
         by_tables(2 * sum(first) <= vstn),
-        f"The sentence goes on: the decoder expands the channels again. L-STN's first layer and its decoder take "
-        f"{' + '.join(map(str, first))} = {sum(first)} parameters, where V-STN's first layer takes {vstn}. The first "
-        f"convolution alone takes {first[0]}.",
+        f"The sentence continues that the decoder expands the channels again. L-STN's first layer and its decoder have "
+        f"{' + '.join(map(str, first))} = {sum(first)} parameters; V-STN's first layer has {vstn}. L-STN's first layer "
+        f"without its decoder has {first[0]}.",
         "Tables 2 and 3",
     )
 
 
 def judge_part(without):
-    """Whether L-STN is better than the ablation `without` in the first study: a verdict and a sentence."""
+    """Judge whether L-STN is better than its ablation `without` in the first study: a verdict and a sentence."""
     study = experiment.STUDIES[0]
     found = effects.comparisons(*study)
     found = found[(found["variant"] == "lstn") & (found["against"] == without)]
     place = f"{HEADINGS[without]} on {DATASETS[study[0]].title}"
     if found.empty or found["shown"].iloc[0] == statistics.FEW:
-        return OPEN, f"{place}: fewer than {statistics.FEWEST_RUNS} runs, so nothing is judged."
+        return OPEN, f"{place} has fewer than {statistics.FEWEST_RUNS} runs, so there is no verdict."
     row = found.iloc[0]
     better = row["shown"].startswith(statistics.BETTER)
-    return by_ours(better), f"L-STN − {place}: {row['mean']:+.2f} ± {row['half']:.2f} points, {row['shown']}."
+    told = f"L-STN minus {place} is {row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy: {row['shown']}."
+    return by_ours(better), told
 
 
 @claim(
@@ -135,8 +136,8 @@ def batch_normalization():
     effective, told = judge_part("lstn-no-bn")
     return Finding(
         effective if efficient else DISAGREES,
-        f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the net's "
-        f"operations. {told}",
+        f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
+        f"operations of the localization net. {told}",
         f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 
@@ -147,8 +148,8 @@ def concentration():
     verdict, told = judge_part("lstn-no-1x1")
     return Finding(
         verdict,
-        f"L-STN differs from the others in its {rows} layers of 1 x 1, in batch normalization and in its strides "
-        f"at once. {told}",
+        f"L-STN differs from STN and V-STN in three things at once: {rows} layers of 1 x 1, batch normalization and "
+        f"strides. Only a comparison without the layers of 1 x 1 tests the sentence. {told}",
         "Table 3; the experiment's page",
     )
 
@@ -161,8 +162,8 @@ def encoders():
     without = gflops[~small].sum() + gflops.iloc[0] * (second / first - 1)
     return Finding(
         REPRODUCED if without > gflops.sum() else NOT_REPRODUCED,
-        f"Without its {small.sum()} layers of 1 x 1, and with {second} channels from the first layer on, the net "
-        f"would take {without:.4f} GFLOPS in place of {gflops.sum():.4f}. What saves operations is the first "
-        "layer's stride of 2: the others see a quarter of the pixels.",
+        f"Without its {small.sum()} layers of 1 x 1, and with {second} channels from the first layer on, L-STN would "
+        f"take {without:.4f} GFLOPS instead of {gflops.sum():.4f}. The first layer's stride of 2 saves the "
+        "operations: the later layers have a quarter of the pixels.",
         f"Table 3, {COSTS_FILE}",
     )

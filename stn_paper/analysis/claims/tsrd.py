@@ -26,9 +26,9 @@ from .verdicts import (
 
 @claim("tsrd", "4.3.A", "the accuracy of all models is well above 98%")
 def above_98():
-    """Runs decide once more than half of the networks have them: all must reach it on images without a copy.
+    """Our runs decide once more than half of the networks have one: all must reach it on images without a copy.
 
-    Where they do not, only runs at the paper's image size can speak against it; smaller ones leave it open.
+    Otherwise the claim is refuted only if all runs have the paper's image size; with smaller images it stays open.
     """
     cells = paper.table(4).set_index("model")[["training", "validation"]].astype(float)
     limit, ours = accuracy.WELL_ABOVE_98, tsrd_runs()
@@ -38,7 +38,7 @@ def above_98():
         "it in both columns. "
     )
     if 2 * len(ours) <= len(cells):
-        return Finding(by_tables(above), f"{told}{len(ours)} of them have a run of ours.", "Table 4")
+        return Finding(by_tables(above), f"{told}{len(ours)} of these models have a run of ours.", "Table 4")
     reached, without = ours["test"] >= limit, ours["without_copy"] >= limit
     at_scale = ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all()
     return Finding(
@@ -50,7 +50,7 @@ def above_98():
 
 
 def tsrd_runs():
-    """The cells of Table 4 with runs of ours that tell images with a copy apart, by model: `accuracy.cells`."""
+    """The rows of `accuracy.cells` for Table 4, by model, whose runs tell test images with a copy apart."""
     cells = accuracy.cells(4).set_index("model")
     return cells[cells["without_copy"].notna()]
 
@@ -69,16 +69,16 @@ def errors():
     low, high = (getattr(logs[[*columns]], pick)(axis=None) for pick in ("min", "max"))
     return Finding(
         MISPRINT if low > 50 else AGREES,
-        f"The numbers, {low:.2f} to {high:.2f}, are accuracies. As "
-        f"released, {count_true(same)} rows with a log show the highest validation accuracy in the first column "
-        "and the test accuracy at that epoch in the second.",
+        f"The numbers are {low:.2f} to {high:.2f} and so are accuracies, not errors. By the released logs, the first "
+        "column is the highest validation accuracy and the second the test accuracy at that epoch in "
+        f"{count_true(same)} rows.",
         f"Table 4, {RELEASE_FILE}",
     )
 
 
 @claim("tsrd", "4.3.A", "not model with the most parameters perform the best")
 def not_the_largest():
-    """Runs of ours decide at the paper's image size; smaller ones are mentioned."""
+    """Our runs decide if all have the paper's image size; otherwise they are only mentioned."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
     ours, told, verdict = tsrd_runs(), "", by_tables(largest != best)
@@ -86,19 +86,19 @@ def not_the_largest():
         mine = ours["without_copy"].idxmax()
         if ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all():
             verdict = by_ours(mine != largest)
-        told = f" Of our {len(ours)} networks {mine} is the best on images without a copy."
+        told = f" Of our {len(ours)} networks, {mine} has the highest accuracy on images without a copy."
     return Finding(
         verdict,
-        f"{largest} has the most parameters ({cells.loc[largest, 'parameters']:,}) and "
-        f"{cells.loc[largest, 'validation']:.2f} %; the best is {best} with "
-        f"{cells.loc[best, 'parameters']:,} and {cells.loc[best, 'validation']:.2f} %.{told}",
+        f"{largest} has the most parameters ({cells.loc[largest, 'parameters']:,}) and an accuracy of "
+        f"{cells.loc[largest, 'validation']:.2f} %. The highest accuracy is {cells.loc[best, 'validation']:.2f} %, by "
+        f"{best} with {cells.loc[best, 'parameters']:,} parameters.{told}",
         "Table 4, records of TSRD" if told else "Table 4",
     )
 
 
 @claim("tsrd", "4.3.A", "some smaller models even have higher accuracy")
 def smaller_and_better():
-    """A pair counts if its gap is more than sampling gives; our runs, of one seed each, decide nothing."""
+    """A pair counts if its gap is larger than sampling explains; our runs, mostly of one seed, decide nothing."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     gaps, ours = smaller_gaps(cells["parameters"], cells["validation"]), tsrd_runs()
     ahead = {pair: gap for pair, gap in gaps.items() if gap > 0}
@@ -108,25 +108,26 @@ def smaller_and_better():
     if ahead:
         largest = max(ahead, key=ahead.__getitem__)
         told = (
-            f" The largest gap is {ahead[largest]:.2f} points; among so many pairs of equal networks sampling alone "
-            f"gives up to {chance[largest]:.2f}. Larger than that: {clear}."
+            f" The largest gap is {ahead[largest]:.2f} points. Among so many pairs of equally good networks, sampling "
+            f"alone gives gaps of up to {chance[largest]:.2f} points; {clear} pairs have a larger gap."
         )
     if len(ours) >= statistics.RANKED:
         mine = smaller_gaps(cells["parameters"], ours["without_copy"])
         in_front = sum(gap > 0 for gap in mine.values())
-        told += f" In our runs of small images without a copy, the smaller is ahead in {in_front} of {len(mine)} pairs."
+        told += f" In our runs, on images without a copy, the smaller network is ahead in {in_front} of {len(mine)} pairs."
     return Finding(
         AGREES if clear else OPEN if ahead else by_tables(False),
-        f"Of two networks of one family the smaller has the higher printed accuracy in {len(ahead)} of {len(gaps)} "
-        f"pairs.{told}",
+        f"In {len(ahead)} of {len(gaps)} pairs of networks of one family, the smaller network has the higher printed "
+        f"accuracy.{told}",
         "Table 4, “Validation Error”" + (", records of TSRD" if len(ours) >= statistics.RANKED else ""),
     )
 
 
 def sampling_gap(first, second, tests=1):
-    """The difference in points that two equal networks stay below on TSRD's test images in 95 % of samples.
+    """Largest difference in points that sampling explains: 95 % of pairs of equally good networks stay below it.
 
-    `first`, `second`: their accuracies in percent. With `tests` pairs, that all of them stay below (Bonferroni).
+    `first`, `second`: their accuracies in percent on TSRD's test images. With `tests` pairs, all of them stay below it
+    in 95 % of samples (Bonferroni).
     """
     number = DATASETS["tsrd"].splits["test"]
     shares = np.array([first, second]) / 100
@@ -135,7 +136,7 @@ def sampling_gap(first, second, tests=1):
 
 
 def smaller_gaps(parameters, accuracies):
-    """Accuracy of the smaller less that of the larger model, of the pairs of a family: {(smaller, larger): points}."""
+    """Accuracy of the smaller model minus the larger's, for pairs of a family: {(smaller, larger): points}."""
     known = accuracies.dropna()
     pairs = [
         sorted(p, key=parameters.get) for p in combinations(known.index, 2) if _family(p[0]) == _family(p[1])

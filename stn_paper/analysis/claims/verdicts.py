@@ -1,6 +1,6 @@
-"""Shared by the checks of the paper's claims: `@claim`, the verdicts, and the printed numbers as numbers.
+"""What the checks of the paper's claims share: `@claim`, the verdicts, and the printed tables as numbers.
 
-The modules named after SECTIONS hold the checks, `claims` lists them.
+The modules named after SECTIONS hold the checks; the package `claims` lists them.
 """
 
 import re
@@ -24,7 +24,7 @@ VERDICTS = {  # verdict -> what it rests on
     AGREES: "the paper's tables, or what its authors released, show it; nothing of ours tests it",
     DISAGREES: "the paper's tables, or what its authors released, show that it is not so",
     MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
-    OPEN: "only runs that no one has made yet could tell",
+    OPEN: "only runs that do not exist yet could decide it",
 }
 SECTIONS = {
     "nets": "The localization nets (sections 2 and 3)",
@@ -38,7 +38,7 @@ SECTIONS = {
 PAPER_SIZE_PROTOCOLS = ("paper", "equal")  # protocols at the paper's image sizes, best first
 SLIGHTLY = 0.1  # what "slightly" is read as: by less than a tenth
 COSTS_FILE = "results/costs.csv"
-RELEASE_FILE = "author_runs.csv"  # its cells, as released
+RELEASE_FILE = "author_runs.csv"  # the authors' release
 
 
 class Finding(NamedTuple):
@@ -75,12 +75,12 @@ def claim(section, where, quote):
 
 
 def by_tables(*cases):
-    """AGREES if all of the cases (booleans, or Series of them) are so in the paper's tables, else DISAGREES."""
+    """AGREES if all cases (booleans, or Series of booleans) hold in the paper's tables, else DISAGREES."""
     return AGREES if _all(cases) else DISAGREES
 
 
 def by_ours(*cases):
-    """REPRODUCED if all of the cases (booleans, or Series of them) are so in numbers of ours, else NOT."""
+    """REPRODUCED if all cases (booleans, or Series of booleans) hold in our numbers, else NOT."""
     return REPRODUCED if _all(cases) else NOT_REPRODUCED
 
 
@@ -89,7 +89,7 @@ def _all(cases):
 
 
 def is_most(cases):
-    """Whether more than half of some booleans are true: the rule for "most", and for what trainings decide."""
+    """Whether more than half of the booleans are true: how "most" is read."""
     cases = [bool(case) for case in cases]
     return 2 * sum(cases) > len(cases)
 
@@ -116,14 +116,14 @@ def printed_costs(number):
 
 
 def bypassed_note(number, *variants):
-    """A sentence on how many of the released cells of Table 6 or 8 with these variants bypass the transformer."""
+    """A sentence: in how many released cells of Table 6 or 8 with these variants the transformer is bypassed."""
     cells = authors_runs.released_cells(number)
     unused, known = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
     return f" As released, the transformer is bypassed in {unused} of these {known} cells of Table {number}."
 
 
 def measured_costs(number):
-    """As `printed_costs`, but of our networks."""
+    """Our `parameters` and `gflops` of Table 5, 7 or 9, in the form of `printed_costs`."""
     cells = cost_tables.compare_costs(number)
     models = cells["model"].unique()
     pivot = partial(cells.pivot, index="model", columns="variant")
@@ -149,8 +149,10 @@ def judge_by_runs(number, variant, against):
             enough, up, used = len(found), int(better.sum()), protocol
             break
     verdict = OPEN if 2 * enough <= len(wanted) else by_ours(2 * up > len(wanted))
-    told = f"{enough} of {len(wanted)} networks have three runs of both at the paper's scale"
-    told += f" (`{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
+    told = (
+        f"{enough} of the {len(wanted)} networks have three runs of both variants at the paper's image size"
+    )
+    told += f" (protocol `{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
     return Finding(
         verdict,
         f"{told} {studies_in_words(variant, against)}",
@@ -166,13 +168,13 @@ def studies_in_words(variant, against):
         for word in rows["shown"]:
             shown.setdefault(word, []).append(f"{title(study[1])} on {DATASETS[study[0]].title}")
     if not shown:
-        return "No study has runs of both yet."
+        return "No smaller study has runs of both variants yet."
     texts = [f"{word} for {' and '.join(where)}" for word, where in shown.items()]
-    return f"In our studies: {'; '.join(texts)}."
+    return f"In our smaller studies the comparison is {'; '.join(texts)}."
 
 
 def named_range(values, form="+.2f"):
-    """The smallest and the largest of a Series and whose they are."""
+    """The smallest and the largest value of a Series as text, each with its name."""
     return f"{values.min():{form}} ({values.idxmin()}) to {values.max():{form}} ({values.idxmax()})"
 
 
