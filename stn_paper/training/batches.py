@@ -28,9 +28,9 @@ def load_run_images(spec, data_dir, until):
 
 
 def batches_of(data, device, normalization, size):
-    """(indices, batch size) -> (images, labels) batches of these Images on the device, as a network takes them.
+    """Return the function (indices, batch size, read) -> batches of these Images, as `make_batches` yields them.
 
-    Without a batch size the batches are those of an evaluation. A third argument is `read` of `make_batches`.
+    Without a batch size, batches have the size of an evaluation.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
     return lambda indices, count=evaluation, read=None: make_batches(
@@ -41,8 +41,8 @@ def batches_of(data, device, normalization, size):
 def make_batches(data, device, normalization, size, indices, batch_size, read=None):
     """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
-    `read` gives the uint8 images (B, 3, S, S) at some indices; None is those of the dataset as they are.
-    A last batch of one image joins the one before, as batch norm on a 1 x 1 map needs two.
+    `read` returns the uint8 images (B, 3, S, S) at some indices; by default the images of the dataset.
+    A last batch of one image is joined to the batch before, because batch norm on a 1 x 1 map needs two images.
     """
     order, labels = torch.from_numpy(indices), data.labels.to(device)  # copied once, not batch by batch
     sizes = [len(part) for part in order.split(batch_size)]
@@ -55,11 +55,11 @@ def make_batches(data, device, normalization, size, indices, batch_size, read=No
 
 
 def augment(spec, data, epoch):
-    """`read` of `make_batches` for the training images of an epoch, by the protocol's augmentation; None without.
+    """Return `read` of `make_batches` for an epoch's training images, by the protocol's augmentation; None without.
 
-    The maps are drawn from the seed and the epoch's number: a run that goes on from a checkpoint sees the same
-    images. `redrawn` draws the dataset's own distortion anew, `jitter` shifts and scales the images a little,
-    and repeats their edges outside.
+    The maps are drawn from the seed and the number of the epoch, so that a run continued from a checkpoint sees the
+    same images. `redrawn` draws the dataset's own distortion anew; `jitter` shifts and scales the images a little and
+    repeats their edges outside.
     """
     name, random = spec.protocol.augmentation, np.random.RandomState([spec.seed, epoch, 1])
     if name is None:
@@ -71,7 +71,7 @@ def augment(spec, data, epoch):
             return distort_images(data.images[places], theta, padding="border")
 
         return jittered
-    distortion = DATASETS[spec.dataset].distortion or ""  # a run allows it for distorted datasets only
+    distortion = DATASETS[spec.dataset].distortion or ""  # RunSpec allows `redrawn` for distorted datasets only
     kind = DISTORTIONS[distortion].kind
 
     def redrawn(places):
@@ -82,16 +82,16 @@ def augment(spec, data, epoch):
 
 
 def network_input(images, device, normalization, size):
-    """The network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey, on the device.
+    """The network's input from uint8 images (B, 3, S, S), or (B, 1, S, S) if grey, on the device.
 
-    Enlarged to `size`, three normalized channels of floats.
+    It has three normalized channels of floats, enlarged to `size`.
     """
     images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
     return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)
 
 
 def normalize(images, normalization="half"):
-    """uint8 images (B, 3, H, W) to float by a row of NORMALIZATIONS, or LOCAL; "half" gives -1 to 1."""
+    """uint8 images (B, 3, H, W) to float by a row of CHANNEL_STATISTICS, or LOCAL; "half" gives -1 to 1."""
     if normalization == LOCAL:
         return _normalize_locally(images.float())
     mean, std = _scales(normalization, images.device)
@@ -99,9 +99,10 @@ def normalize(images, normalization="half"):
 
 
 def _normalize_locally(images):
-    """Each pixel less the mean around it, over the deviation around it (of all channels), or the image's mean one.
+    """Subtract the mean around each pixel, and divide by the standard deviation around it, over all channels.
 
-    Source: local contrast normalization (Jarrett et al. 2009), which the published sign networks use.
+    The divisor is at least the image's mean deviation. Source: local contrast normalization (Jarrett et al. 2009),
+    which the published sign networks use.
     """
     rows, columns = (_gaussian(side, images.device) for side in images.shape[-2:])
     centred = images - rows @ images @ columns.T
@@ -120,7 +121,7 @@ def _gaussian(side, device):
 
 @lru_cache
 def _scales(normalization, device):
-    """A row of NORMALIZATIONS for uint8 images, on the device."""
+    """A row of CHANNEL_STATISTICS for uint8 images, on the device."""
     return [
         255 * torch.tensor(values, device=device).view(-1, 1, 1)
         for values in CHANNEL_STATISTICS[normalization]
@@ -128,7 +129,7 @@ def _scales(normalization, device):
 
 
 def keep_on_device(images, device):
-    """The images in the GPU's memory if they leave half of it free, else where they are."""
+    """Move the images to the GPU if they leave half of its memory free; else leave them where they are."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return images
     return images.to(device)

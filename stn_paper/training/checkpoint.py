@@ -1,4 +1,4 @@
-"""Checkpoints: an unfinished run is continued from its checkpoint, with the same results to the last bit."""
+"""Checkpoints: a run continued from its checkpoint gives the same results to the last bit."""
 
 import io
 from contextlib import contextmanager, suppress
@@ -27,7 +27,7 @@ def epochs_done(spec):
 
 @contextmanager
 def _reading(path):
-    """Context: check the file's checksums, and turn any error of reading it into one InputError."""
+    """Context: check the file's checksums, and turn any error of reading the file into one InputError."""
     try:
         with ZipFile(path) as parts:  # torch writes a ZIP file, and reads it without looking at its checksums
             if damaged := parts.testzip():
@@ -47,17 +47,17 @@ def save_checkpoint(spec, model, optimizer, state):
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
-    file = io.BytesIO()  # to a disk, torch would turn what a signal's handler raises into another error
+    file = io.BytesIO()  # writing to a disk, torch would replace the error that a signal's handler raises
     torch.save(content, file)
     with replace_file(checkpoint_path(spec)) as partial:
         partial.write_bytes(file.getbuffer())
 
 
 def load_checkpoint(spec, model, optimizer, device, fingerprint):
-    """The training state: that of the checkpoint, or an empty one without a checkpoint.
+    """Return the training state of the checkpoint, or the state of a new run if there is no checkpoint.
 
-    Loads the weights, the optimizer and the random states too. Raises InputError for a checkpoint that is
-    damaged, of another run or of other images.
+    Loads the weights, the optimizer and the random states, too. Raises InputError for a checkpoint that is damaged, of
+    another run or of other images.
     """
     path = checkpoint_path(spec)
     if not path.exists():
@@ -81,7 +81,7 @@ def load_checkpoint(spec, model, optimizer, device, fingerprint):
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
         torch.set_num_threads(
             state.get("threads", torch.get_num_threads())
-        )  # each number rounds in its own way
+        )  # rounding depends on the number of threads
     return state | {"resumed": state["resumed"] + 1}
 
 

@@ -1,19 +1,19 @@
 """A training step as a CUDA graph: the GPU repeats its kernels without waiting for Python.
 
-`loop` uses it for the small batches of the protocols, where starting the kernels one by one takes longer
-than the kernels themselves. The arithmetic is that of the eager step.
+`loop` uses it because, with the protocols' small batches, starting the kernels one by one takes longer than the
+kernels themselves. The arithmetic is the same as in the eager step.
 """
 
 import torch
 
-WARM_UP = 3  # steps that run as they are: they create the optimizer's state and choose cuDNN's algorithms
+WARM_UP = 3  # eager steps first: they create the optimizer's state and choose cuDNN's algorithms
 SEARCH_FROM = 100  # pixels of a side from which cuDNN times its algorithms; below, a search outlasts the run
 
 
 def record_step(step):
-    """The step (optimizer, images, labels) -> (loss, logits), recorded once and then replayed.
+    """Return the step (optimizer, images, labels) -> (loss, logits) as a CUDA graph, recorded once and then replayed.
 
-    Its first WARM_UP batches and batches of another size than the recorded one run as they are. The next call
+    The first WARM_UP batches, and batches of another size than the recorded batch, run eagerly. The next call
     overwrites loss and logits. The optimizer must be `capturable`, its learning rate a CUDA tensor, and the
     current stream must not be the default one.
     """

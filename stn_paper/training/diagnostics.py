@@ -16,7 +16,7 @@ def theta_statistics(transformer, batches):
 
     - `mean` and `std` of each of theta's numbers, row by row.
     - `spread`: distance of an image's corners from the mean of all images' corners, in pixels: median and
-      90th percentile over the images. It is 0 if every image is mapped alike.
+      90th percentile over the images. It is 0 if all images have the same map.
     - `from_identity`: distance of the mean corners from the image's own, in pixels.
     - `outside`: mean share of the sampling grid that lies outside the image, in percent.
     """
@@ -40,8 +40,8 @@ def number_statistics(numbers):
 def grid_statistics(grid, size):
     """`spread`, `from_identity` and `outside` of a grid (N, P, P, 2) for images of `size` pixels a side.
 
-    The grid's outermost points stand for the image's corners. Of several maps an image, grid (N, G, P, P, 2), it
-    is the mean over the maps.
+    The grid's outermost points represent the image's corners. With several maps an image, grid (N, G, P, P, 2), the
+    statistics are means over the maps.
     """
     if grid.ndim == 5:
         parts = [grid_statistics(part, size) for part in grid.unbind(1)]

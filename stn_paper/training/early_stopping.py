@@ -6,10 +6,10 @@ from .spec import Protocol
 
 
 def stop_reason(epochs: list[dict], protocol: Protocol) -> str:
-    """Why training ends after these epochs: "budget", "early" or "" to go on (paper section 4.2, 4).
+    """Why training stops after these epochs: "budget", "early", or "" to continue (paper section 4.2, 4).
 
-    Early stopping as released: not before `min_epochs`, not if validation accuracy just rose, else when
-    each of the last `window` validation accuracies lies within `tolerance` points of their mean.
+    Early stopping as in the released notebooks: not before `min_epochs` and not after a rise of the validation
+    accuracy; else when the last `window` validation accuracies all lie within `tolerance` points of their mean.
     """
     if len(epochs) >= protocol.max_epochs:
         return "budget"

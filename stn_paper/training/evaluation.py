@@ -13,7 +13,7 @@ from .hardware import compute_in
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """Mean cross-entropy over (images, labels) batches, and which predictions are right: bool, as the labels."""
+    """(mean cross-entropy, correct) over (images, labels) batches; `correct` is bool, in the shape of the labels."""
     model.eval()
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
@@ -27,11 +27,11 @@ def evaluate(model, batches, precision="tf32"):
 
 
 def evaluate_test_images(job):
-    """Evaluate the test images once: the record's field `evaluate_test_images`.
+    """Evaluate the test images once; return the record's field `test`.
 
-    Accuracies in percent: over images, mean over classes, and apart for images of which the training split
-    holds an identical copy, where the dataset knows its copies. `correct` is a bit an image, in the split's
-    order; an image of several labels is right if all are.
+    Accuracies in percent: over images, mean over classes, and, where the dataset knows its copies, separately for
+    images with and without an identical training image. `correct` has a bit an image, in the order of the split; an
+    image with several labels is correct if all its labels are.
     """
     spec, data, split = job.spec, job.data, job.split
     loss, right = evaluate(job.model, job.batches(split.test), spec.protocol.precision)
@@ -52,7 +52,7 @@ def evaluate_test_images(job):
 
 
 def percent_true(right):
-    """The share of true values in percent, rounded as records have it."""
+    """The share of true values in percent, rounded to four decimals as in records."""
     return round(100 * float(right.mean()), 4)
 
 

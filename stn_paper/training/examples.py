@@ -38,14 +38,14 @@ def example_indices(data, split):
 
 
 def moving_example(images):
-    """The example image that is moved along `motion_maps`: the last of (N, C, S, S), as (1, C, S, S)."""
+    """The example image (1, C, S, S) that is moved along `motion_maps`: the last of (N, C, S, S)."""
     return images[-1:]
 
 
 def watched_steps(steps):
     """The training steps after which theta is recorded, sorted; `steps` is the length of the training.
 
-    They are dense at the beginning, where theta changes most.
+    There are more of them at the beginning, where theta changes most.
     """
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
@@ -65,11 +65,10 @@ def collect_results(job, state):
 def collect_probes(job):
     """All diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
 
-    `images` are examples as PNG, `label` their classes and `gradcam` a map each of where the network looks;
-    `strength` is the accuracy on distorted test images.
-    With a transformer: `theta` of the examples; `motion`, theta of the `moving_example` example at each place of
-    `motion_maps`; and, where the distortions are known and affine, how much of them is `measure_recovery`, with
-    the typical pose of all images and, as `recovered_in_class`, with that of each class.
+    `images` are examples as PNG, `label` their classes, `gradcam` a map an image of where the network looks, and
+    `strength` the accuracies on distorted test images. With a transformer, `theta` is that of the examples and
+    `motion` that of the `moving_example` under each of `motion_maps`. Where the distortions are known and affine,
+    `recovered` and `recovered_in_class` say how much of them is undone, see `measure_recovery`.
     """
     model, data, split = job.model, job.data, job.split
     normalized = _input_maker(job)
@@ -97,7 +96,7 @@ def collect_probes(job):
 
 
 def _input_maker(job):
-    """uint8 images as the dataset holds them -> the network's input."""
+    """Return the function that makes the network's input of the dataset's uint8 images."""
     settings = {"normalization": job.spec.protocol.normalization, "size": job.spec.image_size}
     return partial(network_input, device=job.device, **settings)
 
@@ -123,10 +122,10 @@ def watch_theta(job, state):
 
 
 def collect_glimpses(job):
-    """The first test images of a network that looks several times: the record's field `collect_glimpses`.
+    """The first test images of a network that reads several digits: the record's field `glimpses`.
 
-    `images` as PNG, `labels` and `predicted` digits from left to right, and `theta`, a map a look; none without a
-    transformer.
+    `images` as PNG, `labels` and `predicted` digits from left to right, and, with a transformer, `theta`: a map a
+    glimpse.
     """
     chosen = job.split.test[: 2 * EXAMPLES]
     images = _input_maker(job)(job.data.images[chosen])
@@ -145,7 +144,7 @@ def collect_glimpses(job):
 
 @torch.no_grad()
 def predict_theta(model, images):
-    """The maps that the transformer at the input predicts for normalized images, as nested lists."""
+    """Theta that the transformer at the input predicts for normalized images, as nested lists."""
     training = model.training
     model.eval()
     theta = model.transformer.theta(images)
@@ -175,10 +174,10 @@ def move_images(images, maps):
 
 @torch.no_grad()
 def accuracy_by_strength(model, data, indices, normalized):
-    """Accuracy in percent on test images that are distorted further: {distortion: [accuracy at each strength]}.
+    """Accuracy in percent on test images that are distorted more and more: {distortion: [accuracy at each strength]}.
 
-    What the images are as they come counts as no distortion; the sides and directions are drawn once, the
-    same for all networks and strengths. What lies outside an image is black.
+    Strengths are relative to the images as they are in the dataset. Sides and directions are drawn once, the same for
+    all networks and strengths. The outside of an image is black.
     """
     model.eval()
     random = np.random.RandomState(0)
@@ -229,11 +228,11 @@ def gradcam(model, images, labels):
 def measure_recovery(known, theta, labels=None):
     """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
-    `known` (N, 2, 3) reads an image's pixels from the undistorted digit, `theta` (N, 2, 3) the transformer's
-    output from the image. A transformer may show digits in any one pose. So `after` is the distance
-    of each output from the typical pose, which is the median of all outputs; `before` is that of each image. With
-    `labels` (N,), the typical pose is that of the image's own class, as a transformer may show each class in a
-    pose of its own. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
+    `known` (N, 2, 3) maps the image to the undistorted digit, `theta` (N, 2, 3) the transformer's output to the image.
+    A transformer may show all digits in one pose of its own. So `after` is the distance of each output from the
+    typical pose, the median pose of all outputs, and `before` the distance of each image from the median pose of all
+    images. With `labels` (N,), medians are taken within each class, because a transformer may show each class in
+    another pose. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
     """
     last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
     after = known @ torch.cat([theta, last], 1)
@@ -246,7 +245,7 @@ def measure_recovery(known, theta, labels=None):
 
 
 def _distances_in_class(maps, labels):
-    """`_distances` of the maps of each class from its own median pose; of one class without `labels`."""
+    """`_distances` of the maps within each class, or over all maps without `labels`."""
     labels = np.zeros(len(maps)) if labels is None else np.asarray(labels)
     parts = [_distances(maps[torch.from_numpy(labels == label)]) for label in np.unique(labels)]
     return {quantity: np.concatenate([part[quantity] for part in parts]) for quantity in parts[0]}

@@ -1,4 +1,4 @@
-"""What depends on the machine: devices, precision, memory, and what a record says of its environment."""
+"""What depends on the machine: devices, precision, memory, and the record's field `environment`."""
 
 import ctypes
 import os
@@ -41,7 +41,7 @@ def check_device(device: str | torch.device) -> torch.device:
 
 @contextmanager
 def compute_in(precision, device_type):
-    """Context: compute convolutions and matrix products at a precision, a row of PRECISIONS."""
+    """Context: compute convolutions and matrix products at a precision, a row of PRECISION_MODES."""
     tf32, autocast = PRECISION_MODES[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
@@ -50,7 +50,7 @@ def compute_in(precision, device_type):
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):
-    """Computes depthwise convolutions in float32 and rounds what they give to bfloat16, as autocast does.
+    """Compute depthwise convolutions in float32 and round the results to bfloat16, as autocast does.
 
     On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
     """
@@ -69,7 +69,7 @@ def _depthwise(images, weight):
 
 @contextmanager
 def restore_torch():
-    """Context: keep freed memory while a run trains; afterwards restore torch's settings and random state."""
+    """Context: restore torch's settings and random state after a run; freed memory is kept for the next tensors."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark
@@ -84,7 +84,7 @@ def restore_torch():
 
 
 def is_memory_error(error):
-    """Whether an error says that the computer or the GPU has not enough memory."""
+    """Whether an error means that the computer or the GPU is out of memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
@@ -101,14 +101,14 @@ def name_memory_error(spec):
 
 
 def training_stream(device):
-    """The stream to train on: on CUDA a new one, as a CUDA graph cannot be recorded on the default stream."""
+    """Context: on CUDA, a new stream to train on, because a CUDA graph cannot be recorded on the default stream."""
     return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
 
 
 def compile_network(model):
-    """The network through torch.compile, on CUDA with CUDA graphs; a compilation that fails is one InputError.
+    """Compile the network by torch.compile, on CUDA with CUDA graphs; raises one InputError if that fails.
 
-    A process killed while torch writes its cache of compiled code leaves files that no later run can load.
+    One cause of failure: a process killed while torch wrote its cache of compiled code leaves unreadable files.
     """
     cuda = next(model.parameters()).is_cuda
     fast = torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False)
@@ -129,10 +129,10 @@ def compile_network(model):
 
 
 def keep_freed_memory():
-    """Have this process keep the memory it frees on the CPU for its next tensors; does nothing without glibc.
+    """Set glibc to keep freed memory for the next tensors on the CPU; does nothing on systems without glibc.
 
-    By default glibc gives large blocks back to the system, which clears each page again at every training
-    step. No result changes, and the process stays as large as its largest step.
+    By default glibc returns large blocks to the system, which then clears each page at every training step. Results do
+    not change; the process stays as large as its largest step.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -141,7 +141,7 @@ def keep_freed_memory():
 
 
 def peak_memory(device: torch.device) -> int:
-    """MiB: on CUDA what torch allocated at most, on a CPU the process's largest resident size."""
+    """Peak memory in MiB: allocated by torch on CUDA, else the largest resident size of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
     try:
@@ -153,7 +153,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's and its number of cores: what records say."""
+    """The name of the GPU, or the name of the processor and its number of cores, as in records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -165,9 +165,9 @@ def device_name(device: torch.device) -> str:
 
 
 def current_commit() -> str:
-    """The repository's commit, with CHANGED if the package differs from it.
+    """The repository's commit, followed by CHANGED if the package has uncommitted changes.
 
-    Where there is no repository, or another project's that does not track the package, $STN_PAPER_COMMIT or "".
+    Outside of a repository that tracks the package: $STN_PAPER_COMMIT, or "".
     """
     if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
@@ -176,7 +176,7 @@ def current_commit() -> str:
 
 
 def _git(*command):
-    """What git prints for the repository; "" without git."""
+    """The output of a git command in the repository; "" without git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
@@ -187,7 +187,7 @@ def _git(*command):
 
 
 def process_command():
-    """What started this process, as a shell takes it; a notebook's kernel is "a notebook"."""
+    """The command that started this process, quoted for a shell; "a notebook" for a notebook's kernel."""
     program, *arguments = sys.argv
     if "ipykernel" in program:
         return "a notebook"

@@ -1,4 +1,4 @@
-"""Trained weights that are kept: those of one seed of small networks, one .safetensors file each.
+"""The trained weights that are kept: one seed of each small network, in a .safetensors file.
 
 `loop.run` calls `save_weights` for the runs of NETWORKS, `load` returns these networks, and `report.playground` writes
 the playground's networks for the reader's browser. Weights of other runs are not kept.
@@ -34,7 +34,7 @@ PLAYGROUND = Protocol(
 )
 PLAYGROUND_VARIANTS = ("lstn", "stn", "original")
 DIGIT_CLASSES = 10
-LARGEST_FLOAT32 = 200_000  # numbers; a network of more is kept as float16, so that its file stays under 1 MB
+LARGEST_FLOAT32 = 200_000  # numbers; larger networks are kept as float16, so that a file stays under 1 MB
 
 
 def playground_spec(variant):
@@ -57,23 +57,23 @@ def weights_path(spec):
 
 
 def weights_path_to_keep(spec):
-    """Where a run that is made now keeps its weights: a path, None for runs whose weights are not kept.
+    """The path to write a new run's weights to; None for runs whose weights are not kept.
 
-    They are kept beside the repository's own records only.
+    Weights are kept only if the records go to the repository's own results folder.
     """
     own = results_dir().resolve().parent == WEIGHTS.resolve().parent
     return weights_path(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
 def kept_variants():
-    """The playground's networks whose weights are there: names out of VARIANTS."""
+    """The playground's variants, out of PLAYGROUND_VARIANTS, whose weights exist."""
     return [variant for variant in PLAYGROUND_VARIANTS if weights_path(playground_spec(variant)).exists()]
 
 
 def save_weights(model, path, name):
     """Write the weights and running statistics of `model`, and return their digest: SHA-256, hexadecimal.
 
-    `name` is that of the run that trained it. Networks of more than HALF numbers are rounded to float16.
+    `name` is the name of the run. Networks of more than LARGEST_FLOAT32 numbers are rounded to float16.
     """
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
     if sum(value.numel() for value in state.values()) > LARGEST_FLOAT32:
@@ -102,7 +102,7 @@ def load(name: str) -> torch.nn.Module:
     `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes); its attribute
     `transform` makes its input of uint8 images (B, 3, S, S), grey ones as three equal channels, and
     `image_size` is S. Raises InputError for an unknown name, for a network that is not trained yet, and for
-    weights that are not those that the run's record tells of, where it has one.
+    weights whose digest differs from the run's record.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
@@ -137,8 +137,8 @@ def load(name: str) -> torch.nn.Module:
 def evaluate_kept(name, data_dir=None, device="cpu"):
     """Test the network `name`, a row of NETWORKS, with its kept weights; return its test accuracy in percent.
 
-    Gets the dataset first where it is missing. The run's record has the accuracy that training ended with, under
-    `test`. Raises what `load` raises.
+    Downloads the dataset first if it is missing. The run's record has the accuracy after training, in its field
+    `test`. Raises InputError as `load` does.
     """
     model, spec = load(name).to(device), NETWORKS[name]
     ensure_dataset(spec.dataset, data_dir)

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
-    """What stays the same from epoch to epoch of a run."""
+    """The parts of a run that stay the same from epoch to epoch."""
 
     spec: object
     model: torch.nn.Module
@@ -128,9 +128,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
 
 
 def training_step(model, precision="tf32", compiled=False):
-    """(optimizer, images, labels) -> (loss, logits) of one training step, without waiting for the device.
+    """Return the training step (optimizer, images, labels) -> (loss, logits); it does not wait for the device.
 
-    `precision` is a row of PRECISIONS. Batches smaller than the first one go through the model as it is.
+    `precision` is one of `spec.PRECISIONS`. Compiled or not, batches smaller than the first batch run uncompiled.
     """
     fast, size = compile_network(model) if compiled else model, None
 
@@ -174,7 +174,7 @@ def _one_epoch(job, train_step, optimizer, state, bar):
 
 
 def _train_epoch(job, train_step, optimizer, state, bar):
-    """Train for an epoch: its mean loss and its accuracy in percent, while the weights change."""
+    """Train for an epoch; return its mean loss and its accuracy in percent, measured while the weights change."""
     spec, protocol, epochs = job.spec, job.spec.protocol, state["epochs"]
     number, watch = len(epochs) + 1, examples.watch_theta(job, state)
     order = np.random.RandomState([spec.seed, number]).permutation(job.split.train)

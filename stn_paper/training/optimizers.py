@@ -18,9 +18,9 @@ SCHEDULES = {  # share of the highest learning rate, from the share of the train
 
 
 def make_optimizer(model, protocol):
-    """The protocol's optimizer for the model; the localization net may have a lower rate than the rest.
+    """The protocol's optimizer for the model; the localization net may have a lower learning rate than the rest.
 
-    Fused: one pass over all weights. On CUDA a CUDA graph can record it.
+    The optimizer is fused: one pass over all weights. On CUDA, a CUDA graph can record it.
     """
     nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
     slow = (
@@ -43,7 +43,7 @@ def make_optimizer(model, protocol):
 
 
 def set_rate(optimizer, protocol, done):
-    """Set the learning rate of a step, from the share of the training that is done (0 to 1)."""
+    """Set the learning rate of a step; `done` is the share of the training that is done, from 0 to 1."""
     rate = protocol.learning_rate * SCHEDULES[protocol.schedule](done)
     for group in optimizer.param_groups:
         if torch.is_tensor(group["lr"]):

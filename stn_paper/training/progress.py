@@ -7,9 +7,9 @@ from tqdm import tqdm
 
 
 def progress_bar(spec, done, images):
-    """A bar over the images of all epochs, of which `done` are trained; `images` is their number in an epoch.
+    """A bar over the images of all epochs; `done` images are trained already, `images` is the number an epoch.
 
-    It is hidden under papermill and in a log.
+    The bar is hidden under papermill and when the output is not a terminal.
     """
     in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
     quiet = not (in_jupyter or sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""What each field of a run record may hold: the table `RECORD`, and the check that `records` makes of each file.
+"""The allowed values of each field of a run record: the table `RECORD`, by which `records` checks each file.
 
 results/README.md explains the fields. A kind of value is a function (value) -> bool, a dict of fields or a List.
 """
@@ -17,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class List(NamedTuple):
-    """A list whose items are all of one kind; `lengths` are the allowed ones, none for any length."""
+    """A list whose items are all of one kind; `lengths` are the allowed lengths, empty for any length."""
 
     kind: object
     lengths: tuple = ()
@@ -77,7 +77,7 @@ def is_compiled(value):
 
 
 def is_watched(value):
-    """What was watched of a training, None without a transformer."""
+    """Theta during the training, or None without a transformer."""
     return value is None or not first_wrong(value, WATCHED)
 
 
@@ -176,7 +176,7 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
 
 
 def first_wrong(value, kind=RECORD, place=""):
-    """The place of the first field that is missing or no value of its kind, as `epochs.0.test_loss`; "" if none is.
+    """The path of the first missing or wrong field, as `epochs.0.test_loss`; "" if all fields are right.
 
     >>> first_wrong({"seconds": -1}, RECORD["measured"])
     'seconds'

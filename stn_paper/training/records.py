@@ -1,4 +1,4 @@
-"""Run records: one JSON file a training run, written once, found again by the content of its spec.
+"""Run records: one JSON file a training run, written once and found by the content of its spec.
 
 `loop.run` writes them, `analysis.frame` reads them; results/README.md explains each field.
 """
@@ -29,7 +29,7 @@ SCHEMA = 1
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
 LARGEST_RECORD = 2**26  # bytes of a record
 PROBES_OF_IMAGES = ("images", "label", "gradcam")
-CHECKS = {  # what is at fault -> whether a record that has all fields is right about it
+CHECKS = {  # field at fault -> the check of this field in a record that has all fields
     "epochs": lambda r: len(r["epochs"]) > 0,
     "test": lambda r: "test" in r or not r["spec"]["protocol"]["test_once"],
     "test_loss": lambda r: _has_test_curve(r, "test_loss"),
@@ -39,7 +39,7 @@ CHECKS = {  # what is at fault -> whether a record that has all fields is right 
     "selected": lambda r: r["selected"] == selected_by_rules(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
 }
-SMOKE = "smoke"  # subfolder of records that show nothing but that everything runs; git ignores it
+SMOKE = "smoke"  # subfolder of the records of smoke runs; git ignores it
 
 
 def record_path(spec: RunSpec) -> Path:
@@ -67,13 +67,13 @@ def records_of_protocol(dataset: str, protocol: str) -> list[dict]:
 
 
 def all_records() -> dict[str, dict]:
-    """All records but those of smoke runs, of whatever settings: {name: record}, sorted by file name."""
+    """All records except those of smoke runs: {name: record}, sorted by file name."""
     paths = sorted(results_dir().glob("*/*_seed*.json"))
     return {path.stem: read_named_record(path) for path in paths if path.parent.name != SMOKE}
 
 
 def read_named_record(path: Path) -> dict:
-    """`read_record` a record whose file must have the name of its run, so that a copy never counts as another run."""
+    """Read a record whose file must be named after its run, so that a copied file never counts as another run."""
     record = read_record(path)
     if path.stem != (name := spec_of(record).name):
         raise InputError(f"Record {path} is of the run {name}: name it so, or delete it if it is a copy.")
@@ -81,7 +81,7 @@ def read_named_record(path: Path) -> dict:
 
 
 def spec_of(record: dict) -> RunSpec:
-    """The RunSpec of a record; InputError if it is of other code, or if no such run can be asked for."""
+    """The RunSpec of a record; InputError if the record was written by other code or its settings are not allowed."""
     stored, version = record["spec"], record.get("schema", SCHEMA)
     known = {*RECORD["spec"], "name", *DEFAULTS}
     unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
@@ -97,9 +97,9 @@ def _preset(dataset, protocol, record):
 
 
 def read_record(path: Path) -> dict:
-    """Read and check one record; a damaged one, or one of other code, raises InputError naming it and why.
+    """Read and check a record; raises InputError that names the file and the fault if it cannot be used.
 
-    One whose numbers were changed since it was written is damaged: its digest tells. Older records have none.
+    The digest shows whether a number was changed after the record was written. Older records have no digest.
     """
     try:
         record = json.loads(read_bytes(path, LARGEST_RECORD).decode(), parse_constant=_no_number)
@@ -130,13 +130,13 @@ def _no_number(text):
 
 
 def _has_test_curve(record, field):
-    """Whether each epoch has this field of the test images, where the protocol looks at them each time."""
+    """Whether each epoch has this field, if the protocol evaluates the test images after each epoch."""
     once = record["spec"]["protocol"]["test_once"]
     return once or all(field in epoch for epoch in record["epochs"])
 
 
 def _correct(record):
-    """The packed bits of a record's one test; none where it has no such test."""
+    """The packed bits of the record's field `test.correct`; empty without that field."""
     return base64.b64decode(record.get("test", {}).get("correct", ""))
 
 
@@ -146,7 +146,7 @@ def _used_up(record):
 
 
 def selected_result(record: dict) -> dict:
-    """What the run's own rule selects: an epoch, its test and the highest validation accuracy in percent."""
+    """The result by the run's own selection rule: a dict of epoch, validation and test (accuracies in percent)."""
     return record["selected"][record["spec"]["protocol"]["selection"]]
 
 
@@ -156,13 +156,13 @@ def damaged_record(path, what):
 
 
 def digest_of(record: dict) -> str:
-    """SHA-256 (16 digits) of all fields but `digest`, whatever their order and the spaces between them."""
+    """SHA-256 (16 digits) of all fields except `digest`; independent of their order and of white space."""
     fields = {name: value for name, value in record.items() if name != "digest"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_record(spec: RunSpec, record: dict) -> Path:
-    """Write the record and its digest so that no reader ever sees half of it. Returns its path."""
+    """Write the record with its digest at once, so that no reader sees a partial file; return the path."""
     path = record_path(spec)
     content = json.loads(json.dumps({"schema": SCHEMA, "digest": "", "spec": asdict(spec), **record}))
     content["digest"] = digest_of(content)
@@ -172,7 +172,7 @@ def write_record(spec: RunSpec, record: dict) -> Path:
 
 
 def add_digest(path: Path) -> bool:
-    """Give a record that was written without a digest its own, on a line of its own; False if it has one.
+    """Add the digest to a record that was written without it; return False if the record has one.
 
     Raises InputError for a record that cannot be used.
     """
@@ -188,7 +188,7 @@ def add_digest(path: Path) -> bool:
 
 
 def selected_by_rules(record):
-    """What the record's `selected_by_rules` must hold: by both of the paper's rules, or only by its own."""
+    """The record's field `selected`: the results by both rules of the paper, or only by the protocol's rule."""
     protocol, epochs = record["spec"]["protocol"], record["epochs"]
     rule = protocol["selection"]
     if not protocol["test_once"] and rule != LAST_EPOCH:
@@ -200,7 +200,7 @@ def selected_by_rules(record):
 
 
 def selected_epoch(epochs, rule):
-    """The number (from 1) of the selected epoch, by a rule that looks at no test image.
+    """The number (from 1) of the selected epoch, by a rule without test images.
 
     `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
     """
@@ -211,12 +211,12 @@ def selected_epoch(epochs, rule):
 
 
 def select_by_test(epochs):
-    """What each selection rule picks from a run's epochs (the first of equals).
+    """Apply both selection rules of the paper to a run's epochs; of equal epochs, the first is selected.
 
-    `best-validation`: the epoch of highest validation accuracy. `best-of-five`: among the five epochs of
-    highest validation accuracy, that of highest test accuracy, which is what most of the paper's cells that
-    are not `best-validation` report (the released logs show it); it is biased upwards because the test images
-    choose. Both give the run's highest validation accuracy, as the paper prints.
+    `best-validation`: the epoch of highest validation accuracy. `best-of-five`: the epoch of highest test accuracy
+    among the five epochs of highest validation accuracy. By the released logs, most cells of the paper that are not
+    `best-validation` report the latter; it is biased upwards, because the test images choose. Both rules report the
+    run's highest validation accuracy, as the paper does.
     """
     ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])
     best = ranked[0]
@@ -229,9 +229,9 @@ def select_by_test(epochs):
 
 
 def new_record(job, state, stopped, about, found):
-    """The record of a run that has just ended.
+    """Make the record of a run that has just ended.
 
-    `about` is added to its `environment`; `found` holds its fields `test` and `probes`, where it has them.
+    `about` is added to its field `environment`; `found` has the fields of `examples.collect_results`.
     """
     data, split = job.data, job.split
     record = {
@@ -259,5 +259,5 @@ def new_record(job, state, stopped, about, found):
 
 
 def utc_now():
-    """The time in UTC, as records have it."""
+    """The current time in UTC as text, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

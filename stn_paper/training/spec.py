@@ -1,6 +1,7 @@
-"""Protocol: every setting of a training run; `preset` gives the named ones, `RunSpec` names one run.
+"""The settings of runs: a `Protocol` holds them, `preset` gives the named protocols, a `RunSpec` names one run.
 
-`loop.run` obeys it, `records` finds its record by its hash: a changed setting is another run.
+`loop.run` trains a RunSpec; `records` finds its record by a hash of all settings, so that another setting is another
+run.
 """
 
 import hashlib
@@ -48,8 +49,8 @@ class Protocol:
     learning_rate: float = 0.001
     max_epochs: int = 60
     min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
-    window: int = 10  #: early stopping looks at the accuracies of so many last epochs
-    tolerance: float = 0.25  #: and stops when all lie so close to their mean (percentage points)
+    window: int = 10  #: number of last epochs whose accuracies early stopping looks at
+    tolerance: float = 0.25  #: early stopping needs all of them within so many points of their mean
     selection: str = BEST_VALIDATION  #: the rule that chooses the epoch, one of SELECTIONS
     split_seed: int = 0  #: the same for all runs: every variant sees the same images
     train_per_class: int | None = None  #: None is the whole training split
@@ -60,14 +61,14 @@ class Protocol:
     optimizer: str = "adam"  #: one of OPTIMIZERS
     precision: str = "tf32"  #: of products: one of PRECISIONS; plain float32 on a CPU
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
-    probes: bool = False  #: keep what pictures of the trained network need: see `examples`
+    probes: bool = False  #: keep diagnostics of the trained network in the record: see `examples`
     schedule: str = CONSTANT_RATE  #: of the learning rate: CONSTANT_RATE or ONE_CYCLE
     localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
-    train_images: int | None = None  #: so many of the training split; None is all of them
-    max_validation: int | None = None  #: so many validation images an epoch; None is all of them
+    train_images: int | None = None  #: number of training images; None is the whole training split
+    max_validation: int | None = None  #: number of validation images; None is all of them
     test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
     augmentation: str | None = None  #: of training images: one of AUGMENTATIONS; None leaves them as they are
-    padding: str | float = PADDING_MODE  #: what transformers read outside: a name, or a fill value
+    padding: str | float = PADDING_MODE  #: what transformers read outside the image: a mode or a fill value
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z0-9-]{1,40}", self.name):
@@ -111,7 +112,7 @@ class Protocol:
             )
 
     def _whole(self, field):
-        """Check a setting, and keep NumPy's whole numbers as Python's, which JSON can hold."""
+        """Check that a setting is a whole number; NumPy's numbers become Python's, which JSON can hold."""
         name = "Image size" if field == "image_size" else f"Protocol's {field}"
         object.__setattr__(self, field, check_whole_number(name, getattr(self, field), 1, MOST))
 
@@ -233,7 +234,7 @@ COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table 
 def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -> Protocol:
     """The named protocol for a dataset and variant; raises InputError for an unknown name.
 
-    Some smaller systems have settings of their own: those of `backbone`.
+    Some smaller systems have settings of their own; `backbone` names the system.
     """
     check_choice("protocol", name, PROTOCOLS)
     if name == SYSTEM:
@@ -362,5 +363,5 @@ class RunSpec:
 
 
 def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
-    """The run at another precision of products, a row of PRECISIONS; None leaves it. InputError for another."""
+    """The run at another precision of products, one of PRECISIONS; None changes nothing. InputError for other names."""
     return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))

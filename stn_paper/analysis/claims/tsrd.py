@@ -114,7 +114,8 @@ def smaller_and_better():
     if len(ours) >= statistics.RANKED:
         mine = smaller_gaps(cells["parameters"], ours["without_copy"])
         in_front = sum(gap > 0 for gap in mine.values())
-        told += f" In our runs, on images without a copy, the smaller network is ahead in {in_front} of {len(mine)} pairs."
+        pairs = f"{in_front} of {len(mine)} pairs"
+        told += f" In our runs, on images without a copy, the smaller network is ahead in {pairs}."
     return Finding(
         AGREES if clear else OPEN if ahead else by_tables(False),
         f"In {len(ahead)} of {len(gaps)} pairs of networks of one family, the smaller network has the higher printed "
