@@ -4,7 +4,7 @@
 FROM python:3.12-slim-bookworm AS system
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core git make \
+    && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core git libatomic1 make \
     && rm -rf /var/lib/apt/lists/*
 
 FROM system
