@@ -115,8 +115,9 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
                 checkpoint.save_checkpoint(spec, model, optimizer, state)
                 saved = state["seconds"]
             done = len(state["epochs"])
-            left = protocol.max_epochs - done if whole and done else 1
-            if time.time() + left * state["seconds"] / max(done, 1) > until:
+            an_epoch, left = state["seconds"] / max(done, 1), protocol.max_epochs - done
+            if time.time() + an_epoch * (left if whole and done else 1) > until:
+                log.info("%s: stopped; %d more epochs take about %.0f s", spec.name, left, an_epoch * left)
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
     found = examples.collect_results(job, state)
