@@ -63,7 +63,7 @@ def resolve(
     if backbone == PUBLISHED:
         recorded = [p for p in shown if p not in SMALLER or records(dataset, p)]
         shown = recorded if protocol == "auto" else [protocol]
-        return Request([], dataset, shown, _note(f"{said}{STORED}"))
+        return Request([], dataset, shown, _note(STORED, said))
 
     def specs(dataset, protocol):
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
@@ -90,7 +90,7 @@ def resolve_experiment(
     _check_data_dir(data_dir)
     said = _asked(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
-        return Request([], dataset, [], _note(f"{said}{STORED}"))
+        return Request([], dataset, [], _note(STORED, said))
     shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
 
     def specs(dataset, protocol):
@@ -113,16 +113,16 @@ def _request(specs, shown, dataset, protocol, device, data_dir, said):
         if recorded in ("", *SMALLER):  # the full scale is preferred where this machine can train it
             missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if recorded and (missing or recorded not in SMALLER):
-            all_there = f"{said}All runs asked for are recorded ({recorded}); nothing was trained"
-            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there))
+            all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
+            return Request(specs(dataset, recorded), dataset, [recorded], _note(all_there, said))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
     wanted = specs(dataset, protocol)
     missing = [spec for spec in wanted if not find(spec)]
     check_networks(missing)
-    done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained"
-    how = f"on {device.type} with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
-    return Request(wanted, dataset, [protocol], _note(f"{said}{done} {how}"))
+    done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained on {device.type}"
+    how = f"with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
+    return Request(wanted, dataset, [protocol], _note(f"{done} {how}", said))
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):
@@ -136,20 +136,20 @@ def _why_not_here(dataset, device, data_dir, needs_cuda):
     return ""
 
 
-STORED = "Stored run records are shown; nothing was trained"
+STORED = "The numbers below are those of stored runs; nothing was trained for this page"
 
 
 def _asked(**parameters):
     """The parameters in words. Papermill ignores a misspelt name, so its default value shows here."""
-    return f"Asked for: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}. "
+    return f"Parameters: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}."
 
 
-def _note(sentence):
-    return f"> {sentence}."
+def _note(sentence, said):
+    return f"> {sentence}. ({said})"
 
 
 def _smoke_banner(why, said):
     return (
-        f"> {said}**This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
-        "It shows that everything runs. Its accuracies mean nothing and are not the paper's."
+        f"> **This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
+        f"It shows that everything runs. Its accuracies mean nothing and are not the paper's. ({said})"
     )

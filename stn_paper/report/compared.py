@@ -22,26 +22,6 @@ NEAR = 0.5  # points from the published number, which is the goal
 STILL = 0.5  # pixels; corners that move less from image to image are those of a constant map
 
 
-def differences(system):
-    """One sentence for each published accuracy of a system: published, ours, and the difference, as a list."""
-    lines = []
-    for row in small_systems.published(system).itertuples():
-        ours = small_systems.like_theirs(system, row.dataset, row.variant, row.quantity)
-        lines.append(
-            f"- {HEADINGS[row.variant]}, {row.quantity}: {_difference(row.value, ours, 'higher', 'lower')}"
-        )
-    return "\n".join(lines)
-
-
-def _difference(published, ours, more, less):
-    """Published, ours and the difference in a sentence; `more` and `less` say which way ours lies."""
-    text = f"published {published:.2f} %, ours {mean_text(ours, ' % (n={})')}"
-    if not len(ours):
-        return f"{text}."
-    away = np.mean(ours) - published
-    return f"{text}, {abs(away):.2f} points {more if away >= 0 else less}."
-
-
 def former(system):
     """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
     if not small_systems.is_former(system):
@@ -81,39 +61,27 @@ def distorted_errors():
 
 
 def distorted_verdict():
-    """How far our errors lie from the published ones, a sentence a distortion, and how many cells are near."""
-    cells, lines = _distorted(), []
+    """What the transformers take from the error, and how far our errors lie from the published ones: two sentences."""
+    cells = _distorted()
     trained = cells[cells["ours"].str.len() > 0]
-    for name, distortion in DISTORTIONS.items():
-        mine = trained[trained["distortion"] == name]
-        parts = [
-            f"{row.network} {row.published:.1f} %, ours {mean_text(row.ours, ' % (n={})')}, "
-            f"{np.mean(row.ours) - row.published:+.2f} points"
-            for row in mine.itertuples()
-        ]
-        lines.append(f"- {distortion.title}: {'; '.join(parts) or MISSING}.")
-    if len(trained):
-        near = sum(
-            abs(np.mean(ours) - theirs) <= NEAR for ours, theirs in zip(trained["ours"], trained["published"])
-        )
-        lines.append(f"\n{near} of {len(trained)} errors lie within {NEAR} points of the published ones.")
-    return "\n".join(lines)
-
-
-def distorted_gains():
-    """For each distortion a sentence: how much lower the error is with each transformer than without."""
-    lines = []
-    for name, mine in _distorted().groupby("distortion", sort=False):
-        errors = {row.variant: np.mean(row.ours) for row in mine.itertuples() if row.ours}
-        alone = errors.pop(ORIGINAL, math.nan)
-        changes = [f"{HEADINGS[v].lower()} {alone - error:+.2f}" for v, error in errors.items()]
-        what = (
-            f"points taken from {alone:.2f} %: {', '.join(changes)}"
-            if changes and alone == alone
-            else MISSING
-        )
-        lines.append(f"- {DISTORTIONS[name].title}: {what}.")
-    return "\n".join(lines)
+    if trained.empty:
+        return f"{MISSING.capitalize()}."
+    trained = trained.assign(error=trained["ours"].map(np.mean))
+    away = trained["error"] - trained["published"]
+    near = (away.abs() <= NEAR).sum()
+    text = (
+        f"{near} of {len(trained)} errors of ours lie within {NEAR} points of the published ones; the differences "
+        f"are {away.min():+.2f} to {away.max():+.2f} points."
+    )
+    alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
+    behind = trained[trained["variant"] != ORIGINAL]
+    taken = (behind["distortion"].map(alone) - behind["error"]).dropna()
+    if taken.empty:
+        return text
+    return (
+        f"**A transformer lowers the error in {(taken > 0).sum()} of {len(taken)} cells, by {taken.min():.2f} to "
+        f"{taken.max():.2f} points.** {text}"
+    )
 
 
 def gain(dataset, system):

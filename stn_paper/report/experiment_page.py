@@ -179,17 +179,27 @@ def _strengths(study):
 
 
 def verdict(chosen):
-    """The verdict on each study, as Markdown: two sentences a study."""
+    """The verdict on the studies, as Markdown: two sentences for all studies of which they are true."""
     found = experiment.comparisons(chosen)
-    return "\n".join(_line(study, in_words(rows)) for study, rows in found.items())
+    return _lines({study: in_words(rows) for study, rows in found.items()})
 
 
-def _line(study, text):
-    """A study's line of a verdict, with what is known of its images where they are not the official files."""
-    notes = frame.copies(experiment.runs(*study)["record"])
-    return " ".join(
-        [f"- **{experiment.name(*study)}.**", text, *_unlike_pairs(study), *_unlike(study), *notes]
-    )
+def _lines(told):
+    """A line of a list for each text of `told`, {study: text}, after the names of its studies."""
+    studies = {}
+    for study, text in told.items():
+        studies.setdefault(text, []).append(experiment.name(*study))
+    return "\n".join(f"- **{listed(names)}.** {text}" for text, names in studies.items())
+
+
+def notes(chosen):
+    """What else is known of the studies: pairs of unlike runs, and images that are not the official files, as Markdown."""
+    told = {}
+    for study in chosen:
+        copies = frame.copies(experiment.runs(*study)["record"])
+        if sentences := [*_unlike_pairs(study), *_unlike(study), *copies]:
+            told[study] = " ".join(sentences)
+    return _lines(told)
 
 
 def in_words(found):
@@ -295,8 +305,8 @@ def untrained(chosen):
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """The verdict on distorted test images in each study, as Markdown."""
-    lines = []
+    """The verdict on distorted test images in the studies, as Markdown."""
+    lines = {}
     for study in chosen:
         found = experiment.strength_comparisons(*study)
         parts = []
@@ -307,8 +317,8 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
                 if text := tell(rows):
                     told.setdefault(text, []).append(distortion)
             parts += [f"Under {listed(names)}, {_lower(text)}" for text, names in told.items()]
-        lines.append(_line(study, " ".join(parts) or f"{MISSING.capitalize()}."))
-    return "\n".join(lines)
+        lines[study] = " ".join(parts) or f"{MISSING.capitalize()}."
+    return _lines(lines)
 
 
 def networks_verdict(dataset, protocol):

@@ -68,11 +68,10 @@ def explorer_verdict(size=160):
     other = shear(0.4)[:, :2] @ affine_theta(rotation=90)
     apart = (outline(theta) - outline(other)).norm(dim=1).max()
     return (
-        f"A scale of 0.5 reads {areas[0]} of the input's area, which comes out enlarged; a shear of 0.4 "
-        f"reads {areas[1]} and a rotation by 45 degrees {areas[2]}, so that neither enlarges anything. That "
-        f"rotation takes {outside:.0%} of the output's pixels from outside the input, where the sampler "
-        f"reads mid-grey. Order counts: with a rotation by 90 degrees, shearing after turning instead of "
-        f"before would put corners up to {apart:.2f} half widths elsewhere."
+        f"Only scale changes the size: 0.5 reads {areas[0]} of the input's area and enlarges it; a shear of 0.4 "
+        f"reads {areas[1]} and a rotation by 45 degrees {areas[2]}. That rotation takes {outside:.0%} of the "
+        "output's pixels from outside the input, where the sampler reads mid-grey. Order counts: with a rotation "
+        f"by 90 degrees, to shear after turning instead of before moves corners by up to {apart:.2f} half widths."
     )
 
 

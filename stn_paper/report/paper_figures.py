@@ -152,14 +152,11 @@ def transformer_verdict(transformer, image):
     apart = (outline(theta[0]) - _corners_of(grid)).abs().max()
     inside = (grid.abs() <= 1).all(-1).float().mean()
     untouched = untrained_transformer(size=u.shape[-1])(u)
-    places = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in outline(theta[0]).tolist())
     change = 127.5 * (untouched - u).abs().max()
     return (
-        f"Theta takes the output's corners to {places}. The grid, continued by half a pixel to its edges, "
-        f"ends at the same four points within {_bound(apart, 1e-6)}. "
-        f"{inside:.0%} of the output's pixels are read from inside the input. With the bias that "
-        f"`localization_net` gives it, the identity, the untrained transformer changes no pixel by more than "
-        f"{_bound(change, 1e-3)} of 255 grey levels."
+        f"The grid ends where theta takes the output's four corners, within {_bound(apart, 1e-6)}, and {inside:.0%} "
+        "of the output's pixels are read from inside the input. Left at the identity that it starts from, the "
+        f"transformer changes no pixel by more than {_bound(change, 1e-3)} of 255 grey levels."
     )
 
 
@@ -354,11 +351,9 @@ def residual_verdict(model, image):
     layers = nn.ModuleList([block.conv1, block.bn1, block.conv2, block.bn2])
     own, in_layers = (sum(p.numel() for p in part.parameters()) for part in (block, layers))
     return (
-        f"As built, the untrained block changes its input by {changed:.0%} on average. With the last batch "
-        f"norm's weight at zero, the largest difference between output and input, over all "
-        f"{end.x.numel():,} numbers, is {apart}; without the shortcut, the largest number that comes out is "
-        f"{alone}. x comes out of a relu (its smallest value is {end.x.min():g}), so that the block's own "
-        f"last relu leaves it alone. The shortcut has {own - in_layers} of the block's {own:,} parameters."
+        f"The untrained block changes its input by {changed:.0%} on average. With the last batch norm's weight at "
+        f"zero it passes x on: output and input differ by at most {apart}, while without the shortcut no number "
+        f"larger than {alone} comes out. The shortcut has {own - in_layers} of the block's {own:,} parameters."
     )
 
 

@@ -10,10 +10,11 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..models.transformer import sample, sampling_grid
-from ..training.records import chosen, spec_of
+from ..training.records import spec_of
 from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
 from .figures import closed
 from .paper_figures import outline
+from .sentences import listed
 from .small_systems import example_images
 
 SETTINGS: dict[str, dict[str, Any]] = {  # what a run has of its own; CIFAR-10 gives as many images as TSRD
@@ -66,14 +67,10 @@ def seen(records):
 
 
 def verdict(records):
-    """How well these networks do and how much theta varies between images, as Markdown: a line a dataset."""
-    lines = []
+    """How far the corners of the sampled square move from image to image, in one sentence with links to the runs."""
+    parts = []
     for dataset, record in records.items():
-        last = record["epochs"][-1]["theta"]
-        lines.append(
-            f"- **{DATASETS[dataset].title}** ([the run](../runs/{spec_of(record).name}.html)): test accuracy "
-            f"{chosen(record)['test']:.1f} %. Its corners lie {last['from_identity']:.1f} pixels from the "
-            f"image's own on average; between images they move by {last['spread'][0]:.1f} pixels (median), of "
-            f"{record['spec']['protocol']['image_size']}."
-        )
-    return "\n".join(lines)
+        moved, size = record["epochs"][-1]["theta"]["spread"][0], record["spec"]["protocol"]["image_size"]
+        run = f"[{DATASETS[dataset].title}](../runs/{spec_of(record).name}.html)"
+        parts.append(f"{moved:.1f} of {size} pixels on {run}")
+    return f"From image to image the corners of the outline move by a median of {listed(parts)}."

@@ -23,7 +23,7 @@ from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, PROTOCOLS, preset
+from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, preset
 
 TEST = f"Test, {BEST_VALIDATION}"  # a column of `accuracy`
 
@@ -99,23 +99,29 @@ def _named(view, number):
     return view
 
 
-def cost_verdict(number):
-    """How well our costs agree with the paper's, in one sentence."""
-    if number in LOCALIZATION_TABLES:
+def layers_verdict():
+    """How well the layers of Tables 1 to 3 agree with ours, in one sentence."""
+    rows = shapes = counts = totals = misprinted = 0
+    for number in LOCALIZATION_TABLES:
         printed, ours = table(number), read_costs(number)
-        rows = printed.iloc[:-1]
-        shapes = sum(rows["output"].to_numpy() == ours["output"].to_numpy())
+        total, printed = printed["parameters"].iloc[-1], printed.iloc[:-1]
         right = [
-            sum(map(int, corrected(number, p, i).split("+"))) for i, p in enumerate(rows["parameters"], 1)
+            sum(map(int, corrected(number, p, i).split("+"))) for i, p in enumerate(printed["parameters"], 1)
         ]
-        counts = sum(a == b for a, b in zip(right, ours["parameters"]))
-        total, mine = printed["parameters"].iloc[-1], ours["parameters"].sum()
-        return (
-            f"{shapes} of {len(rows)} output shapes and {counts} of {len(rows)} parameter counts agree"
-            f"{' (after the corrections)' if len(corrections(number)) else ''}; "
-            f"the paper's total is {total}, ours {mine}."
-        )
-    cells = compare_costs(number)
+        rows += len(printed)
+        shapes += sum(printed["output"].to_numpy() == ours["output"].to_numpy())
+        counts += sum(a == b for a, b in zip(right, ours["parameters"]))
+        totals += int(total) == ours["parameters"].sum()
+        misprinted += len(corrections(number))
+    return (
+        f"{shapes} of {rows} output shapes, {counts} of {rows} parameter counts and {totals} of "
+        f"{len(LOCALIZATION_TABLES)} totals agree, after {misprinted} misprints are corrected."
+    )
+
+
+def cost_verdict(*numbers):
+    """How well our costs agree with those of the paper's Tables 4, 5, 7 or 9, in one sentence."""
+    cells = pd.concat(map(compare_costs, numbers))
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return (
         f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, and "
@@ -166,19 +172,24 @@ def accuracy(dataset, protocol):
 
 
 def protocol_heading(dataset, protocol, backbone=None):
-    """What stands above a table of runs, as Markdown: the protocol and how many images it takes.
+    """What stands above a table of runs, as Markdown: image size, epochs, number of images, and the protocol's name.
 
     `backbone` names a smaller system that has its own settings.
     """
     used = preset(protocol, dataset, ORIGINAL, backbone)
+    size = f"images of {used.image_size} pixels" if used.image_size else "images of each network's own size"
+    epochs = (
+        f"{used.max_epochs} epochs"
+        if used.max_epochs == used.min_epochs
+        else f"up to {used.max_epochs} epochs"
+    )
     limits = {
         "training images a class": used.train_per_class,
         "images each of validation and test": used.max_evaluation,
         "images a split": used.max_images,
     }
-    few = ", ".join(f"{number:,} {of}" for of, number in limits.items() if number)
-    meaning = PROTOCOLS[protocol] + (f" ({few})" if few else "")
-    heading = f"**{DATASETS[dataset].title}, protocol `{protocol}`**: {meaning}."
+    told = ", ".join([size, epochs, *(f"{number:,} {of}" for of, number in limits.items() if number)])
+    heading = f"**Ours on {DATASETS[dataset].title}: {told}** (protocol `{protocol}`)."
     found = list(runs(dataset, protocol)["record"])
     if not found:
         return f"{heading} *{MISSING.capitalize()}.*"
