@@ -22,6 +22,7 @@ COLUMNS = (
     "outside",
     "collapsed",
     "photographs",
+    "image_size",
 )
 STILL = 0.05, 0.01  # standard deviations of theta below which a transformer counts as standing still
 
@@ -31,7 +32,8 @@ def runs():
 
     Columns: run (name), dataset, backbone, variant, protocol, seed; std: the largest standard deviation of
     theta's six numbers over the validation images after the last epoch; outside: percent of the sampling grid
-    outside the image then; collapsed; photographs: whether the images are such.
+    outside the image then; collapsed; photographs: whether the images are such;
+    image_size (pixels).
     """
     every = frame.runs()
     theta = every["record"].map(lambda record: record["epochs"][-1].get("theta"))

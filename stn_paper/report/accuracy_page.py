@@ -265,7 +265,7 @@ def _panel(axis, part, color):
             transform=axis.get_yaxis_transform(),
             ha="right" if right else "left",
             va="center",
-            fontsize=9.5,
+            fontsize=11,
             color=color,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
         )
@@ -446,7 +446,7 @@ def dots4():
             rotation=90,
             ha="center",
             va="bottom",
-            fontsize=9.5,
+            fontsize=11,
             color=SHADES[column],
         )
     handles = [plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER, linestyle="", label="paper")]
@@ -455,7 +455,7 @@ def dots4():
         for c in TSRD_COLUMNS
     ]
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.09), ncol=1, fontsize=10, frameon=False
+        handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.09), ncol=1, fontsize=11, frameon=False
     )
     axis.set_yticks(rows, [title(b) for b in found["backbone"]])
     axis.set(ylim=(len(found) - 0.5, -0.5), xlabel="test accuracy (%)")

@@ -144,7 +144,7 @@ def accuracy_against_cost(number):
     x = alt.X(
         "gflops:Q",
         title="GFLOPS as the paper prints them (logarithmic)",
-        scale=alt.Scale(type="log", nice=False, padding=24),
+        scale=alt.Scale(type="log", nice=False, padding=36),
         axis=alt.Axis(values=[2, 5, 10, 20, 40]),
     )
     y = alt.Y("accuracy:Q", title="test accuracy, paper (%)", scale=alt.Scale(zero=False, padding=24))
@@ -168,7 +168,7 @@ def accuracy_against_cost(number):
     return (
         lines + points.add_params(chosen) + labels  # a legend answers to a parameter of its own layer
     ).properties(
-        width=380,
+        width=370,
         height=340,
         description=f"The paper's test accuracies against GFLOPS, a line a backbone: {LEGEND}.",
     )

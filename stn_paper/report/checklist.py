@@ -193,7 +193,7 @@ def _acm(numbers):
 
 def shown(answers, part):
     """The rows of one part of a `view`, for the book; their sentences wrap."""
-    rows = answers.query("Part == @part").drop(columns="Part")
+    rows = answers.query("Part == @part").drop(columns="Part").replace("`", "", regex=True)
     return HTML(rows.to_html(classes="claims", border=0))
 
 

@@ -108,7 +108,7 @@ def padding():
         if record := find(spec):
             errors.append(100 - chosen(record)["test"])
     view = pd.DataFrame(rows).T.map(mean_text)
-    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding").reset_index()
+    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding")
 
 
 # --- what theta does ----------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def name_of(dataset):
 
 def share(part, whole):
     """Number and percentage of a part, as text."""
-    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "–"
+    return f"{part:,} ({100 * part / whole:.1f}\u00a0%)" if whole else "–"
 
 
 def by_eye():

@@ -64,7 +64,7 @@ def budget_curves(chosen):
     figure.supylabel("test accuracy (%)", fontsize=11)
     if drawn:
         figure.legend(
-            handles=[*drawn.values()], loc="outside upper center", ncols=4, frameon=False, fontsize=10
+            handles=[*drawn.values()], loc="outside upper center", ncols=4, frameon=False, fontsize=11
         )
     return closed(figure)
 
@@ -85,12 +85,12 @@ def strength_curves(dataset, backbone, protocol):
                 axis.fill_between(
                     mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
                 )
-        axis.set_xlabel(label.replace(" (", "\n("), fontsize=10)
+        axis.set_xlabel(label.replace(" (", "\n("), fontsize=11)
         axis.tick_params(labelsize=10)
     axes[0].set_ylabel("test accuracy (%)", fontsize=11)
     if drawn:
         lines = axes[0].get_legend_handles_labels()
-        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False, fontsize=10)
+        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False, fontsize=11)
     else:
         axes[0].set_title(MISSING)
     return closed(figure)
@@ -104,8 +104,8 @@ def _panels(chosen, found, height, **options):
     for axis, study, one in zip(axes.flat, chosen, found):
         missing = "" if len(one) else f": {MISSING}"
         name = experiment.name(*study).replace("`", "").replace(", ", ",\n")
-        axis.set_title(name + missing, fontsize=9)
-        axis.tick_params(labelsize=9)
+        axis.set_title(name + missing, fontsize=11)
+        axis.tick_params(labelsize=11)
     for axis in axes.flat[len(chosen) :]:
         axis.set_visible(False)
     return figure, axes.flat[: len(chosen)]

@@ -193,7 +193,7 @@ def _lines(told):
 
 
 def notes(chosen):
-    """What else is known of the studies: pairs of unlike runs, and images that are not the official files, as Markdown."""
+    """Which pairs are of unlike runs and which images are not the official files, as a Markdown list of studies."""
     told = {}
     for study in chosen:
         copies = frame.copies(experiment.runs(*study)["record"])

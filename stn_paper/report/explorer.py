@@ -209,8 +209,8 @@ def _strip(pictures, titles):
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
-        axis.set_title(title, size=10)
-    figure.supxlabel("left the input and the corners of what is read, right the output", size=10)
+        axis.set_title(title, size=11)
+    figure.supxlabel("left the input and the corners of what is read, right the output", size=11)
     return closed(figure)
 
 

@@ -58,8 +58,8 @@ def cost_against_size(sizes=range(32, 481, 32)):
             axis.plot(sizes, values, color=COLORS[variant], label=HEADINGS[variant])
     for axis, label in zip(axes, ("GFLOPS (the paper's counting)", "parameters (millions)")):
         axis.set(ylim=(0, None), xticks=[0, 200, 400])
-        axis.set_xlabel("side of the input (pixels)", fontsize=10)
-        axis.set_ylabel(label, fontsize=10)
+        axis.set_xlabel("side of the input (pixels)", fontsize=11)
+        axis.set_ylabel(label, fontsize=11)
     axes[0].legend()
     return closed(figure)
 
@@ -89,7 +89,7 @@ def accuracy_dots(dataset, protocol):
         handles = [
             Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=10, frameon=False)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=11, frameon=False)
     else:
         axis.set_title(statistics.MISSING)
     return closed(figure)

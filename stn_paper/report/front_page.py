@@ -139,12 +139,12 @@ def lstn_minus_stn():
             (0.01, place - 0.42),
             xycoords=("axes fraction", "data"),
             va="top",
-            fontsize=10,
+            fontsize=11,
             fontweight="bold",
         )
     axis.set_yticks(range(len(rows)), [_label(one) for one, _ in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
-    axis.tick_params(labelsize=10)
+    axis.tick_params(labelsize=11)
     axis.grid(axis="y", visible=False)
     return closed(figure)
 

@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import quote
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 
 from ..analysis import effects, frame, statistics
 from ..analysis.statistics import BETTER, WORSE
@@ -142,10 +142,11 @@ def accuracies(dataset, protocols):
 
 
 def system_runs(dataset, system):
-    """`small_systems.all_runs` with links to the runs."""
+    """`small_systems.all_runs` with links to the runs, or "not yet run"."""
     view, ours = small_systems.all_runs(dataset, system), small_systems.runs(dataset, system)
-    if len(ours):
-        view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
+    if ours.empty:
+        return Markdown(f"*{statistics.MISSING.capitalize()}.*")
+    view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     view = view.rename_axis("Variant").reset_index()
     return shown(view, f"Our runs on {DATASETS[dataset].title}")
 

@@ -76,7 +76,7 @@ def distorted_samples(count=6):
             distort(plain, theta, distortion.kind, CANVAS)
         )
     rows["digits, of the package"] = list(distort(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
-    figure = plt.figure(figsize=(0.95 * count, 1.2 * len(rows)))
+    figure = plt.figure(figsize=(0.95 * count, 1.05 * len(rows)))
     for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")
         for axis, image in zip(part.subplots(1, count), images):

@@ -105,9 +105,9 @@ def warps_machine(machine="cpu"):
 def warps_plot(machine="cpu"):
     """How many times as fast as the others ours is, against the image size: a panel a work, whiskers quartiles."""
     found = warps(machine)
-    figure, axes = plt.subplots(1, len(WORKS), figsize=(9.5, 3.4), sharey=True)
+    figure, axes = plt.subplots(len(WORKS), figsize=(5.8, 2.6 * len(WORKS)), sharex=True)
     for axis, (work, heading) in zip(axes, WORKS.items()):
-        axis.set_title(heading if len(found) else MISSING, fontsize=9)
+        axis.set_title(heading if len(found) else MISSING, fontsize=11)
         for (other, mine), marker in zip(found[found["work"] == work].groupby("other", sort=False), "osD"):
             whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
             axis.errorbar(
@@ -120,11 +120,11 @@ def warps_plot(machine="cpu"):
                 label=NAMES[other],
             )
         axis.axhline(1, color="0.4", linewidth=1)
-        axis.set(xlabel="side of the image (pixels)", xscale="log", yscale="log")
+        axis.set(ylabel="times as fast", xscale="log", yscale="log")
         axis.set_xticks([28, 64, 128, 224], ["28", "64", "128", "224"], minor=False)
         axis.set_yticks([1, 1.5, 2, 3, 4], ["1", "1.5", "2", "3", "4"])
         axis.minorticks_off()
-    axes[0].set_ylabel("times as fast")
+    axes[-1].set_xlabel("side of the image (pixels)")
     if len(found):
-        axes[0].legend(fontsize=8)
+        axes[0].legend(fontsize=11)
     return closed(figure)

@@ -39,15 +39,16 @@ def photograph(size=224):
     return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
 
 
-def gallery(images, across=3):
+def gallery(images, across=4):
     """Titled pictures {title: image (1, 3, H, W) in [0, 1]}, so many in a row."""
+    across = min(across, len(images))
     down = -(-len(images) // across)
-    figure, axes = plt.subplots(down, across, figsize=(1.7 * across, 1.9 * down), squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=(1.45 * across, 1.75 * down), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, (name, image) in zip(axes.flat, images.items()):
         axis.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy())
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name, fontsize=11)
     return closed(figure)
 
 
@@ -92,54 +93,55 @@ def spatial_transformer(transformer, image):
     grid = sampling_grid(theta, *u.shape[-2:])
     v = sample(u, grid)
 
-    figure, canvas = _canvas(6.6, 6.95)
-    panels = [_photo(figure, (0.1, y, 2.4, 2.4), images) for y, images in ((3.95, u), (0.5, v))]
+    figure, canvas = _canvas(5.75, 6.95)
+    panels = [_photo(figure, (0.1, y, 2.1, 2.1), images) for y, images in ((3.95, u), (0.8, v))]
     _sampled_region(panels[0], theta[0], grid[0])
     _corners(panels[1], CORNERS)
-    _label(canvas, (1.3, 6.87), r"input feature map $\mathbfit{U}$", u)
-    _label(canvas, (1.3, 0.4), r"output feature map $\mathbfit{V}$", v)
+    _label(canvas, (1.15, 6.57), r"input feature map $\mathbfit{U}$", u)
+    _label(canvas, (1.15, 0.7), r"output feature map $\mathbfit{V}$", v)
 
-    _part(canvas, (0.475, 3.2, 1.65, 0.47), "sampler", GREEN)
-    _part(canvas, (3.2, 4.85, 3.35, 2.05), "localization net (L-STN)", BLUE)
-    _part(canvas, (3.2, 0.05, 3.35, 3.62), "grid generator", ORANGE)
+    _part(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", GREEN)
+    _part(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", BLUE)
+    _part(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", ORANGE)
     _feature_maps(canvas, transformer.localization.features, u)
-    canvas.text(3.8, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
-    _matrix(canvas, (4.875, 4.25), theta[0], 11.5)
-    canvas.text(6.18, 4.25, _shape(theta), size=10, color=GREY, va="center", ha="center")
-    _grid_panel(figure, (3.46, 0.43, 2.83, 2.83), theta[0], grid[0])
-    text = f"{_shape(grid)}, every {EVERY}th point drawn"
-    canvas.text(4.875, 0.16, text, size=10, color=GREY, ha="center")
+    canvas.text(3.12, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
+    _matrix(canvas, (4.1, 4.25), theta[0], 11.5)
+    canvas.text(5.38, 4.25, _shape(theta), size=11, color=GREY, va="center", ha="center")
+    _grid_panel(figure, (2.82, 0.46, 2.75, 2.75), theta[0], grid[0])
+    text = f"{_shape(grid)}, every {EVERY}th drawn"
+    canvas.text(4.175, 0.16, text, size=11, color=GREY, ha="center")
 
-    canvas.text(2.69, 3.51, r"$\mathcal{T}_\theta(G)$", size=12, ha="center")
+    canvas.text(2.31, 3.51, r"$\mathcal{T}_\theta(G)$", size=12, ha="center")
     for start, end in (
-        ((2.55, 5.9), (3.2, 5.9)),  # U to the localization net
-        ((4.875, 4.85), (4.875, 4.54)),  # to theta
-        ((4.875, 3.97), (4.875, 3.67)),  # to the grid generator
-        ((3.2, 3.435), (2.125, 3.435)),  # to the sampler
-        ((1.3, 3.93), (1.3, 3.67)),  # U to the sampler
-        ((1.3, 3.2), (1.3, 2.93)),  # to V
+        ((2.25, 5.6), (2.65, 5.6)),  # U to the localization net
+        ((4.175, 4.85), (4.175, 4.54)),  # to theta
+        ((4.175, 3.97), (4.175, 3.67)),  # to the grid generator
+        ((2.65, 3.435), (1.975, 3.435)),  # to the sampler
+        ((1.15, 3.93), (1.15, 3.67)),  # U to the sampler
+        ((1.15, 3.2), (1.15, 2.93)),  # to V
     ):
         _arrow(canvas, start, end)
     return closed(figure)
 
 
 def directions(image, maps):
-    """A column a map: what theta reads from `image` above, what it shows below; maps: name -> (2, 3)."""
+    """A row a map: what theta reads from `image`, what it shows, and its numbers; maps: name -> (2, 3)."""
     u = normalize(image)
     width, gap = 1.27, 0.12
-    figure, canvas = _canvas(len(maps) * (width + gap) + 0.3, 3.85)
+    height = len(maps) * (width + gap)
+    figure, canvas = _canvas(5.75, height + 0.3)
     for i, (name, theta) in enumerate(maps.items()):
-        left = 0.35 + i * (width + gap)
+        bottom = height - (i + 1) * (width + gap)
+        middle = bottom + width / 2
         grid = sampling_grid(theta[None], *u.shape[-2:])
-        above = _photo(figure, (left, 2.18, width, width), u, reach=1.5)
-        below = _photo(figure, (left, 0.75, width, width), sample(u, grid))
-        _sampled_region(above, theta, size=6)
-        _corners(below, CORNERS, size=6)
-        canvas.text(left + width / 2, 3.55, name, size=12, ha="center", weight="bold")
-        _matrix(canvas, (left + width / 2, 0.33), theta, 9)
-    for y, label in ((2.815, "input $U$"), (1.385, "output $V$")):
-        canvas.text(0.17, y, label, size=12, rotation=90, ha="center", va="center")
-    canvas.text(0.17, 0.33, r"$\theta$", size=14, ha="center", va="center")
+        read = _photo(figure, (1.05, bottom, width, width), u, reach=1.5)
+        shown = _photo(figure, (2.5, bottom, width, width), sample(u, grid))
+        _sampled_region(read, theta, size=6)
+        _corners(shown, CORNERS, size=6)
+        canvas.text(0.95, middle, name, size=12, ha="right", va="center", weight="bold")
+        _matrix(canvas, (4.8, middle), theta, 11)
+    for x, label in ((1.685, "input $U$"), (3.135, "output $V$"), (4.8, r"$\theta$")):
+        canvas.text(x, height + 0.05, label, size=12, ha="center", va="bottom")
     return closed(figure)
 
 
@@ -204,7 +206,7 @@ def _grid_panel(figure, box, theta, grid):
 def _feature_maps(canvas, features, u):
     """The four most active channels of the first and of the last feature layer."""
     limits = canvas.axis()  # imshow moves them
-    for maps, left, number in ((features[:1](u), 3.42, 1), (features(u), 5.21, len(features))):
+    for maps, left, number in ((features[:1](u), 2.75, 1), (features(u), 4.49, len(features))):
         active = maps[0].mean((1, 2)).argsort(descending=True, stable=True)[:4]
         for i, channel in enumerate(maps[0, active]):
             x, y = left + 0.57 * (i % 2), 5.86 - 0.57 * (i // 2)
@@ -213,9 +215,9 @@ def _feature_maps(canvas, features, u):
                 channel.numpy(), "cividis", vmin=0, vmax=channel.quantile(0.99), extent=box, aspect="auto"
             )
         text = f"layer {number}\n{_shape(maps)}"
-        canvas.text(left + 0.555, 4.91, text, size=10, color=GREY, ha="center", linespacing=1.2)
-    canvas.text(4.87, 5.95, "…", size=16, color=GREY, ha="center")
-    _arrow(canvas, (4.61, 5.83), (5.13, 5.83), GREY)
+        canvas.text(left + 0.555, 4.91, text, size=11, color=GREY, ha="center", linespacing=1.2)
+    canvas.text(4.175, 5.95, "…", size=16, color=GREY, ha="center")
+    _arrow(canvas, (3.93, 5.83), (4.42, 5.83), GREY)
     canvas.axis(limits)
 
 
@@ -264,14 +266,14 @@ def trace(model, image, last_weight=1.0):
 
 
 def residual_block(tensors):
-    """Paper Figure 2 beside the tensors of a Trace: the four channels in which x varies most."""
-    pitch, left, side = 1.27, 3.02, 0.93
-    figure, canvas = _canvas(7, 7.1)
-    channels = tensors.x[0].var((1, 2)).argsort(descending=True, stable=True)[:4]
+    """Paper Figure 2 beside the tensors of a Trace: the three channels in which x varies most."""
+    pitch, left, side = 1.27, 2.95, 0.89
+    figure, canvas = _canvas(5.8, 7.1)
+    channels = tensors.x[0].var((1, 2)).argsort(descending=True, stable=True)[:3]
     top = tensors.sum[0, channels].abs().quantile(0.99).item()
     rows = {
         r"$\mathbfit{x}$": tensors.x,
-        "after the first relu": tensors.relu1,
+        "after first relu": tensors.relu1,
         r"$\mathbfit{F(x)}$": tensors.f,
         r"$\mathbfit{F(x)+x}$": tensors.sum,
         r"relu($\mathbfit{F(x)+x}$)": tensors.output,
@@ -280,7 +282,7 @@ def residual_block(tensors):
     starts = 1.88, 2.13, 2.05, 1.94, 2.13  # where the diagram's part ends
     for y, start, (name, tensor) in zip(heights, starts, rows.items()):
         canvas.text(left, y + 0.52, name, size=12.5, weight="bold", color=DARK, va="bottom")
-        canvas.text(6.87, y + 0.53, _shape(tensor), size=10, color=GREY, ha="right", va="bottom")
+        canvas.text(5.72, y + 0.53, _shape(tensor), size=10, color=GREY, ha="right", va="bottom")
         canvas.plot([start, left - 0.06], [y, y], ":", color=GREY, linewidth=1.2, zorder=0)
         for i, channel in enumerate(tensor[0, channels]):
             axis = _axes(figure, (left + i * (side + 0.043), y - side / 2, side, side))
@@ -288,9 +290,9 @@ def residual_block(tensors):
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
     _block_diagram(canvas, heights)
-    bar = figure.colorbar(image, cax=_axes(figure, (left + 0.7, 0.4, 2.45, 0.11)), orientation="horizontal")
+    bar = figure.colorbar(image, cax=_axes(figure, (left + 0.2, 0.4, 2.35, 0.11)), orientation="horizontal")
     bar.set_ticks([-top, 0, top], labels=["negative", "0", "positive"])
-    bar.ax.tick_params(labelsize=10, length=0)
+    bar.ax.tick_params(labelsize=11, length=0)
     return closed(figure)
 
 
@@ -300,7 +302,7 @@ def _block_diagram(canvas, heights):
     middle = [(a + b) / 2 for a, b in pairwise(heights)]
     for y in middle[:2]:
         _part(canvas, (0.75, y - 0.29, 2.0, 0.58), "weight layer", BLUE)
-        canvas.text(x, y - 0.15, "3 × 3 conv, batch norm", size=9.5, color=DARK, ha="center", va="center")
+        canvas.text(x, y - 0.15, "3 × 3 conv, batch norm", size=10.5, color=DARK, ha="center", va="center")
     for y in (relu, end):
         _part(canvas, (x - 0.36, y - 0.23, 0.72, 0.46), "relu", ORANGE)
     canvas.text(x, top, "$x$", size=16, ha="center", va="center", bbox=WHITE)
@@ -401,7 +403,7 @@ def _part(canvas, box, name, color):
 
 def _label(canvas, place, name, tensor):
     canvas.text(*place, name, size=12.5, weight="bold", color=DARK, ha="center", va="top")
-    canvas.text(place[0], place[1] - 0.22, _shape(tensor), size=10, color=GREY, ha="center", va="top")
+    canvas.text(place[0], place[1] - 0.22, _shape(tensor), size=11, color=GREY, ha="center", va="top")
 
 
 def _arrow(canvas, start, end, color=DARK):

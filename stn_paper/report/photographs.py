@@ -51,7 +51,7 @@ def seen(records):
         read = (sample(images / 127.5 - 1, grid) + 1) * 127.5
         rows = part.subplots(2, len(images))
         for row, pictures, label in zip(rows, (images, read), ("input", "output")):
-            row[0].set_ylabel(label, fontsize=10)
+            row[0].set_ylabel(label, fontsize=11)
             for axis, picture in zip(row, pictures):
                 pixels = picture.permute(1, 2, 0).clamp(0, 255).byte().numpy()
                 axis.imshow(pixels, extent=(-1, 1, 1, -1))

@@ -74,6 +74,7 @@ def defects():
     rows = pd.read_csv(DEFECTS, keep_default_na=False)
     rows["shown by"] = rows["shown by"].map(SHOWN_BY)
     rows["tests"] = rows["tests"].str.replace(" ", ", ")
+    rows["fault"] = rows["fault"].str.replace("`", "")
     return (
         rows.set_index("fault")
         .rename(columns={"at ac5d3d1": "At that commit"})

@@ -89,7 +89,9 @@ def title(spec):
 
 
 def protocol(spec):
-    """A protocol's name, and what of it the run changed, in words."""
+    """A protocol's name, and what of it the run changed, in words; of a protocol of its own the name alone."""
+    if spec["protocol"]["name"] not in PROTOCOLS:
+        return spec["protocol"]["name"]
     changes = records.spec_of({"spec": spec}).changes
     words = (f"{SETTINGS[field][0].lower()}: {_text(value)}" for field, value in changes.items())
     return ", ".join([spec["protocol"]["name"], *words])

@@ -24,7 +24,7 @@ def samples(count=4):
     """The first images of the dataset's kind, made of the embedded digits."""
     pixels, labels = embedded_digits()
     images, _, _ = drawn(pixels, labels, len(pixels))
-    figure, axes = plt.subplots(1, count, figsize=(2.1 * count, 2.2))
+    figure, axes = plt.subplots(1, count, figsize=(1.45 * count, 1.6))
     for axis, image in zip(axes, images):
         _picture(axis, image)
     return closed(figure)
@@ -45,7 +45,7 @@ def runs(variant):
 def glimpses(count=4):
     """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows."""
     found = runs("rnn")["record"]
-    figure, axes = plt.subplots(count, 1 + DIGITS, figsize=(2 * (1 + DIGITS), 2.1 * count), squeeze=False)
+    figure, axes = plt.subplots(count, 1 + DIGITS, figsize=(1.45 * (1 + DIGITS), 1.6 * count), squeeze=False)
     if not len(found):
         axes[0, 0].set_title(MISSING)
         return closed(figure)
@@ -54,7 +54,7 @@ def glimpses(count=4):
     for row, text, theta, labels, read in zip(axes, *fields):
         image, maps = from_png(text), torch.tensor(theta)
         _picture(row[0], image)
-        row[0].set_title(f"{_digits(labels)}, read {_digits(read)}", fontsize=9)
+        row[0].set_title(f"{_digits(labels)}, read {_digits(read)}", fontsize=11)
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
         shown = sample(images, sampling_grid(maps, SIDE, SIDE))
         for axis, one, output, color in zip(row[1:], maps, shown, LOOKS):
@@ -69,22 +69,22 @@ def _digits(labels):
 
 
 def curves():
-    """Left validation accuracy per digit after each epoch; right where each look is centred, x, mean of all images."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
+    """Above validation accuracy per digit after each epoch; below where each look is centred, x, mean of all images."""
+    figure, (above, below) = plt.subplots(2, figsize=(5.8, 6))
     for variant in ("original", "ffn", "rnn"):
         for record in runs(variant)["record"]:
             values = [epoch["validation_accuracy"] for epoch in record["epochs"]]
             label = HEADINGS[variant] if record["spec"]["seed"] == 0 else None
-            left.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
+            above.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
     for record in runs("rnn")["record"][:1]:
         means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(-1, DIGITS, 6)
         for look, color in enumerate(LOOKS):
-            right.plot(range(1, len(means) + 1), means[:, look, 2], color=color, label=f"look {look + 1}")
-    left.set(xlabel="epoch", ylabel="digits read correctly (%)")
-    right.set(xlabel="epoch", ylabel="centre of the look, x (-1 to 1)", ylim=(-1, 1))
-    for axis in (left, right):
+            below.plot(range(1, len(means) + 1), means[:, look, 2], color=color, label=f"look {look + 1}")
+    above.set(xlabel="epoch", ylabel="digits read correctly (%)")
+    below.set(xlabel="epoch", ylabel="centre of the look, x (-1 to 1)", ylim=(-1, 1))
+    for axis in (above, below):
         if axis.has_data():
-            axis.legend(fontsize=8)
+            axis.legend(fontsize=11)
         else:
             axis.set_title(MISSING)
     return closed(figure)

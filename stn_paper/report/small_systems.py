@@ -291,8 +291,8 @@ def gradcam(dataset, system, variants):
             axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
             axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
             axis.set(xticks=[], yticks=[])
-            axis.set_title(f"class {label}", fontsize=10)
-        row[0].set_ylabel(HEADINGS[variant], fontsize=10)
+            axis.set_title(f"class {label}", fontsize=11)
+        row[0].set_ylabel(HEADINGS[variant], fontsize=11)
     if not kept:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")

@@ -194,7 +194,7 @@ def parts_plot():
         axis.set_yticks(range(len(shares)), shares)
         axis.invert_yaxis()
         axis.set(xlabel="share of the training step (%)")
-        axis.legend(fontsize=9)
+        axis.legend(fontsize=11)
     return closed(figure)
 
 
@@ -448,7 +448,7 @@ def _explained(figure, found, forms=MappingProxyType({})):
     looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
     return closed(figure)
 
 
@@ -461,7 +461,7 @@ def _panels(found, across, height):
         axis.xaxis.label.set_size(9.5)
         axis.yaxis.label.set_size(9.5)
     for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
-        line[0].set_title(machine, loc="left", fontsize=10)
+        line[0].set_title(machine, loc="left", fontsize=11)
     return figure, axes
 
 
@@ -476,7 +476,7 @@ def growth():
         ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"
     )
     axis.set(xscale="log", yscale="log", xlabel="records", ylabel="seconds of a processor")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=11)
     return closed(figure)
 
 

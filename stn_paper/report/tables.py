@@ -176,21 +176,31 @@ def protocol_heading(dataset, protocol, backbone=None):
 
     `backbone` names a smaller system that has its own settings.
     """
+    settings = _settings(dataset, protocol, backbone)
+    heading = f"**Ours on {DATASETS[dataset].title}: {settings}** (protocol `{protocol}`)."
+    found = list(runs(dataset, protocol)["record"])
+    if not found:
+        return f"{heading} *{MISSING.capitalize()}.*"
+    return " ".join([heading, *copies(found)])
+
+
+def protocol_list(dataset, protocols):
+    """The settings of those of the protocols that have runs, as a Markdown list, and what is known of their images."""
+    found = {protocol: runs(dataset, protocol)["record"] for protocol in protocols}
+    lines = [f"- `{protocol}`: {_settings(dataset, protocol)}" for protocol in found if len(found[protocol])]
+    notes = copies([record for records in found.values() for record in records])
+    return "\n".join([*lines, "", *notes]) if lines else f"*{MISSING.capitalize()}.*"
+
+
+def _settings(dataset, protocol, backbone=None):
+    """Image size, epochs and limits of the number of images, in words."""
     used = preset(protocol, dataset, ORIGINAL, backbone)
     size = f"images of {used.image_size} pixels" if used.image_size else "images of each network's own size"
-    epochs = (
-        f"{used.max_epochs} epochs"
-        if used.max_epochs == used.min_epochs
-        else f"up to {used.max_epochs} epochs"
-    )
+    least = "" if used.max_epochs == used.min_epochs else "up to "
     limits = {
         "training images a class": used.train_per_class,
         "images each of validation and test": used.max_evaluation,
         "images a split": used.max_images,
     }
-    told = ", ".join([size, epochs, *(f"{number:,} {of}" for of, number in limits.items() if number)])
-    heading = f"**Ours on {DATASETS[dataset].title}: {told}** (protocol `{protocol}`)."
-    found = list(runs(dataset, protocol)["record"])
-    if not found:
-        return f"{heading} *{MISSING.capitalize()}.*"
-    return " ".join([heading, *copies(found)])
+    few = [f"{number:,} {of}" for of, number in limits.items() if number]
+    return ", ".join([size, f"{least}{used.max_epochs} epochs", *few])

@@ -20,16 +20,16 @@ SHOWN = (1, 2, 3, 4)  # epochs of `what_is_seen`, and the last
 
 
 def verdict(found):
-    """What the records say of theta, in three sentences."""
+    """How often theta stands still or its grid leaves the image, on photographs and on others: two sentences."""
     photographs, others = theta.counts(found).loc[["photographs", "digits and signs"]].to_dict("records")
     inside = photographs["runs"] - photographs["collapsed"]
     least = found.loc[found["dataset"].str.startswith(("mnist", "digits")), "std"].min()
     return (
-        f"**On photographs a transformer does nothing, or it collapses.** Of {photographs['runs']} runs on "
-        f"Caltech-101 and CIFAR-10, {photographs['collapsed']} lost the image for good; in "
-        f"{photographs['std below 0.05']} of the other {inside} theta is nearly the same for every image (standard "
-        f"deviation below 0.05). On distorted digits, where a transformer helps, it is {least:.2f} or more, and "
-        f"{others['collapsed']} of {others['runs']} runs on digits and traffic signs collapsed."
+        f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
+        f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
+        "the same theta** (standard deviation below 0.05). On distorted digits, where a transformer helps, the "
+        f"deviation is {least:.2f} or more; {others['collapsed']} of {others['runs']} runs on digits and traffic signs "
+        "collapsed."
     )
 
 
@@ -39,7 +39,7 @@ def counts(found):
     mine = found[found["photographs"]].assign(rate=found["run"].map(rates))
     view = mine.groupby(["variant", "rate"])["collapsed"].agg(["sum", "size"]).reset_index()
     view["variant"] = view["variant"].map(HEADINGS)
-    names = {"variant": "Transformer", "rate": "Localization net's rate, share of the others'"}
+    names = {"variant": "Transformer", "rate": "Share of the rate"}
     view = view.rename(columns=names | {"sum": "Collapsed", "size": "Runs"})
     return view.set_index("Transformer")
 
@@ -64,7 +64,7 @@ def spread(found):
     labels = {v: HEADINGS[v] for v in PAPERS} | {"": "another net"}
     dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
     figure.legend(
-        handles=dots, loc="outside upper center", ncols=4, fontsize=10, frameon=False, columnspacing=1
+        handles=dots, loc="outside upper center", ncols=4, fontsize=11, frameon=False, columnspacing=1
     )
     return closed(figure)
 
@@ -78,10 +78,11 @@ def collapses(found):
     figure, axis = plt.subplots(figsize=(5.6, 4.6))
     for name, values in theta.collapses(found).items():
         row = found.set_index("run").loc[name]
-        label = f"{title(row['backbone'])}, {DATASETS[row['dataset']].title}, {row['protocol']}, seed {row['seed']}"
+        of, size = DATASETS[row["dataset"]].title, row["image_size"]
+        label = f"{title(row['backbone'])}, {of}, {size:.0f} pixels, seed {row['seed']}"
         axis.plot(range(1, len(values) + 1), values, "-o", ms=3, label=label)
     axis.set(xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103))
-    figure.legend(loc="outside upper center", ncols=1, fontsize=10, frameon=False)
+    figure.legend(loc="outside upper center", ncols=1, fontsize=11, frameon=False)
     return closed(figure)
 
 
@@ -93,12 +94,12 @@ def what_is_seen(run):
     figure, grid = plt.subplots(2, -(-(len(shown) + 1) // 2), figsize=(5.6, 4.2))
     axes = grid.flat
     axes[0].imshow(_as_picture(image))
-    axes[0].set_title("input", fontsize=9)
+    axes[0].set_title("input", fontsize=11)
     for axis, number in zip(axes[1:], shown):
         values = torch.tensor(epochs[number - 1]["theta"]["mean"]).view(1, 2, 3)
         axis.imshow(_as_picture(sample(image, sampling_grid(values, *image.shape[-2:]))))
         outside = theta.outside(epochs[number - 1]["theta"])
-        axis.set_title(f"epoch {number}\n{outside:.0f} % outside", fontsize=9)
+        axis.set_title(f"epoch {number}\n{outside:.0f} % outside", fontsize=11)
     for axis in grid.flat:
         axis.set_axis_off()
     return closed(figure)
