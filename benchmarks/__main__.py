@@ -24,7 +24,7 @@ PARTS = {
     "small": small.run,
     "everyday": everyday.run,
 }
-SAME = ("name", "cores", "threads", "torch", "timm")  # what all parts of a file agree in
+SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file
 
 
 def main(arguments=None):
@@ -82,7 +82,7 @@ def _write(out, device, quick, here, found):
 
 
 def _read(out, here, quick):
-    """The parts that the file holds; InputError if they are not of this machine and size."""
+    """The parts in the file; InputError if they were measured on another machine or at another size."""
     if not out.exists():
         return {}
     content = json.loads(out.read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ def run(setting):
         "cache": batches(setting, size, batch, held=lambda images, device: images),
         "memory": batches(setting, size, batch, held=lambda images, device: images.to(device, copy=True)),
     }
-    if not hasattr(os, "posix_fadvise"):  # nothing can be forgotten here
+    if not hasattr(os, "posix_fadvise"):  # the system cannot drop files from its memory
         del given["cold files"]
     calls = {name: partial(next, one) for name, one in given.items()}
     calls["step"] = ours(setting, sizes.single, "original", batch)
