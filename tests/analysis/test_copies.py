@@ -8,7 +8,7 @@ from helpers import real
 from PIL import Image
 
 from stn_paper import cli
-from stn_paper.analysis import copies, copy_search
+from stn_paper.analysis import copies, copy_search, crops
 from stn_paper.data import datasets, files, listings
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
@@ -126,8 +126,8 @@ def test_a_part_of_a_photograph_is_found_at_its_place():
     photo = Image.fromarray(photographs(1)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     other = Image.fromarray(photographs(1, seed=3)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     part = photo.crop((30, 10, 90, 70))
-    assert copy_search.best_correlation(photo, part) > 0.98 > 0.8 > copy_search.best_correlation(other, part)
-    assert copy_search.best_correlation(photo, photo) == pytest.approx(1, abs=1e-3)
+    assert crops.best_correlation(photo, part) > 0.98 > 0.8 > crops.best_correlation(other, part)
+    assert crops.best_correlation(photo, photo) == pytest.approx(1, abs=1e-3)
 
 
 # --- baselines ---
