@@ -10,7 +10,7 @@ from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from . import experiment_page, speed
+from . import experiment_verdicts, speed
 from .figures import COLORS, PAPER_COLOR, close_figure
 
 HELPED_STUDY = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
@@ -105,8 +105,8 @@ def front_page_texts():
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
-        "gain": experiment_page.gain_in_words(HELPED_STUDY),
-        "equal": experiment_page.gain_in_words(HELPED_STUDY, against="stn"),
+        "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
+        "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }

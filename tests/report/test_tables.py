@@ -10,14 +10,21 @@ from stn_paper.analysis import cost_tables, frame
 from stn_paper.analysis.paper import TABLE_TITLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
+from stn_paper.report import (
+    charts,
+    experiment_verdicts,
+    figures,
+    front_page,
+    overview,
+    tables,
+)
 from stn_paper.training import records
 from stn_paper.training.spec import PROTOCOLS, RunSpec, preset
 
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.mean_accuracies("caltech101", "reduced").empty
-    assert experiment_page.networks_verdict("caltech101", "reduced").endswith("not yet run.")
+    assert experiment_verdicts.networks_verdict("caltech101", "reduced").endswith("not yet run.")
     assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
 
 
@@ -85,7 +92,7 @@ def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
 def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
-    assert "ResNet-50 does best" in experiment_page.networks_verdict("caltech101", "reduced")
+    assert "ResNet-50 does best" in experiment_verdicts.networks_verdict("caltech101", "reduced")
 
 
 def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
