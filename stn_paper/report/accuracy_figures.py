@@ -23,7 +23,7 @@ PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
 WIDTH = 5.4  # inches of a figure that is read on a telephone too
 
 
-def comparison_title(variant, against):
+def pair_title(variant, against):
     return f"{HEADINGS[variant]} − {HEADINGS[against]}"
 
 
@@ -42,7 +42,7 @@ def pattern_plot(number):
         part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
         axis.set(xlim=limits, ylim=(len(part) - 0.4, -0.9))
         _panel(axis, part, COLORS[variant])
-        axis.set_title(comparison_title(variant, against), loc="left", fontsize=12, fontweight="bold")
+        axis.set_title(pair_title(variant, against), loc="left", fontsize=12, fontweight="bold")
         axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
     axes[-1].set_xlabel("difference of test accuracy (points)")
     return close_figure(figure)

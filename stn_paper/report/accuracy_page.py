@@ -14,7 +14,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
-from .accuracy_figures import TSRD_HEADINGS, comparison_title
+from .accuracy_figures import TSRD_HEADINGS, pair_title
 from .accuracy_verdicts import fate_text
 from .sentences import NO_NUMBER
 
@@ -144,7 +144,7 @@ def replication_table(number):
         kept = NO_NUMBER if not row.collapsed else _number_or_dash(row.mean_kept, "+.2f")
         if row.collapsed and not pd.isna(row.half_kept):
             kept += f" ± {row.half_kept:.2f}"
-        rows[comparison_title(row.variant, row.against)] = {
+        rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean"): f"{row.paper_mean:+.2f}",
             ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,

@@ -79,7 +79,7 @@ def machines_table():
             "Commit": ", ".join(commits),
             "Measured": what,
         }
-    return table_or_missing(table)
+    return measurements_table(table)
 
 
 def throughput_table(paper=True):
@@ -98,7 +98,7 @@ def throughput_table(paper=True):
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
 
 
 def median_and_quartiles(quartiles, form="{:.2f}"):
@@ -137,7 +137,7 @@ def added_time_table():
             table.setdefault(name, {})[HEADINGS[row["variant"]]] = median_and_quartiles(
                 added_share(row["ratios"]), "{:.1%}"
             )
-    return table_or_missing(table, ["Machine", "Network", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Mode"])
 
 
 def added_share(ratios):
@@ -158,7 +158,7 @@ def nets_table():
         cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
         cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
-    return table_or_missing(table, ["Machine", "Net", "Form"])
+    return measurements_table(table, ["Machine", "Net", "Form"])
 
 
 # --- data, limit, small batches, commands ---------------------------------------------------------
@@ -173,7 +173,7 @@ def data_path_table():
             f"Seconds an epoch ({row['epoch_images']:,} images)": f"{row['epoch_seconds']:.3g}",
             "Share of a step": median_and_quartiles(shares, "{:.2%}"),
         }
-    return table_or_missing(table, ["Machine", "From"])
+    return measurements_table(table, ["Machine", "From"])
 
 
 def limit_table():
@@ -197,7 +197,7 @@ def limit_table():
             "× theirs": f"{ratio:.2f}" if ratio else "–",
             "at most": f"{ratio / share:.2f}" if ratio else "–",
         }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
+    return measurements_table(table, ["Machine", "Network", "Variant", "Precision"])
 
 
 def small_batches_table():
@@ -209,7 +209,7 @@ def small_batches_table():
             "Images a second": f"{row['rate']:.1f}",
             "× eager": median_and_quartiles(row["ratios"][OURS]),
         }
-    return table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Batch", "Mode"])
 
 
 def sharing_table():
@@ -227,7 +227,7 @@ def sharing_table():
             f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
             "× one process": median_and_quartiles(row["ratios"]["1"]),
         }
-    return table_or_missing(table, ["Machine", "Batch", "Processes"])
+    return measurements_table(table, ["Machine", "Batch", "Processes"])
 
 
 def everyday_table():
@@ -236,7 +236,7 @@ def everyday_table():
     for row in benchmark_rows("everyday").to_dict("records"):
         cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
         table[row["machine"], row["program"]] = cells | {"Ended well": "yes" if row["ended_well"] else "no"}
-    return table_or_missing(table, ["Machine", "Command"])
+    return measurements_table(table, ["Machine", "Command"])
 
 
 def our_rows(steps):
@@ -247,7 +247,7 @@ def our_rows(steps):
 # --- what the views share -----------------------------------------------------------------------
 
 
-def table_or_missing(cells, names=None):
+def measurements_table(cells, names=None):
     """{row: {column: text}} as a table, its rows named by tuples of `names`; one that says so if empty."""
     if not cells:
         return pd.DataFrame({"": [MISSING]}, index=[""])
