@@ -52,9 +52,9 @@ def measure_parts(device, out, parts=None, quick=False):
     here = machine(device)
     found = _read(out, here, quick)
     ended = {name for name, part in found.items() if UNFINISHED not in part}
-    asked = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
+    chosen = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
-    for part in [name for name in PARTS if name in asked]:
+    for part in [name for name in PARTS if name in chosen]:
         print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
         left = found.get(part, {})
         if part in ended or left.get("commit") != here["commit"]:

@@ -84,10 +84,10 @@ def peak_memory(call, device):
     if device.type == "cuda":
         synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
+        before_call = torch.cuda.memory_allocated(device)
         call()
         synchronize(device)
-        return significant((torch.cuda.max_memory_allocated(device) - held) / 2**20)
+        return significant((torch.cuda.max_memory_allocated(device) - before_call) / 2**20)
     with torch.profiler.profile(profile_memory=True) as profile:
         call()
     with tempfile.TemporaryDirectory() as folder:

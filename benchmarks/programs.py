@@ -34,14 +34,14 @@ def network(setting, backbone, variant):
     return build_model(backbone, variant, files.CLASSES, setting.image_size(backbone)).train()
 
 
-def batches(setting, image_size, batch, held=keep_on_device):
+def batches(setting, image_size, batch, place=keep_on_device):
     """Yield (images, labels) without end by the package's own data path, in a new order every epoch.
 
-    `held` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
+    `place` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
     memory-mapped.
     """
     data = files.cached(setting, image_size)
-    data = data._replace(images=held(data.images, setting.device))
+    data = data._replace(images=place(data.images, setting.device))
     draw = np.random.RandomState(0)
     whole = len(data.labels) // batch * batch
     while True:

@@ -142,7 +142,7 @@ def work(folder, jobs, workers, until, compiled=False):
 def _worker(folder, lines, until, compiled=False):
     torch.set_num_threads(2)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s  %(message)s", force=True)
-    claims, held = cache_dir() / "claims", {}
+    claims, loaded = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
         spec = spec_of(line)
@@ -155,14 +155,14 @@ def _worker(folder, lines, until, compiled=False):
         start = time.time()
         try:
             key = spec.dataset, datasets.stored_size(spec.dataset, spec.image_size)
-            if key not in held:
+            if key not in loaded:
                 images = unpacked(*key, folder)
-                held[key] = (
+                loaded[key] = (
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
             record = loop.run(
-                spec, compiled=compiled, data=held[key], until=until, save_every=1e9, whole=True
+                spec, compiled=compiled, data=loaded[key], until=until, save_every=1e9, whole=True
             )
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""

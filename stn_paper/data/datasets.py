@@ -170,8 +170,8 @@ def _draw_split(name, data, draw, validation_images):
     if data.groups is not None:
         group = np.asarray(data.groups)[order]
         numbers = draw.permutation(np.unique(group))
-        held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
-        train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
+        in_validation = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
+        train, validation = order[~np.isin(group, in_validation)], order[np.isin(group, in_validation)]
     return train, validation, test
 
 

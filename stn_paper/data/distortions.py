@@ -109,8 +109,8 @@ def _placed(scale, centre, rotation):
 
 def _centre(random, scale):
     """Random centres (N, 2), normalized (x, y), of upright boxes of `scale` (N,) times 28 pixels on the canvas."""
-    room = 1 - scale[:, None] * DIGIT / CANVAS
-    return random.uniform(-1, 1, (len(scale), 2)) * room
+    margin = 1 - scale[:, None] * DIGIT / CANVAS
+    return random.uniform(-1, 1, (len(scale), 2)) * margin
 
 
 def _rotated(random, count):

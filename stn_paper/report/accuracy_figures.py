@@ -53,8 +53,8 @@ def _axis_limits(shown):
     drawn = shown[shown["ours"].notna() & ~shown["apart"]]
     half = drawn["half"].fillna(0)
     ends = [0, *shown["paper"], *(drawn["ours"] - half), *(drawn["ours"] + half)]
-    room = 0.08 * (max(ends) - min(ends))
-    return min(ends) - room, max(ends) + room
+    margin = 0.08 * (max(ends) - min(ends))
+    return min(ends) - margin, max(ends) + margin
 
 
 def _panel(axis, part, color):
@@ -71,8 +71,8 @@ def _panel(axis, part, color):
     if len(drawn):
         low, high = axis.get_xlim()
         first, row = drawn["ours"].iloc[0], drawn.index[0]
-        beside = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
-        _annotate(axis, "ours", first, row, -15 if beside else 7, color=color, fontweight="bold")
+        overlaps = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
+        _annotate(axis, "ours", first, row, -15 if overlaps else 7, color=color, fontweight="bold")
     for row in part[part["apart"] & part["ours"].notna()].itertuples():
         right = row.ours > 0
         axis.text(

@@ -161,13 +161,13 @@ def replication_table(number):
 # --- learning curves ------------------------------------------------------------------------------
 
 
-def table_learning_curves(number, asked):
+def table_learning_curves(number, request):
     """`charts.learning_curves` of the runs that were asked for; by default, of the protocol of most rows."""
-    if asked.specs:
-        return charts.learning_curves(asked.dataset, asked.protocols[0])
+    if request.specs:
+        return charts.learning_curves(request.dataset, request.protocols[0])
     used = [protocol for protocol in accuracy.protocol_by_backbone(number).values() if protocol]
     protocol = max(dict.fromkeys(used), key=used.count) if used else PRICED_PROTOCOL
-    return charts.learning_curves(asked.dataset, protocol)
+    return charts.learning_curves(request.dataset, protocol)
 
 
 # --- Table 4 --------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ def rotation_left(angles=ANGLES, images=IMAGES):
     """
     network: Any = kept.load(NETWORK)
     pixels = torch.from_numpy(embedded_digits()[0][:: 5000 // images])
-    room = (CANVAS - DIGIT) // 2
-    digits = network.transform(torch.nn.functional.pad(pixels[:, None], (room,) * 4))
+    border = (CANVAS - DIGIT) // 2
+    digits = network.transform(torch.nn.functional.pad(pixels[:, None], (border,) * 4))
     features, found = network[:3], {"feature": [], "shared": []}  # convolution, pooling and ReLU
     for angle in angles:
         turn = affine_theta(angle)[None].expand(len(digits), 2, 3)
