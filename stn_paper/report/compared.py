@@ -23,7 +23,7 @@ STILL_PIXELS = 0.5  # pixels; corners that move less from image to image are tho
 
 
 def former_note(system):
-    """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
+    """A note if a page still shows the runs of a system's former network, else ""."""
     if not small_systems.shows_former(system):
         return ""
     return (
@@ -132,7 +132,7 @@ def theta_in_words(dataset, system):
 
 
 def _zoom_in_words(mine):
-    """What the mean map of these runs reads, in words, where it is affine."""
+    """The size of the region that the mean map of these runs reads, in words; "" if the map is not affine."""
     means = [record["epochs"][-1]["theta"]["mean"] for record in mine["record"]]
     if len(means[0]) != 6:
         return ""

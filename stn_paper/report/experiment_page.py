@@ -24,12 +24,12 @@ GAIN_PART_TITLES = dict(
 
 
 def arm_title(arm):
-    """How a page calls an arm of `effects`."""
+    """The title of an arm of `effects` on a page."""
     return frame.SEED_CONTROL if arm == effects.CONTROL else HEADINGS[arm]
 
 
 def comparison_title(row):
-    """How a page calls a comparison, a row of `effects.compare_arms`."""
+    """The title of a comparison, a row of `effects.compare_arms`, on a page."""
     return f"{arm_title(row.variant)} − {arm_title(row.against)}"
 
 
@@ -103,7 +103,7 @@ def difference_text(row):
 
 
 def verdict_text(row):
-    """The verdict of a comparison, with the collapsed runs of either side and what left the network out."""
+    """The verdict of a comparison as text, with the collapsed runs of either side, or why it is left out."""
     if row.left_out:
         return "left out: the original failed to train"
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
@@ -130,13 +130,13 @@ def paired_table(pairs):
 
 
 def _table_or_missing(rows, columns):
-    """Rows {name: cells} as a table, or one row that says that there are none."""
+    """Rows {name: cells} as a table; without any, one row that says so."""
     rows = rows or {"": [MISSING] + [""] * (len(columns) - 1)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def seed_pairing_table(chosen):
-    """Whether the seeds of each study pair, and by what: `experiment.seed_pairing` as a table."""
+    """`experiment.seed_pairing` as a table to read: whether runs are compared seed by seed."""
     rows = {}
     for row in experiment.seed_pairing(chosen).itertuples():
         correlation = NO_NUMBER if pd.isna(row.correlation) else f"{row.correlation:+.2f}"

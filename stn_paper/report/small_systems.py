@@ -31,10 +31,10 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 
 
 class Former(NamedTuple):
-    """The network that a system takes the place of: shown while no run of the system is recorded."""
+    """The former network of a system: its runs are shown while the system has no record."""
 
     system: str
-    variants: Mapping = MappingProxyType({})  # its names of variants -> the system's, where they differ
+    variants: Mapping = MappingProxyType({})  # names of its variants -> the system's names, where they differ
 
 
 FORMER = {
@@ -45,7 +45,7 @@ FORMER = {
 
 
 def system_runs(dataset, system):
-    """Our runs of one smaller system at its own settings, else of its former network: columns as `frame.runs`."""
+    """Our runs of a smaller system at its own settings, or of its former network: columns as `frame.runs`."""
     if not shows_former(system):
         return frame.runs(dataset, SYSTEM, system)
     former = FORMER[system]
@@ -54,12 +54,12 @@ def system_runs(dataset, system):
 
 
 def shows_former(system):
-    """Whether runs of the system's former network are shown, as the system has none on any dataset."""
+    """Whether the runs of a system's former network are shown, because the system has no run on any dataset."""
     return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
 
 
 def shown_network(system):
-    """The system, or its former network while that one's runs are shown."""
+    """The system whose runs are shown: the given system or its former network."""
     return FORMER[system].system if shows_former(system) else system
 
 
@@ -117,7 +117,7 @@ def system_runs_table(dataset, system):
 
 
 def table_or_missing(rows):
-    """Rows {name: {column: cell}} as a table, which says so where there are none."""
+    """Rows {name: {column: cell}} as a table; without any, a table that says so."""
     return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
 
@@ -223,14 +223,14 @@ def recovery_verdict(dataset):
 
 
 def _recovery_by_variant(dataset):
-    """{variant: what each of its runs has left}, see `examples.measure_recovery`; only variants that were run."""
+    """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
     ours, field = system_runs(dataset, "mnist-cnn"), _recovery_field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
 
 
 def _recovery_field(dataset):
-    """The field of the records that `recovery_table` shows: within classes where all runs hold it, else over all."""
+    """The field that `recovery_table` shows: `recovered_in_class` if all runs have it, else `recovered`."""
     ours = system_runs(dataset, "mnist-cnn")
     probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
     whole = all("recovered_in_class" in kept for kept in probes)
@@ -238,7 +238,7 @@ def _recovery_field(dataset):
 
 
 def typical_pose(dataset):
-    """Which typical pose the numbers of `recovery_table` are distances from, a sentence."""
+    """A sentence that says which typical pose `recovery_table` measures distances from."""
     if _recovery_field(dataset) == "recovered_in_class":
         return "The typical pose is that of the digit's own class."
     return (
@@ -253,6 +253,6 @@ def _median_and_high(left, quantity, moment):
 
 
 def _share_removed(left, quantity):
-    """The share of the median distance that is gone, of a ratio in its logarithm; None if there was none."""
+    """The share of the median distance that is removed (of the logarithm for a ratio); None without a distance."""
     before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
     return None if before < 1e-3 else 1 - after / before

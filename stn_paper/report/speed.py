@@ -49,7 +49,7 @@ def benchmark_files():
 
 
 def benchmark_rows(part, of="rows", **where):
-    """What the files hold of a part, of all machines; only rows with these values. Empty if not yet run."""
+    """The rows of a part from all files, for all machines, that have the given values; empty if not yet run."""
     name = "processor" if part == "everyday" else "name"  # those commands see no GPU
     found = [
         {"machine": file["machine"][name], "device": file["device"], **row}
@@ -110,7 +110,7 @@ def median_and_quartiles(quartiles, form="{:.2f}"):
 
 
 def precision_table():
-    """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
+    """Test accuracy in bfloat16 minus that of the same run in float32, in points, from the run records."""
     found: dict[str, Any] = {}
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
@@ -141,7 +141,7 @@ def added_time_table():
 
 
 def added_share(ratios):
-    """Quartiles of the share that is not the original's, of a step's ratio to the original's step."""
+    """Quartiles of the share of a step that the transformer adds, from the step's ratio to the original's step."""
     return [1 - ratio for ratio in reversed(ratios[ORIGINAL])]
 
 
@@ -179,8 +179,7 @@ def data_path_table():
 def limit_table():
     """How near our step comes to the rate of the machine's own large matrix product.
 
-    `× theirs` is its ratio to the authors' loop, `at most` what that would be at
-    that rate, with nothing but products.
+    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak rate.
     """
     peaks = benchmark_rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
@@ -213,7 +212,7 @@ def small_batches_table():
 
 
 def sharing_table():
-    """Processes that share a device: runs finished an hour, a run being so many training images."""
+    """Processes that share a device: runs finished an hour, for runs of the stated number of training images."""
     images = {
         f["machine"]["name"]: f["parts"]["small"]["run_images"]
         for f in benchmark_files()
@@ -248,7 +247,7 @@ def our_rows(steps):
 
 
 def measurements_table(cells, names=None):
-    """{row: {column: text}} as a table, its rows named by tuples of `names`; one that says so if empty."""
+    """{row: {column: text}} as a table with the index `names`; without rows, a table that says so."""
     if not cells:
         return pd.DataFrame({"": [MISSING]}, index=[""])
     table = pd.DataFrame.from_dict(cells, orient="index").fillna("")

@@ -72,7 +72,7 @@ def _goals():
 
 
 def _ratios_to_plain(steps, precision):
-    """(ratio, whose, machine) of each network at a precision, eager or compiled, as is faster."""
+    """(ratio, network, machine) of each network at a precision; the faster of eager and compiled counts."""
     best, ours = {}, f"ours {precision}"
     for row in our_rows(steps):
         if row.program in (ours, f"{ours} compiled"):
@@ -82,7 +82,7 @@ def _ratios_to_plain(steps, precision):
 
 
 def _ratios_to_timm(steps):
-    """(median of the ratio to timm's step, whose, machine) of each of our rows."""
+    """(median of the ratio to timm's step, network and mode, machine) of each of our rows."""
     return [
         (
             row.ratios[f"timm {row.mode}"][1],
@@ -94,7 +94,7 @@ def _ratios_to_timm(steps):
 
 
 def _goal_row(goal, device, cases, least=-math.inf, most=math.inf, form="{:.2f}"):
-    """A row of `goals_table` from the worst of the cases (value, whose, machine), where there are any."""
+    """A row of `goals_table` from the worst of the cases (value, network, machine); without cases, not yet run."""
     if not cases:
         kind = {"cpu": "a CPU", "cuda": "a GPU"}[device]
         return {"Goal": goal, "Machine": kind, "Came out": MISSING, "Verdict": MISSING}

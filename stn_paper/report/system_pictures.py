@@ -31,7 +31,7 @@ def example_images(kept):
 def gradcam_plot(dataset, system, variants):
     """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
 
-    Behind a transformer, the picture is the transformer's output, as the network sees nothing else.
+    Behind a transformer, the picture is the transformer's output, which is all that the network sees.
     """
     kept = {v: found for v in variants if (found := first_probes(dataset, system, v))}
     count = max((len(k["images"]) for k in kept.values()), default=1)
@@ -102,7 +102,7 @@ def stillness_verdict(dataset, system):
 
 
 def count_gradients(model, image_size=32):
-    """How many of the weight tensors of each part of `model` the loss reaches in one backward pass."""
+    """How many weight tensors of each part of `model` get a gradient in one backward pass."""
     torch.manual_seed(0)
     images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
     _perturb(model)
@@ -115,7 +115,7 @@ def count_gradients(model, image_size=32):
 
 
 def theta_depends_on_image(model, image_size=32):
-    """Whether two images get the same theta, from each transformer of `model`: at the start and later."""
+    """Whether two images get the same theta from `model`, at the start and after a small step."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, image_size, image_size)
     rows = {}
@@ -129,7 +129,7 @@ def theta_depends_on_image(model, image_size=32):
 
 @torch.no_grad()
 def _perturb(model):
-    """Move the last layers of the localization nets a little from zero, as a first step would."""
+    """Move the last layers of the localization nets a little from zero, as a training step would."""
     for part in model.modules():
         if isinstance(part, SpatialTransformer):
             part.localization.head[-1].weight.add_(1e-3 * torch.randn_like(part.localization.head[-1].weight))
