@@ -1,6 +1,6 @@
-"""The figures of the tables' pages, each one function from numbers to a matplotlib Figure.
+"""The style and the colours of all figures, and figures of several pages.
 
-Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `paper_figures`.
+Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `paper_figures` and `residual_figure`.
 """
 
 import matplotlib.pyplot as plt

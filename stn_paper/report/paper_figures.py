@@ -141,7 +141,7 @@ def directions_plot(image, maps):
 
 @torch.no_grad()
 def figure1_verdict(transformer, image):
-    """What Figure 1 claims, computed: the outline is theta's, and the identity is left alone."""
+    """Check Figure 1 by computation: the grid ends at theta's corners, and the identity changes nothing."""
     u = normalize(image)
     theta = transformer.theta(u)
     grid = sampling_grid(theta, *u.shape[-2:])[0]
@@ -237,7 +237,7 @@ def new_axes(figure, box):
 def _photo(figure, box, images, reach=1):
     """Show the first of the normalized images (B, 3, S, S), coordinates from -reach to reach.
 
-    Beyond the image is mid-grey, as which the sampler reads it.
+    The outside of the image is mid-grey, as the sampler reads it.
     """
     axis = new_axes(figure, box)
     pixels = (images[0].permute(1, 2, 0) + 1) / 2

@@ -51,7 +51,7 @@ def untrained_resnet():
 
 @torch.no_grad()
 def trace_block(model, image, last_weight=1.0):
-    """What goes through `model`'s first residual block for `image`, uint8 (B, 3, S, S).
+    """The tensors in `model`'s first residual block for `image`, uint8 (B, 3, S, S).
 
     `last_weight` replaces the weight of the last batch norm inside F for this one pass.
     """
@@ -153,7 +153,7 @@ def shortcut_plot(model, image):
 
 
 def figure2_verdict(model, image):
-    """What Figure 2 claims, computed: a block whose F is zero hands x on, untouched."""
+    """Check the statement of Figure 2 by computation: a block whose F is zero returns x unchanged."""
     start, end = (trace_block(model, image, last_weight=weight) for weight in (1, 0))
     changed = ((start.output - start.x).abs().mean() / start.x.abs().mean()).item()
     apart = power_of_ten((end.output - end.x).abs().max())
