@@ -27,7 +27,7 @@ from stn_paper.report import claims_page
 
 @pytest.fixture(autouse=True)
 def measured(tmp_path):
-    """Our costs, and no run records but those that a test writes."""
+    """Our costs, and only the run records that a test writes."""
     (tmp_path / "results").mkdir(exist_ok=True)
     (tmp_path / "results/costs.csv").write_text((ROOT / "results/costs.csv").read_text())
 
@@ -216,7 +216,7 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, saved):
 
 
 def count_files(folder, same_name, alone):
-    """Store what was counted in TSRD's files: how many names stand in both archives, how many lack a copy."""
+    """Store counts of TSRD's files: names that are in both archives, and files without a copy."""
     (folder / "results/copies").mkdir(parents=True, exist_ok=True)
     row = f"tsrd,{6164 - same_name},{same_name},2425,{alone}"
     (folder / "results/copies/files.csv").write_text(f"dataset,images,same_name,contents,alone\n{row}\n")

@@ -55,7 +55,7 @@ def test_a_changed_picture_is_a_near_copy_and_another_is_not(monkeypatch):
 
 
 def test_an_image_with_many_close_neighbours_has_no_near_copy():
-    """Each of 60 slightly different pictures is close to all others, as the ones of MNIST are."""
+    """Each of 60 slightly different pictures is close to all others, like MNIST's digits 1."""
     one = photographs(1)[0].astype(int)
     noise = np.random.RandomState(1).randint(-9, 10, (61, *one.shape))
     alike = (one + noise).clip(0, 255).astype(np.uint8)
