@@ -581,7 +581,7 @@ def own_folder():
             stack.enter_context(patch.object(os, "fsync", lambda file: None))  # no power is lost here
             stack.enter_context(patch.object(os, "sync", lambda: None))
             for module in (loop, audit):  # git takes as long as all the rest of a case
-                stack.enter_context(patch.object(module, "commit", _commit))
+                stack.enter_context(patch.object(module, "current_commit", _commit))
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

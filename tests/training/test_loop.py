@@ -323,7 +323,7 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     whole = load_once("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
     monkeypatch.setattr(
-        datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
+        batches, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
     )
     limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
     for skip in (False, True):
@@ -336,7 +336,7 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
 def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
     arithmetic, used = hardware.compute_in, []
     for module in (loop, evaluation):
-        monkeypatch.setattr(module, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
+        monkeypatch.setattr(module, "compute_in", lambda *call: used.append(call) or arithmetic(*call))
     loop.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
     assert used == [("bfloat16", "cpu")] * (3 + 1 + 1)  # batches of training, validation and test
 
@@ -381,7 +381,7 @@ def test_only_a_transformer_has_theta(tiny, variant):
 
 
 def test_theta_is_of_the_validation_images(tiny, monkeypatch):
-    statistics, labels = loop.diagnostics.of_theta, []
+    statistics, labels = loop.diagnostics.theta_statistics, []
 
     def noted(transformer, batches):
         batches = list(batches)
