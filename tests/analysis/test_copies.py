@@ -99,7 +99,7 @@ def tiny(tmp_path, monkeypatch):
 def test_the_command_writes_what_the_page_reads(tiny, capsys):
     cli.main(["copies", "--data-dir", str(tiny)])
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == len(copies.STUDIED) and sum("left as it was" in line for line in printed) == 5
+    assert len(printed) == len(copies.STUDIED) and sum("left as they were" in line for line in printed) == 5
     row = copies.read_table("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
     listing, compared = copy_search.compare_splits("caltech101", tiny)
