@@ -24,7 +24,7 @@ PARTS = {
     "small": small.run,
     "everyday": everyday.run,
 }
-SAME = ("name", "cores", "threads", "torch", "timm")  # what all parts of a file agree in
+SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file
 
 
 def main(arguments=None):
@@ -52,9 +52,9 @@ def measure_parts(device, out, parts=None, quick=False):
     here = machine(device)
     found = _read(out, here, quick)
     ended = {name for name, part in found.items() if UNFINISHED not in part}
-    asked = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
+    chosen = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
-    for part in [name for name in PARTS if name in asked]:
+    for part in [name for name in PARTS if name in chosen]:
         print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
         left = found.get(part, {})
         if part in ended or left.get("commit") != here["commit"]:
@@ -82,7 +82,7 @@ def _write(out, device, quick, here, found):
 
 
 def _read(out, here, quick):
-    """The parts that the file holds; InputError if they are not of this machine and size."""
+    """The parts in the file; InputError if they were measured on another machine or at another size."""
     if not out.exists():
         return {}
     content = json.loads(out.read_text(encoding="utf-8"))

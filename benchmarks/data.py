@@ -20,10 +20,10 @@ def run(setting):
     given = {
         "cold files": files.from_files(setting, size, batch),
         "files": files.from_files(setting, size, batch),
-        "cache": batches(setting, size, batch, held=lambda images, device: images),
-        "memory": batches(setting, size, batch, held=lambda images, device: images.to(device, copy=True)),
+        "cache": batches(setting, size, batch, place=lambda images, device: images),
+        "memory": batches(setting, size, batch, place=lambda images, device: images.to(device, copy=True)),
     }
-    if not hasattr(os, "posix_fadvise"):  # nothing can be forgotten here
+    if not hasattr(os, "posix_fadvise"):  # the system cannot drop files from its memory
         del given["cold files"]
     calls = {name: partial(next, one) for name, one in given.items()}
     calls["step"] = ours(setting, sizes.single, "original", batch)

@@ -23,7 +23,7 @@ IMAGES = 50_000  # of an epoch
 
 
 def step(variant):
-    """A call that does one training step of the variant on random images, as `loop` does it."""
+    """Return a call that makes one training step of the variant on random images, as `loop` does."""
     spec = RunSpec("mnist-rts", "lenet", variant, "system")
     protocol = spec.protocol
     model = build_model("lenet", variant, 10).to(memory_format=batches.MEMORY_FORMAT).train()
@@ -37,7 +37,7 @@ def step(variant):
 
 
 def measure(rounds=ROUNDS, steps=STEPS):
-    """Seconds of processor time a step of each variant (medians), and the ratio's quartiles; variants take turns."""
+    """Measure the processor seconds of a step of each variant (medians) and quartiles of their ratio, in turns."""
     calls = {variant: step(variant) for variant in ("original", "stn")}
     taken = {variant: [] for variant in calls}
     for number in range(-1, rounds):  # the first round warms up

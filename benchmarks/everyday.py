@@ -1,4 +1,4 @@
-"""The everyday commands: wall time of what a reader types, on the processor alone."""
+"""The everyday commands: their wall time on a machine without its GPU."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ IMPORT = "import time, torch; t = time.perf_counter(); import stn_paper; print(t
 
 
 class Command(NamedTuple):
-    arguments: list  # "{}" stands for a folder that goes
+    arguments: list  # "{}" is replaced by a temporary folder
     repeated: bool = True
     quick: bool = False  # part of --quick
     untrained: bool = False  # sees no record and no checkpoint
@@ -53,7 +53,7 @@ def run(setting):
 
 
 def _timed(command):
-    """(seconds, exit status) of a command at the repository's root; the seconds are what it prints, if so."""
+    """(seconds, exit status) of a command at the repository's root; if the command prints its seconds, these count."""
     with tempfile.TemporaryDirectory() as folder:
         hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
         if command.untrained:

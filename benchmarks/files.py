@@ -1,4 +1,4 @@
-"""Image files to read again and again: Caltech-101's where they are, else generated ones of their size."""
+"""Image files for the measurements: those of Caltech-101, or generated files of similar size if it is missing."""
 
 import os
 from functools import cache
@@ -22,7 +22,7 @@ GENERATED = 202  # JPEGs, two a class
 
 @cache
 def source(folder):
-    """Paths of image files with their classes' numbers, in random order, and where they are from."""
+    """(files, source): image files with their class numbers in random order, and a text that names their source."""
     try:
         listing = files.find_files(DATASET, datasets.DATASETS[DATASET], data_dir())
         paths, labels, name = listing.items, listing.labels, datasets.DATASETS[DATASET].title
@@ -34,7 +34,7 @@ def source(folder):
 
 
 def _generate(folder):
-    """JPEGs of smooth colours with some noise: about Caltech-101's pixels and bytes. Made once."""
+    """Generate JPEGs, unless they exist: smooth colours with noise, in pixels and bytes similar to Caltech-101."""
     paths = [folder / f"{i}.jpg" for i in range(GENERATED)]
     if folder.exists():
         return paths
@@ -49,7 +49,7 @@ def _generate(folder):
 
 
 def folder_of(setting, count):
-    """A folder of class folders that holds `count` links to image files, as datasets of files want it."""
+    """Make a folder of class folders with `count` links to image files, as torchvision's ImageFolder expects."""
     folder = setting.folder / f"files_{count}"
     if not folder.exists():
         for i, (path, label) in enumerate(islice(cycle(source(setting.folder)[0]), count)):
@@ -60,7 +60,7 @@ def folder_of(setting, count):
 
 
 def cached(setting, image_size):
-    """The package's Images of `sizes.cached` of the files: uint8, memory-mapped, as its cache holds them."""
+    """The Images of `sizes.cached` of the files from the package's cache: uint8, memory-mapped."""
     samples = source(setting.folder)[0][: setting.sizes.cached]
     paths, labels = zip(*samples)
     listing = listings.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
@@ -74,17 +74,17 @@ def cached(setting, image_size):
 
 
 def workers(setting):
-    """Processes that decode: none beside a CPU that trains, else one a core."""
+    """Number of processes that decode: 0 if the CPU trains, else one a core."""
     return cores() if setting.cuda else 0
 
 
 def round_of(setting):
-    """Batches that a loop over files takes a round: its first one, which starts the decoding, is untimed."""
+    """Number of batches a round of a loop over files; the first batch, which starts the decoding, is not timed."""
     return setting.sizes.steps + bool(workers(setting))
 
 
 def from_files(setting, image_size, batch):
-    """(images, labels) on the device without end, from files that torchvision decodes anew every epoch.
+    """Yield (images, labels) on the device without end, from files that torchvision decodes anew every epoch.
 
     An epoch is a round of `measure`, so that nothing is decoded ahead while others are timed. Pinned memory
     and copies that do not wait, where there is a GPU.
@@ -108,7 +108,7 @@ def from_files(setting, image_size, batch):
 
 
 def endless(batches):
-    """The batches, again and again."""
+    """Yield the batches, again and again."""
     while True:
         yield from batches
 

@@ -19,7 +19,7 @@ from stn_paper.paths import ROOT, replace_file, results_dir
 from stn_paper.training import records
 
 TIMES = (1, 10, 100)
-TASKS = {  # what is done -> the arguments of Python
+TASKS = {  # task -> arguments of Python
     "nothing but the imports": ("-c", "import stn_paper.report.run_pages, stn_paper.report.overview"),
     "results check": ("-m", "stn_paper", "results", "check"),
     "results table": ("-m", "stn_paper", "results", "table"),
@@ -56,7 +56,7 @@ def multiply(times, originals, folder):
 
 
 def measure(arguments, folder):
-    """Seconds of the processor and MiB at most of a process of Python with these arguments."""
+    """(seconds, MiB): processor time and peak memory of a process of Python with these arguments."""
     variables = os.environ | {"STN_PAPER_RESULTS": str(folder), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=subprocess.DEVNULL

@@ -9,7 +9,7 @@ from .measuring import fresh, measure
 from .programs import ours
 from .throughput import VARIANTS, name
 
-PRODUCTS = {  # what the machine multiplies: dtype, TF32 on CUDA
+PRODUCTS = {  # name of a matrix product -> (dtype, whether TF32 on CUDA)
     "float32": (torch.float32, False),
     "tf32": (torch.float32, True),
     "bfloat16": (torch.bfloat16, False),
@@ -69,7 +69,10 @@ def count(call):
 
 
 def _backward(gradient, inputs, weight, *others, **_):
-    """A convolution's backward pass: its forward one for each gradient; torch's own count forgets groups."""
+    """Operations of a convolution's backward pass: those of the forward pass for each gradient.
+
+    torch's own count ignores groups.
+    """
     wanted = others[7]  # of the inputs, the weight and the bias, whose sums are left out
     return conv_flop_count(inputs, weight, gradient) * sum(wanted[:2])
 

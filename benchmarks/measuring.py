@@ -1,4 +1,4 @@
-"""Times of programs that take turns, memory, and the machine's name. Every part is built on `measure`."""
+"""Measure programs in turns: time, memory, and a description of the machine. All parts use `measure`."""
 
 import gc
 import json
@@ -13,7 +13,7 @@ import torch
 
 from stn_paper.training import hardware
 
-WARM = 3  # rounds not counted: until then a step that keeps freed memory still asks the system for more
+WARM = 3  # rounds that do not count, because in these a step still requests memory from the system
 
 
 def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None, clock=None):
@@ -58,20 +58,20 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
 
 
 def significant(values):
-    """A number, or a list of them, to four digits, as JSON takes it."""
+    """Round a number, or a list of numbers, to four significant digits for JSON."""
     if np.ndim(values):
         return [significant(value) for value in values]
     return float(f"{values:.4g}")
 
 
 def synchronize(device):
-    """Wait until the device has done all it was given; a CPU has."""
+    """Wait until the device has finished its work; on a CPU there is nothing to wait for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def fresh(device):
-    """Forget compiled networks and cached memory, so that one measurement does not weigh on the next."""
+    """Drop compiled networks and cached memory, so that a measurement does not influence the next."""
     torch.compiler.reset()
     gc.collect()
     if device.type == "cuda":
@@ -79,15 +79,15 @@ def fresh(device):
 
 
 def peak_memory(call, device):
-    """MiB that torch's allocator gave out at most during a call, beyond what was held before it."""
+    """Peak MiB that torch's allocator gave out during a call, beyond the memory in use before."""
     call()
     if device.type == "cuda":
         synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
+        before_call = torch.cuda.memory_allocated(device)
         call()
         synchronize(device)
-        return significant((torch.cuda.max_memory_allocated(device) - held) / 2**20)
+        return significant((torch.cuda.max_memory_allocated(device) - before_call) / 2**20)
     with torch.profiler.profile(profile_memory=True) as profile:
         call()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def peak_memory(call, device):
 
 
 def machine(device):
-    """What the numbers were measured on: names, cores, threads, versions and the commit."""
+    """Describe the machine: names, cores, threads, versions of packages, and the commit."""
     return {
         "name": hardware.device_name(device),
         "processor": hardware.device_name(torch.device("cpu")),

@@ -1,4 +1,4 @@
-"""The training loops that are compared, each a function that returns a call of one step.
+"""The training loops to compare; each function returns a call that makes one step.
 
 All train the same network from the same weights with Adam at the paper's learning rate. Ours calls the
 package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest.
@@ -34,14 +34,14 @@ def network(setting, backbone, variant):
     return build_model(backbone, variant, files.CLASSES, setting.image_size(backbone)).train()
 
 
-def batches(setting, image_size, batch, held=keep_on_device):
-    """(images, labels) without end by the package's own data path, in a new order every epoch.
+def batches(setting, image_size, batch, place=keep_on_device):
+    """Yield (images, labels) without end by the package's own data path, in a new order every epoch.
 
-    `held` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
+    `place` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
     memory-mapped.
     """
     data = files.cached(setting, image_size)
-    data = data._replace(images=held(data.images, setting.device))
+    data = data._replace(images=place(data.images, setting.device))
     draw = np.random.RandomState(0)
     whole = len(data.labels) // batch * batch
     while True:
@@ -50,7 +50,7 @@ def batches(setting, image_size, batch, held=keep_on_device):
 
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
-    """The package's step on its cached uint8 images, with the sums that its epochs keep."""
+    """The package's training step on its cached uint8 images, including the sums of loss and accuracy."""
     hardware.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
@@ -69,7 +69,7 @@ def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
 
 
 def plain(setting, backbone, variant, batch):
-    """The authors' loop: files decoded every epoch, float32 as torch has it, and the loss asked each step."""
+    """The authors' loop: files are decoded every epoch, torch's default precision, the loss is read at each step."""
     model = network(setting, backbone, variant).to(setting.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     criterion = nn.CrossEntropyLoss()
@@ -91,7 +91,7 @@ def plain(setting, backbone, variant, batch):
 
 @contextmanager
 def elsewhere(program, *what):
-    """A call of `program(*what)` in a process of its own, which handles memory as processes do by default."""
+    """Return a call of `program(*what)` in a process of its own, with the system's default handling of memory."""
     here, there = PROCESSES.Pipe()
     process = PROCESSES.Process(target=_serve, args=(there, program, what))
     process.start()
@@ -150,13 +150,13 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        torch.backends.cudnn.benchmark = False  # ours and the plain loop do without
+        torch.backends.cudnn.benchmark = False  # neither our step nor the authors' loop uses it
 
     return call
 
 
 def timm_batches(setting, image_size, batch):
-    """(images, labels) without end from timm's loader and prefetcher: files, without augmentation."""
+    """Yield (images, labels) without end from timm's loader and prefetcher: from files, without augmentation."""
     from timm.data import ImageDataset, create_loader
 
     loader = create_loader(

@@ -1,4 +1,4 @@
-"""How large the measurement is: on a CPU, on a GPU, and the smallest one, which only shows that it runs."""
+"""The sizes of the measurements: on a CPU, on a GPU, and the quick size, which only shows that all parts run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +14,14 @@ class Sizes(NamedTuple):
     modes: tuple  # (precision, compiled) of our steps; the first is the paper protocol's
     rounds: int  # counted ones; their median is reported
     steps: int  # training steps a round
-    single: str = "effb0"  # the network of the parts that look at one
+    single: str = "effb0"  # the network of the parts that measure only one
     small: tuple = (10, 20)  # images a step: the paper's
     image_size: int | None = None  # pixels of a side; None is the backbone's own
     cached: int = 256  # images of our cache
     inference: int = 20  # images of a batch where the localization nets' throughput is measured
     calls: int = 20  # of a localization net a round
     product: int = 2048  # rows and columns of the matrices whose product shows the peak
-    copied: int = 256  # MiB of the copy that does
+    copied: int = 256  # MiB of the copy that shows the peak of memory
     sharing: tuple = (1, 2, 4)  # processes on one device
     commands: int = 3  # rounds of the everyday commands
 
@@ -63,18 +63,18 @@ SIZES = {
 
 
 class Setting(NamedTuple):
-    """What every part is given."""
+    """The arguments of every part."""
 
     device: torch.device
     sizes: Sizes
-    folder: Path  # for files that go when the measurement ends
+    folder: Path  # for temporary files
     quick: bool = False
-    rows: tuple = ()  # of this part, which an interrupted measurement has left
+    rows: tuple = ()  # rows of this part from an interrupted measurement
 
     @property
     def cuda(self):
         return self.device.type == "cuda"
 
     def image_size(self, backbone):
-        """Pixels of a side of what `backbone` is given."""
+        """Side of the images for `backbone`, in pixels."""
         return self.sizes.image_size or input_size(backbone)

@@ -1,4 +1,4 @@
-"""Small batches: compiling, and several runs that share one device."""
+"""Small batches: compiled steps, and several runs that share one device."""
 
 import torch
 
@@ -38,7 +38,7 @@ def _compiled(setting, batch):
 
 
 def _sharing(setting, batch):
-    """All images a second of 1, 2, ... processes that take their steps at the same time.
+    """Total images a second of 1, 2, ... processes that make their steps at the same time.
 
     All processes live throughout; those that are not asked wait. On a CPU they share the cores' threads.
     """
@@ -70,7 +70,7 @@ def _sharing(setting, batch):
 
 
 def _together(pipes):
-    """A call that has the processes at these pipes take their steps together."""
+    """Return a call that lets the processes at these pipes make their steps together."""
 
     def call():
         for pipe in pipes:
@@ -82,7 +82,7 @@ def _together(pipes):
 
 
 def _worker(setting, batch, barriers, pipe):
-    """Take `sizes.steps` steps for each number of processes that comes through the pipe, until it closes."""
+    """Make `sizes.steps` steps for each number of processes received through the pipe, until it closes."""
     step, threads = ours(setting, setting.sizes.single, "lstn", batch), torch.get_num_threads()
     try:
         while number := pipe.recv():

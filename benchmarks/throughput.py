@@ -15,7 +15,7 @@ VARIANTS = ("original", "lstn")
 
 
 def run(setting):
-    """Rows of all programs at the paper's batch size, and at our best where that is another one.
+    """Rows of all programs at the paper's batch size, and at our best batch size where it differs.
 
     What there is so far is yielded after each network, batch size and variant, as all take long.
     """
@@ -47,7 +47,7 @@ def run(setting):
 
 
 def name(loop, precision, compiled):
-    """How a row calls a program, such as "ours bfloat16 compiled"."""
+    """The name of a program in a row, such as "ours bfloat16 compiled"."""
     return f"{loop} {precision}{' compiled' * compiled}"
 
 
@@ -68,7 +68,7 @@ def _searched(setting, backbone):
 
 
 def _compare(setting, backbone, variant, batch, mode, authors):
-    """Rows of the programs of one mode, which take turns; CUDA graphs of more would fill the memory."""
+    """Rows of the programs of one mode, measured in turns; CUDA graphs of more modes would fill the memory."""
     fresh(setting.device)
     what = setting, backbone, variant, batch
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))

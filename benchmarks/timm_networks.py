@@ -26,11 +26,11 @@ from stn_paper.training import hardware
 
 OUT = Path(__file__).with_suffix(".csv")
 BATCH, CLASSES = 2, 5
-TOLERANCE = 1e-3  # of the outputs that must agree, relative to the largest
+TOLERANCE = 1e-3  # between outputs that must agree, relative to the largest number
 
 
 class Network(NamedTuple):
-    """A network of timm's, and the pixels of a side that it is tried at."""
+    """A network of timm and the side of its images in pixels."""
 
     name: str
     family: str
@@ -77,7 +77,7 @@ def joined(network, channels=3, **arguments):
 
 
 def agree(ours, expected):
-    """Raise an error unless both outputs, tensors or lists of them, agree."""
+    """Raise an error unless both outputs, tensors or lists of tensors, agree."""
     for one, other in zip(_list(ours), _list(expected), strict=True):
         difference = (one - other).abs().max().item() / max(1.0, other.abs().max().item())
         if not difference <= TOLERANCE:
@@ -92,14 +92,14 @@ def _list(output):
 
 
 def starts_as_before(network, channels=3, **arguments):
-    """Behind a new transformer the network computes what it computes alone."""
+    """Check that a network behind a new transformer gives the same output as alone."""
     model, images = joined(network, channels, **arguments), images_of(network, channels)
     with torch.no_grad():
         agree(model(images), model.backbone(images))
 
 
 def trains(network):
-    """A step of AdamW changes the localization net."""
+    """Check that a step of AdamW changes the localization net."""
     model, images = joined(network).train(), images_of(network)
     before = copy.deepcopy(model.transformer.state_dict())
     optimizer = torch.optim.AdamW(param_groups(model, 1e-3))
@@ -112,14 +112,14 @@ def trains(network):
 
 
 def moved(network):
-    """A network whose maps differ from the identity and from image to image."""
+    """Return a network whose maps differ from the identity and from image to image."""
     model = joined(network)
     nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.05)
     return model
 
 
 def loads(network):
-    """A new network with the saved weights computes the same."""
+    """Check that a new network with the saved weights gives the same output."""
     model, file = moved(network), io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
@@ -131,7 +131,7 @@ def loads(network):
 
 
 def exports(network):
-    """`torch.export` makes a program that computes the same for another batch size."""
+    """Check that the program of `torch.export` gives the same output for another batch size."""
     model, images = moved(network), images_of(network)
     batch = ({0: torch.export.Dim("batch", min=1)},)
     program = torch.export.export(model, (images,), dynamic_shapes=batch).module()
@@ -141,7 +141,7 @@ def exports(network):
 
 
 def exports_onnx(network):
-    """onnxruntime computes what torch computes."""
+    """Check that onnxruntime gives the same output as torch."""
     import onnxruntime
 
     model, images = moved(network), images_of(network)

@@ -1,4 +1,4 @@
-"""What a spatial transformer adds to a training step, and its localization net's FLOPS against its time."""
+"""The time that a spatial transformer adds to a training step, and FLOPS against time of its localization net."""
 
 from functools import partial
 from itertools import pairwise
@@ -17,7 +17,7 @@ from .programs import batches, network, ours
 from .throughput import name
 
 PARTS = ("localization", "grid", "sampling", "backward")
-MORE = 2  # times as many rounds of whole steps: what a variant adds is the small difference of two of them
+MORE = 2  # times as many rounds for whole steps, because the added time is a small difference of two steps
 
 
 def run(setting):
@@ -26,7 +26,7 @@ def run(setting):
 
 
 def _steps(setting):
-    """Steps of all variants in each mode; a ratio to the original says what a variant adds."""
+    """Rows of the steps of all variants in each mode, with their ratios to the original."""
     sizes = setting.sizes
     batch, backbone = sizes.batches[sizes.single], sizes.single
     for mode in sizes.modes:
@@ -38,7 +38,7 @@ def _steps(setting):
 
 
 def _parts(setting):
-    """The parts of each transformer; a ratio to its variant's step is one over the part's share of it."""
+    """Rows of the parts of each transformer; 1 / ratio is a part's share of its variant's step."""
     sizes = setting.sizes
     batch, backbone = sizes.batches[sizes.single], sizes.single
     for variant in LOCALIZATION_NETS:

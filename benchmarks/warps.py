@@ -29,7 +29,7 @@ SIZES = (28, 32, 48, 64, 96, 128, 160, 224)  # pixels of a side
 BATCH, CHANNELS = 20, 3
 ROUNDS = 9
 OURS = "stn_paper"
-TOLERANCE = 2e-4  # of pixels in [0, 1] that all programs must agree to
+TOLERANCE = 2e-4  # by which the programs' pixels in [0, 1] may differ
 
 
 # --- programs: images (B, C, H, H) and theta (B, 2, 3) -> a call of (images, theta) -----------------
@@ -50,7 +50,7 @@ def tutorial(theta, size):
 
 
 def kornia(theta, size):
-    """`warp_affine` takes a map of pixels, from the input's to the output's: it is made of theta in each call.
+    """`warp_affine` takes a map from the input's to the output's pixels, which each call computes from theta.
 
     With theta predicted by a network, that product is part of the work.
     """
@@ -68,7 +68,7 @@ def kornia(theta, size):
 
 
 def monai(theta, size):
-    """`AffineTransform` takes theta as it is, with these arguments."""
+    """`AffineTransform` takes theta unchanged, with these arguments."""
     layers = import_module("monai.networks.layers")
     return layers.AffineTransform(normalized=True, align_corners=False, reverse_indexing=False)
 
@@ -138,7 +138,7 @@ def agree(outputs):
 
 
 def installed():
-    """The programs whose package is there; a sentence on standard error for each that is not."""
+    """The programs whose package is installed; prints a sentence on standard error for each other program."""
     found = dict(WARPS)
     for package in ("kornia", "monai"):
         try:
@@ -156,7 +156,7 @@ def clock_of(device):
 
 
 def rows(device, sizes=SIZES, rounds=ROUNDS):
-    """A row for each size, work and program; `ratios` say how many times as fast as the others it is.
+    """A row for each size, work and program; `ratios` say how many times as fast as each other program it is.
 
     One thread of a CPU is timed by its processor time, so that other programs on the machine weigh less.
     """

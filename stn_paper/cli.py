@@ -128,7 +128,7 @@ def _add_tools(commands):
 
 
 def _program():
-    """What the user typed: the installed command, or Python with the module."""
+    """The name of the program as the user typed it: the installed command, or Python with the module."""
     return "stn-paper" if Path(sys.argv[0]).stem == "stn-paper" else "python -m stn_paper"
 
 
@@ -143,7 +143,10 @@ def _stopping():
         raise _Stopped(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    usual = (signal.SIG_DFL, signal.default_int_handler)  # one that is ignored, as under nohup, stays so
+    usual = (
+        signal.SIG_DFL,
+        signal.default_int_handler,
+    )  # a signal that is ignored, as under nohup, stays ignored
     numbers = [n for n in map(partial(getattr, signal), names) if signal.getsignal(n) in usual]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
@@ -163,7 +166,7 @@ def _stopping():
 class _Stopped(BaseException):
     """Raised by the handler of a signal; a BaseException, so that no `except Exception` swallows it."""
 
-    where = ""  # what the interrupted command has finished, in words
+    where = ""  # how far the interrupted command came, in words
 
 
 def _minutes(options):
@@ -250,7 +253,7 @@ def _write_copies(options):
     from .analysis.copy_search import write_all
     from .paths import data_dir
 
-    data_dir(options.data_dir)  # a wrong folder is no dataset that is missing
+    data_dir(options.data_dir)  # raises for a wrong folder, before each dataset is reported as missing
     for line in write_all(options.data_dir):
         print(line, flush=True)
 

@@ -1,6 +1,6 @@
-"""One kind of error for everything a user can type wrong, and the checks that raise it.
+"""The error for wrong input of a user, and the checks that raise it.
 
-Called by every module that takes a name or a number from outside.
+Every module that takes a name or a number from a user calls them.
 """
 
 import math
@@ -13,7 +13,7 @@ from numbers import Integral
 from tokenize import TokenError
 from zipfile import BadZipFile
 
-UNREADABLE = (  # what readers of damaged files raise; a handler of signals may raise any other error
+UNREADABLE = (  # errors that readers of damaged files raise
     *(
         ArithmeticError,
         AttributeError,
@@ -40,14 +40,14 @@ class InputError(ValueError):
 
 
 def is_from_handler(error: Exception) -> bool:
-    """Whether a signal's handler raised the error: a TimeoutError of a disk or network has a number."""
+    """Whether a signal's handler raised the error: unlike a TimeoutError of a disk or network, it has no errno."""
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line that every terminal, file and page can show: other characters are escaped.
+    """Return `text` on one line, with all characters escaped that a terminal, file or page may not show.
 
-    File names may hold line breaks, and bytes that are no UTF-8.
+    File names may contain line breaks, and bytes that are not UTF-8.
     """
     odd = {c: c.encode("unicode_escape").decode() for c in set(str(text)) if not c.isprintable()}
     return str(text).translate(str.maketrans(odd))
@@ -55,9 +55,9 @@ def printable(text: str) -> str:
 
 @contextmanager
 def needing(extra):
-    """Name the extra of this package that brings a package which is not installed.
+    """Context: if the block imports a package that is not installed, name the extra that installs it.
 
-    Raises ModuleNotFoundError of one sentence where the block imports such a package.
+    Raises ModuleNotFoundError with one sentence.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def needing(extra):
         missing = (error.name or "").partition(".")[0]
         if missing == "stn_paper":
             raise
-        sentence = f"Package {missing!r} is not installed: `pip install 'stn-paper[{extra}]'` brings it."
+        sentence = f"Package {missing!r} is not installed: `pip install 'stn-paper[{extra}]'` installs it."
         raise ModuleNotFoundError(sentence, name=error.name) from None
 
 

@@ -1,6 +1,6 @@
-"""The parameters of the notebooks: checked and turned into a list of runs.
+"""Check the parameters of the notebooks and turn them into a list of runs.
 
-Each notebook that trains calls `resolve`, trains the missing runs and shows the records.
+A notebook that trains calls `resolve`, trains the runs without a record and shows the records.
 """
 
 from os import PathLike

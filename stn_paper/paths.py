@@ -1,7 +1,7 @@
-"""Where everything lies, and the one way to write there; no other module knows a folder's place.
+"""The folders of the package, and safe reading and writing of files; only this module knows where folders are.
 
-Each folder can be moved by an environment variable, so that an installed package writes where its user
-wants and a test writes nowhere else.
+Environment variables move the folders, so that a user chooses where the package writes, and a test writes only into
+its own folder.
 """
 
 import errno
@@ -31,7 +31,7 @@ BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs 
 RELIABILITY = (
     ROOT / "tests/reliability.json"
 )  # counts of faults that were tried, beside the script that tries them
-AUTHORS_LOOP = "plain"  # what its files call the loop of the paper's authors
+AUTHORS_LOOP = "plain"  # name of the training loop of the paper's authors in the benchmarks' files
 LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
@@ -86,7 +86,7 @@ def _folder(path, kind):
 
 
 def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
-    """The bytes of a file of at most `most` bytes; OSError for another, or for a broken link or a pipe."""
+    """Read a file of at most `most` bytes; OSError for a larger file, a broken link or a pipe."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError("no regular file")
@@ -97,11 +97,11 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
 
 @contextmanager
 def replace_file(path: Path) -> Generator[Path]:
-    """Context: a partial file to write to, which replaces `path` at once when the block ends without an error.
+    """Context: a partial file to write to; it replaces `path` at once when the block ends without an error.
 
-    No reader ever sees half a file; a killed process or a loss of power leaves the old one or the new one.
-    Raises InputError where the folder cannot be written, the disk is full or a file that the block reads
-    cannot be read, which is then named; `path` stays as it was.
+    No reader ever sees a partial file, and a killed process or a power failure leaves the old or the new file. Raises
+    InputError if the folder cannot be written, the disk is full, or a file that the block reads cannot be read, which
+    is then named; `path` stays unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -121,7 +121,7 @@ def replace_file(path: Path) -> Generator[Path]:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Give a file the name `target` once the disk holds it, so that no loss of power leaves half of it."""
+    """Rename a file to `target` after the disk has stored it, so that a power failure leaves no partial file."""
     _flush(source)
     source.replace(target)
     if os.name == "posix":  # the new name is stored in the folder
@@ -129,7 +129,7 @@ def move_file(source: Path, target: Path) -> None:
 
 
 def _flush(path, flags=os.O_RDWR):
-    """Wait until the disk holds what was written to the file or folder."""
+    """Wait until the disk has stored the file or folder."""
     file = os.open(path, flags)
     try:
         os.fsync(file)
@@ -150,10 +150,10 @@ def _is_of_another_file(error, path):
 
 @contextmanager
 def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
-    """Context: one process at a time makes `path`, the others wait; partial files of killed processes are removed.
+    """Context: only one process at a time makes `path`, the others wait; partial files of killed processes are removed.
 
-    Raises InputError, which names the process that works on it, where it is still busy at the time `until`
-    (of `time.time`, in seconds).
+    Raises InputError with the name of the process that works on `path` if it is still busy at the time `until` (of
+    `time.time`, in seconds).
     """
     check_writable(path.parent)
     holder = path.with_name(f"{path.name}.holder.lock")
@@ -177,14 +177,14 @@ def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
 
 
 def remove_partials(path: Path) -> None:
-    """Remove what killed processes left of `path`; the caller must know that none is writing it."""
+    """Remove the partial files that killed processes left of `path`; no process may be writing `path` meanwhile."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         with suppress(OSError):
             left.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError now, rather than after hours of training, if nothing can be written to `folder`."""
+    """Raise InputError if nothing can be written to `folder`, before hours of training are lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

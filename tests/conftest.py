@@ -1,4 +1,4 @@
-"""No test writes outside its own folder, and all of them run on one thread, as CPU results depend on it."""
+"""Each test writes only to its own folder and runs on one thread, because CPU results depend on the threads."""
 
 import atexit
 import importlib.util
@@ -33,7 +33,7 @@ def committed(monkeypatch):
 
 @pytest.fixture
 def extension():
-    """Loads an extension of the book, by its name, as a module."""
+    """Load an extension of the book, by its name, as a module."""
 
     def load(name):
         spec = importlib.util.spec_from_file_location(name, ROOT / f"book/_extensions/{name}.py")

@@ -55,7 +55,7 @@ def numbers(record):
 
 @cache
 def undisturbed(which=long_spec):
-    """The numbers of the run that nothing disturbs."""
+    """The numbers of the undisturbed run."""
     with own_folder():
         return numbers(loop.run(which(), "cpu"))
 
@@ -70,7 +70,7 @@ def started(call, *given):
 
 
 def doomed(number, step, delay, call, *given):
-    """Call it; so many seconds after the start of a training step, the process gets the signal."""
+    """Call the function; so many seconds after the start of a training step, the process gets the signal."""
     step_of = loop.training_step
 
     def counted(*settings):
@@ -174,7 +174,7 @@ def eight_at_once(_, __):
 
 
 def kept_busy(path, ready, may_end):
-    """Hold the lock of `path` until told otherwise."""
+    """Hold the lock of `path` until the event is set."""
     with lock_file(path):
         ready.set()
         may_end.wait()

@@ -1,4 +1,4 @@
-"""What several test modules share: real datasets where they are, and made-up records."""
+"""Helpers of several test modules: real datasets, if present, and made-up records."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from stn_paper.training.spec import RunSpec
 
 
 def real(name):
-    """The Listing of a dataset's real files; skips the test where they are not."""
+    """The Listing of a dataset's real files; skips the test if they are missing."""
     try:
         return files.find_files(name, DATASETS[name], data_dir())
     except InputError:
@@ -23,7 +23,7 @@ def real(name):
 
 
 def filled(spec):
-    """Fields that each record has, and that few tests are about."""
+    """Fields that each record needs but few tests examine."""
     numbers = {"classes": 101, "image_size": spec.image_size, "train": 24, "validation": 8, "test": 8}
     return {
         "data": {"fingerprint": "f", **numbers},
@@ -33,12 +33,12 @@ def filled(spec):
 
 
 def without_digest(path):
-    """The record that the file holds, to be changed and written anew."""
+    """The record of a file without its digest, so that a test can change it and write it again."""
     return {name: value for name, value in json.loads(path.read_text()).items() if name != "digest"}
 
 
 def probes(images=1):
-    """What each record of a smaller system keeps of so many images."""
+    """The field `probes` of a smaller system's record, for so many images."""
     picture = examples.as_png(np.zeros((3, 2, 2), np.uint8))
     kept = {"images": [picture] * images, "label": [0] * images, "gradcam": [[[0.0]]] * images}
     return kept | {"strength": {name: [50.0] * len(at) for name, at in examples.STRENGTHS.items()}}

@@ -62,14 +62,14 @@ PYTHON = st.one_of(JSON, st.binary(max_size=5), st.just(np.int64(3)), st.just(Pa
 
 @st.composite
 def or_anything(draw, *values, anything=PYTHON):
-    """One of the values, seven times in eight; else anything."""
+    """A strategy: one of the values in seven of eight cases, else any value."""
     odd = draw(st.tuples(*[st.booleans()] * 3))
     return draw(anything if all(odd) else st.sampled_from(values))
 
 
 @st.composite
 def changed_bytes(draw, content):
-    """The content with up to eight other bytes, cut or longer, or noise."""
+    """A strategy: the content with up to eight changed bytes, shortened, extended, or replaced by noise."""
     kind = draw(st.sampled_from(["changed", "changed", "cut", "longer", "noise"]))
     if kind == "noise":
         return draw(st.binary(max_size=64))
@@ -228,7 +228,7 @@ def make(path, node):
 
 
 def tiny(name, **splits):
-    """Gives the dataset `name` two classes and so many images."""
+    """Reduce the dataset `name` to two classes and so many images."""
     return patch.dict(DATASETS, {name: Dataset("Tiny", 2, splits)})
 
 
@@ -468,7 +468,7 @@ def try_command(_, words):
 
 
 def tiny_backbone(name, num_classes):
-    """A network of a blink."""
+    """A tiny network that trains in a moment."""
     layers = [nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(16, num_classes))
 
@@ -581,7 +581,7 @@ def own_folder():
             stack.enter_context(patch.object(os, "fsync", lambda file: None))  # no power is lost here
             stack.enter_context(patch.object(os, "sync", lambda: None))
             for module in (loop, audit):  # git takes as long as all the rest of a case
-                stack.enter_context(patch.object(module, "commit", _commit))
+                stack.enter_context(patch.object(module, "current_commit", _commit))
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -27,7 +27,7 @@ def pins(lock):
 
 
 def declared(extra):
-    """What the package requires with an extra, those within extras too."""
+    """The requirements of the package with an extra, including the extras that it contains."""
     for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"].get(extra, ())):
         requirement = Requirement(line)
         if requirement.name == PROJECT["name"]:
@@ -107,7 +107,7 @@ def test_the_package_offers_its_names_when_they_are_asked_for():
 
 
 def test_a_machine_with_few_packages_can_train_and_measure():
-    """A bare GPU machine has torch, torchvision, timm, pandas and seaborn."""
+    """A minimal GPU machine has torch, torchvision, timm, pandas and seaborn."""
     others = {"scipy", "sklearn", "thop", "mlxtend", "captum", "altair", "itables", "papermill", "IPython"}
     code = f"""
 import importlib.machinery

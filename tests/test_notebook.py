@@ -1,4 +1,4 @@
-"""What a notebook's parameters ask for: recorded runs are never trained again, wrong values never start."""
+"""The parameters of notebooks: recorded runs are never trained again, and wrong values start no training."""
 
 from types import SimpleNamespace
 

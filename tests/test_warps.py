@@ -1,4 +1,4 @@
-"""The warps that are timed do the same work, and the committed tables hold what the page shows."""
+"""The timed warps do the same work, and the page shows the committed tables."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The workflow plans what is missing and nothing else, and a job sees one GPU. No training here."""
+"""The workflow plans only the missing runs, and a job sees one GPU. Nothing is trained here."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Give each record under results/ that was written before records had digests its own.
+"""Add the digest to each record under results/ that was written before records had digests.
 
     python tools/add_digests.py
 

@@ -1,4 +1,4 @@
-"""Write what cites this companion from CITATION.cff and the version in pyproject.toml: `make citation`.
+"""Write all citation files from CITATION.cff and the version in pyproject.toml: `make citation`.
 
 CITATION.cff is written by hand but for its version and address. codemeta.json, .zenodo.json and the first BibTeX
 entries of book/cite.md are computed. A repository that has a public address names it in one place, `Repository`
@@ -39,7 +39,7 @@ def files(root=ROOT):
 
 
 def codemeta(cited, project):
-    """CodeMeta 3.0, schema.org's words for software."""
+    """The content of codemeta.json: CodeMeta 3.0, the vocabulary of schema.org for software."""
     (paper,) = cited["references"]
     return {
         "@context": "https://w3id.org/codemeta/3.0",
@@ -69,7 +69,7 @@ def codemeta(cited, project):
 
 
 def zenodo(cited):
-    """What Zenodo takes into the record of a release."""
+    """The content of .zenodo.json, the metadata of a release at Zenodo."""
     (paper,) = cited["references"]
     return {
         "title": cited["title"],

@@ -116,7 +116,7 @@ def _run(made, name, record, package):
 
 
 def _entity(made, identity, kind, /, **properties):
-    """The contextual entity of this id, made when it is first asked for."""
+    """The contextual entity of this id; created at the first call."""
     return made.dereference(identity) or made.add(
         ContextEntity(made, identity, {"@type": kind, **properties})
     )

@@ -1,4 +1,4 @@
-"""Trains runs on a GPU that is lent for minutes, on a machine without network, git or the datasets.
+"""Train runs on a machine with a GPU that is available for minutes only, without network, git or the datasets.
 
 On the machine at home, `pack` writes a dataset into parts that fit what a command may carry. On the lent
 machine, `measure` times the engine and `work` trains a list of runs, several at once. A record lies under the
@@ -83,7 +83,7 @@ def _encoded(item, size):
 
 
 def unpacked(name, size, folder):
-    """The packed dataset as `Images` of `size` pixels a side; decoded by the first process that asks."""
+    """The packed dataset as `Images` of `size` pixels a side; the first process that asks decodes it."""
     content = lzma.decompress(b"".join(p.read_bytes() for p in sorted(Path(folder).glob(f"{name}.pack.*"))))
     start = 8 + int.from_bytes(content[:8], "big")
     meta = json.loads(content[8:start])
@@ -115,7 +115,7 @@ def _decoded(content, size):
 
 
 def spec_of(line):
-    """The run that a line of a list asks for: dataset backbone variant protocol seed [setting=value ...]."""
+    """The RunSpec of a line of a list: dataset backbone variant protocol seed [setting=value ...]."""
     dataset, backbone, variant, protocol, seed, *changes = line.split()
     spec = RunSpec(dataset, backbone, variant, protocol, int(seed))
     values = {name: json.loads(value) for name, value in (change.split("=") for change in changes)}
@@ -123,7 +123,7 @@ def spec_of(line):
 
 
 def work(folder, jobs, workers, until, compiled=False):
-    """Train the runs listed in the file `jobs`, its first lines first, in so many processes until a time."""
+    """Train the runs listed in the file `jobs`, in their order, in `workers` processes until the time `until`."""
     lines = [
         line
         for line in Path(jobs).read_text(encoding="utf-8").splitlines()
@@ -142,7 +142,7 @@ def work(folder, jobs, workers, until, compiled=False):
 def _worker(folder, lines, until, compiled=False):
     torch.set_num_threads(2)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s  %(message)s", force=True)
-    claims, held = cache_dir() / "claims", {}
+    claims, loaded = cache_dir() / "claims", {}
     claims.mkdir(parents=True, exist_ok=True)
     for line in lines:
         spec = spec_of(line)
@@ -155,14 +155,14 @@ def _worker(folder, lines, until, compiled=False):
         start = time.time()
         try:
             key = spec.dataset, datasets.stored_size(spec.dataset, spec.image_size)
-            if key not in held:
+            if key not in loaded:
                 images = unpacked(*key, folder)
-                held[key] = (
+                loaded[key] = (
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
             torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
             record = loop.run(
-                spec, compiled=compiled, data=held[key], until=until, save_every=1e9, whole=True
+                spec, compiled=compiled, data=loaded[key], until=until, save_every=1e9, whole=True
             )
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""

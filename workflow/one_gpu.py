@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout  # and nothing of the package, which takes seconds to import
+from filelock import FileLock, Timeout  # the package is not imported, because that takes seconds
 
 
 def devices():
@@ -29,7 +29,7 @@ def devices():
 
 @contextmanager
 def taken(names, wait=1.0):
-    """Hold one of the GPUs: its name. Tries all of them every `wait` seconds until one is free."""
+    """Context: lock a free GPU and return its name; all GPUs are tried every `wait` seconds until one is free."""
     folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # of this machine, as GPUs are
     folder.mkdir(exist_ok=True)
     locks = {name: FileLock(folder / f"{name}.lock") for name in names}

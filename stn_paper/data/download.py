@@ -1,7 +1,7 @@
-"""Download a dataset's archives and unpack them where `files` looks; called by `training.loop` and `cli`.
+"""Download a dataset's archives and unpack them into the folder where `files` looks for them.
 
-An attempt that ends early, by whatever cause, leaves what the next one goes on from: downloads in the cache,
-and in the data folder nothing, or fewer images than `files` accepts.
+The next attempt continues where an interrupted attempt stopped: partial downloads stay in the cache, and the data
+folder holds nothing of the dataset, or fewer images than `files` accepts.
 """
 
 import gzip
@@ -34,15 +34,15 @@ LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
 DATA_FILTER: dict[str, Any] = (
     {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 )  # Python 3.11.4 and later
-DAMAGED = gzip.BadGzipFile  # an OSError that is not of the disk
+DAMAGED = gzip.BadGzipFile  # an OSError that means a damaged archive, not a failing disk
 
 
 def fetch(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> Path:
-    """Return the folder of the dataset `name`, downloaded to below the data folder if it is not there whole.
+    """Return the folder of the dataset `name`; download it into the data folder first if it is not complete.
 
-    `folder` holds the datasets; None is `paths.data_dir()`. Two processes download it once; one
-    waits for the other until the time `until` (of `time.time`, in seconds). Raises InputError
-    for a dataset that cannot be downloaded, and for whatever stops a download or its unpacking.
+    `folder` holds the datasets; None is `paths.data_dir()`. If two processes ask, one downloads and the other waits
+    until the time `until` (of `time.time`, in seconds). Raises InputError for a dataset that cannot be downloaded, and
+    for any failure of the download or the unpacking.
     """
     folder, downloads = data_dir(folder), cache_dir() / "downloads"
     if check_choice("dataset", name, DATASETS) not in LAYOUTS:
@@ -53,11 +53,13 @@ def fetch(name: str, folder: str | os.PathLike | None = None, until: float = mat
     if not layout.archives:
         place, wanted = folder / layout.folders[0], needed_files(name, DATASETS[name])
         raise InputError(
-            f"Dataset {name!r} must be got by hand: put {wanted} from {layout.address} in {place}."
+            f"Dataset {name!r} must be downloaded by hand: put {wanted} from {layout.address} in {place}."
         )
     for place in (folder, downloads):
         check_writable(place)
-    first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)  # of the same files
+    first = next(
+        n for n, other in LAYOUTS.items() if other.archives == layout.archives
+    )  # datasets of the same files share a lock
     with lock_file(downloads / first, until):
         return _complete_root(name, folder) or _download_dataset(name, folder, downloads)
 
@@ -103,7 +105,7 @@ def _download_dataset(name, folder, downloads):
 
 @contextmanager
 def _name_failure(what):
-    """Turn an error of the network or the disk into one sentence, which says `what` it stopped."""
+    """Context: turn an error of the network or the disk into one sentence that begins with `what`."""
     try:
         yield
     except (OSError, HTTPException) as error:
@@ -123,7 +125,7 @@ def _reason(error):
 
 
 def _download_archive(archive, path):
-    """Store the archive as `path`, a name that only a file with the right checksum gets."""
+    """Download the archive to `path`; only a file with the right checksum gets this name."""
     part = path.with_name(f"{path.name}.part")
     if _md5(path) == archive.md5:
         return
@@ -137,7 +139,7 @@ def _download_archive(archive, path):
 
 
 def _md5(path):
-    """The file's checksum in hexadecimal digits, None for no file."""
+    """The file's MD5 checksum in hexadecimal digits; None without a file."""
     if not path.exists():
         return None
     with path.open("rb") as file:
@@ -166,14 +168,14 @@ def _receive(url, part):
 
 
 def _check_download(url, part, size):
-    """Raise InputError for more bytes than any archive has, and delete what has come."""
+    """Raise InputError and delete the partial file if the download is larger than any archive."""
     if size > LARGEST_DOWNLOAD:
         part.unlink(missing_ok=True)
         raise InputError(f"{url} sends {size} bytes, and {LARGEST_DOWNLOAD} are allowed: it is no archive.")
 
 
 def _response(url, start):
-    """The server's response with the bytes from `start`; None if the file has no bytes there."""
+    """The server's response with the bytes from `start` on; None if the file ends before `start`."""
     headers = {"User-Agent": "stn-paper"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
@@ -188,7 +190,7 @@ def _response(url, start):
 
 
 def _unpack(path, into, inner):
-    """Unpack below `into` and move into place; `inner` is the archive inside that is wanted instead."""
+    """Unpack the archive, or the archive `inner` inside of it, and move the files to `into`."""
     temporary = into / f".{path.name}.unpacking"
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed process
     try:
@@ -205,7 +207,7 @@ def _unpack(path, into, inner):
 def _move(source, target):
     """Move the content of `source` to `target`; a folder that exists there is merged.
 
-    Files that only `target` has stay; one of the same name is replaced, as it may be the damaged one.
+    Other files in `target` stay; a file with the same name is replaced, because it may be damaged.
     """
     for entry in list(source.iterdir()):
         place = target / entry.name
@@ -216,7 +218,7 @@ def _move(source, target):
 
 
 def _extract(path, into):
-    """Unpack one archive into the new folder `into` and return that; no member may leave it."""
+    """Unpack one archive into the new folder `into` and return it; InputError for a member that would leave it."""
     into.mkdir(parents=True)
     try:
         if path.suffix == ".zip":
@@ -249,7 +251,7 @@ def _tar_sizes(archive):
 
 
 def _check_size(path, sizes, most=None):
-    """Raise InputError as soon as the sizes of an archive's members, in bytes, are too many or too large."""
+    """Raise InputError if an archive has too many members, or too many bytes (`sizes`) in all."""
     total = 0
     for number, size in enumerate(sizes, 1):
         total += size
@@ -259,7 +261,7 @@ def _check_size(path, sizes, most=None):
 
 
 def _check_member(name, is_special):
-    """Raise InputError for a link, a device, and a name that leads out of the folder, on Windows too."""
+    """Raise InputError for a link, a device, or a name that leads out of the folder, also on Windows."""
     path = PureWindowsPath(name)  # takes either slash, and a letter with a colon for a drive
     if is_special or path.anchor or ".." in path.parts:
         raise InputError(f"Archive member {name!r} could lead out of its folder: nothing of it was unpacked.")

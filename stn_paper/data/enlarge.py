@@ -1,4 +1,4 @@
-"""Enlarging images on any device, equal to Pillow's to the last bit.
+"""Enlarge images on any device; the results equal Pillow's to the last bit.
 
 CIFAR-10's images have 32 pixels a side and are enlarged batch by batch: decoded to the paper's sizes, 224 to
 300 pixels, they would take 48 GB of disk.
@@ -13,9 +13,9 @@ BITS = 22  # Pillow's weights are whole multiples of 2 ** -22: float64 holds eac
 
 
 def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Square uint8 images (B, C, S, S) at `size` >= S pixels a side, uint8, as Pillow's BILINEAR has them.
+    """Enlarge square uint8 images (B, C, S, S) to `size` >= S pixels a side, as Pillow's BILINEAR does.
 
-    On the images' device. Images of that size come back as they are.
+    Computed on the images' device. Images that have this size already are returned unchanged.
 
     >>> enlarge(torch.tensor([[[[0, 100], [100, 200]]]], dtype=torch.uint8), 4)[0, 0, 0].tolist()
     [0, 25, 75, 100]

@@ -52,12 +52,12 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
 
 
 def _channels(dataset):
-    """Channels of the cached images: one of scenes, which are grey and large."""
+    """Channels of the cached images: 1 for scenes, which are grey and large, else 3."""
     return 1 if dataset.scene else 3
 
 
 def _open_cached(cached, shape):
-    """The cached array and its {index: file} of images left black; None unless both are as written."""
+    """The cached array and {index: file} of its images left black; None if it is missing or not as it was written."""
     try:
         note = json.loads(_note_path(cached).read_text(encoding="utf-8"))
         if not cached.is_file() or cached.stat().st_size != note["bytes"]:
@@ -79,7 +79,7 @@ def _note_path(cached):
 
 
 def _array_digest(images, name, skipped):
-    """SHA-256 of the array's blocks, hashed on all cores, of its file's name and of its skipped images."""
+    """SHA-256 of the array's blocks (hashed on all cores), its file's name and its skipped images."""
     pixels = images.reshape(-1)
     blocks = (pixels[start : start + BYTES_AT_ONCE] for start in range(0, len(pixels), BYTES_AT_ONCE))
     digest = hashlib.sha256(json.dumps([name, images.shape, sorted(skipped.items())]).encode())
@@ -90,9 +90,9 @@ def _array_digest(images, name, skipped):
 
 
 def decode_all(listing, dataset, size, cached, noted, skip_corrupt):
-    """Write the array and its note. Its space is reserved first, so that a full disk is known at once.
+    """Write the array and its note. The disk space is reserved first, so that a full disk is noticed at once.
 
-    It is written and not mapped, as a disk that is full nonetheless would end the process (SIGBUS).
+    The array is written and not memory-mapped, because on a full disk a write to mapped memory kills the process.
     """
     items, skipped = listing.items, {}
     shape = len(items), _channels(dataset), size, size
@@ -124,7 +124,7 @@ def decode_all(listing, dataset, size, cached, noted, skip_corrupt):
 
 
 def _reserve(file, size):
-    """Have the disk keep `size` bytes for the file, where the system can; OSError if it has not so many."""
+    """Reserve `size` bytes on the disk for the file, where the system supports it; OSError if the disk is too full."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except AttributeError:  # not on every system
@@ -135,7 +135,7 @@ def _reserve(file, size):
 
 
 def decode_image(item, size, error=True):
-    """uint8 (3, size, size) of an image file or array; None if it cannot be decoded and `error` is off."""
+    """Decode an image file or array to uint8 (3, size, size); on failure return None if `error` is false."""
     try:
         if isinstance(item, Path) and not item.is_file():
             raise OSError("no such file")
@@ -149,7 +149,7 @@ def decode_image(item, size, error=True):
 
 
 def _scale_16_bits(image):
-    """The image; a grey one of 16 bits scaled to 8, where Pillow would clip it at 255."""
+    """Return the image; scale grey images of 16 bits to 8 bits, because Pillow would clip them at 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):

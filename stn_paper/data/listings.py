@@ -13,7 +13,7 @@ import numpy as np
 
 from ..paths import read_bytes
 
-# Endings of image files, in capitals too.
+# Endings of image files, in lower or upper case.
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -31,7 +31,7 @@ class Listing(NamedTuple):
 
 
 class Incomplete(Exception):
-    """What is wrong with a dataset's folder: the middle of the sentence that `find_files` raises."""
+    """A fault of a dataset's folder; its text is the middle of the sentence that `find_files` raises."""
 
 
 def find_below(folder, place):
@@ -48,7 +48,7 @@ def find_below(folder, place):
 
 
 def sorted_entries(folder):
-    """What lies in the folder, sorted by name; nothing where it cannot be read."""
+    """The entries of the folder, sorted by name; empty if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -57,13 +57,13 @@ def sorted_entries(folder):
 
 
 def official_sizes(dataset):
-    """Numbers of images outside and inside of the test split."""
+    """(training and validation, test): numbers of images of the dataset's official parts."""
     *others, test = dataset.splits.values()
     return sum(others), test
 
 
 def check_count(found, wanted, root, kind="", paths=()):
-    """Raise Incomplete unless so many images were found; too many: it names the newest of `paths`."""
+    """Raise Incomplete unless `found` equals `wanted`; if too many were found, it names the newest of `paths`."""
     if found < wanted:
         raise Incomplete(f"has {found} {kind}images in {root}")
     if found > wanted:
@@ -84,12 +84,12 @@ NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of clutter, which the pap
 
 
 def is_no_leftover(entry):
-    """Whether a file or folder is no leftover of a system or program: `._x.jpg`, `.DS_Store`, `__MACOSX`."""
+    """False for leftovers of operating systems and programs, such as `._x.jpg`, `.DS_Store` and `__MACOSX`."""
     return not entry.name.startswith(".") and entry.name != "__MACOSX"
 
 
 def image_files(folder):
-    """The image files in and below the folder, sorted; a broken link counts, so that it can be named."""
+    """The image files in and below the folder, sorted; broken links are included, so that an error can name them."""
     found, left = [], [folder]
     while left:
         below = []
@@ -131,9 +131,9 @@ def list_class_folders(dataset, root):
 
 
 def list_arrays(dataset, root, read):
-    """The Listing of what `read` returns, a list of images and one of labels for training and for the test.
+    """The Listing of the images and labels that `read` returns for training and for the test.
 
-    `read` calls torchvision, which checks its files by assertions and in other ways of its own.
+    `read` calls torchvision, which raises assertion errors and other errors for damaged files.
     """
     try:
         parts, classes = read(root)
@@ -198,7 +198,7 @@ def number_contents(items: Sequence) -> np.ndarray:
 
 
 def _content_or_path(item):
-    """The bytes of an image, or the path of a file that cannot be read: `datasets` decides about those."""
+    """The bytes of an image; for an unreadable file its path, because `datasets` decides what to do with the file."""
     try:
         return read_bytes(item) if isinstance(item, Path) else item.tobytes()
     except OSError:

@@ -1,8 +1,8 @@
 """Images made of several digits: MNIST digits in clutter, alone or three in a row, on a larger canvas.
 
-`datasets` makes its cluttered datasets here. An image is drawn with NumPy's RandomState from a seed and its number,
-so that it depends on no other image. Clutter comes from training digits only. Patches and digits are added to the
-canvas and clipped at white.
+`datasets` makes its cluttered datasets with these functions. An image is drawn with NumPy's RandomState from a seed
+and its number, so that it depends on no other image. Clutter comes from training digits only. Patches and digits are
+added to the canvas and clipped at white.
 
 `cluttered_digits`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped
 at a random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
@@ -32,7 +32,7 @@ DIGITS_A_SEQUENCE = 3  # of a sequence
 
 
 class Drawn(Sequence):
-    """Images that are drawn when they are asked for: `draw` gives that of a number, below `count`."""
+    """A sequence of `count` images that are drawn when they are indexed: `draw` returns the image of a number."""
 
     def __init__(self, draw, count):
         self.draw, self.count = draw, count

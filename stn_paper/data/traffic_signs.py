@@ -25,12 +25,11 @@ GTSRB_ANSWERS = ("GT-final_test.csv", "Test.csv")  # the labels of the test imag
 
 
 def list_gtsrb(dataset, root):
-    """The final training and test images (39,209 and 12,630), whose tracks are the groups.
+    """List the final training and test images of GTSRB (39,209 and 12,630); the tracks are the groups.
 
-    As in the official archives, or as in the copy at Kaggle: Train, Test and Test.csv. A class folder's
-    number is its label, with leading zeros or not. torchvision's GTSRB reads the official folders, but
-    downloads the smaller training set of 26,640 images; it is refused here. The folder Training of that
-    archive counts if it holds all 39,209.
+    The folders are those of the official archives, or those of the copy at Kaggle: Train, Test and Test.csv. The number
+    of a class folder, with or without leading zeros, is its label. torchvision's GTSRB downloads the smaller training
+    set of 26,640 images, which is refused here; its folder Training is accepted if it holds all 39,209 images.
     """
     places = [find_below(root, place) for place in (("Final_Training", "Images"), ("Training",), ("Train",))]
     folder = next(filter(None, places), root / "Final_Training/Images")
@@ -79,7 +78,7 @@ def _gtsrb_answers(dataset, root, number):
 
 
 def _class_number(name):
-    """The number that a class folder is named after; beyond all labels if it is no number."""
+    """The number in the name of a class folder; a number larger than all labels if the name is no number."""
     return int(name) if re.fullmatch("[0-9]{1,9}", name) else 10**9
 
 
@@ -111,16 +110,16 @@ TSRD_ARCHIVES = {  # archive -> its annotations and its number of images
 
 
 def list_tsrd(dataset, root, distinct=False):
-    """List the images of both archives, merged by file name as in one folder; `distinct` drops copies.
+    """List the images of both TSRD archives, merged by file name as in one folder; `distinct` drops copies.
 
-    166 names are in both archives, each with two different pictures of one category. The training archive's
-    picture stays, the other is in `replaced`. 5,998 images remain, as many as the paper counts (section
-    4.1, A), in the order of their names. `copies` numbers their contents. With `distinct`, only the first
-    image of each content stays, and `duplicates` names the others.
+    166 file names are in both archives, each with two different pictures of one category. The picture of the training
+    archive is kept; the other is in `replaced`. 5,998 images remain, the number in the paper (section 4.1, A), sorted
+    by name. `copies` numbers their contents. With `distinct`, only the first image of each content is kept, and
+    `duplicates` names the others.
 
-    A line of the annotations is `filename;width;height;x1;y1;x2;y2;category;`. Images are not cropped to the
-    sign's box: the paper does not mention it. The annotations may lie anywhere below the root, and so may
-    the folders of PNG images.
+    A line of the annotations is `filename;width;height;x1;y1;x2;y2;category;`. Images are not cropped to the box of the
+    sign, because the paper does not mention cropping. The annotations and the folders of PNG images may lie anywhere
+    below the root.
     """
     merged, replaced = {}, []
     for path, label in _tsrd_archives(dataset, root):

@@ -1,4 +1,4 @@
-"""Names -> networks: `build_model` is the one way to make a network of the paper.
+"""Networks by name: `build_model` makes each network of the paper.
 
 `with_stn` puts one of the paper's transformers into any other image model; `param_groups` helps to train it.
 """
@@ -23,7 +23,7 @@ VARIANTS = {  # name: how the paper's tables head its columns
     "lstn": "L-STN",
 }
 
-HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
+HEADINGS = VARIANTS | {  # headings of all variants: the control, the ablations and the smaller systems too
     CONSTANT: "Constant map",
     "lstn-no-bn": "L-STN without batch norm",
     "lstn-no-1x1": "L-STN without 1 × 1",
@@ -40,19 +40,19 @@ HEADINGS = VARIANTS | {  # and the control, and those of the smaller systems
     "out60": "Output of 60 pixels",
     "out20": "Output of 20 pixels",
 }
-RELEASED = "-released"  # ends the name of a variant whose transformer is bypassed: its output is discarded
+RELEASED = "-released"  # suffix of a variant whose transformer is bypassed: its output is discarded
 HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
 
 
 def variants(backbone: str) -> tuple[str, ...]:
-    """Return the names of the variants that `backbone` comes in, the original first."""
+    """Return the names of the variants of `backbone`, the original first."""
     return SYSTEMS[backbone].variants if backbone in SYSTEMS else tuple(VARIANTS)
 
 
 def check_variant(variant: str, backbone: str) -> str:
-    """Return `variant` if `backbone` comes in it, as it is or with "-released", else raise InputError.
+    """Return `variant` if it is a variant of `backbone`, with or without "-released", else raise InputError.
 
-    Every backbone whose variants are the paper's three nets comes with a `constant` map and ABLATIONS as well.
+    A backbone that has the paper's three variants also has the variant `constant` and the ABLATIONS.
     """
     if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
         return variant
@@ -73,7 +73,7 @@ def build_model(
 
     Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
     pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` and `padding`
-    as in `with_stn`; a name such as "lstn-released" turns it off as well.
+    as in `with_stn`; a variant such as "lstn-released" is not applied either.
     Raises InputError for an unknown name, or an image size that is no whole number or too small for the
     backbone or the localization net. Source: paper sections 3 and 4.3.
 

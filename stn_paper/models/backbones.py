@@ -1,7 +1,7 @@
-"""Names -> backbones and the square input size, in pixels, that the paper gives each.
+"""Backbones by name, with the input size in pixels that the paper gives each.
 
-`build_model` is the caller; a new backbone is a new row of `BACKBONES`. timm and torchvision are
-imported where they are needed, as they take seconds.
+`build_model` calls `build_backbone`; a new backbone is a new row of `BACKBONES`. timm and torchvision are imported
+only where they are needed, because their import takes seconds.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def check_backbone(name: str) -> str:
         return check_choice("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
     try:
         known = _timm_config(name) is not None
-    except RuntimeError:  # timm's word for a known network with an unknown tag of weights
+    except RuntimeError:  # a known network of timm with an unknown tag of weights
         known = False
     if not known:
         raise InputError(f"Unknown backbone {name!r}: timm.list_models() lists the allowed names.")
@@ -81,14 +81,14 @@ def title(name: str) -> str:
 
 
 def input_size(name: str) -> int:
-    """Return the pixels of a side of the backbone's own input: the paper's, the system's, or timm's for timm/<name>."""
+    """Return the side of the backbone's own input in pixels, as given by the paper, the system or timm."""
     if row := BACKBONES.get(name) or SYSTEMS.get(name):
         return row.image_size
     return _timm_config(check_backbone(name)).input_size[-1]
 
 
 def labels_of(name: str) -> int:
-    """Return how many labels the network `name` gives an image: 1, of a system that reads several digits more."""
+    """Return the number of labels that the network `name` predicts for an image: 1, or more for digit sequences."""
     return SYSTEMS[name].labels if name in SYSTEMS else 1
 
 
@@ -107,7 +107,7 @@ def check_image_size(name: str, image_size: int) -> int:
 def build_backbone(name: str, num_classes: int, image_size: int | None) -> nn.Module:
     """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
 
-    Raises InputError for an unknown name; `check_image_size` says what sizes it can take.
+    Raises InputError for an unknown name. `check_image_size` checks the image size.
     """
     if row := BACKBONES.get(check_backbone(name)):
         return row.build(name, num_classes)

@@ -19,7 +19,7 @@ from ..errors import check_whole_number, needing
 
 
 class Cost(NamedTuple):
-    """What `measure` returns."""
+    """The cost of a network: see `measure`."""
 
     parameters: int
     gflops: float  # billions of operations of one image's forward pass
@@ -29,9 +29,9 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Return the cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
     `model` may live on any device, torch's "meta" device included, where nothing is computed, and may be of
-    any precision, compiled or without parameters; it is left as it was. Subclasses of convolutions, batch
-    norms and linear layers (timm has many) count as those;
-    what else a model holds counts as thop counts it. Raises InputError for a size that is no whole number.
+    any precision, compiled or without parameters; it is not changed. Subclasses of convolutions, batch norms and linear
+    layers (timm has many) are counted like their base classes; all other modules as thop counts them. Raises InputError
+    for a size that is not a whole number.
     Source: paper Tables 5, 7 and 9.
 
     >>> measure(build_model("effb0", "lstn", num_classes=101), image_size=224)
@@ -51,7 +51,7 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
 
 
 def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> float:
-    """What torch's own FlopCounterMode counts in the forward pass that `measure` counts, in 1e9 operations.
+    """Return the count of torch's FlopCounterMode, in 1e9 operations, for the forward pass of `measure`.
 
     It counts two operations, a multiplication and an addition, for each multiply-accumulate of convolutions
     and of matrix products, and nothing for biases, batch normalization, pooling, the grid and the sampling.

@@ -23,8 +23,8 @@ PADDINGS = ("zeros", "border", "reflection")
 COLLAPSED_PERCENT = (
     95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
 )
-POINTS = 32  # of the sampling grid along a side, where its place is judged
-CHECK_EVERY = 50  # training steps between two looks at the grid, as a look takes time and waits for the GPU
+POINTS = 32  # points a side of the sampling grid by which its place is judged
+CHECK_EVERY = 50  # training steps between two checks of the grid, because a check waits for the GPU
 
 
 # --- types of numbers ---------------------------------------------------------------------------
@@ -33,8 +33,8 @@ CHECK_EVERY = 50  # training steps between two looks at the grid, as a look take
 def without_autocast(tensor: Tensor) -> AbstractContextManager:
     """Return a context without autocast: places in an image need more than bfloat16's eight bits.
 
-    While torch.fx traces it does nothing, so that a traced localization net follows autocast. An exported
-    program is always told, as autocast may be on where it runs.
+    It does nothing while torch.fx traces, so that a traced localization net follows autocast. An exported program
+    always gets it, because autocast may be on where the program runs.
     """
     if isinstance(tensor, Proxy):
         return nullcontext()
@@ -46,24 +46,24 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager:
 
 @torch.fx.wrap
 def widened(images: Tensor) -> Tensor:
-    """Return the same numbers as float32 at least."""
+    """Return the images as float32, or unchanged if their type is wider."""
     return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
 def exact(theta: Tensor) -> Tensor:
-    """Return theta in float64 on CUDA, where float32 products may be TF32; elsewhere in float32 at least."""
+    """Return theta in float64 on CUDA, where float32 products may be TF32; on other devices in at least float32."""
     return theta.double() if theta.is_cuda else widened(theta)
 
 
 def as_parameters(images: Tensor, module: nn.Module) -> Tensor:
-    """Return the images in the type that `module` computes in: its first parameter's, or float32 at least."""
+    """Return the images in the type of the module's first parameter; in at least float32 without parameters."""
     weight = next(module.parameters(), None)
     return widened(images) if weight is None else images.to(weight.dtype)
 
 
 @torch.fx.wrap
 def resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """Return images (B, C, H, W) at size (h, w), anti-aliased, in float32 at least; as they are for None."""
+    """Resize images (B, C, H, W) to (h, w), anti-aliased, in at least float32; None returns them unchanged."""
     if size is None:
         return images
     return F.interpolate(widened(images), size, mode="bilinear", antialias=True, align_corners=False)
@@ -82,12 +82,12 @@ def contiguous_input(norm: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | 
 
 
 def is_recorded(tensor: Tensor) -> bool:
-    """Return whether torch.fx, torch.jit or torch.export makes a program of the call."""
+    """Return whether torch.fx, torch.jit or torch.export is recording the call."""
     return isinstance(tensor, Proxy) or torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def is_running(tensor: Tensor) -> bool:
-    """Return whether `tensor` holds numbers that can be read now: not in a program or CUDA graph being made."""
+    """Return whether the numbers of `tensor` can be read now: not while a program or CUDA graph is recorded."""
     if is_recorded(tensor) or torch.compiler.is_compiling():
         return False
     if type(tensor) is not Tensor or tensor.is_meta:
@@ -95,7 +95,7 @@ def is_running(tensor: Tensor) -> bool:
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-# --- values from outside ------------------------------------------------------------------------
+# --- checks of arguments ------------------------------------------------------------------------
 
 
 def check_size(name: str, size: Size) -> tuple[int, int] | None:
@@ -170,13 +170,13 @@ def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
 
 
 def check_one_map(theta: Tensor, steps: int) -> None:
-    """Raise InputError for N maps an image: the localization net of several steps gives a single one."""
+    """Raise InputError for N maps an image: with several steps, a localization net must predict one map."""
     if is_running(theta) and theta.ndim == 4:
         raise InputError(f"steps {steps} is not allowed for a localization net of several maps: give 1.")
 
 
 def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Forward hook of a localization net: raise InputError for images of another side than it is sized for."""
+    """Forward hook of a localization net: raise InputError for images of another size than it is built for."""
     if isinstance(inputs[0], Proxy):
         return
     height, width = inputs[0].shape[-2:]

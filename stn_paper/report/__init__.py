@@ -1,1 +1,1 @@
-"""What the book's pages show: tables, figures and sentences."""
+"""The tables, figures and sentences of the book's pages."""

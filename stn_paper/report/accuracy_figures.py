@@ -23,14 +23,14 @@ PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
 WIDTH = 5.4  # inches of a figure that is read on a telephone too
 
 
-def comparison_title(variant, against):
+def pair_title(variant, against):
     return f"{HEADINGS[variant]} − {HEADINGS[against]}"
 
 
 def pattern_plot(number):
-    """Differences of test accuracy, a panel for each of PANELS and a row a backbone: the paper's and ours.
+    """Plot the paper's and our differences of test accuracy: a panel for each of PANELS, a row a backbone.
 
-    Where a run collapsed, or the network failed to train, the row has a text in place of our difference.
+    If a run collapsed, or the network failed to train, a text replaces our difference.
     """
     found = accuracy.differences(number)
     found["apart"] = (found["collapsed"] + found["collapsed_against"] > 0) | found["left_out"]
@@ -42,19 +42,19 @@ def pattern_plot(number):
         part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
         axis.set(xlim=limits, ylim=(len(part) - 0.4, -0.9))
         _panel(axis, part, COLORS[variant])
-        axis.set_title(comparison_title(variant, against), loc="left", fontsize=12, fontweight="bold")
+        axis.set_title(pair_title(variant, against), loc="left", fontsize=12, fontweight="bold")
         axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
     axes[-1].set_xlabel("difference of test accuracy (points)")
     return close_figure(figure)
 
 
 def _axis_limits(shown):
-    """The range of an axis that holds the paper's differences and those of ours that are drawn."""
+    """The limits of an axis that fit the paper's differences and our drawn differences."""
     drawn = shown[shown["ours"].notna() & ~shown["apart"]]
     half = drawn["half"].fillna(0)
     ends = [0, *shown["paper"], *(drawn["ours"] - half), *(drawn["ours"] + half)]
-    room = 0.08 * (max(ends) - min(ends))
-    return min(ends) - room, max(ends) + room
+    margin = 0.08 * (max(ends) - min(ends))
+    return min(ends) - margin, max(ends) + margin
 
 
 def _panel(axis, part, color):
@@ -71,8 +71,8 @@ def _panel(axis, part, color):
     if len(drawn):
         low, high = axis.get_xlim()
         first, row = drawn["ours"].iloc[0], drawn.index[0]
-        beside = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
-        _annotate(axis, "ours", first, row, -15 if beside else 7, color=color, fontweight="bold")
+        overlaps = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
+        _annotate(axis, "ours", first, row, -15 if overlaps else 7, color=color, fontweight="bold")
     for row in part[part["apart"] & part["ours"].notna()].itertuples():
         right = row.ours > 0
         axis.text(
@@ -95,7 +95,7 @@ def _annotate(axis, text, x, y, shift, **look):
 
 
 def _why_apart(row):
-    """Why our difference of a row of `accuracy.differences` is drawn apart, and how large it is."""
+    """The text for a difference that is not drawn, a row of `accuracy.differences`: its size and the reason."""
     sides = ((row.variant, row.collapsed), (row.against, row.collapsed_against))
     collapsed = " and ".join(HEADINGS[variant] for variant, number in sides if number)
     why = f"{collapsed} collapsed" if collapsed else "left out, failed to train"
@@ -103,7 +103,7 @@ def _why_apart(row):
 
 
 def tsrd_plot():
-    """Test accuracies of Table 4's networks, a row each: the paper's and our three; lines are baselines."""
+    """Plot the test accuracies of Table 4's networks, a row each: the paper's, our three, and baselines as lines."""
     found, learned = accuracy.cells(4), accuracy.baseline_accuracies()
     figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(found)))
     rows = range(len(found))
@@ -135,7 +135,7 @@ def tsrd_plot():
 
 
 def _draw_baselines(axis, learned):
-    """A vertical line with its name for each baseline that learns nothing, where they have been measured."""
+    """Draw a vertical line with its name for each baseline that learns nothing, if they have been measured."""
     if "nearest neighbour" not in learned.index:
         return
     near = learned.loc["nearest neighbour"]

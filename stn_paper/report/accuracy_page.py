@@ -14,15 +14,15 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
-from .accuracy_figures import TSRD_HEADINGS, comparison_title
+from .accuracy_figures import TSRD_HEADINGS, pair_title
 from .accuracy_verdicts import fate_text
 from .sentences import NO_NUMBER
 
 
 def accuracy_table(number, backbone="", split="test"):
-    """Table 6 or 8: the paper's accuracy and ours of each variant; the row of `backbone` comes first.
+    """Table 6 or 8: the paper's and our accuracy of each variant; the row of `backbone` comes first.
 
-    `split` is test or validation. A star marks a variant of ours that is shown to be better than each other one.
+    `split` is test or validation. A star marks a variant that, in our runs, is better than each other variant.
     """
     found = _first(accuracy.cells(number), backbone)
     runs, rows, links, marks = accuracy.runs_by_cell(number), {}, {}, {}
@@ -50,7 +50,7 @@ def accuracy_table(number, backbone="", split="test"):
 
 
 def _first(found, backbone):
-    """The cells with those of a backbone before the others."""
+    """The cells, those of `backbone` first."""
     return pd.concat([found[found["backbone"] == backbone], found[found["backbone"] != backbone]])
 
 
@@ -61,13 +61,13 @@ def _headed(view):
 
 
 def _classes(cell, star):
-    """The classes of a cell of ours, see `interactive`."""
+    """The HTML classes of one of our cells, see `interactive`."""
     found = {interactive.BEST: cell.variant == star, "collapsed": cell.collapsed, "failed": cell.failed}
     return " ".join(["ours", *(name for name, true in found.items() if true)])
 
 
 def _link(row, column, runs, cell):
-    """{place: address} of the cell's run, or of the list of its runs; {} without a run or for a smoke run."""
+    """{(row, column): address} of the cell's run, or of the list of its runs; {} without a run or for a smoke run."""
     if not cell.n:
         return {}
     if cell.n == 1:
@@ -113,7 +113,7 @@ def theta_motion(number, backbone=""):
 
 
 def requested_runs(specs):
-    """The runs that the parameters asked for, a row a run; None if they asked for none."""
+    """The runs that the notebook's parameters select, a row a run; None without any."""
     rows = []
     for spec in specs:
         record = records.read_record(records.record_path(spec))
@@ -144,7 +144,7 @@ def replication_table(number):
         kept = NO_NUMBER if not row.collapsed else _number_or_dash(row.mean_kept, "+.2f")
         if row.collapsed and not pd.isna(row.half_kept):
             kept += f" ± {row.half_kept:.2f}"
-        rows[comparison_title(row.variant, row.against)] = {
+        rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean"): f"{row.paper_mean:+.2f}",
             ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
@@ -161,13 +161,13 @@ def replication_table(number):
 # --- learning curves ------------------------------------------------------------------------------
 
 
-def table_learning_curves(number, asked):
-    """`charts.learning_curves` of the runs that were asked for; by default, of the protocol of most rows."""
-    if asked.specs:
-        return charts.learning_curves(asked.dataset, asked.protocols[0])
+def table_learning_curves(number, request):
+    """`charts.learning_curves` of the requested runs; by default, of the protocol that most rows show."""
+    if request.specs:
+        return charts.learning_curves(request.dataset, request.protocols[0])
     used = [protocol for protocol in accuracy.protocol_by_backbone(number).values() if protocol]
     protocol = max(dict.fromkeys(used), key=used.count) if used else PRICED_PROTOCOL
-    return charts.learning_curves(asked.dataset, protocol)
+    return charts.learning_curves(request.dataset, protocol)
 
 
 # --- Table 4 --------------------------------------------------------------------------------------

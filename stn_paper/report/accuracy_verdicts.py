@@ -15,7 +15,7 @@ RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the b
 
 
 def protocols_in_words(number):
-    """What our numbers are, as Markdown: image size, epochs, training images and rule of selection."""
+    """The settings of our runs, as Markdown: image size, epochs, training images and selection rule."""
     found = accuracy.cells(number)
     found = found[found["n"] > 0]
     if found.empty:
@@ -41,7 +41,7 @@ def protocols_in_words(number):
 
 
 def coverage_in_words(number):
-    """Which cells have a run, what the paper's image size lacks and what it would cost, in one sentence."""
+    """How many cells have a run, how many lack one at the paper's image size, and their hours, in one sentence."""
     found = accuracy.count_missing(number)
     told = f"{found['with_run']} of {found['cells']} cells have a run of ours."
     if not found["lacking"]:
@@ -59,7 +59,7 @@ def coverage_in_words(number):
 
 
 def fate_text(cell):
-    """How many runs of a cell collapsed or failed to train, as text; empty if none did."""
+    """How many runs of a cell collapsed or failed to train, as text; "" if none did."""
     fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
     of = "" if cell.n == 1 else f" of {cell.n}"
     return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
@@ -134,7 +134,7 @@ def _open_verdict(number, compared):
 
 
 def tsrd_verdict():
-    """Is “well above 98 %” reached with copies, and without? Do larger networks win? As Markdown."""
+    """Whether TSRD reaches “well above 98 %” with and without copies, and whether larger networks win, as Markdown."""
     found = accuracy.cells(4)
     known, total = found[found["without_copy"].notna()], len(found)
     if known.empty:
@@ -173,7 +173,7 @@ def size_ranking_verdict(found=None):
 
 
 def accuracies_in_words(number):
-    """The rows of Table 6 or 8 that have runs of ours, in words, and how many cells have none."""
+    """Our accuracies in the rows of Table 6 or 8 with runs, in words, and how many cells have a run."""
     found = accuracy.cells(number)
     run = found[found["n"] > 0]
     told = []

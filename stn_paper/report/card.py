@@ -1,6 +1,6 @@
-"""A model card of one run, Markdown behind the YAML header that model hubs read: `stn-paper card RUN`.
+"""The model card of a run: Markdown with the YAML header that model hubs read; `stn-paper card RUN` prints it.
 
-Every value is the record's. The headings are those of Mitchell et al. 2019, "Model Cards for Model Reporting".
+All values come from the record. The headings are those of Mitchell et al. 2019, "Model Cards for Model Reporting".
 """
 
 import json
@@ -83,7 +83,7 @@ def model_card(record):
 
 
 def _header(record, spec, chosen):
-    """What hubs index; JSON's strings and numbers are YAML's too."""
+    """The YAML header for model hubs; strings and numbers of JSON are valid YAML."""
     kind = {"name": "Image classification", "type": "image-classification"}
     dataset = {"name": DATASETS[spec.dataset].title, "type": spec.dataset, "split": "test"}
     accuracy = {"type": "accuracy", "name": "Top-1 accuracy (%)", "value": chosen["test"]}
@@ -118,7 +118,7 @@ def _limits_section(record, spec):
 
 
 def _named_values(found, labels, *more):
-    """What a part of a record holds, named in words: pairs of a name and its value."""
+    """The values of a part of a record with their names in words: a list of pairs."""
     labels = {field: field.capitalize() for field in more} | labels
     return [(label, found[field]) for field, label in labels.items() if field in found]
 
@@ -137,7 +137,7 @@ def _value_on_one_line(value):
 
 
 def _again(record):
-    """The command, or how else to repeat the run."""
+    """How to repeat the run: its command, or a sentence if no command exists, and the commit."""
     line = run_pages.training_command(record)
     commit = record["environment"].get("commit") or "unknown"
     code = f"The code was at commit {commit.replace(records.CHANGED, ' with changes that no commit holds')}."

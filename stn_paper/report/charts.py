@@ -1,7 +1,7 @@
 """The book's interactive figures, as Vega-Lite: hover for a value, click a name in a legend to single it out.
 
-A notebook keeps the chart and a PNG of it side by side, so that it shows without JavaScript, too; the book
-draws it with the scripts that vl-convert brings, without a network. Figures to look at only are in `figures`.
+A notebook stores each chart and a PNG of it, so that the chart is visible without JavaScript. The book draws it with
+the scripts of vl-convert, which need no network. Static figures are in `figures`.
 """
 
 import base64
@@ -61,7 +61,7 @@ class VegaLite:
 
     @staticmethod
     def handle_mime(renderer, data, inline):
-        """The node of a chart, which book/_static/charts.js fills; None for what is no chart."""
+        """The node of a chart, which book/_static/charts.js fills; None for other data."""
         if data.mime_type != MIME:
             return None
         spec = html.escape(json.dumps(data.content), quote=True)
@@ -69,7 +69,7 @@ class VegaLite:
 
 
 def setup(app):
-    """As a Sphinx extension: the scripts that draw charts, only on pages that have one."""
+    """Set up the Sphinx extension: pages with a chart get the scripts that draw it."""
     app.connect("builder-inited", _write_vega)
     app.connect("html-page-context", _load_vega)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -95,7 +95,7 @@ def _variants(encoding, names, values):
 
 
 def _data(rows, columns):
-    """Rows as CSV text within the chart: a third of what JSON takes."""
+    """The data of a chart as CSV text, which takes a third of the space of JSON."""
     text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
     return alt.InlineData(text, format=alt.CsvDataFormat(type="csv"))
 

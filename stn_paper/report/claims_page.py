@@ -31,7 +31,7 @@ SOURCE_LINKS = {  # what a claim rests on, as a check names it: (what the page c
 
 
 def claims_verdict():
-    """How many of the paper's claims hold, do not hold and are open, as Markdown."""
+    """The numbers of the paper's claims that hold, do not hold and are open, as Markdown."""
     counts = claims.count_verdicts().sum()
     hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT_REPRODUCED, DISAGREES, MISPRINT]].sum()
     return (
@@ -69,7 +69,7 @@ def claim_lines(section):
 
 
 def _claim_line(row):
-    """A claim, a row of `as_table`. Its anchor lies inside, as a browser then opens the line at that address."""
+    """A row of `claims.as_table` as HTML. The anchor is inside, so that its address opens the line in a browser."""
     number, quote, verdict, numbers, source = row
     code, anchor = VERDICT_CODES[verdict], claim_anchor(claims.CLAIMS[number - 1])
     return (
@@ -89,7 +89,7 @@ def claim_anchor(claim):
 def link_source(source):
     """A source, as a check names it, as HTML with links to the pages that show it.
 
-    >>> linked("Tables 6 and 8")
+    >>> link_source("Tables 6 and 8")
     'Tables <a href="table6.html">6</a> and <a href="table8.html">8</a>'
     """
     text = escape(source, quote=False)

@@ -23,7 +23,7 @@ STILL_PIXELS = 0.5  # pixels; corners that move less from image to image are tho
 
 
 def former_note(system):
-    """A sentence that says that a page still shows the runs of a former network; "" if it does not."""
+    """A note if a page still shows the runs of a system's former network, else ""."""
     if not small_systems.shows_former(system):
         return ""
     return (
@@ -78,10 +78,8 @@ def distorted_verdict():
     taken = (behind["distortion"].map(alone) - behind["error"]).dropna()
     if taken.empty:
         return text
-    return (
-        f"**A transformer lowers the error in {(taken > 0).sum()} of {len(taken)} cells, by {taken.min():.2f} to "
-        f"{taken.max():.2f} points.** {text}"
-    )
+    found = f"{(taken > 0).sum()} of {len(taken)} combinations of distortion and map"
+    return f"**A transformer lowers the error in {found}, by {taken.min():.2f} to {taken.max():.2f} points.** {text}"
 
 
 def gains_in_words(dataset, system):
@@ -134,7 +132,7 @@ def theta_in_words(dataset, system):
 
 
 def _zoom_in_words(mine):
-    """What the mean map of these runs reads, in words, where it is affine."""
+    """The size of the region that the mean map of these runs reads, in words; "" if the map is not affine."""
     means = [record["epochs"][-1]["theta"]["mean"] for record in mine["record"]]
     if len(means[0]) != 6:
         return ""

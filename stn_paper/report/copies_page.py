@@ -1,6 +1,6 @@
 """Tables, figures and sentences of the page "Are test images in the training set?".
 
-All read the files of results/copies/ that `python -m stn_paper copies` writes; none needs the images.
+They read the files of results/copies/, which `python -m stn_paper copies` writes, and need no images.
 """
 
 import matplotlib.pyplot as plt
@@ -32,7 +32,7 @@ def share_text(part, whole):
 
 
 def checked_by_eye():
-    """What the near copies on the contact sheets show: dataset -> pairs, pairs of the same thing, note."""
+    """Our count by eye of the near copies on the contact sheets, by dataset: pairs, pairs of the same object, note."""
     return pd.read_csv(PRINTED / "near_copies.csv", index_col="dataset")
 
 
@@ -136,7 +136,7 @@ def validation_copies_table():
 
 
 def faces_in_words():
-    """Two sentences on the photographs that Caltech-101 holds whole and cropped, as Markdown."""
+    """Two sentences on the photographs that Caltech-101 has complete and cropped, as Markdown."""
     row = copies.read_table("crops").iloc[0]
     return (
         f"Each of the {row.pairs} pictures in `Faces_easy` is a part of the photograph of the same file name "
@@ -149,10 +149,10 @@ def faces_in_words():
 
 
 def accuracy_by_copies():
-    """Mean test accuracy of our runs in percent, apart for images with an exact copy, a near copy and none.
+    """Mean test accuracy of our runs in percent, separately for images with an exact copy, a near copy and no copy.
 
-    Only records that say which test images were right, and whose split has been searched for copies. Pilot runs
-    with other settings than their protocol's are left out.
+    Only records that say which test images were classified correctly, and whose split has been searched for copies.
+    Pilot runs with other settings than their protocol's are left out.
     """
     rows = []
     for record in frame.records_by_name().values():

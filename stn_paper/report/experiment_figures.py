@@ -16,8 +16,8 @@ DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 def effects_plot(chosen):
     """The comparisons of transformers: a panel a study, a stroke a mean, a bar its 95 % interval, a dot a seed.
 
-    Each dot is one seed: the difference between its two runs. On a tint the differences that count as equal. Below the
-    comparisons between transformers stand those against the original.
+    A dot is the difference between two runs of one seed. A tint marks the differences that count as equal. Comparisons
+    against the original are below the comparisons between transformers.
     """
     found = {
         study: _drawn_comparisons(rows) for study, rows in experiment.comparisons_by_study(chosen).items()
@@ -44,7 +44,7 @@ def effects_plot(chosen):
 
 
 def _drawn_comparisons(rows):
-    """The comparisons of the families SHOWN that have a mean."""
+    """The comparisons of DRAWN_FAMILIES that have a mean."""
     return rows[rows["family"].isin(DRAWN_FAMILIES) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that move: theta under the reader's hand, during a training, and against a moving input.
+"""Moving pictures: theta set by sliders, during a training, and for a moving input.
 
 Maps theta are (2, 3) in `transformer`'s convention. The page's part of `explorer` is explorer.html (form and
 style) and explorer.js (the sampler in the browser). Animations are GIFs, each with a still strip for print.
@@ -34,10 +34,10 @@ INK, BAR_GROUND, BAR_FILL = "#262626", "#d9d9d9", "#0173b2"
 
 
 def explorer(image, size=340):
-    """Sliders that set theta, where it reads `image`, uint8 (1, 3, S, S), and what comes out: HTML.
+    """HTML with sliders that set theta, the region of `image`, uint8 (1, 3, S, S), that it reads, and the output.
 
-    Each of the two pictures is at most `size` pixels wide on the page; S up to 200 keeps it below 200 kB. All
-    is computed in the reader's browser, from this one piece of HTML.
+    Each of the two pictures is at most `size` pixels wide on the page; S up to 200 keeps the HTML below 200 kB. The
+    reader's browser computes everything.
     """
     corners = [(mark, to_hex(color)) for mark, color in CORNER_STYLES]
     parts = {
@@ -53,7 +53,7 @@ def explorer(image, size=340):
 def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):
     """The explorer's theta (2, 3): the output's square sheared, then scaled, turned and shifted.
 
-    Without a shear it is `affine_theta`'s; a shear alone is `paper_figures.shear`'s.
+    Without a shear it equals `affine_theta`; with nothing but a shear it equals `paper_figures.shear`.
     """
     theta = affine_theta(rotation, scale, shift)
     return torch.cat([theta[:, :2] @ shear(shear_x)[:, :2], theta[:, 2:]], 1)
@@ -137,7 +137,7 @@ def output_variance(image, maps, theta):
 
 
 def _as_input(images):
-    """uint8 (B, C, S, S), C 1 or 3, as the networks see them: float (B, 3, S, S)."""
+    """The networks' input, float (B, 3, S, S), from uint8 images (B, C, S, S), C 1 or 3."""
     return normalize(images.expand(-1, 3, -1, -1))
 
 
@@ -219,7 +219,7 @@ def _strip(pictures, titles):
 
 
 def _png(image):
-    """PNG of uint8 (1, 3, S, S). It is not compressed, as compressors differ between machines."""
+    """PNG of uint8 (1, 3, S, S), without compression, because compressors differ between machines."""
     file = io.BytesIO()
     Image.fromarray(image[0].permute(1, 2, 0).numpy()).save(file, "PNG", compress_level=0)
     return file.getvalue()

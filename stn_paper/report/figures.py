@@ -1,6 +1,6 @@
-"""The figures of the tables' pages, each one function from numbers to a matplotlib Figure.
+"""The style and the colours of all figures, and figures of several pages.
 
-Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `paper_figures`.
+Colours are the same on every page: `COLORS`. Figures 1 and 2 of the paper are in `paper_figures` and `residual_figure`.
 """
 
 import matplotlib.pyplot as plt
@@ -91,8 +91,8 @@ def accuracy_plot(dataset, protocol):
     axis.set(xlabel="test accuracy (%)", ylim=(max(len(backbones), 1) - 0.4, -0.6))
     axis.grid(axis="y", visible=False)
     if backbones:
-        room = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
-        axis.set_xlim(ours["test"].min() - room, min(ours["test"].max() + room, 101))
+        margin = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
+        axis.set_xlim(ours["test"].min() - margin, min(ours["test"].max() + margin, 101))
         handles = [
             Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
         ]

@@ -10,7 +10,7 @@ from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from . import experiment_page, speed
+from . import experiment_verdicts, speed
 from .figures import COLORS, PAPER_COLOR, close_figure
 
 HELPED_STUDY = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
@@ -29,7 +29,7 @@ class Gain(NamedTuple):
 
 
 def paper_gains():
-    """The paper's Rows: Tables 6 and 8, a value a network."""
+    """The paper's Gains in Tables 6 and 8, with a value a network."""
     found = []
     for number in (6, 8):
         every = accuracy.differences(number)
@@ -42,7 +42,7 @@ def paper_gains():
 
 
 def our_gains():
-    """Our Rows with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
+    """Our Gains with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
     every, found = frame.runs(), []
     every = every[every["variant"] == "lstn"]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
@@ -62,7 +62,7 @@ def our_gains():
 
 
 def count_gains():
-    """Of our Rows: (number in which L-STN is better than STN, worse, equal within the margin, all of them)."""
+    """(better, worse, equal within the margin, all): in how many of our Gains L-STN is so against STN."""
     shown = [one.shown for one in our_gains()]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
     return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
@@ -80,7 +80,7 @@ def lstn_verdict():
 
 
 def front_page_texts():
-    """What the front page's sentences are filled with: {name: text}."""
+    """The texts that fill the front page's sentences: {name: text}."""
     cells = compare_costs(4, 5, 7, 9)
     bypassed, transformers, chosen, logs = authors_runs.release_totals()
     copied, moved = (
@@ -105,8 +105,8 @@ def front_page_texts():
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved['std below 0.05']} of {moved['runs']}",
         "collapsed": moved["collapsed"],
-        "gain": experiment_page.gain_in_words(HELPED_STUDY),
-        "equal": experiment_page.gain_in_words(HELPED_STUDY, against="stn"),
+        "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
+        "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
@@ -114,7 +114,7 @@ def front_page_texts():
 
 
 def gains_plot():
-    """The front page's figure: a line a Row, the paper's above ours: dots, mean and Student's 95 % interval."""
+    """The front page's figure: a line a Gain, the paper's above ours, with dots, mean and Student's 95 % interval."""
     rows = [*((one, PAPER_COLOR) for one in paper_gains()), *((one, COLORS["lstn"]) for one in our_gains())]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (one, color) in enumerate(rows):

@@ -1,8 +1,8 @@
-"""Tables of our runs as HTML for the book: numbers that sort as numbers, links to the runs, the best marked.
+"""Tables of our runs as HTML for the book: sortable, with links to the runs, and the best marked.
 
 `show_table` makes them by pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so that a
-cell of a number holds nothing but the number. Without JavaScript a table is whole and plain;
-`book/_extensions/interactive.js` makes those of the class `interactive` sort, filter and download.
+cell with a number contains nothing else. Without JavaScript a table is complete; with it,
+`book/_extensions/interactive.js` adds sorting, filters and a download to tables of the class `interactive`.
 """
 
 import re
@@ -25,12 +25,11 @@ BEST, COLLAPSED, FAILED = "best", "collapsed", "failed"  # classes of cells
 
 
 def show_table(view, name, filters=(), note="", links=None, marks=None):
-    """The frame `view` as a table to sort; an index with a name, or below two rows of headings, is the first column.
+    """Return the frame `view` as HTML, a table that readers can sort; a named index is the first column.
 
-    Numbers with decimals have two, NaN is an empty cell, and text is escaped unless it is a `Html`. `name` is what
-    the table is called, for readers who cannot see it and as the name of its CSV. `filters` are columns with few
-    values, by which rows are chosen. `links` and `marks` are {(row, column): address or class of the cell}. `note`
-    stands below.
+    Floats have two decimals, NaN is an empty cell, and text is escaped unless it is a `Html`. `name` is the table's
+    name for screen readers and for its CSV file. `filters` are columns with few values, by which readers select rows.
+    `links` and `marks` are {(row, column): address or class of the cell}. `note` is a text below the table.
     """
     attributes = {"aria-label": name, "data-filters": "|".join(filters)}
     written = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value)
@@ -77,7 +76,7 @@ def run_address(record):
 
 
 def runs_address(*words):
-    """The address of the list of all runs, with those chosen whose row holds all of these words."""
+    """The address of the list of all runs, filtered by these words."""
     return f"runs.html?search={quote(' '.join(words))}"
 
 
@@ -93,9 +92,9 @@ def seed_links(ours):
 
 
 def clearly_best(ours, column="test"):
-    """The variant of these runs of one network that is shown to be better than each other one; None if there is none.
+    """The variant of a network that, in these runs, is better than each other variant; None if there is none.
 
-    Of the original and the applied variants, by the comparisons of `effects`.
+    The original and the applied variants are compared, by `effects.compare_arms`.
     """
     found = effects.compare_arms(ours, column)
     found = found[found["shown"].str.startswith((BETTER, WORSE)) & ~found["left_out"].astype(bool)]

@@ -1,4 +1,4 @@
-"""What the page "Which networks take it, and is it fast?" shows of committed measurements.
+"""Tables and figures of the page "Which networks take it, and is it fast?", from committed measurements.
 
 `python -m benchmarks.timm_networks`, `benchmarks.timm_training` and `benchmarks.warps` write their files.
 """
@@ -32,7 +32,7 @@ PROGRAM_TITLES = {"kornia": "kornia", "monai": "MONAI", "PyTorch tutorial": "PyT
 
 
 def timm_networks_table():
-    """Twenty timm networks behind L-STN, a row each, and what was tried: yes, or the error."""
+    """Twenty timm networks behind L-STN, a row each; a column a check: yes, or the error."""
     table = pd.read_csv(BENCHMARKS / "timm_networks.csv")
     return table.drop(columns=["timm", "torch", "commit"]).set_index("network")
 

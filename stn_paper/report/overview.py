@@ -1,4 +1,4 @@
-"""Views across tables: the protocols, the selection rules, and the findings that the README shows."""
+"""Tables on several pages: the protocols, the selection rules, and the findings that the README shows."""
 
 from itertools import product
 
@@ -21,7 +21,7 @@ from . import accuracy_verdicts, experiment_page
 
 
 def protocol_settings(dataset):
-    """The settings on a dataset of the protocols that any network can train by, a column each."""
+    """The settings of the protocols for any network on a dataset, a column each."""
     names = (*COMPARABLE, "smoke")
     presets = {name: [preset(name, dataset, variant) for variant in VARIANTS] for name in names}
     return pd.DataFrame(
@@ -30,7 +30,7 @@ def protocol_settings(dataset):
 
 
 def protocol_differences(dataset, other):
-    """Those rows of `protocol_settings` in which a dataset differs from the other."""
+    """The rows of `protocol_settings` in which two datasets differ."""
     view = protocol_settings(dataset)
     return view[(view != protocol_settings(other)).any(axis=1)]
 
@@ -91,7 +91,7 @@ def pilot_runs():
 
 
 def _each_once(values):
-    """Each value once if they are all the same, else all of them with strokes between."""
+    """The value if all are the same, else all values with slashes between."""
     values = list(values)
     return " / ".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
@@ -176,7 +176,7 @@ def findings():
 
 
 def _reduced_gain(dataset, variant):
-    """What the reduced runs of a dataset say of one variant against the original, as the cell of a table."""
+    """The gains of a variant over the original in the reduced runs of a dataset, as text of a table's cell."""
     found = effects.comparisons_by_backbone(dataset, "reduced")
     found = found[(found["variant"] == variant) & (found["against"] == ORIGINAL)]
     if found.empty:

@@ -1,7 +1,7 @@
 """Any picture and a transformer: it learns from the picture alone to undo random maps of it.
 
-The notebook `your_picture` shows it. No label and no map tells the localization net what to do: the loss is
-how far its output is from the untouched picture.
+The notebook `your_picture` shows it. The training uses no labels and no maps: the loss is the difference of the output
+and the unchanged picture.
 """
 
 import matplotlib.pyplot as plt

@@ -1,23 +1,19 @@
-"""The paper's Figures 1 and 2, drawn with real tensors: a photograph goes through both.
+"""The paper's Figure 1, drawn with real tensors of a photograph, and the drawing functions of `residual_figure`.
 
-Functions return a matplotlib Figure, or a verdict in words. Networks are untrained, from a fixed seed and
-in training mode, as in the first step of a training: batch norm uses the photograph's own statistics.
+Functions return a matplotlib Figure, or a verdict in words. The network is untrained, from a fixed seed and in training
+mode, as in the first step of a training: batch norm uses the photograph's own statistics.
 """
 
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
-import torch.nn.functional as F
 from matplotlib import patheffects
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
-from torch import nn
 
-from ..models import build_model
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.batches import normalize
@@ -27,7 +23,6 @@ SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
 BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
 CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour say the same
-WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 2}
 GRID_STEP = 16  # pixels between the points that are drawn of a sampling grid
 
 
@@ -92,22 +87,22 @@ def figure1_plot(transformer, image):
     grid = sampling_grid(theta, *u.shape[-2:])
     v = sample(u, grid)
 
-    figure, canvas = _canvas(5.75, 6.95)
+    figure, canvas = new_canvas(5.75, 6.95)
     panels = [_photo(figure, (0.1, y, 2.1, 2.1), images) for y, images in ((3.95, u), (0.8, v))]
     _sampled_region(panels[0], theta[0], grid[0])
     _corners(panels[1], CORNERS)
     _tensor_label(canvas, (1.15, 6.57), r"input feature map $\mathbfit{U}$", u)
     _tensor_label(canvas, (1.15, 0.7), r"output feature map $\mathbfit{V}$", v)
 
-    _titled_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", GREEN)
-    _titled_box(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", BLUE)
-    _titled_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", ORANGE)
+    draw_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", GREEN)
+    draw_box(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", BLUE)
+    draw_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", ORANGE)
     _feature_maps(canvas, transformer.localization.features, u)
     canvas.text(3.12, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
     _matrix(canvas, (4.1, 4.25), theta[0], 11.5)
-    canvas.text(5.38, 4.25, _shape(theta), size=11, color=GREY, va="center", ha="center")
+    canvas.text(5.38, 4.25, shape_text(theta), size=11, color=GREY, va="center", ha="center")
     _grid_panel(figure, (2.82, 0.46, 2.75, 2.75), theta[0], grid[0])
-    text = f"{_shape(grid)}, every {GRID_STEP}th drawn"
+    text = f"{shape_text(grid)}, every {GRID_STEP}th drawn"
     canvas.text(4.175, 0.16, text, size=11, color=GREY, ha="center")
 
     canvas.text(2.31, 3.51, r"$\mathcal{T}_\theta(G)$", size=12, ha="center")
@@ -119,7 +114,7 @@ def figure1_plot(transformer, image):
         ((1.15, 3.93), (1.15, 3.67)),  # U to the sampler
         ((1.15, 3.2), (1.15, 2.93)),  # to V
     ):
-        _arrow(canvas, start, end)
+        draw_arrow(canvas, start, end)
     return close_figure(figure)
 
 
@@ -128,7 +123,7 @@ def directions_plot(image, maps):
     u = normalize(image)
     width, gap = 1.27, 0.12
     height = len(maps) * (width + gap)
-    figure, canvas = _canvas(5.75, height + 0.3)
+    figure, canvas = new_canvas(5.75, height + 0.3)
     for i, (name, theta) in enumerate(maps.items()):
         bottom = height - (i + 1) * (width + gap)
         middle = bottom + width / 2
@@ -146,7 +141,7 @@ def directions_plot(image, maps):
 
 @torch.no_grad()
 def figure1_verdict(transformer, image):
-    """What Figure 1 claims, computed: the outline is theta's, and the identity is left alone."""
+    """Check Figure 1 by computation: the grid ends at theta's corners, and the identity changes nothing."""
     u = normalize(image)
     theta = transformer.theta(u)
     grid = sampling_grid(theta, *u.shape[-2:])[0]
@@ -155,9 +150,9 @@ def figure1_verdict(transformer, image):
     untouched = untrained_transformer(size=u.shape[-1])(u)
     change = 127.5 * (untouched - u).abs().max()
     return (
-        f"The grid ends where theta takes the output's four corners, within {_bound(apart, 1e-6)}, and {inside:.0%} "
-        "of the output's pixels are read from inside the input. Left at the identity that it starts from, the "
-        f"transformer changes no pixel by more than {_bound(change, 1e-3)} of 255 grey levels."
+        f"The grid ends where theta takes the output's four corners, within {power_of_ten(apart, 1e-6)}, and "
+        f"{inside:.0%} of the output's pixels are read from inside the input. With the identity, its first map, the "
+        f"transformer changes no pixel by more than {power_of_ten(change, 1e-3)} of 255 grey levels."
     )
 
 
@@ -188,7 +183,7 @@ def _drawn_points(grid):
 
 
 def _grid_panel(figure, box, theta, grid):
-    axis = _axes(figure, box)
+    axis = new_axes(figure, box)
     axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), aspect="equal", facecolor="none")
     axis.add_patch(Rectangle((-1, -1), 2, 2, facecolor="white", edgecolor=GREY))
     axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, color=DARK, linewidth=1.4)
@@ -213,164 +208,26 @@ def _feature_maps(canvas, features, u):
             canvas.imshow(
                 channel.numpy(), "cividis", vmin=0, vmax=channel.quantile(0.99), extent=box, aspect="auto"
             )
-        text = f"layer {number}\n{_shape(maps)}"
+        text = f"layer {number}\n{shape_text(maps)}"
         canvas.text(left + 0.555, 4.91, text, size=11, color=GREY, ha="center", linespacing=1.2)
     canvas.text(4.175, 5.95, "…", size=16, color=GREY, ha="center")
-    _arrow(canvas, (3.93, 5.83), (4.42, 5.83), GREY)
+    draw_arrow(canvas, (3.93, 5.83), (4.42, 5.83), GREY)
     canvas.axis(limits)
-
-
-# --- Figure 2 -----------------------------------------------------------------------------------
-
-
-class Trace(NamedTuple):
-    """The tensors of a residual block, (B, C, H, W) each, as hooks saw them."""
-
-    x: torch.Tensor
-    weight1: torch.Tensor  # the first weight layer's output
-    relu1: torch.Tensor
-    f: torch.Tensor  # the second weight layer's output
-    sum: torch.Tensor  # f + x
-    output: torch.Tensor  # relu(f + x)
-
-
-def untrained_resnet():
-    """Our ResNet-18 for 101 classes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        return build_model("resnet18", "original", 101)
-
-
-@torch.no_grad()
-def trace_block(model, image, last_weight=1.0):
-    """What goes through `model`'s first residual block for `image`, uint8 (B, 3, S, S).
-
-    `last_weight` replaces the weight of the last batch norm inside F for this one pass.
-    """
-    block, seen = model.layer1[0], []
-    keep = lambda _, inputs, output: seen.append(output.clone())  # noqa: E731  relu works in place
-    hooks = [
-        block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())),
-        *(layer.register_forward_hook(keep) for layer in (block.bn1, block.relu, block.bn2)),
-        block.relu.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())),
-    ]
-    before = block.bn2.weight.clone()
-    block.bn2.weight.fill_(last_weight)
-    model(normalize(image))
-    block.bn2.weight.copy_(before)
-    for hook in hooks:
-        hook.remove()
-    x, weight1, _, relu1, f, total, output = seen  # the first relu's input is weight1 once more
-    return Trace(x, weight1, relu1, f, total, output)
-
-
-def figure2_plot(tensors):
-    """Paper Figure 2 beside the tensors of a Trace: the three channels in which x varies most."""
-    pitch, left, side = 1.27, 2.95, 0.89
-    figure, canvas = _canvas(5.8, 7.1)
-    channels = tensors.x[0].var((1, 2)).argsort(descending=True, stable=True)[:3]
-    top = tensors.sum[0, channels].abs().quantile(0.99).item()
-    rows = {
-        r"$\mathbfit{x}$": tensors.x,
-        "after first relu": tensors.relu1,
-        r"$\mathbfit{F(x)}$": tensors.f,
-        r"$\mathbfit{F(x)+x}$": tensors.sum,
-        r"relu($\mathbfit{F(x)+x}$)": tensors.output,
-    }
-    heights = [6.28 - pitch * i for i in range(len(rows))]
-    starts = 1.88, 2.13, 2.05, 1.94, 2.13  # where the diagram's part ends
-    for y, start, (name, tensor) in zip(heights, starts, rows.items()):
-        canvas.text(left, y + 0.52, name, size=12.5, weight="bold", color=DARK, va="bottom")
-        canvas.text(5.72, y + 0.53, _shape(tensor), size=10, color=GREY, ha="right", va="bottom")
-        canvas.plot([start, left - 0.06], [y, y], ":", color=GREY, linewidth=1.2, zorder=0)
-        for i, channel in enumerate(tensor[0, channels]):
-            axis = _axes(figure, (left + i * (side + 0.043), y - side / 2, side, side))
-            image = axis.imshow(channel.numpy(), "RdBu_r", vmin=-top, vmax=top)
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-    _block_diagram(canvas, heights)
-    bar = figure.colorbar(image, cax=_axes(figure, (left + 0.2, 0.4, 2.35, 0.11)), orientation="horizontal")
-    bar.set_ticks([-top, 0, top], labels=["negative", "0", "positive"])
-    bar.ax.tick_params(labelsize=11, length=0)
-    return close_figure(figure)
-
-
-def _block_diagram(canvas, heights):
-    """The paper's diagram down the left side, its parts at the heights of the tensors they make."""
-    x, (top, relu, f, plus, end) = 1.75, heights
-    middle = [(a + b) / 2 for a, b in pairwise(heights)]
-    for y in middle[:2]:
-        _titled_box(canvas, (0.75, y - 0.29, 2.0, 0.58), "weight layer", BLUE)
-        canvas.text(x, y - 0.15, "3 × 3 conv, batch norm", size=10.5, color=DARK, ha="center", va="center")
-    for y in (relu, end):
-        _titled_box(canvas, (x - 0.36, y - 0.23, 0.72, 0.46), "relu", ORANGE)
-    canvas.text(x, top, "$x$", size=16, ha="center", va="center", bbox=WHITE)
-    canvas.text(x, f, "$F(x)$", size=16, ha="center", va="center", bbox=WHITE)
-    canvas.plot(
-        x, plus, "o", markersize=24, markerfacecolor="white", markeredgecolor=GREEN, markeredgewidth=1.8
-    )
-    canvas.text(x, plus, "+", size=18, ha="center", va="center")
-    layers = [(y, 0.29) for y in middle[:2]]  # a part's height in the middle, and half of it
-    places = (top, 0.17), layers[0], (relu, 0.23), layers[1], (f, 0.2), (plus, 0.17), (end, 0.23), (0.35, 0)
-    for (start, below), (stop, above) in pairwise(places):
-        _arrow(canvas, (x, start - below), (x, stop + above))
-    canvas.plot([x - 0.2, 0.4, 0.4], [top, top, plus], color=GREEN, linewidth=1.8)
-    _arrow(canvas, (0.39, plus), (x - 0.17, plus), GREEN)
-    text = {"size": 12, "rotation": 90, "ha": "center", "va": "center"}
-    canvas.text(0.22, (top + plus) / 2, "identity shortcut: $x$ as it is", **text)
-
-
-def shortcut_distances(model, image, weights):
-    """Mean distance of the block's output from x in percent of mean |x|: rows (with, without shortcut)."""
-    rows = []
-    for weight in weights:
-        x, _, _, f, _, output = trace_block(model, image, weight)
-        rows.append([100 * ((y - x).abs().mean() / x.abs().mean()).item() for y in (output, F.relu(f))])
-    return rows
-
-
-def shortcut_plot(model, image):
-    """How far the block's output is from its input while F's last weight goes to zero."""
-    weights = np.linspace(0, 1, 11)
-    figure, axis = plt.subplots(figsize=(5.8, 3.6), layout="constrained")
-    styles = ("with the shortcut", "o-", GREEN), ("without the shortcut", "s--", ORANGE)
-    for values, (label, line, color) in zip(zip(*shortcut_distances(model, image, weights)), styles):
-        axis.plot(weights, values, line, color=color, label=label)
-    axis.set(xlabel="weight of the last batch norm in F", ylabel="distance from x (% of mean |x|)")
-    axis.set_ylim(bottom=-2)
-    axis.legend()
-    return close_figure(figure)
-
-
-def figure2_verdict(model, image):
-    """What Figure 2 claims, computed: a block whose F is zero hands x on, untouched."""
-    start, end = (trace_block(model, image, last_weight=weight) for weight in (1, 0))
-    changed = ((start.output - start.x).abs().mean() / start.x.abs().mean()).item()
-    apart = _bound((end.output - end.x).abs().max())
-    alone = _bound(F.relu(end.f).abs().max())
-    block = model.layer1[0]
-    layers = nn.ModuleList([block.conv1, block.bn1, block.conv2, block.bn2])
-    own, in_layers = (sum(p.numel() for p in part.parameters()) for part in (block, layers))
-    return (
-        f"The untrained block changes its input by {changed:.0%} on average. With the last batch norm's weight at "
-        f"zero it passes x on: output and input differ by at most {apart}, while without the shortcut no number "
-        f"larger than {alone} comes out. The shortcut has {own - in_layers} of the block's {own:,} parameters."
-    )
 
 
 # --- drawing ------------------------------------------------------------------------------------
 
 
-def _canvas(width, height):
+def new_canvas(width, height):
     """A figure and an axes over all of it that measures in inches; panels come above it."""
     figure = plt.figure(figsize=(width, height), layout="none")
-    canvas = _axes(figure, (0, 0, width, height))
+    canvas = new_axes(figure, (0, 0, width, height))
     canvas.set(xlim=(0, width), ylim=(0, height))
     canvas.axis("off")
     return figure, canvas
 
 
-def _axes(figure, box):
+def new_axes(figure, box):
     """Axes at (left, bottom, width, height) in inches."""
     width, height = figure.get_size_inches()
     left, bottom, across, up = box
@@ -380,9 +237,9 @@ def _axes(figure, box):
 def _photo(figure, box, images, reach=1):
     """Show the first of the normalized images (B, 3, S, S), coordinates from -reach to reach.
 
-    Beyond the image is mid-grey, as which the sampler reads it.
+    The outside of the image is mid-grey, as the sampler reads it.
     """
-    axis = _axes(figure, box)
+    axis = new_axes(figure, box)
     pixels = (images[0].permute(1, 2, 0) + 1) / 2
     axis.imshow(pixels.clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
     axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[], facecolor="0.5")
@@ -390,7 +247,7 @@ def _photo(figure, box, images, reach=1):
     return axis
 
 
-def _titled_box(canvas, box, name, color):
+def draw_box(canvas, box, name, color):
     """A tinted box with its name at the top."""
     left, bottom, width, height = box
     rounded = "round,pad=0,rounding_size=0.1"
@@ -402,10 +259,10 @@ def _titled_box(canvas, box, name, color):
 
 def _tensor_label(canvas, place, name, tensor):
     canvas.text(*place, name, size=12.5, weight="bold", color=DARK, ha="center", va="top")
-    canvas.text(place[0], place[1] - 0.22, _shape(tensor), size=11, color=GREY, ha="center", va="top")
+    canvas.text(place[0], place[1] - 0.22, shape_text(tensor), size=11, color=GREY, ha="center", va="top")
 
 
-def _arrow(canvas, start, end, color=DARK):
+def draw_arrow(canvas, start, end, color=DARK):
     style: dict[str, Any] = {
         "arrowstyle": "-|>",
         "mutation_scale": 15,
@@ -435,7 +292,7 @@ def _two_decimals(number):
     return f"{number:z.2f}".replace("-", "−")
 
 
-def _shape(tensor):
+def shape_text(tensor):
     return str(tuple(tensor.shape))
 
 
@@ -443,7 +300,7 @@ def _casing(width):
     return [patheffects.Stroke(linewidth=width, foreground=DARK), patheffects.Normal()]
 
 
-def _bound(value, least=0.0):
+def power_of_ten(value, least=0.0):
     """The power of ten, not below `least`, that `value` does not exceed: the same on every machine."""
     value = max(float(value), least)
     if value == 0:

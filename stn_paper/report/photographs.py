@@ -15,7 +15,7 @@ from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
 from .figures import close_figure
 from .paper_figures import outline
 from .sentences import join_words
-from .small_systems import example_images
+from .system_pictures import example_images
 
 OWN_SETTINGS: dict[
     str, dict[str, Any]

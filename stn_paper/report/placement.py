@@ -1,4 +1,4 @@
-"""What a transformer can undo on a feature map and at the input: one figure, and the runs of both.
+"""How well a rotation is undone on a feature map and at the input: a figure and a verdict.
 
 The notebook `distorted_mnist` shows these. Source: Finnveden, Jansson and Lindeberg 2020 (arXiv 2004.11678).
 """
@@ -21,16 +21,16 @@ IMAGES = 50
 
 @torch.no_grad()
 def rotation_left(angles=ANGLES, images=IMAGES):
-    """What is left of a rotation that is undone: {"feature": [a distance an angle], "shared": the same}.
+    """The error after a rotation is undone: {"feature": [a distance an angle], "shared": the same}.
 
-    Digits are rotated; then the feature map of the rotated digit is rotated back (`feature`), or the digit itself,
-    before its feature map is made (`shared`). The distance is that from the feature map of the upright digit, as
-    a share of its length (L2, mean over the digits).
+    Digits are rotated. `feature` rotates the feature map of the rotated digit back; `shared` rotates the digit back
+    before its feature map is computed. The distance is measured from the feature map of the upright digit, divided by
+    its length (L2, mean over the digits).
     """
     network: Any = kept.load(NETWORK)
     pixels = torch.from_numpy(embedded_digits()[0][:: 5000 // images])
-    room = (CANVAS - DIGIT) // 2
-    digits = network.transform(torch.nn.functional.pad(pixels[:, None], (room,) * 4))
+    border = (CANVAS - DIGIT) // 2
+    digits = network.transform(torch.nn.functional.pad(pixels[:, None], (border,) * 4))
     features, found = network[:3], {"feature": [], "shared": []}  # convolution, pooling and ReLU
     for angle in angles:
         turn = affine_theta(angle)[None].expand(len(digits), 2, 3)
@@ -47,7 +47,7 @@ def rotation_left(angles=ANGLES, images=IMAGES):
 
 
 def rotation_left_plot():
-    """What is left of a rotation against its angle, undone on the feature map and at the input."""
+    """Plot the error after a rotation is undone, on the feature map and at the input, against the angle."""
     drawn, axis = plt.subplots(figsize=(6, 3.6))
     labels = {"feature": "feature map rotated back", "shared": "input rotated back"}
     for name, values in rotation_left().items():
@@ -63,7 +63,7 @@ def rotation_left_plot():
 
 
 def placement_verdict():
-    """What is left at a right angle, where no interpolation is needed, in a sentence."""
+    """The error at a right angle, where no interpolation is needed, in a sentence."""
     left = {name: values[0] for name, values in rotation_left(angles=(90,)).items()}
     return (
         f"After a quarter turn, {left['feature']:.0%} is left when the feature map is rotated back, and "

@@ -51,7 +51,7 @@ def _draw_flow(axis, title, bypassed):
 
 
 def _draw_boxes(axis, idle):
-    """The BOXES with their names; those of `idle` are dashed and grey."""
+    """Draw the BOXES with their names; boxes in `idle` are dashed and grey."""
     for name, (left, bottom, width) in BOXES.items():
         color, line = (GREY, "--") if name in idle else (DARK, "-")
         style: dict[str, Any] = {"linestyle": line, "linewidth": 1.6, "edgecolor": color}
@@ -62,7 +62,7 @@ def _draw_boxes(axis, idle):
 
 
 def _draw_bypass(axis):
-    """The output is discarded, and the input goes to the classifier."""
+    """Draw the arrows of a bypass: the output is discarded, and the input goes to the classifier."""
     _arrow(axis, (5.8, 1.5), (5.8, 1.2), GREY)
     axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
     axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
@@ -74,7 +74,7 @@ def _draw_bypass(axis):
 
 
 def _draw_gradient(axis):
-    """The output goes to the classifier, and the gradient of its loss goes back to θ."""
+    """Draw the arrows to the classifier and of the gradient of its loss back to θ."""
     _arrow(axis, (5.8, 1.5), (5.8, 0.8), DARK)
     axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=10, color=RED)
     for start, end in (

@@ -39,7 +39,7 @@ def _part_of_file(name):
 
 
 def faults_table():
-    """A row a fault: how it is tried, how often, and how the tries ended."""
+    """The faults, a row each: how a fault is tried, how often, and how the tries ended."""
     part = _part_of_file("faults")
     rows = {
         name: {
@@ -53,7 +53,7 @@ def faults_table():
 
 
 def hostile_input_table():
-    """A row a kind of input: what is drawn, how often, and how many cases ended in a result or in one sentence."""
+    """The kinds of hostile input, a row each: what is drawn, and how many cases ended in a result or a sentence."""
     part = _part_of_file("fuzz")
     rows = {
         name.capitalize(): {
@@ -68,7 +68,7 @@ def hostile_input_table():
 
 
 def defects_table():
-    """A row a fault of an earlier commit: what happened there, how that is known, and the tests of it."""
+    """The faults of an earlier commit, a row each: what happened there, how it is known, and the tests of it."""
     if not DEFECTS.exists():
         return NOT_TRIED
     rows = pd.read_csv(DEFECTS, keep_default_na=False)

@@ -1,4 +1,4 @@
-"""One page a run record: what was asked for, what came out, on which machine, and how to repeat it.
+"""The page of a run record: settings, results, machine, and how to repeat the run.
 
 `run_page` makes the page of one record from the template `run_page.html.j2`. `book/_extensions/companion.py` adds
 the pages to the book.
@@ -81,7 +81,7 @@ SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def run_title(spec):
-    """What a run is, in words."""
+    """The title of a run: network, variant, dataset, protocol and seed."""
     variant = spec["variant"]
     behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
     where = f"{DATASETS[spec['dataset']].title}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
@@ -98,9 +98,9 @@ def protocol_in_words(spec):
 
 
 def training_command(record):
-    """The shell's command that trains this run anew, "" for settings that no option gives.
+    """The shell command that trains this run again; "" if its settings have no options.
 
-    It writes to a results folder of its own, as the run would otherwise be found instead of trained.
+    It writes to another results folder, because otherwise the existing record would be found.
     """
     spec, environment = records.spec_of(record), record["environment"]
     changed = {f: v for f, v in spec.changes.items() if f not in ("skip_corrupt", "precision")}
@@ -154,7 +154,7 @@ def _template():
 
 
 def _value_text(value):
-    """A value as readers write it."""
+    """A value as text: words for booleans, commas in lists and large numbers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -163,7 +163,7 @@ def _value_text(value):
 
 
 def _labelled(found, labels):
-    """The values of a part of a record under their names in words, unknown fields at the end."""
+    """The values of a part of a record with their names in words; unknown fields come last."""
     order = [*[field for field in labels if field in found], *[f for f in found if f not in labels]]
     return [
         (labels.get(field, field.replace("_", " ").capitalize()), _value_text(found[field]))
@@ -172,7 +172,7 @@ def _labelled(found, labels):
 
 
 def _test(record):
-    """What the one look at the test images says beside the accuracy over all images."""
+    """Yield further results on the test images, with their names."""
     if test := record.get("test"):
         yield "Test accuracy, mean over classes (%)", f"{test['class_accuracy']:.2f}"
         for part, said in (("with_copy", "with"), ("without_copy", "without")):
@@ -185,7 +185,7 @@ def _test(record):
 
 
 def _theta(record):
-    """What the transformer does to the validation images after the last epoch."""
+    """Yield the diagnostics of theta after the last epoch, with their names."""
     if "outside" in (theta := record["epochs"][-1].get("theta", {})):
         median, high = theta["spread"]
         yield "Corners move from image to image by (pixels, median)", f"{median:.2f}"
@@ -249,7 +249,7 @@ def curves_chart(record):
 
 @cache
 def _empty_chart():
-    """`curves_chart` without its data, which is all that differs from run to run."""
+    """`curves_chart` without its data; only the data differs from run to run."""
     names = list(SPLITS.values())
     x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
     color = alt.Color(

@@ -1,4 +1,4 @@
-"""The page on digits in a row: what each look of the recurrent transformer shows, and how its maps are learned."""
+"""The page on digit sequences: what each glimpse of the recurrent transformer shows, and how its maps are learned."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,7 +1,7 @@
-"""Reading views of the smaller systems: what their documents publish beside our records.
+"""The smaller systems: the numbers that their documents publish, beside the numbers of our records.
 
-The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs`, `watching` and `known_truth` show these. The
-published numbers are in `printed/`, each with its source.
+The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs` and `known_truth` show them; pictures are in
+`system_pictures`. The published numbers are in `analysis/printed/`, each with its source.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,13 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
-from IPython.display import Markdown
 
 from ..analysis import frame
 from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.statistics import MISSING, mean_text
 from ..models import HEADINGS, ORIGINAL
-from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..paths import PRINTED
-from ..training.examples import from_png, motion_maps, moving_example
 from ..training.spec import SYSTEM
-from . import explorer
 from .figures import COLORS, close_figure
 from .sentences import join_words
 
@@ -37,10 +31,10 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 
 
 class Former(NamedTuple):
-    """The network that a system takes the place of: shown while no run of the system is recorded."""
+    """The former network of a system: its runs are shown while the system has no record."""
 
     system: str
-    variants: Mapping = MappingProxyType({})  # its names of variants -> the system's, where they differ
+    variants: Mapping = MappingProxyType({})  # names of its variants -> the system's names, where they differ
 
 
 FORMER = {
@@ -51,7 +45,7 @@ FORMER = {
 
 
 def system_runs(dataset, system):
-    """Our runs of one smaller system at its own settings, else of its former network: columns as `frame.runs`."""
+    """Our runs of a smaller system at its own settings, or of its former network: columns as `frame.runs`."""
     if not shows_former(system):
         return frame.runs(dataset, SYSTEM, system)
     former = FORMER[system]
@@ -60,8 +54,13 @@ def system_runs(dataset, system):
 
 
 def shows_former(system):
-    """Whether runs of the system's former network are shown, as the system has none on any dataset."""
+    """Whether the runs of a system's former network are shown, because the system has no run on any dataset."""
     return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
+
+
+def shown_network(system):
+    """The system whose runs are shown: the given system or its former network."""
+    return FORMER[system].system if shows_former(system) else system
 
 
 def published_values(system):
@@ -114,11 +113,11 @@ def system_runs_table(dataset, system):
             "Test": mean_text(mine["test"]),
             "Seconds an epoch": f"{seconds:.0f}",
         }
-    return _table_or_missing(rows)
+    return table_or_missing(rows)
 
 
-def _table_or_missing(rows):
-    """Rows {name: {column: cell}} as a table, which says so where there are none."""
+def table_or_missing(rows):
+    """Rows {name: {column: cell}} as a table; without any, a table that says so."""
     return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
 
@@ -205,7 +204,7 @@ def recovery_table(dataset):
             }
         cells = {QUANTITIES[q]: _median_and_high(left, q, "after") for q in QUANTITIES}
         rows[HEADINGS[variant]] = cells | {"Seeds": len(left)}
-    return _table_or_missing(rows)
+    return table_or_missing(rows)
 
 
 def recovery_verdict(dataset):
@@ -224,14 +223,14 @@ def recovery_verdict(dataset):
 
 
 def _recovery_by_variant(dataset):
-    """{variant: what each of its runs has left}, see `examples.measure_recovery`; only variants that were run."""
+    """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
     ours, field = system_runs(dataset, "mnist-cnn"), _recovery_field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
 
 
 def _recovery_field(dataset):
-    """The field of the records that `recovery_table` shows: within classes where all runs hold it, else over all."""
+    """The field that `recovery_table` shows: `recovered_in_class` if all runs have it, else `recovered`."""
     ours = system_runs(dataset, "mnist-cnn")
     probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
     whole = all("recovered_in_class" in kept for kept in probes)
@@ -239,7 +238,7 @@ def _recovery_field(dataset):
 
 
 def typical_pose(dataset):
-    """Which typical pose the numbers of `recovery_table` are distances from, a sentence."""
+    """A sentence that says which typical pose `recovery_table` measures distances from."""
     if _recovery_field(dataset) == "recovered_in_class":
         return "The typical pose is that of the digit's own class."
     return (
@@ -254,128 +253,6 @@ def _median_and_high(left, quantity, moment):
 
 
 def _share_removed(left, quantity):
-    """The share of the median distance that is gone, of a ratio in its logarithm; None if there was none."""
+    """The share of the median distance that is removed (of the logarithm for a ratio); None without a distance."""
     before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
     return None if before < 1e-3 else 1 - after / before
-
-
-# --- pictures of trained networks ---------------------------------------------------------------
-
-
-def first_probes(dataset, system, variant):
-    """The probes of the first of our runs of this variant, or None: see `examples.collect_probes`."""
-    ours = system_runs(dataset, system)
-    found = ours[ours["variant"] == variant]["record"]
-    return found.iloc[0]["probes"] if len(found) else None
-
-
-def example_images(kept):
-    """The examples that a record keeps, uint8 (N, 3, S, S)."""
-    return torch.stack([from_png(text) for text in kept["images"]])
-
-
-def gradcam_plot(dataset, system, variants):
-    """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
-
-    Behind a transformer, the picture is the transformer's output, as the network sees nothing else.
-    """
-    kept = {v: found for v in variants if (found := first_probes(dataset, system, v))}
-    count = max((len(k["images"]) for k in kept.values()), default=1)
-    figure, axes = plt.subplots(
-        max(len(kept), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(kept) + 0.4), squeeze=False
-    )
-    for row, (variant, found) in zip(axes, kept.items()):
-        images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
-        if "theta" in found:
-            images = sample(images, sampling_grid(torch.tensor(found["theta"]), *images.shape[-2:]))
-        for axis, image, one, label in zip(row, images, heat, found["label"]):
-            extent = (0, image.shape[-1], image.shape[-2], 0)
-            axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
-            axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(f"class {label}", fontsize=11)
-        row[0].set_ylabel(HEADINGS[variant], fontsize=11)
-    if not kept:
-        axes[0, 0].set_title(MISSING)
-        axes[0, 0].axis("off")
-    return close_figure(figure)
-
-
-def training_pictures(dataset, system, variant, still=False):
-    """The animation of our first run's training, or a strip of five of its pictures."""
-    kept = first_probes(dataset, system, variant)
-    if kept is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
-    draw = explorer.training_strip if still else explorer.training_animation
-    return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
-
-
-def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example behind our first run, or a strip of five of its pictures."""
-    kept = first_probes(dataset, system, variant)
-    if kept is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
-    draw = explorer.motion_strip if still else explorer.motion_animation
-    return draw(moving_example(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
-
-
-def stillness_table(dataset, system):
-    """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
-    ours, rows = system_runs(dataset, system), {}
-    for variant in AFFINE:
-        both = []
-        for record in ours[ours["variant"] == variant]["record"]:
-            image, theta = moving_example(example_images(record["probes"])), record["probes"]["motion"]
-            both.append(explorer.output_variance(image, motion_maps(), torch.tensor(theta)))
-        if both:
-            with_it, without = np.mean(both, axis=0)
-            cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}
-            rows[HEADINGS[variant]] = cells
-    return _table_or_missing(rows)
-
-
-def stillness_verdict(dataset, system):
-    """How still the output stays, in words."""
-    rows = stillness_table(dataset, system)
-    if "At the output" not in rows:
-        return f"{MISSING.capitalize()}."
-    parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
-    before = rows["At the input"].iloc[0]
-    return f"The motion makes {before} of the picture's variance at the input, and {', '.join(parts)}."
-
-
-# --- three properties of a transformer ----------------------------------------------------------
-
-
-def count_gradients(model, image_size=32):
-    """How many of the weight tensors of each part of `model` the loss reaches in one backward pass."""
-    torch.manual_seed(0)
-    images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
-    _perturb(model)
-    F.cross_entropy(model.train()(images), labels).backward()
-    rows = {}
-    for name, part in model.named_children():
-        reached = [bool(p.grad is not None and p.grad.abs().max() > 0) for p in part.parameters()]
-        rows[name] = {"Weight tensors": len(reached), "with a gradient": sum(reached)}
-    return pd.DataFrame(rows).T
-
-
-def theta_depends_on_image(model, image_size=32):
-    """Whether two images get the same theta, from each transformer of `model`: at the start and later."""
-    torch.manual_seed(0)
-    images = torch.rand(2, 3, image_size, image_size)
-    rows = {}
-    for moment in ("at the identity", "after a step away from it"):
-        with torch.no_grad():
-            first, second = model.eval().transformer.theta(images)
-        rows[moment] = {"same theta for both images": torch.equal(first, second)}
-        _perturb(model)
-    return pd.DataFrame(rows).T
-
-
-@torch.no_grad()
-def _perturb(model):
-    """Move the last layers of the localization nets a little from zero, as a first step would."""
-    for part in model.modules():
-        if isinstance(part, SpatialTransformer):
-            part.localization.head[-1].weight.add_(1e-3 * torch.randn_like(part.localization.head[-1].weight))

@@ -49,7 +49,7 @@ def benchmark_files():
 
 
 def benchmark_rows(part, of="rows", **where):
-    """What the files hold of a part, of all machines; only rows with these values. Empty if not yet run."""
+    """The rows of a part from all files, for all machines, that have the given values; empty if not yet run."""
     name = "processor" if part == "everyday" else "name"  # those commands see no GPU
     found = [
         {"machine": file["machine"][name], "device": file["device"], **row}
@@ -79,7 +79,7 @@ def machines_table():
             "Commit": ", ".join(commits),
             "Measured": what,
         }
-    return table_or_missing(table)
+    return measurements_table(table)
 
 
 def throughput_table(paper=True):
@@ -98,7 +98,7 @@ def throughput_table(paper=True):
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
 
 
 def median_and_quartiles(quartiles, form="{:.2f}"):
@@ -110,7 +110,7 @@ def median_and_quartiles(quartiles, form="{:.2f}"):
 
 
 def precision_table():
-    """Test accuracy in bfloat16 less that of the same run in float32, from the run records, in points."""
+    """Test accuracy in bfloat16 minus that of the same run in float32, in points, from the run records."""
     found: dict[str, Any] = {}
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
@@ -137,11 +137,11 @@ def added_time_table():
             table.setdefault(name, {})[HEADINGS[row["variant"]]] = median_and_quartiles(
                 added_share(row["ratios"]), "{:.1%}"
             )
-    return table_or_missing(table, ["Machine", "Network", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Mode"])
 
 
 def added_share(ratios):
-    """Quartiles of the share that is not the original's, of a step's ratio to the original's step."""
+    """Quartiles of the share of a step that the transformer adds, from the step's ratio to the original's step."""
     return [1 - ratio for ratio in reversed(ratios[ORIGINAL])]
 
 
@@ -158,7 +158,7 @@ def nets_table():
         cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
         cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
-    return table_or_missing(table, ["Machine", "Net", "Form"])
+    return measurements_table(table, ["Machine", "Net", "Form"])
 
 
 # --- data, limit, small batches, commands ---------------------------------------------------------
@@ -173,14 +173,13 @@ def data_path_table():
             f"Seconds an epoch ({row['epoch_images']:,} images)": f"{row['epoch_seconds']:.3g}",
             "Share of a step": median_and_quartiles(shares, "{:.2%}"),
         }
-    return table_or_missing(table, ["Machine", "From"])
+    return measurements_table(table, ["Machine", "From"])
 
 
 def limit_table():
     """How near our step comes to the rate of the machine's own large matrix product.
 
-    `× theirs` is its ratio to the authors' loop, `at most` what that would be at
-    that rate, with nothing but products.
+    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak rate.
     """
     peaks = benchmark_rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
@@ -197,7 +196,7 @@ def limit_table():
             "× theirs": f"{ratio:.2f}" if ratio else "–",
             "at most": f"{ratio / share:.2f}" if ratio else "–",
         }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
+    return measurements_table(table, ["Machine", "Network", "Variant", "Precision"])
 
 
 def small_batches_table():
@@ -209,11 +208,11 @@ def small_batches_table():
             "Images a second": f"{row['rate']:.1f}",
             "× eager": median_and_quartiles(row["ratios"][OURS]),
         }
-    return table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
+    return measurements_table(table, ["Machine", "Network", "Batch", "Mode"])
 
 
 def sharing_table():
-    """Processes that share a device: runs finished an hour, a run being so many training images."""
+    """Processes that share a device: runs finished an hour, for runs of the stated number of training images."""
     images = {
         f["machine"]["name"]: f["parts"]["small"]["run_images"]
         for f in benchmark_files()
@@ -227,7 +226,7 @@ def sharing_table():
             f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
             "× one process": median_and_quartiles(row["ratios"]["1"]),
         }
-    return table_or_missing(table, ["Machine", "Batch", "Processes"])
+    return measurements_table(table, ["Machine", "Batch", "Processes"])
 
 
 def everyday_table():
@@ -236,7 +235,7 @@ def everyday_table():
     for row in benchmark_rows("everyday").to_dict("records"):
         cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
         table[row["machine"], row["program"]] = cells | {"Ended well": "yes" if row["ended_well"] else "no"}
-    return table_or_missing(table, ["Machine", "Command"])
+    return measurements_table(table, ["Machine", "Command"])
 
 
 def our_rows(steps):
@@ -247,8 +246,8 @@ def our_rows(steps):
 # --- what the views share -----------------------------------------------------------------------
 
 
-def table_or_missing(cells, names=None):
-    """{row: {column: text}} as a table, its rows named by tuples of `names`; one that says so if empty."""
+def measurements_table(cells, names=None):
+    """{row: {column: text}} as a table with the index `names`; without rows, a table that says so."""
     if not cells:
         return pd.DataFrame({"": [MISSING]}, index=[""])
     table = pd.DataFrame.from_dict(cells, orient="index").fillna("")

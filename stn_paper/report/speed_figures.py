@@ -45,8 +45,8 @@ def throughput_plot():
 def parts_plot():
     """Where a transformer's time goes: a bar a part and variant, in percent of the step.
 
-    The rest is what a step takes beyond the original's and these parts: most of it is the gradient of the
-    backbone to its input, which the original does not need.
+    The rest is the time of a step beyond the original's step and these parts. Most of it is the gradient of the
+    backbone to its input, which the original does not compute.
     """
     found, width = benchmark_rows("transformer", what="part"), 0.27
     steps = benchmark_rows("transformer", what=STEP, mode=OURS)
@@ -123,7 +123,7 @@ def _by_machine(found):
 
 
 def _with_legend(figure, found, forms=MappingProxyType({})):
-    """The figure, closed, with a legend of the variants that rows are of and of `forms`, {label: look}."""
+    """Close the figure with a legend of the variants in `found` and of `forms`, {label: look}."""
     drawn = [v for v in VARIANTS if v in set(found.get("variant", ()))]
     looks: dict[str, dict[str, Any]] = {
         HEADINGS[v]: {"color": COLORS[v], "marker": "o" if forms else MARKERS[v]} for v in drawn
@@ -136,7 +136,7 @@ def _with_legend(figure, found, forms=MappingProxyType({})):
 
 
 def _machine_panels(found, across, height):
-    """A figure with a line of axes for each machine, named above it; without any, one that says so."""
+    """A figure with a row of axes for each machine, named above; without machines, one row that says so."""
     down = max(found["machine"].nunique(), 1)
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False)
     for axis in axes.flat:

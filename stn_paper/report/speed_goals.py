@@ -6,7 +6,16 @@ from ..analysis.statistics import MISSING
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP
-from .speed import GOALS, OURS, STEP, added_share, benchmark_rows, our_rows, precision_table, table_or_missing
+from .speed import (
+    GOALS,
+    OURS,
+    STEP,
+    added_share,
+    benchmark_rows,
+    measurements_table,
+    our_rows,
+    precision_table,
+)
 
 PRECISION_WORDS = {"tf32": "at the paper protocol's precision", "bfloat16": "in bfloat16"}
 MET, MISSED = "met", "missed"
@@ -14,7 +23,7 @@ MET, MISSED = "met", "missed"
 
 def goals_table():
     """Each goal, the worst of what came out, on which machine, and whether it is met."""
-    return table_or_missing({i: goal for i, goal in enumerate(_goals(), 1)})
+    return measurements_table({i: goal for i, goal in enumerate(_goals(), 1)})
 
 
 def goals_verdict():
@@ -63,7 +72,7 @@ def _goals():
 
 
 def _ratios_to_plain(steps, precision):
-    """(ratio, whose, machine) of each network at a precision, eager or compiled, as is faster."""
+    """(ratio, network, machine) of each network at a precision; the faster of eager and compiled counts."""
     best, ours = {}, f"ours {precision}"
     for row in our_rows(steps):
         if row.program in (ours, f"{ours} compiled"):
@@ -73,7 +82,7 @@ def _ratios_to_plain(steps, precision):
 
 
 def _ratios_to_timm(steps):
-    """(median of the ratio to timm's step, whose, machine) of each of our rows."""
+    """(median of the ratio to timm's step, network and mode, machine) of each of our rows."""
     return [
         (
             row.ratios[f"timm {row.mode}"][1],
@@ -85,7 +94,7 @@ def _ratios_to_timm(steps):
 
 
 def _goal_row(goal, device, cases, least=-math.inf, most=math.inf, form="{:.2f}"):
-    """A row of `goals_table` from the worst of the cases (value, whose, machine), where there are any."""
+    """A row of `goals_table` from the worst of the cases (value, network, machine); without cases, not yet run."""
     if not cases:
         kind = {"cpu": "a CPU", "cuda": "a GPU"}[device]
         return {"Goal": goal, "Machine": kind, "Came out": MISSING, "Verdict": MISSING}

@@ -1,6 +1,6 @@
-"""Reading views: our numbers beside the paper's, as tables of strings ready to be shown.
+"""Tables of the paper's and our numbers as text, ready to be shown by the notebooks.
 
-The notebooks call these; nothing here measures or trains. A missing number reads "not yet run".
+Nothing here measures or trains. A missing number reads "not yet run".
 """
 
 from html import escape
@@ -53,7 +53,7 @@ def layers_table(number):
 
 
 def architectures_html():
-    """The three localization nets side by side as HTML: a line a layer, a bar as long as its MFLOPS at 224 pixels."""
+    """The three localization nets side by side, as HTML: a line a layer, with a bar for its MFLOPS at 224 pixels."""
     ours = {number: read_costs(number) for number in LOCALIZATION_TABLES}
     most, columns = max(cost["gflops"].max() for cost in ours.values()), []
     for number, variant in LOCALIZATION_TABLES.items():
@@ -91,7 +91,7 @@ def costs_table(number, quantity):
 
 
 def _named(view, number):
-    """Name each row as printed, with the right name behind where the paper misprints it."""
+    """Name each row as printed, followed by the right name where the paper misprints it."""
     names = {m: corrected(number, m) for m in view.index}
     view.index = [m if m == right else f"{m} (is {right})" for m, right in names.items()]
     return view

@@ -1,4 +1,4 @@
-"""The page on what theta does: how far it varies, which grids left the image, and what a classifier then sees."""
+"""The page on theta: how far it varies, which grids left the image, and what the classifier then sees."""
 
 import matplotlib.pyplot as plt
 import numpy as np

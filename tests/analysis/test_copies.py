@@ -8,7 +8,7 @@ from helpers import real
 from PIL import Image
 
 from stn_paper import cli
-from stn_paper.analysis import copies, copy_search
+from stn_paper.analysis import copies, copy_search, crops
 from stn_paper.data import datasets, files, listings
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
@@ -55,7 +55,7 @@ def test_a_changed_picture_is_a_near_copy_and_another_is_not(monkeypatch):
 
 
 def test_an_image_with_many_close_neighbours_has_no_near_copy():
-    """Each of 60 slightly different pictures is close to all others, as the ones of MNIST are."""
+    """Each of 60 slightly different pictures is close to all others, like MNIST's digits 1."""
     one = photographs(1)[0].astype(int)
     noise = np.random.RandomState(1).randint(-9, 10, (61, *one.shape))
     alike = (one + noise).clip(0, 255).astype(np.uint8)
@@ -99,7 +99,7 @@ def tiny(tmp_path, monkeypatch):
 def test_the_command_writes_what_the_page_reads(tiny, capsys):
     cli.main(["copies", "--data-dir", str(tiny)])
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == len(copies.STUDIED) and sum("left as it was" in line for line in printed) == 5
+    assert len(printed) == len(copies.STUDIED) and sum("left as they were" in line for line in printed) == 5
     row = copies.read_table("counts").query("images == 'test'").iloc[0]
     assert row["dataset"] == "caltech101" and (row["number"], row["training"]) == (8, 24)
     listing, compared = copy_search.compare_splits("caltech101", tiny)
@@ -126,8 +126,8 @@ def test_a_part_of_a_photograph_is_found_at_its_place():
     photo = Image.fromarray(photographs(1)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     other = Image.fromarray(photographs(1, seed=3)[0]).resize((120, 80), Image.Resampling.BICUBIC)
     part = photo.crop((30, 10, 90, 70))
-    assert copy_search.best_correlation(photo, part) > 0.98 > 0.8 > copy_search.best_correlation(other, part)
-    assert copy_search.best_correlation(photo, photo) == pytest.approx(1, abs=1e-3)
+    assert crops.best_correlation(photo, part) > 0.98 > 0.8 > crops.best_correlation(other, part)
+    assert crops.best_correlation(photo, photo) == pytest.approx(1, abs=1e-3)
 
 
 # --- baselines ---

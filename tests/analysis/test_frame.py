@@ -1,4 +1,4 @@
-"""The table of all records: every file is read once, and what a row says is what its record says."""
+"""The table of all records: every file is read once, and a row has the numbers of its record."""
 
 import json
 

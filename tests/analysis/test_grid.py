@@ -1,4 +1,4 @@
-"""The lists of runs: all cells of the paper's tables, and what else the workflow's targets are made of."""
+"""The lists of runs of the workflow's targets: all cells of the paper's tables, and more."""
 
 import pytest
 

@@ -67,7 +67,7 @@ def test_digits_maps_follow_their_seed():
 
 
 def test_digits_maps_never_change():
-    """No record would show it: the fingerprint of `digits` is of the pixels before they are distorted."""
+    """A change would not show in a fingerprint: that of `digits` covers the pixels before they are distorted."""
     numbers = [1.05449, -0.08101, 0.05138, 0.08101, 1.05449, 0.02244]
     assert digits_theta(1).flatten().tolist() == pytest.approx(numbers, abs=1e-5)
 
@@ -98,7 +98,7 @@ def test_the_inverse_of_a_digits_map_brings_it_back_to_the_centre(digits):
 
 
 def without_pixels(name):
-    """A dataset's Images, as far as `split` looks at them, without decoding one."""
+    """A dataset's Images without pixels: only the fields that `split` uses."""
     if name == "digits":
         return Images(None, np.repeat(np.arange(10), 500), tuple("0123456789"), "")
     found = real(name)
@@ -343,7 +343,7 @@ def test_missing_images_are_counted(data, lost):
 
 
 def corrupt(data, name, content):
-    """Put a file that is no image in the place of an image; returns its path."""
+    """Replace an image by a file that is no image; return its path."""
     (root_of(data) / "bee/5.png").unlink()
     path = root_of(data) / "bee" / name
     path.write_bytes(content)

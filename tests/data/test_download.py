@@ -447,7 +447,7 @@ def test_two_processes_download_once(publish, site, folder, monkeypatch):
 
 
 def killed(name, folder, owner, function, calls):
-    """Whether a process that asks for the dataset got to that call of the function, where it is killed."""
+    """Fetch the dataset in a process that is killed at a call of the function; return whether it came so far."""
 
     def fetch_until():
         original = getattr(owner, function)

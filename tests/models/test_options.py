@@ -1,4 +1,4 @@
-"""What a SpatialTransformer can be asked for: sizes, padding, theta, the penalty, the warning."""
+"""The options of a SpatialTransformer: sizes, padding, theta, the penalty, the warning."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""The paper's networks under timm's names, with timm's methods and settings."""
+"""The paper's networks in timm's registry, with timm's methods and settings."""
 
 import copy
 

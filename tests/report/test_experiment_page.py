@@ -5,7 +5,7 @@ from helpers import write_run
 
 from stn_paper.analysis import effects, experiment
 from stn_paper.analysis.statistics import MISSING
-from stn_paper.report import experiment_figures, experiment_page
+from stn_paper.report import experiment_figures, experiment_page, experiment_verdicts
 from stn_paper.training.examples import STRENGTHS
 
 STUDY = "caltech101", "resnet18", "reduced"
@@ -29,20 +29,20 @@ def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
 
 def test_the_sentences_of_a_study_do_not_repeat_the_table():
     write_study({"stn": 5.0, "vstn": 5.05, "lstn": 5.1})
-    told = experiment_page.comparisons_in_words(effects.comparisons(*STUDY))
+    told = experiment_verdicts.comparisons_in_words(effects.comparisons(*STUDY))
     assert told.count(".") == 2 and not any(mark in told for mark in "±+%=")
-    assert experiment_page.gain_in_words(STUDY).startswith("+5.00 ± ")
-    assert experiment_page.gain_in_words(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
-    assert experiment_page.gain_in_words(STUDY, "constant") == MISSING
+    assert experiment_verdicts.gain_in_words(STUDY).startswith("+5.00 ± ")
+    assert experiment_verdicts.gain_in_words(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
+    assert experiment_verdicts.gain_in_words(STUDY, "constant") == MISSING
 
 
 @pytest.mark.parametrize("gains", [{}, {"stn": 5.0}, {"stn": -5.0, "vstn": 0.0, "lstn": 0.3}])
 def test_every_mixture_of_verdicts_becomes_whole_sentences(gains):
     write_study(gains)
     for text in (
-        experiment_page.studies_verdict([STUDY]),
-        experiment_page.count_verdicts_in_words(),
-        experiment_page.lstn_gain_in_words(),
+        experiment_verdicts.studies_verdict([STUDY]),
+        experiment_verdicts.count_verdicts_in_words(),
+        experiment_verdicts.lstn_gain_in_words(),
     ):
         assert text and "nan" not in text and "  " not in text and ".." not in text
 
@@ -74,7 +74,7 @@ def test_without_records_every_table_and_figure_says_so():
         assert table.data.count(MISSING) == len(studies)
     assert (experiment_page.gain_parts_table(studies).iloc[:, 0] == MISSING).all()
     assert (experiment_page.strengths_table() == MISSING).all(axis=None)
-    for told in (experiment_page.studies_verdict(studies), experiment_page.strength_verdict()):
+    for told in (experiment_verdicts.studies_verdict(studies), experiment_verdicts.strength_verdict()):
         assert told.count(MISSING.capitalize()) == len(told.splitlines()) == 1
     for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_plot(studies)):
         assert all(axis.get_title().endswith(MISSING) for axis in figure.axes)
@@ -90,5 +90,5 @@ def test_budgets_are_compared_over_the_same_seeds():
 
 
 def test_images_that_are_not_the_official_ones_are_named(committed):
-    rts, gtsrb, *_ = experiment_page.notes(experiment.STUDIES).splitlines()
+    rts, gtsrb, *_ = experiment_verdicts.notes(experiment.STUDIES).splitlines()
     assert "grey level" in rts and "AVIF" in gtsrb

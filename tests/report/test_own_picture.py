@@ -1,4 +1,4 @@
-"""A transformer and any picture: what is read, what is learned from it, and what is said of it."""
+"""A transformer and any picture: reading the picture, learning from it, and the verdict."""
 
 from functools import partial
 

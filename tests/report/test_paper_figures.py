@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
-from stn_paper.report import paper_figures
+from stn_paper.report import paper_figures, residual_figure
 from stn_paper.training.batches import normalize
 
 THETA = affine_theta(20, 0.6, (-0.2, 0.1))
@@ -19,7 +19,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def model():
-    return paper_figures.untrained_resnet()
+    return residual_figure.untrained_resnet()
 
 
 def test_the_photograph_is_a_square_of_colours(image):
@@ -57,7 +57,7 @@ def test_figure1_shows_the_output_and_marks_where_it_was_read(image):
 
 
 def test_a_block_adds_its_input_to_its_own_part(image, model):
-    seen = paper_figures.trace_block(model, image)
+    seen = residual_figure.trace_block(model, image)
     torch.testing.assert_close(seen.sum, seen.f + seen.x)
     torch.testing.assert_close(seen.output, seen.sum.relu())
     torch.testing.assert_close(seen.relu1, seen.weight1.relu())
@@ -66,14 +66,14 @@ def test_a_block_adds_its_input_to_its_own_part(image, model):
 
 def test_a_block_with_weight_zero_is_the_identity_and_its_weight_comes_back(image, model):
     before = model.layer1[0].bn2.weight.clone()
-    seen = paper_figures.trace_block(model, image, last_weight=0)
+    seen = residual_figure.trace_block(model, image, last_weight=0)
     assert torch.equal(seen.output, seen.x) and seen.f.abs().max() == 0
     assert torch.equal(model.layer1[0].bn2.weight, before)
-    (on, without), *_ = paper_figures.shortcut_distances(model, image, [0])
+    (on, without), *_ = residual_figure.shortcut_distances(model, image, [0])
     assert on == 0 and without == pytest.approx(100)
 
 
 @pytest.mark.parametrize("value, text", [(0, "0"), (0.3, "1"), (1, "1"), (0.002, "0.01"), (2e-7, "0.000001")])
 def test_bounds_are_powers_of_ten(value, text):
-    assert paper_figures._bound(value) == text
+    assert paper_figures.power_of_ten(value) == text
     assert float(text) >= value

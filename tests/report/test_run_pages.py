@@ -30,7 +30,7 @@ def collected(companion, folder):
 
 
 class Whole(HTMLParser):
-    """Finds out whether every tag that is opened is closed."""
+    """Check that every opened tag is closed."""
 
     void = frozenset(("br", "img", "meta", "link", "input"))
 

@@ -9,7 +9,7 @@ from benchmarks import digit_steps
 from stn_paper import build_model
 from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
-from stn_paper.report import compared, sequences, small_systems
+from stn_paper.report import compared, sequences, small_systems, system_pictures
 from stn_paper.training import examples, records
 from stn_paper.training.spec import RunSpec
 
@@ -47,7 +47,7 @@ def test_without_records_every_page_says_so():
     assert small_systems.recovery_verdict("digits") == "Not yet run."
     assert small_systems.small_cnn_plot().axes[0].get_title() == "ours: not yet run"
     assert (
-        small_systems.gradcam_plot("digits", "mnist-cnn", ["original"]).axes[0].get_title() == "not yet run"
+        system_pictures.gradcam_plot("digits", "mnist-cnn", ["original"]).axes[0].get_title() == "not yet run"
     )
 
 
@@ -91,7 +91,7 @@ def test_errors_are_what_accuracies_lack():
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
     told = compared.distorted_verdict()  # published: 0.8 and 0.5 %
     assert "+0.20 to +1.00 points" in told and "1 of 2 errors" in told
-    assert "in 0 of 1 cells, by -0.50 to -0.50 points" in told
+    assert "in 0 of 1 combinations of distortion and map, by -0.50 to -0.50 points" in told
 
 
 def test_a_difference_is_ours_from_the_published():
@@ -173,10 +173,10 @@ def test_every_system_has_published_numbers_with_their_source(system):
 
 
 def test_the_loss_reaches_every_weight_and_theta_depends_on_the_image():
-    view = small_systems.count_gradients(build_model("sign-cnn-bn", "two", 43))
+    view = system_pictures.count_gradients(build_model("sign-cnn-bn", "two", 43))
     assert list(view.index) == ["transformer", "first", "inner", "second", "head"]
     assert (view["Weight tensors"] == view["with a gradient"]).all()
-    same = small_systems.theta_depends_on_image(build_model("sign-cnn-bn", "two", 43))[
+    same = system_pictures.theta_depends_on_image(build_model("sign-cnn-bn", "two", 43))[
         "same theta for both images"
     ]
     assert same.tolist() == [True, False]
@@ -201,24 +201,26 @@ def kept():
 
 
 def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
-    view = small_systems.stillness_table("digits", "mnist-cnn")
+    view = system_pictures.stillness_table("digits", "mnist-cnn")
     before, after = (int(view[c].item().rstrip("%")) for c in ("At the input", "At the output"))
     assert list(view.index) == ["STN"] and after < before / 2
-    assert f"{after}% at the output of STN" in small_systems.stillness_verdict("digits", "mnist-cnn")
+    assert f"{after}% at the output of STN" in system_pictures.stillness_verdict("digits", "mnist-cnn")
 
 
 def test_pictures_are_drawn_from_the_record(kept):
     asked = ("digits", "mnist-cnn", "stn")
-    for draw in (small_systems.training_pictures, small_systems.motion_pictures):
+    for draw in (system_pictures.training_pictures, system_pictures.motion_pictures):
         assert draw(*asked).data[:3] == b"GIF"
         assert draw(*asked, still=True).axes
-    panels = small_systems.gradcam_plot("digits", "mnist-cnn", ["original", "stn"])  # original has no record
+    panels = system_pictures.gradcam_plot(
+        "digits", "mnist-cnn", ["original", "stn"]
+    )  # original has no record
     assert [axis.get_title() for axis in panels.axes] == [f"class {n}" for n in range(4)]
 
 
 def test_without_a_record_nothing_moves():
-    assert small_systems.training_pictures("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
-    assert small_systems.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
+    assert system_pictures.training_pictures("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
+    assert system_pictures.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
 
 
 def test_the_looks_are_drawn_from_the_record():

@@ -10,14 +10,21 @@ from stn_paper.analysis import cost_tables, frame
 from stn_paper.analysis.paper import TABLE_TITLES, table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, experiment_page, figures, front_page, overview, tables
+from stn_paper.report import (
+    charts,
+    experiment_verdicts,
+    figures,
+    front_page,
+    overview,
+    tables,
+)
 from stn_paper.training import records
 from stn_paper.training.spec import PROTOCOLS, RunSpec, preset
 
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.mean_accuracies("caltech101", "reduced").empty
-    assert experiment_page.networks_verdict("caltech101", "reduced").endswith("not yet run.")
+    assert experiment_verdicts.networks_verdict("caltech101", "reduced").endswith("not yet run.")
     assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
 
 
@@ -85,7 +92,7 @@ def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
 def test_networks_alone_are_ranked():
     write_run("original", 0, 40.0)
     write_run("original", 0, 50.0, backbone="resnet50")
-    assert "ResNet-50 does best" in experiment_page.networks_verdict("caltech101", "reduced")
+    assert "ResNet-50 does best" in experiment_verdicts.networks_verdict("caltech101", "reduced")
 
 
 def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
@@ -202,3 +209,20 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
     rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
     assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
     assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order
+
+
+def test_a_list_of_protocols_has_those_with_runs():
+    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == "*Not yet run.*"
+    write_run("original", 0, 40.0, dataset="cifar10")
+    (line,) = [
+        row
+        for row in tables.protocol_list("cifar10", ["reduced", "equal"]).splitlines()
+        if row.startswith("-")
+    ]
+    assert "`reduced`" in line and "64 pixels" in line and "20 epochs" in line
+
+
+def test_every_layer_of_the_localization_nets_agrees(committed):
+    assert tables.layers_verdict().startswith(
+        "28 of 28 output shapes, 28 of 28 parameter counts and 3 of 3 totals"
+    )

@@ -1,4 +1,4 @@
-"""What records keep of trained networks: known maps undone, theta watched, pictures that can be drawn."""
+"""Diagnostics in records of trained networks: known maps undone, theta during training, pictures."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Weights that are kept are those that the run's record tells of."""
+"""Kept weights have the digest of their run's record."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
 
 
 def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
-    """Each of fifty, wherever it lies: in the names, the weights or the metadata."""
+    """Each of fifty flipped bits, in the names, the weights or the metadata."""
     content, random = (
         kept.weights_path(kept.playground_spec("original")).read_bytes(),
         np.random.RandomState(0),

@@ -41,7 +41,7 @@ from stn_paper.training.spec import Protocol, RunSpec, preset
 
 
 def tiny_backbone(name, num_classes):
-    """A network of a blink, with dropout, so that training draws random numbers."""
+    """A tiny network with dropout, so that training draws random numbers."""
     layers = [nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(128, num_classes))
 
@@ -79,7 +79,7 @@ def test_freed_memory_is_kept_for_the_next_step():
 
 
 def short(**changes):
-    """The smoke protocol, smaller still: 3 epochs of 48 images of 24 pixels."""
+    """The smoke protocol at a smaller size: 3 epochs of 48 images of 24 pixels."""
     settings = {"image_size": 24, "batch_size": 16, "max_images": 48, "min_epochs": 3, "max_epochs": 3}
     return replace(preset("smoke", "digits", "original"), **(settings | changes))
 
@@ -220,7 +220,7 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
 
 
 def test_one_cycle_is_torchs():
-    """Theirs reaches its peak one step early, which many steps make negligible."""
+    """torch's schedule reaches its peak one step earlier, which is negligible over many steps."""
     protocol = Protocol("mine", learning_rate=0.003, schedule="one-cycle")
     theirs, ours = (torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.003) for _ in range(2))
     ours.param_groups[0]["share"] = 1.0
@@ -274,7 +274,7 @@ def test_test_images_are_looked_at_once(tiny, monkeypatch):
 
 
 def test_the_best_validation_epochs_weights_meet_the_test_images(tiny):
-    """The same training with a test after each epoch: that of the selected epoch is the one test."""
+    """A training with a test after each epoch has the same accuracy at the selected epoch."""
     each = loop.run(tiny_spec(max_epochs=6, min_epochs=6), "cpu")
     once = loop.run(tiny_spec(max_epochs=6, min_epochs=6, test_once=True), "cpu")
     assert once["selected"] == {"best-validation": each["selected"]["best-validation"]}
@@ -283,7 +283,7 @@ def test_the_best_validation_epochs_weights_meet_the_test_images(tiny):
 
 
 def test_a_resumed_run_keeps_its_best_weights(tiny, monkeypatch):
-    """A first epoch that stays the best, and a stop after it."""
+    """The first epoch stays the best, and the run is stopped after it."""
     spec = tiny_spec(test_once=True, max_epochs=3, min_epochs=3)
     monkeypatch.setattr(records, "selected_epoch", lambda epochs, rule: 1)
     undisturbed = loop.run(spec, "cpu")
@@ -323,7 +323,7 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     whole = load_once("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
     monkeypatch.setattr(
-        datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
+        batches, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
     )
     limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
     for skip in (False, True):
@@ -336,7 +336,7 @@ def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
 def test_a_run_trains_and_evaluates_at_its_precision(tiny, monkeypatch):
     arithmetic, used = hardware.compute_in, []
     for module in (loop, evaluation):
-        monkeypatch.setattr(module, "arithmetic", lambda *call: used.append(call) or arithmetic(*call))
+        monkeypatch.setattr(module, "compute_in", lambda *call: used.append(call) or arithmetic(*call))
     loop.run(tiny_spec("original", precision="bfloat16", max_epochs=1, min_epochs=1), "cpu")
     assert used == [("bfloat16", "cpu")] * (3 + 1 + 1)  # batches of training, validation and test
 
@@ -381,7 +381,7 @@ def test_only_a_transformer_has_theta(tiny, variant):
 
 
 def test_theta_is_of_the_validation_images(tiny, monkeypatch):
-    statistics, labels = loop.diagnostics.of_theta, []
+    statistics, labels = loop.diagnostics.theta_statistics, []
 
     def noted(transformer, batches):
         batches = list(batches)
@@ -588,7 +588,7 @@ def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
 
 
 def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint):
-    """Each of thirty is found, or lies where nothing is read from, such as a time of writing."""
+    """Each of thirty flipped bits is found, or is in bytes that are not read, such as a time stamp."""
     path, random = checkpoint.checkpoint_path(tiny_spec()), np.random.RandomState(0)
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)

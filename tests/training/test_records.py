@@ -1,4 +1,4 @@
-"""Records: written whole, found by their spec, checked when read; and what the two selection rules pick."""
+"""Records: written at once, found by their spec, checked when read; and the results of both selection rules."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Three labels an image: what a run counts, records and keeps, and that it resumes."""
+"""Runs with three labels an image: their counts, their records, and that they resume."""
 
 import base64
 

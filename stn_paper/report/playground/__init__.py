@@ -29,10 +29,10 @@ HELD_OUT = [12, 518, 1013, 1511, 2034, 2515, 3011, 3530, 4002, 4511]
 
 
 def playground():
-    """A digit to draw or to take, turn, scale and move, and what three trained networks make of it: HTML.
+    """HTML on which readers draw or choose a digit, rotate, scale and move it, and see what three networks answer.
 
-    Everything is computed in the reader's browser. The networks come with the book, as the scripts of
-    `network_scripts`; where they are missing, as in Jupyter, the page says so.
+    The reader's browser computes everything. The networks come with the book, as the scripts of `network_scripts`;
+    where they are missing, as in Jupyter, the page says so.
     """
     parts = {
         "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
@@ -125,7 +125,7 @@ def networks_table():
 
 
 def bypass_verdict(dataset="mnist-rts", protocol="system"):
-    """What our records of bypassed transformers share with those of the network alone, in words."""
+    """How far our runs with a bypassed transformer equal those of the network alone, in words."""
     found = {
         (r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records_of_protocol(dataset, protocol)
     }
