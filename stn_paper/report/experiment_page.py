@@ -341,8 +341,8 @@ def networks_verdict(dataset, protocol):
     if set(ours["variant"]) == {ORIGINAL}:
         means = ours.groupby("backbone")["test"].mean()
         best, last = title(means.idxmax()), title(means.idxmin())
-        lead = f"Without a transformer {best} does best at the protocol `{protocol}`"
-        return f"{lead}, with {means.max():.2f} %." + (f" {last} does worst." if len(means) > 1 else "")
+        lead = f"Without a transformer {best} does best, with {means.max():.2f} % of the test images"
+        return f"{lead} (protocol `{protocol}`)." + (f" {last} does worst." if len(means) > 1 else "")
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
     return studies_verdict(studies)
 

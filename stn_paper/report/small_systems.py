@@ -64,6 +64,11 @@ def shows_former(system):
     return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
 
 
+def shown_network(system):
+    """The system, or its former network while that one's runs are shown."""
+    return FORMER[system].system if shows_former(system) else system
+
+
 def published_values(system):
     """What the system's documents publish: dataset, variant, quantity, value (percent) and source."""
     rows = pd.read_csv(PRINTED / "systems.csv")

@@ -91,7 +91,7 @@ def test_errors_are_what_accuracies_lack():
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
     told = compared.distorted_verdict()  # published: 0.8 and 0.5 %
     assert "+0.20 to +1.00 points" in told and "1 of 2 errors" in told
-    assert "in 0 of 1 cells, by -0.50 to -0.50 points" in told
+    assert "in 0 of 1 combinations of distortion and map, by -0.50 to -0.50 points" in told
 
 
 def test_a_difference_is_ours_from_the_published():

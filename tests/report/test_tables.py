@@ -202,3 +202,16 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
     rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
     assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
     assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order
+
+
+def test_a_list_of_protocols_has_those_with_runs():
+    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == "*Not yet run.*"
+    write_run("original", 0, 40.0, dataset="cifar10")
+    told = tables.protocol_list("cifar10", ["reduced", "equal"])
+    (line,) = [row for row in told.splitlines() if row.startswith("-")]
+    assert "`reduced`" in line and "64 pixels" in line and "20 epochs" in line
+
+
+def test_every_layer_of_the_localization_nets_agrees(committed):
+    told = tables.layers_verdict()
+    assert told.startswith("28 of 28 output shapes, 28 of 28 parameter counts and 3 of 3 totals")
