@@ -95,6 +95,18 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     return path.read_bytes()
 
 
+def files_below(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what lies in `folder` and its subfolders under a name like `pattern`, sorted.
+
+    Raises InputError for a folder that cannot be read, or that goes while it is read.
+    """
+    try:
+        return sorted(folder.rglob(pattern))
+    except OSError as error:
+        place = printable(str(error.filename or folder))
+        raise InputError(f"Folder {place} cannot be read ({error.strerror}): leave it out.") from error
+
+
 @contextmanager
 def replace_file(path: Path) -> Generator[Path]:
     """Context: a partial file to write to; it replaces `path` at once when the block ends without an error.

@@ -90,3 +90,21 @@ def test_what_a_killed_process_left_is_removed_whatever_its_name(tmp_path):
     left.touch()
     with paths.lock_file(tmp_path / "a[1].npy"):
         assert not left.exists()
+
+
+def test_the_files_below_a_folder_are_sorted(tmp_path):
+    for name in ("b/2.json", "a/1.json", "a/c/3.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = paths.files_below(tmp_path, "*.json")
+    assert [p.relative_to(tmp_path).as_posix() for p in found] == ["a/1.json", "b/2.json"]
+    assert paths.files_below(tmp_path / "nowhere") == []
+
+
+def test_a_folder_that_goes_while_it_is_read_is_named(tmp_path, monkeypatch):
+    def goes(*_):
+        raise FileNotFoundError(2, "No such file or directory", str(tmp_path / "gone"))
+
+    monkeypatch.setattr(pathlib.Path, "rglob", goes)
+    with pytest.raises(InputError, match="gone cannot be read"):
+        paths.files_below(tmp_path)

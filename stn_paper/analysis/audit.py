@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError
-from ..paths import IN_CLONE, results_dir
+from ..paths import IN_CLONE, files_below, results_dir
 from ..training import records
 from ..training.hardware import current_commit
 
@@ -50,7 +50,7 @@ def _record_files(folders):
     for place in places:
         if not place.is_dir():
             raise InputError(f"Folder {place} is not there: give one that holds records.")
-    return sorted({path.resolve() for place in places for path in place.rglob("*.json")})
+    return sorted({path.resolve() for place in places for path in files_below(place, "*.json")})
 
 
 def _compared_fields(record):

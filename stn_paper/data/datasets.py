@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, check_choice
-from ..paths import data_dir, read_bytes
+from ..paths import data_dir, files_below, read_bytes
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort_digits, known_theta
 from .image_cache import decoded_images, unusable_image
@@ -234,7 +234,7 @@ def dataset_states(folder: str | os.PathLike | None = None) -> list[tuple]:
     folder = data_dir(folder)
     for name, layout in files.LAYOUTS.items():
         place = files.dataset_folder(name, folder) or folder / layout.folders[0]
-        size = sum(map(_size, place.rglob("*"))) / 2**20
+        size = sum(map(_size, files_below(place))) / 2**20
         try:
             listing = files.find_files(name, DATASETS[name], folder)
             images, state = f"{len(listing.items):,}", "complete"

@@ -7,6 +7,7 @@ from pathlib import PureWindowsPath
 
 import numpy as np
 
+from ..paths import files_below
 from .listings import (
     Incomplete,
     Listing,
@@ -165,7 +166,7 @@ def _tsrd_archives(dataset, root):
 
 def _annotations(root, file, dataset):
     """(file name, category) of each line."""
-    found = next((path for path in root.rglob(file) if path.is_file()), None)
+    found = next((path for path in files_below(root, file) if path.is_file()), None)
     if found is None:
         raise Incomplete(f"has no {file} in {root}")
     rows = []
