@@ -82,7 +82,7 @@ def _link(row, column, runs, cell):
 
 
 def _table_note(found):
-    note = "The paper's numbers are in italics, ours on a tint; an empty cell has no run."
+    note = "The paper's numbers are in italics, ours on a tint; –: no run yet."
     if (found["n"] > 0).any():
         note += " Our numbers lead to their runs."
     if (found["n"] > 1).any():
