@@ -3,6 +3,7 @@
 Results of several machines are merged by copying files; the check says whether the records fit together.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def _record_files(folders):
     for place in places:
         if not place.is_dir():
             raise InputError(f"Folder {place} is not there: give one that holds records.")
-    return sorted({path.resolve() for place in places for path in files_below(place, "*.json")})
+    paths = {os.path.realpath(path) for place in places for path in files_below(place, "*.json")}
+    return sorted(map(Path, paths))
 
 
 def _compared_fields(record):

@@ -85,6 +85,7 @@ def _panel(axis, part, color):
             fontsize=11,
             color=color,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
+            zorder=1.5,  # above the grid, below the circles
         )
     axis.tick_params(labelsize=10.5)
     axis.grid(axis="y", visible=False)

@@ -136,3 +136,11 @@ def test_the_command_says_it_by_its_exit_status(capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["results", "check", str(tmp_path / "nowhere")])
     assert "is not there" in end.value.code
+
+
+def test_a_link_to_itself_is_a_fault():
+    path = write_run("stn", 0, 50)
+    circle = path.with_name("circle.json")
+    circle.symlink_to(circle.name)
+    faults, notes = audit.check()
+    assert len(faults) == 1 and "circle.json" in faults[0] and notes[0].startswith("1 records")
