@@ -5,7 +5,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ..data.datasets import DATASETS, load_images, stored_size
+from ..data import datasets
+from ..data.datasets import DATASETS, stored_size
 from ..data.distortions import DISTORTIONS, distort_images, new_theta
 from ..data.download import ensure_dataset
 from ..data.enlarge import enlarge
@@ -21,10 +22,10 @@ LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local nor
 
 
 def load_run_images(spec, data_dir, until):
-    """The Images of a run, downloaded first if they are missing; InputError as `load_images` raises it."""
+    """The Images of a run, downloaded first if they are missing; InputError as `datasets.load_images` raises it."""
     ensure_dataset(spec.dataset, data_dir, until)
     size = stored_size(spec.dataset, spec.image_size)
-    return load_images(spec.dataset, size, data_dir, spec.protocol.skip_corrupt, until)
+    return datasets.load_images(spec.dataset, size, data_dir, spec.protocol.skip_corrupt, until)
 
 
 def batches_of(data, device, normalization, size):
