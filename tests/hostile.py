@@ -569,7 +569,9 @@ def own_folder():
     def no_network(*_):
         raise InputError("There is no network.")
 
-    folder = Path(tempfile.mkdtemp())
+    outer = Path(tempfile.mkdtemp())
+    folder = outer / "of" / "a"  # so that the case "../.." does not search the whole disk
+    folder.mkdir(parents=True)
     names = {f"STN_PAPER_{name}": str(folder / name.lower()) for name in ("RESULTS", "CACHE")}
     (folder / "results").mkdir()
     try:
@@ -584,7 +586,7 @@ def own_folder():
                 stack.enter_context(patch.object(module, "current_commit", _commit))
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(outer, ignore_errors=True)
 
 
 _digits = cache(datasets._load_digits)
