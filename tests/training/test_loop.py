@@ -322,7 +322,9 @@ def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
 def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
     whole = load_once("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
-    monkeypatch.setattr(datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {}))
+    monkeypatch.setattr(
+        datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
+    )
     limits = {"train_per_class": 4, "max_images": 35, "max_evaluation": 30, "validation_images": 20}
     for skip in (False, True):
         once = tiny_spec("original", max_epochs=1, min_epochs=1, skip_corrupt=skip, **limits)
