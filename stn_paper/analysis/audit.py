@@ -43,13 +43,13 @@ def check(folders=()):
 def _record_files(folders):
     """Every JSON file in these folders and the results folder, once, sorted."""
     places = [results_dir(), *map(Path, folders)]
-    if not IN_CLONE and not places[0].is_dir():
+    if not IN_CLONE and not os.path.isdir(places[0]):
         raise InputError(
             f"Folder {places[0]} holds no records yet: an installed package brings none, and those of the book "
             "are in the repository's folder results/."
         )
     for place in places:
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise InputError(f"Folder {place} is not there: give one that holds records.")
     paths = {os.path.realpath(path) for place in places for path in files_below(place, "*.json")}
     return sorted(map(Path, paths))

@@ -151,6 +151,8 @@ def _train_all(waiting, device, together, settings, archive):
             process = SPAWN.Process(target=_train_in_process, args=(spec, *settings), daemon=True)
             process.start()
             running[process.sentinel] = process, spec
+        if not running:
+            break
         late = end + GRACE - time.time()
         for sentinel in wait(running, max(0, late)) or list(running):
             spec = _finish(*running.pop(sentinel))

@@ -133,9 +133,10 @@ def test_the_command_says_it_by_its_exit_status(capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["results", "check"])
     assert end.value.code == 1 and "is damaged" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as end:
-        main(["results", "check", str(tmp_path / "nowhere")])
-    assert "is not there" in end.value.code
+    for name in ("nowhere", 999 * "x"):
+        with pytest.raises(SystemExit) as end:
+            main(["results", "check", str(tmp_path / name)])
+        assert f"{name} is not there" in end.value.code
 
 
 def test_a_link_to_itself_is_a_fault():

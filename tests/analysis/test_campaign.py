@@ -111,6 +111,7 @@ def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_do
 def test_a_slot_in_which_no_epoch_fits_ends(monkeypatch, capsys):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     monkeypatch.setattr(campaign, "estimate_hours", lambda *_: 100)
+    monkeypatch.setattr(campaign, "wait", lambda *_: pytest.fail("waits for no run"))
     assert campaign.train_missing("table6", 1, "smoke", "cpu") == []
     assert "2 runs have no record" in capsys.readouterr().out
 
@@ -238,7 +239,7 @@ def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
     campaign.pack_records([folder / "one"], archive)
     archive.write_bytes(archive.read_bytes()[:3000] if cut else b"notes")
     before = archive.read_bytes()
-    with pytest.raises(InputError, match=r"new\.tar\.gz is no whole \.tar\.gz: name another archive"):
+    with pytest.raises(InputError, match=r"new\.tar\.gz"):
         campaign.pack_records([], archive)
     assert [path.read_bytes() for path in tmp_path.glob("new*")] == [before]
 
