@@ -94,8 +94,12 @@ def _load_optimizer(optimizer, saved, device):
     for weight, values in optimizer.state.items():
         if values == {"momentum_buffer": None}:  # SGD without momentum
             continue
-        if set(values) != GATHERED[type(optimizer)] or not all(_fits(v, weight) for v in values.values()):
+        if set(values) != GATHERED[type(optimizer)] or not all(
+            _fits(*item, weight) for item in values.items()
+        ):
             raise ValueError("state of the optimizer")
+        for name in set(values) - {"step"}:  # torch's fused Adam reads memory as the weight lies there
+            values[name] = torch.empty_like(weight).copy_(values[name])
     for group in optimizer.param_groups if device.type == "cuda" else ():
         group["lr"] = torch.as_tensor(group["lr"], device=device)
 
@@ -108,5 +112,6 @@ def _group_settings(group):
     return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
 
-def _fits(value, weight):
-    return value.is_floating_point() and value.shape in ((), weight.shape)
+def _fits(name, value, weight):
+    """Whether `value` can be this part of a weight's state; of another shape, torch would leave its memory."""
+    return value.is_floating_point() and value.shape == (() if name == "step" else weight.shape)

@@ -924,3 +924,25 @@ def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "fetch", fails)
     with pytest.raises(InputError, match=r"no folder .*; https://address cannot be downloaded: no route\.$"):
         loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
+
+
+@pytest.mark.parametrize("value", [torch.tensor(0.0), torch.zeros(1), torch.zeros(3, 3)])
+def test_an_optimizer_state_of_another_shape_is_refused(tiny, kept_checkpoint, value):
+    """Torch's fused Adam would read and write beyond it."""
+    path = checkpoint.checkpoint_path(tiny_spec())
+    path.parent.mkdir(parents=True)
+    saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
+    saved["optimizer"]["state"][0]["exp_avg"] = value
+    torch.save(saved, path)
+    with pytest.raises(InputError, match=r"\.pt cannot be read: delete it"):
+        loop.run(tiny_spec(), "cpu")
+
+
+def test_an_optimizer_state_takes_the_weights_place_in_memory(tiny, kept_checkpoint):
+    path = checkpoint.checkpoint_path(tiny_spec())
+    path.parent.mkdir(parents=True)
+    saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
+    first = saved["optimizer"]["state"][0]
+    first["exp_avg"] = torch.zeros(()).expand(first["exp_avg"].shape)  # one number in memory
+    torch.save(saved, path)
+    assert loop.run(tiny_spec(), "cpu")["measured"]["resumed"] == 1
