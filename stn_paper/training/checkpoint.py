@@ -75,7 +75,7 @@ def load_checkpoint(spec, model, optimizer, device, fingerprint):
             raise InputError(f"The images have changed since {path} was written: delete it to start anew.")
         for weights in (state.get("best", saved["model"]), saved["model"]):
             model.load_state_dict(weights)
-        _load_optimizer(optimizer, saved["optimizer"], device)
+        _load_optimizer(optimizer, saved["optimizer"])
         torch.set_rng_state(saved["rng"]["cpu"])
         if device.type == "cuda" and "cuda" in saved["rng"]:
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
@@ -85,10 +85,13 @@ def load_checkpoint(spec, model, optimizer, device, fingerprint):
     return state | {"resumed": state["resumed"] + 1}
 
 
-def _load_optimizer(optimizer, saved, device):
+def _load_optimizer(optimizer, saved):
     """Load the optimizer's state; ValueError unless it fits these weights and settings."""
     settings = [_group_settings(group) for group in optimizer.param_groups]
+    rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
+    for group, rate in zip(optimizer.param_groups, rates):
+        group["lr"] = rate  # the protocol's, or what the schedule sets before each step
     if settings != [_group_settings(group) for group in optimizer.param_groups]:
         raise ValueError("settings of the optimizer")
     for weight, values in optimizer.state.items():
@@ -100,8 +103,6 @@ def _load_optimizer(optimizer, saved, device):
             raise ValueError("state of the optimizer")
         for name in set(values) - {"step"}:  # torch's fused Adam reads memory as the weight lies there
             values[name] = torch.empty_like(weight).copy_(values[name])
-    for group in optimizer.param_groups if device.type == "cuda" else ():
-        group["lr"] = torch.as_tensor(group["lr"], device=device)
 
 
 GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}

@@ -946,3 +946,17 @@ def test_an_optimizer_state_takes_the_weights_place_in_memory(tiny, kept_checkpo
     first["exp_avg"] = torch.zeros(()).expand(first["exp_avg"].shape)  # one number in memory
     torch.save(saved, path)
     assert loop.run(tiny_spec(), "cpu")["measured"]["resumed"] == 1
+
+
+@pytest.mark.parametrize("rate", [5.0, torch.ones(3)])
+def test_the_learning_rate_is_the_protocols_whatever_a_checkpoint_says(tiny, kept_checkpoint, rate, tmp_path):
+    path, numbers = checkpoint.checkpoint_path(tiny_spec()), []
+    for given in (None, rate):
+        saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
+        if given is not None:
+            saved["optimizer"]["param_groups"][0]["lr"] = given
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(saved, path)
+        numbers.append(loop.run(tiny_spec(), "cpu")["epochs"])
+        records.record_path(tiny_spec()).unlink()
+    assert numbers[0] == numbers[1]
