@@ -108,9 +108,7 @@ def _network(spec):
 
 def _limits_section(record, spec):
     """The limits of the run's accuracy, as paragraphs under a heading."""
-    limits = [
-        f"Protocol `{spec.protocol.name}`: {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."
-    ]
+    limits = [f"Protocol `{spec.protocol.name}`: {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."]
     limits += frame.image_notes([record])
     if not spec.protocol.test_once and spec.protocol.selection == run_pages.BEST_OF_FIVE:
         limits.append("The test images choose the epoch, so that the accuracy is biased upwards.")

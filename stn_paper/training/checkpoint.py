@@ -87,13 +87,12 @@ def load_checkpoint(spec, model, optimizer, device, fingerprint):
 
 def _load_optimizer(optimizer, saved):
     """Load the optimizer's state; ValueError unless it fits these weights and settings."""
-    settings = [_group_settings(group) for group in optimizer.param_groups]
-    rates = [group["lr"] for group in optimizer.param_groups]
+    groups = [dict(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(saved)
-    for group, rate in zip(optimizer.param_groups, rates):
-        group["lr"] = rate  # the protocol's, or what the schedule sets before each step
-    if settings != [_group_settings(group) for group in optimizer.param_groups]:
-        raise ValueError("settings of the optimizer")
+    for group, own in zip(optimizer.param_groups, groups, strict=True):
+        if _group_settings(group) != _group_settings(own):
+            raise ValueError("settings of the optimizer")
+        group.update(own)  # of the right types; the learning rate is the schedule's
     for weight, values in optimizer.state.items():
         if values == {"momentum_buffer": None}:  # SGD without momentum
             continue

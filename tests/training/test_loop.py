@@ -948,13 +948,12 @@ def test_an_optimizer_state_takes_the_weights_place_in_memory(tiny, kept_checkpo
     assert loop.run(tiny_spec(), "cpu")["measured"]["resumed"] == 1
 
 
-@pytest.mark.parametrize("rate", [5.0, torch.ones(3)])
-def test_the_learning_rate_is_the_protocols_whatever_a_checkpoint_says(tiny, kept_checkpoint, rate, tmp_path):
+@pytest.mark.parametrize("settings", [{"lr": 5.0}, {"lr": torch.ones(3)}, {"maximize": torch.tensor(False)}])
+def test_the_settings_are_the_protocols_whatever_a_checkpoint_says(tiny, kept_checkpoint, settings):
     path, numbers = checkpoint.checkpoint_path(tiny_spec()), []
-    for given in (None, rate):
+    for given in ({}, settings):
         saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)
-        if given is not None:
-            saved["optimizer"]["param_groups"][0]["lr"] = given
+        saved["optimizer"]["param_groups"][0].update(given)
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(saved, path)
         numbers.append(loop.run(tiny_spec(), "cpu")["epochs"])
