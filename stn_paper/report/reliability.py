@@ -102,6 +102,6 @@ def count_tries_in_words():
     commits = {commit for row in rows for commit in row["commit"].split(", ")}
     return (
         f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the "
-        f"tables say; none ended in a traceback or changed a number of a run. "
+        f"tables say. A case that ended in a traceback stopped the count until the fault was mended. "
         f"Tried at commits {', '.join(sorted(commits))} on {faults['device']}."
     )
