@@ -113,7 +113,7 @@ def folded(net):
 
 
 def mergeable(net):
-    """(pairs of neighbouring 1 x 1 convolutions, those of them that are one convolution exactly).
+    """Return the number of pairs of neighbouring 1 x 1 convolutions, and how many pairs equal one convolution exactly.
 
     Exactly means with nothing between them but batch normalization: a ReLU there forbids it.
     """

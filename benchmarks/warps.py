@@ -163,9 +163,8 @@ def rows(device, sizes=SIZES, rounds=ROUNDS):
     warps, clock = installed(), clock_of(device)
     for size in sizes:
         for work, programs in calls(size, device, warps).items():
-            steps = max(
-                1, (max(SIZES) // size) ** 2 // 2
-            )  # turns of small and large images are about as long
+            # turns of small and large images are about as long
+            steps = max(1, (max(SIZES) // size) ** 2 // 2)
             for row in measure(programs, device, list(programs), rounds, steps, clock=clock):
                 yield {"image_size": size, "work": work, "load": significant(os.getloadavg()[0])} | {
                     key: row[key] for key in ("program", "seconds", "ratios", "rounds", "steps")

@@ -143,10 +143,8 @@ def _stopping():
         raise _Stopped(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    usual = (
-        signal.SIG_DFL,
-        signal.default_int_handler,
-    )  # a signal that is ignored, as under nohup, stays ignored
+    # a signal that is ignored, as under nohup, stays ignored
+    usual = (signal.SIG_DFL, signal.default_int_handler)
     numbers = [n for n in map(partial(getattr, signal), names) if signal.getsignal(n) in usual]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

@@ -22,15 +22,13 @@ from .errors import InputError, is_from_handler, needing, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
-IN_CLONE = (
-    ROOT / "pyproject.toml"
-).is_file()  # else the package is installed, and the user's folders are taken
+# else the package is installed, and the user's folders are taken
+IN_CLONE = (ROOT / "pyproject.toml").is_file()
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
 WEIGHTS = ROOT / "weights"  # of the small networks that the playground runs
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
-RELIABILITY = (
-    ROOT / "tests/reliability.json"
-)  # counts of faults that were tried, beside the script that tries them
+# counts of faults that were tried, beside the script that tries them
+RELIABILITY = ROOT / "tests/reliability.json"
 AUTHORS_LOOP = "plain"  # name of the training loop of the paper's authors in the benchmarks' files
 LARGEST_FILE = 2**30  # bytes of a file that is read at once
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
@@ -153,7 +151,7 @@ def _flush(path, flags=os.O_RDWR):
 
 
 def _is_of_another_file(error, path):
-    """Whether an error that ended `replacing(path)` names a file that is neither the new one nor above it."""
+    """Whether an error that ended `replace_file(path)` names a file that is neither the new one nor above it."""
     if error.filename is None or isinstance(error.filename, int):
         return False
     named = Path(os.fsdecode(error.filename))

@@ -36,9 +36,8 @@ def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
     commands = [
         f"{sys.executable} -m {name} " for name in ("stn_paper run", "papermill", "jupyter_book build")
     ]
-    assert all(
-        command in printed for command in commands
-    )  # the interpreter that runs Snakemake, in no environment
+    # the interpreter that runs Snakemake, in no environment
+    assert all(command in printed for command in commands)
 
 
 def test_all_targets_can_be_planned(tmp_path):

@@ -27,12 +27,8 @@ DISTINCT = "tsrd-distinct"
 WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
 REPLICATES, DOES_NOT_REPLICATE, OPEN = "replicates", "does not replicate", "open"
 FEWEST_BACKBONES = 3  # that a verdict on a pattern needs
-PROTOCOL_COLUMNS = (
-    "image_size",
-    "epochs",
-    "train_images",
-    "selection",
-)  # columns of `runs_with_copy_accuracy` that describe a protocol
+# columns of `runs_with_copy_accuracy` that describe a protocol
+PROTOCOL_COLUMNS = ("image_size", "epochs", "train_images", "selection")
 TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
     "test": "half",
     "without_copy": "without_copy_half",

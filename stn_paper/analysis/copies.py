@@ -98,6 +98,6 @@ def accuracy_apart(record, near=False):
 
 
 def count_apart(correct, copied):
-    """{images: (number, number correct)} of all test images, of those with a copy and of those without."""
+    """Return {images: (number, number correct)} for all test images, for images with a copy and for images without."""
     parts = {"all": np.ones_like(copied), "with copy": copied, "without copy": ~copied}
     return {name: (int(part.sum()), int(correct[part].sum())) for name, part in parts.items()}

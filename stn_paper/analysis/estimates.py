@@ -25,9 +25,8 @@ from ..training.spec import DEFAULTS, RunSpec
 from . import frame
 from .grid import GRID, TABLE_NUMBERS, target_networks, target_specs, unique_specs
 
-EVALUATION_COST = (
-    1 / 3
-)  # cost of an evaluated image in trained ones: the forward pass without the backward one
+# cost of an evaluated image in trained ones: the forward pass without the backward one
+EVALUATION_COST = 1 / 3
 SAFETY_FACTOR = 1.5  # a job requests this times its estimated time and memory
 STARTUP_MINUTES = 10  # minutes that every job gets on top: imports, decoding images
 LEAST_MEMORY = 8000  # MiB of main memory that every job gets at least

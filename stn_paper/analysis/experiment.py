@@ -162,12 +162,8 @@ def accuracy_at_budget(record, epochs, rule=BEST_VALIDATION):
     return records.select_by_test(record["epochs"][:epochs])[rule]["test"]
 
 
-GAIN_PARTS = (
-    "worst",
-    "selection",
-    "budget",
-    "rest",
-)  # of `gain_parts`: a gain and the three parts that add up to it
+# columns of `gain_parts`: a gain, and the three parts whose sum is the gain
+GAIN_PARTS = ("worst", "selection", "budget", "rest")
 
 
 def gain_parts(dataset, backbone, protocol):

@@ -24,9 +24,8 @@ from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOL
 
 SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
 RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
-UNTRAINED = (
-    0.8  # times the loss of guessing: a last training loss above it means that the network failed to train
-)
+# times the loss of guessing: a last training loss above it means that the network failed to train
+UNTRAINED = 0.8
 RUN_COLUMNS = [
     "run",
     "dataset",
@@ -217,6 +216,6 @@ def best_protocol(dataset, protocols):
 
 
 def image_notes(records):
-    """Sentences on the datasets of these records whose files are not the official ones: a list."""
+    """Return a list of sentences on the datasets of these records whose files are not the official files."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
     return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]

@@ -25,11 +25,8 @@ TABLE_TITLES = {
     9: "Parameters and GFLOPS of the spatial transformers",
 }
 LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # table -> its architecture, at 224 pixels
-COST_CLASSES = {
-    4: 10,
-    5: 101,
-    7: 10,
-}  # outputs of the networks whose cost is printed; Table 4's dataset has 58 classes
+# outputs of the networks whose cost is printed; Table 4's dataset has 58 classes
+COST_CLASSES = {4: 10, 5: 101, 7: 10}
 DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
 SPLIT_COLUMNS = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`

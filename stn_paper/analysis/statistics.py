@@ -19,9 +19,8 @@ MARGIN = 1.0  # points; means with a smaller difference count as equal
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
 NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
-BY_LITTLE = (
-    ", by less than 1 point"  # added to BETTER and WORSE if the difference is also shown to be below MARGIN
-)
+# added to BETTER and WORSE if the difference is also shown to be below MARGIN
+BY_LITTLE = ", by less than 1 point"
 
 
 class Comparison(NamedTuple):

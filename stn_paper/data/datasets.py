@@ -45,9 +45,8 @@ class Dataset(NamedTuple):
     scene: str | None = None  # a row of `scenes.SCENES`: how each image becomes part of a larger one
     labels: int = 1  # labels of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
-    side: int | None = (
-        None  # pixels of a side at which images are stored, if batches are enlarged on the device
-    )
+    # pixels of a side at which images are stored, if batches are enlarged on the device
+    side: int | None = None
 
 
 class Split(NamedTuple):

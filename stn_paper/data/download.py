@@ -31,9 +31,8 @@ TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
 LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
-DATA_FILTER: dict[str, Any] = (
-    {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-)  # Python 3.11.4 and later
+# Python 3.11.4 and later
+DATA_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 DAMAGED = gzip.BadGzipFile  # an OSError that means a damaged archive, not a failing disk
 
 
@@ -57,9 +56,8 @@ def fetch(name: str, folder: str | os.PathLike | None = None, until: float = mat
         )
     for place in (folder, downloads):
         check_writable(place)
-    first = next(
-        n for n, other in LAYOUTS.items() if other.archives == layout.archives
-    )  # datasets of the same files share a lock
+    # datasets of the same files share a lock
+    first = next(n for n, other in LAYOUTS.items() if other.archives == layout.archives)
     with lock_file(downloads / first, until):
         return _complete_root(name, folder) or _download_dataset(name, folder, downloads)
 
@@ -218,7 +216,7 @@ def _move(source, target):
 
 
 def _extract(path, into):
-    """Unpack one archive into the new folder `into` and return it; InputError for a member that would leave it."""
+    """Unpack one archive into the new folder `into` and return `into`; InputError for a member with a path outside."""
     into.mkdir(parents=True)
     try:
         if path.suffix == ".zip":

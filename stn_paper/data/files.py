@@ -48,8 +48,8 @@ class Layout(NamedTuple):
 def find_files(name: str, dataset, folder: Path) -> Listing:
     """List the files of the dataset `name` below the data folder, without decoding an image.
 
-    `dataset` is its row of `datasets.DATASETS`. Raises InputError that names what is missing, which files the dataset
-    consists of, and how to get them.
+    `dataset` is its row of `datasets.DATASETS`. Raises an InputError that names the missing files, lists all files of
+    the dataset, and says where to get them.
     """
     layout = LAYOUTS[name]
     try:

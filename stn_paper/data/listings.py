@@ -1,6 +1,6 @@
-"""What a listing of a dataset's files is, and how class folders and torchvision's files are listed and checked.
+"""The type Listing, and functions that list and check class folders and torchvision's files.
 
-`files` calls these functions by its table `LAYOUTS`, and those of `traffic_signs`.
+The table `files.LAYOUTS` names these functions and the functions of `traffic_signs`.
 """
 
 import hashlib

@@ -22,11 +22,8 @@ import numpy as np
 
 from .distortions import DIGIT
 
-CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = (
-    60,
-    6,
-    8,
-)  # pixels of a side; patches an image; pixels of a patch's side
+# pixels of a side; patches an image; pixels of a patch's side
+CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = (60, 6, 8)
 SEQUENCE_CANVAS, SEQUENCE_PATCHES, SEQUENCE_PATCH = 100, 8, 9  # the same of sequences
 DIGITS_A_SEQUENCE = 3  # of a sequence
 
@@ -99,7 +96,5 @@ def _add(canvas, patch, place):
     part[:] = np.minimum(part.astype(np.uint16) + patch, 255)
 
 
-SCENES = {
-    "cluttered": cluttered_digits,
-    "sequence": digit_sequences,
-}  # (digits, labels, test_start) -> the same of scenes
+# functions (digits, labels, test_start) -> (scenes, labels, test_start)
+SCENES = {"cluttered": cluttered_digits, "sequence": digit_sequences}

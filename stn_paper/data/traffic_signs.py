@@ -19,7 +19,7 @@ from .listings import (
     official_sizes,
 )
 
-# --- GTSRB --------------------------------------------------------------------------------------
+# --- listing GTSRB ------------------------------------------------------------------------------
 
 GTSRB_IJCNN = 26_640  # training images of the competition's first stage
 GTSRB_ANSWERS = ("GT-final_test.csv", "Test.csv")  # the labels of the test images
@@ -28,9 +28,9 @@ GTSRB_ANSWERS = ("GT-final_test.csv", "Test.csv")  # the labels of the test imag
 def list_gtsrb(dataset, root):
     """List the final training and test images of GTSRB (39,209 and 12,630); the tracks are the groups.
 
-    The folders are those of the official archives, or those of the copy at Kaggle: Train, Test and Test.csv. The number
-    of a class folder, with or without leading zeros, is its label. torchvision's GTSRB downloads the smaller training
-    set of 26,640 images, which is refused here; its folder Training is accepted if it holds all 39,209 images.
+    The folders have the names of the official archives, or of the copy at Kaggle (Train, Test and Test.csv). The name
+    of a class folder is the label as a number; leading zeros do not matter. torchvision's GTSRB downloads the smaller
+    training set of 26,640 images, which is refused; its folder Training is accepted if it holds all 39,209 images.
     """
     places = [find_below(root, place) for place in (("Final_Training", "Images"), ("Training",), ("Train",))]
     folder = next(filter(None, places), root / "Final_Training/Images")
@@ -102,7 +102,7 @@ def _checked_label(text, dataset):
     return int(text)
 
 
-# --- TSRD ---------------------------------------------------------------------------------------
+# --- listing TSRD -------------------------------------------------------------------------------
 
 TSRD_ARCHIVES = {  # archive -> its annotations and its number of images
     "train": ("TsignRecgTrain4170Annotation.txt", 4170),

@@ -75,7 +75,7 @@ def _timm_config(name):
 
 
 def title(name: str) -> str:
-    """Return how the paper writes the backbone `name`; a timm name stays as it is."""
+    """Return the paper's spelling of the backbone `name`; a timm name is returned unchanged."""
     row = BACKBONES.get(name) or SYSTEMS.get(name)
     return row.title if row else name
 

@@ -20,9 +20,8 @@ from ..errors import InputError, check_whole_number
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
 Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill value, or one for each channel
 PADDINGS = ("zeros", "border", "reflection")
-COLLAPSED_PERCENT = (
-    95.0  # percent of the grid outside the image, from which on a transformer counts as collapsed
-)
+# percent of the grid outside the image, from which on a transformer counts as collapsed
+COLLAPSED_PERCENT = 95.0
 POINTS = 32  # points a side of the sampling grid by which its place is judged
 CHECK_EVERY = 50  # training steps between two checks of the grid, because a check waits for the GPU
 
@@ -56,7 +55,7 @@ def exact(theta: Tensor) -> Tensor:
 
 
 def as_parameters(images: Tensor, module: nn.Module) -> Tensor:
-    """Return the images in the type of the module's first parameter; in at least float32 without parameters."""
+    """Return the images in the dtype of the module's first parameter, or as `widened` if it has no parameters."""
     weight = next(module.parameters(), None)
     return widened(images) if weight is None else images.to(weight.dtype)
 

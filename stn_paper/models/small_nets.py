@@ -136,11 +136,8 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
 
 
-PLACED_LOCALIZATION = (
-    Row("conv+bn", 3, 32),
-    Row("pool", 2, 32, 2),
-    Row("conv+bn", 3, 32),
-)  # of the feature map
+# the localization net that reads a feature map
+PLACED_LOCALIZATION = (Row("conv+bn", 3, 32), Row("pool", 2, 32, 2), Row("conv+bn", 3, 32))
 
 
 class PlacedTransformer(SpatialTransformer):
@@ -182,11 +179,8 @@ def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=rest))
 
 
-CLUTTER_LOCALIZATION = (
-    Row("conv", 5, 20),
-    Row("pool", 2, 20, 2),
-    Row("conv", 5, 20),
-)  # of images half as large
+# the localization net; it reads images of half the size
+CLUTTER_LOCALIZATION = (Row("conv", 5, 20), Row("pool", 2, 20, 2), Row("conv", 5, 20))
 CLUTTER_ROWS = {  # pixels of a side of what the classifier sees -> its convolutions
     60: (Row("conv", 7, 32), Row("pool", 2, 32, 2), Row("conv", 5, 48), Row("pool", 2, 48, 2)),
     20: (Row("conv", 3, 32), Row("pool", 2, 32, 2), Row("conv", 3, 32), Row("pool", 2, 32, 2)),

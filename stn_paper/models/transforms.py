@@ -166,7 +166,7 @@ def check_steps(transform: str, steps: int) -> int:
 def check_bounds(
     transform: str, max_scale: float | None, max_angle: float | None
 ) -> tuple[float | None, float | None]:
-    """Return both bounds, else raise InputError: one out of range, or on a number that `transform` lacks."""
+    """Return both bounds. Raises InputError for a bound out of range, or for a number that `transform` lacks."""
     limits = {"scale": ("max_scale", max_scale, 1, math.inf), "angle": ("max_angle", max_angle, 0, 180)}
     for name, (argument, value, low, high) in limits.items():
         if value is None:

@@ -13,11 +13,8 @@ TSRD_TITLES = {  # of Table 4: what each is of
     "without_copy": "TSRD, images without a copy",
     "distinct": "TSRD, distinct pictures",
 }
-TSRD_HEADINGS = {
-    "test": "all",
-    "without_copy": "no copy",
-    "distinct": "distinct",
-}  # the same, as headings of columns
+# the same, as headings of columns
+TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}
 SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
 WIDTH = 5.4  # inches of a figure that is read on a telephone too

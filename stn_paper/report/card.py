@@ -71,9 +71,9 @@ def model_card(record):
         f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
         f"pixels and was trained from random weights. Source: {ORIGIN}.",
         "## Results",
-        f"{chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images are classified correctly "
-        f"(one seed; epoch {chosen['epoch']} of {len(record['epochs'])}, "
-        f"{run_pages.RULE_NAMES[spec.protocol.selection]}).",
+        f"The network classifies {chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images correctly. "
+        f"The number is of one run (seed {spec.seed}), from epoch {chosen['epoch']} of {len(record['epochs'])}: "
+        f"{run_pages.RULE_NAMES[spec.protocol.selection]}.",
         *_limits_section(record, spec),
         *(part for heading, rows in tables.items() for part in (f"## {heading}", _markdown_table(rows))),
         "## To train it again",

@@ -61,7 +61,7 @@ def distorted_errors_table():
 
 
 def distorted_verdict():
-    """What the transformers take from the error, and how far our errors lie from the published ones: two sentences."""
+    """Return two sentences: how far transformers lower the error, and how our errors differ from published errors."""
     cells = _distorted_cells()
     trained = cells[cells["ours"].str.len() > 0]
     if trained.empty:

@@ -124,7 +124,7 @@ def show_contact_sheet(dataset):
 
 
 def validation_copies_table():
-    """Copies of validation images in training, a row a dataset, and one more for GTSRB without its tracks."""
+    """Count validation images with a copy in training: a row a dataset, and a row for GTSRB without tracks."""
     rows = {}
     for row in copies.read_table("counts").query("images != 'test'").itertuples():
         rows[dataset_title(row.dataset), KINDS[row.images]] = {

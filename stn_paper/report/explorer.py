@@ -100,7 +100,7 @@ def training_strip(images, steps, theta, count=5):
 
 
 def motion_animation(image, maps, theta, zoom=4):
-    """A GIF of a moving input, and of what a transformer makes of it: one frame for each of K maps.
+    """Return a GIF of a moving input beside the transformer's output, with one frame for each of K maps.
 
     `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) is what was predicted for each
     moved image. Left is the moved input with the sampled corners, right the output.

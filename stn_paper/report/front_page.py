@@ -42,7 +42,7 @@ def paper_gains():
 
 
 def our_gains():
-    """Our Gains with enough runs for a verdict, in the order of DATASETS: one a network, dataset and protocol."""
+    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS."""
     every, found = frame.runs(), []
     every = every[every["variant"] == "lstn"]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:

@@ -1,7 +1,7 @@
-"""Tables of our runs as HTML for the book: sortable, with links to the runs, and the best marked.
+"""Render tables of our runs as HTML that readers can sort, with links to the runs and the best numbers marked.
 
-`show_table` makes them by pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so that a
-cell with a number contains nothing else. Without JavaScript a table is complete; with it,
+`show_table` writes a table with pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so
+that a cell with a number contains nothing else. Without JavaScript a table is complete; with it,
 `book/_extensions/interactive.js` adds sorting, filters and a download to tables of the class `interactive`.
 """
 
@@ -27,9 +27,10 @@ BEST, COLLAPSED, FAILED = "best", "collapsed", "failed"  # classes of cells
 def show_table(view, name, filters=(), note="", links=None, marks=None):
     """Return the frame `view` as HTML, a table that readers can sort; a named index is the first column.
 
-    Floats have two decimals, NaN is an empty cell, and text is escaped unless it is a `Html`. `name` is the table's
-    name for screen readers and for its CSV file. `filters` are columns with few values, by which readers select rows.
-    `links` and `marks` are {(row, column): address or class of the cell}. `note` is a text below the table.
+    Floats are shown with two decimals, NaN as an empty cell. Text is escaped, except text of the type `Html`. `name` is
+    the table's name for screen readers and for its CSV file. `filters` are columns with few values, by which readers
+    select rows. `links` and `marks` are {(row, column): address or class of the cell}. `note` is a text below the
+    table.
     """
     attributes = {"aria-label": name, "data-filters": "|".join(filters)}
     written = " ".join(f'{key}="{escape(value)}"' for key, value in attributes.items() if value)

@@ -16,13 +16,14 @@ from ..models.backbones import title
 from ..paths import BENCHMARKS
 from .figures import close_figure
 
+# the protocol of each dataset whose gains are shown
 GAIN_PROTOCOLS = {
     "digits": "system",
     "mnist-rts": "system",
     "gtsrb": "system",
     "caltech101": "reduced",
     "cifar10": "reduced",
-}  # the protocol of each dataset whose gains are shown
+}
 WORK_TITLES = {
     "forward": "warp: forward",
     "forward and backward": "warp: forward and backward",

@@ -45,7 +45,7 @@ def system_settings():
 
 
 def _settings(presets):
-    """Settings of one protocol by name; epochs are those of its variants, original / STN / V-STN / L-STN."""
+    """Return one protocol's settings by name; epochs are listed for the original, STN, V-STN and L-STN."""
     first = presets[0]
     return {
         "Image size": first.image_size or "own",
@@ -176,7 +176,7 @@ def findings():
 
 
 def _reduced_gain(dataset, variant):
-    """The gains of a variant over the original in the reduced runs of a dataset, as text of a table's cell."""
+    """Return the text of a table cell: what a variant gains over the original in a dataset's `reduced` runs."""
     found = effects.comparisons_by_backbone(dataset, "reduced")
     found = found[(found["variant"] == variant) & (found["against"] == ORIGINAL)]
     if found.empty:

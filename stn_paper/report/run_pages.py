@@ -49,9 +49,9 @@ SETTING_NAMES = {  # field of Protocol: its name in words, and what None means
     "padding": ("What a transformer reads outside the image", ""),
 }
 RULE_NAMES = {
-    LAST_EPOCH: "after the last epoch; nothing is selected",
-    BEST_VALIDATION: "at the epoch of highest validation accuracy",
-    BEST_OF_FIVE: "the highest among the five epochs of highest validation accuracy; biased upwards",
+    LAST_EPOCH: "the last epoch; no epoch is selected",
+    BEST_VALIDATION: "the epoch of the highest validation accuracy",
+    BEST_OF_FIVE: "the best test accuracy among the five epochs of the highest validation accuracy; biased upwards",
 }
 ENVIRONMENT_NAMES = {
     "threads": "CPU threads",
@@ -89,7 +89,7 @@ def run_title(spec):
 
 
 def protocol_in_words(spec):
-    """A protocol's name, and what of it the run changed, in words; of a protocol of its own the name alone."""
+    """Return the protocol's name and the settings that the run changed. A user's own protocol has its name only."""
     if spec["protocol"]["name"] not in PROTOCOLS:
         return spec["protocol"]["name"]
     changes = records.spec_of({"spec": spec}).changes
@@ -240,9 +240,8 @@ def curves_chart(record):
         for part, quantity in (("loss", "loss"), ("accuracy", "accuracy (%)"))
         for split, name in SPLITS.items()
         for epoch, values in enumerate(record["epochs"], 1)
-        if math.isfinite(
-            values.get(f"{split}_{part}", math.nan)
-        )  # a run that diverged has NaN, which JSON lacks
+        # a run that diverged has NaN, which JSON lacks
+        if math.isfinite(values.get(f"{split}_{part}", math.nan))
     ]
     return _empty_chart() | {"data": {"values": rows}}
 

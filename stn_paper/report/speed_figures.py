@@ -89,7 +89,7 @@ def flops_plot():
 def roofline_plot():
     """Arithmetic a second against arithmetic a byte: the machine's peaks and our training steps.
 
-    A network has its marker, which is open in bfloat16.
+    Each network has its own marker. An open marker shows a step in bfloat16.
     """
     found, peaks = benchmark_rows("limit"), benchmark_rows("limit", "peaks")
     figure, axes = _machine_panels(found, 1, 3.4)

@@ -183,7 +183,7 @@ def protocol_heading(dataset, protocol, backbone=None):
 
 
 def protocol_list(dataset, protocols):
-    """The settings of those of the protocols that have runs, as a Markdown list, and what is known of their images."""
+    """Return a Markdown list: the settings of each protocol that has runs, and the notes on its images."""
     found = {protocol: runs(dataset, protocol)["record"] for protocol in protocols}
     lines = [
         f"- `{protocol}`: {_settings_in_words(dataset, protocol)}"

@@ -72,9 +72,8 @@ def augment(spec, data, epoch):
             return distort_images(data.images[places], theta, padding="border")
 
         return jittered
-    distortion = (
-        DATASETS[spec.dataset].distortion or ""
-    )  # RunSpec allows `redrawn` for distorted datasets only
+    # RunSpec allows `redrawn` for distorted datasets only
+    distortion = DATASETS[spec.dataset].distortion or ""
     kind = DISTORTIONS[distortion].kind
 
     def redrawn(places):

@@ -79,9 +79,8 @@ def load_checkpoint(spec, model, optimizer, device, fingerprint):
         torch.set_rng_state(saved["rng"]["cpu"])
         if device.type == "cuda" and "cuda" in saved["rng"]:
             torch.cuda.set_rng_state(saved["rng"]["cuda"])
-        torch.set_num_threads(
-            state.get("threads", torch.get_num_threads())
-        )  # rounding depends on the number of threads
+        # rounding depends on the number of threads
+        torch.set_num_threads(state.get("threads", torch.get_num_threads()))
     return state | {"resumed": state["resumed"] + 1}
 
 
@@ -113,5 +112,5 @@ def _group_settings(group):
 
 
 def _fits(name, value, weight):
-    """Whether `value` can be this part of a weight's state; of another shape, torch would leave its memory."""
+    """Return whether `value` fits the weight's state `name`; with another shape, torch writes outside its memory."""
     return value.is_floating_point() and value.shape == (() if name == "step" else weight.shape)

@@ -31,7 +31,7 @@ DISTORTED = 2000  # test images that are distorted to each strength
 
 
 def example_indices(data, split):
-    """Indices of the first validation image of each of the first EXAMPLES classes that have one."""
+    """Return the index of the first validation image of each of the first EXAMPLES classes with such an image."""
     labels = data.labels[split.validation].numpy()
     first = [split.validation[labels == c][0] for c in np.unique(labels)[:EXAMPLES]]
     return [int(index) for index in first]

@@ -7,9 +7,10 @@ from tqdm import tqdm
 
 
 def progress_bar(spec, done, images):
-    """A bar over the images of all epochs; `done` images are trained already, `images` is the number an epoch.
+    """Return a progress bar that counts the images of all epochs.
 
-    The bar is hidden under papermill and when the output is not a terminal.
+    `done` is the number of images trained so far, `images` the number of images in an epoch. The bar is hidden under
+    papermill and when the output is not a terminal.
     """
     in_jupyter = "ipykernel" in sys.modules and "JPY_SESSION_NAME" in os.environ  # Jupyter's server sets it
     quiet = not (in_jupyter or sys.stderr.isatty())

@@ -112,7 +112,7 @@ class Protocol:
             )
 
     def _whole(self, field):
-        """Check that a setting is a whole number; NumPy's numbers become Python's, which JSON can hold."""
+        """Check that a setting is a whole number, and store it as an int: JSON cannot hold a NumPy integer."""
         name = "Image size" if field == "image_size" else f"Protocol's {field}"
         object.__setattr__(self, field, check_whole_number(name, getattr(self, field), 1, MOST))
 

@@ -90,9 +90,8 @@ def test_a_cell_is_the_mean_of_its_seeds_with_its_interval():
         write("lstn", test, seed=seed, spread=0.1 * seed)
     found = cell(6, "resnet50", "lstn")
     assert (found["test"], found["n"], found["class_accuracy"]) == (42.0, 3, 21.0)
-    assert found["half"] == pytest.approx(
-        4.3027 * 2 / math.sqrt(3), abs=1e-3
-    )  # Student's t, 2 degrees of freedom
+    # Student's t, 2 degrees of freedom
+    assert found["half"] == pytest.approx(4.3027 * 2 / math.sqrt(3), abs=1e-3)
     assert found["spread"] == pytest.approx(0.1)
     write("stn", 40.0)
     assert math.isnan(cell(6, "resnet50", "stn")["half"])
@@ -148,9 +147,8 @@ def test_ours_is_counted_with_the_backbones_as_the_sample():
         write_row(backbone, 50.0, 50.0, 50.0 + gain)
     found = row()
     assert (found["ahead"], found["behind"], found["backbones"], found["mean"]) == (3, 1, 4, 1.0)
-    assert found["half"] == pytest.approx(
-        3.1824 * math.sqrt(14 / 3) / 2, rel=1e-3
-    )  # t of 3 degrees of freedom
+    # t of 3 degrees of freedom
+    assert found["half"] == pytest.approx(3.1824 * math.sqrt(14 / 3) / 2, rel=1e-3)
     assert found["p"] == pytest.approx(2 * 5 / 16)
     # STN equals the original everywhere, V-STN has no run: of two tests the smaller p is doubled
     assert found["p_holm"] == 1 and math.isnan(row("stn", ORIGINAL)["p"])
@@ -171,9 +169,8 @@ def test_a_backbone_whose_original_failed_to_train_is_not_compared():
     write_row(TABLE6[1], 50.0, 51.0, 52.0)
     write(ORIGINAL, 2.0, TABLE6[1], train_loss=frame.chance_loss("caltech101"))
     assert row()["backbones"] == 1
-    write_row(
-        TABLE6[2], 50.0, 2.0, 52.0, train_loss=frame.chance_loss("caltech101")
-    )  # STN's failure is an outcome
+    # STN's failure is an outcome
+    write_row(TABLE6[2], 50.0, 2.0, 52.0, train_loss=frame.chance_loss("caltech101"))
     assert row()["backbones"] == 2
 
 
@@ -265,9 +262,8 @@ def test_ours_is_marked_where_it_collapsed_or_is_shown_to_be_best():
         write(variant, test, "effb0", outside=100.0 * (variant == "vstn"))  # one seed shows nothing
     html = accuracy_page.accuracy_table(6).data
     marks = classes(html, "ResNet-50")
-    assert [i for i, found in enumerate(marks) if "best" in found] == [
-        10
-    ]  # paper, ours and ± of each variant
+    # paper, ours and ± of each variant
+    assert [i for i, found in enumerate(marks) if "best" in found] == [10]
     marks = classes(html, "EfficientNet-b0")
     assert [i for i, found in enumerate(marks) if "collapsed" in found] == [7]
     assert not any("best" in found for found in marks)

@@ -1,4 +1,4 @@
-"""Campaigns: what is most valuable comes first, what fits is started, what is new is packed."""
+"""A campaign starts the most valuable run that fits into the slot, and packs the new records."""
 
 import os
 import tarfile

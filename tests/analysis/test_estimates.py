@@ -1,4 +1,4 @@
-"""Estimates rest on the nearest records, requests on estimates, and without records both say so."""
+"""Estimates use the nearest records, and requests for resources use the estimates; both say if no record exists."""
 
 import json
 from dataclasses import replace

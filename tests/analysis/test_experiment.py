@@ -1,4 +1,4 @@
-"""The arms of the experiment, the shares of budget and selection, and strength: from records."""
+"""Records give the arms of the experiment, the shares of budget and selection, and accuracy by strength."""
 
 import json
 

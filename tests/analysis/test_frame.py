@@ -1,4 +1,4 @@
-"""The table of all records: every file is read once, and a row has the numbers of its record."""
+"""The table of all records reads every file once, and each row holds the numbers of its record."""
 
 import json
 

@@ -30,9 +30,8 @@ def build(out):
 
 
 def test_every_table_and_figure_has_a_page(built):
-    pages = {
-        page.stem for page in (built / "notebooks").glob("*.html")
-    }  # some lead on to where the table is now
+    # some lead on to where the table is now
+    pages = {page.stem for page in (built / "notebooks").glob("*.html")}
     assert {f"table{n}" for n in TABLE_TITLES} | {
         "figure1",
         "figure2",

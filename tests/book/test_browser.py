@@ -23,15 +23,10 @@ AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 PHONE, DESKTOP = ({"width": width, "height": 900} for width in (390, 1280))
 VIEWS = [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light"), (DESKTOP, "dark")]
 FIRST = "notebooks/index.html"  # seen in all views; other pages, in the same frame, in the first and last
-WHOLE = (
-    FIRST,
-    "notebooks/lstn_in_60_lines.html",
-)  # axe looks at all of these; elsewhere not at what is alike:
-ALIKE = [
-    ".highlight pre span",
-    ".bd-sidebar-primary",
-    "tbody tr:nth-child(n+8)",
-]  # code, contents, long tables
+# axe checks all of these pages; on the other pages it leaves out ALIKE, which looks the same everywhere
+WHOLE = (FIRST, "notebooks/lstn_in_60_lines.html")
+# tokens of code, the contents, all but seven rows of a table
+ALIKE = [".highlight pre span", ".bd-sidebar-primary", "tbody tr:nth-child(n+8)"]
 STILL = "*, ::before, ::after { transition: none !important; animation: none !important }"
 FOUND = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html") if p.parent.name != "_static")
 RUNS = sorted((p for p in FOUND if p.startswith("runs/")), key=lambda p: (HTML / p).stat().st_size)
@@ -290,9 +285,8 @@ def test_a_table_sorts_by_number_narrows_and_downloads_a_number_a_column(browser
     expect(heading).to_have_attribute("aria-sort", "descending")
     downward = column()
     assert upward == sorted(upward) and downward == sorted(downward, reverse=True)
-    assert (
-        0 < len(upward) < len(RUNS) and upward[0] < downward[0]
-    )  # a page of the rows, and not always the same
+    # a page of the rows, and not always the same
+    assert 0 < len(upward) < len(RUNS) and upward[0] < downward[0]
 
     table.get_by_role("combobox", name="Dataset").select_option("MNIST RTS")
     table.get_by_role("searchbox").fill("L-STN")

@@ -138,9 +138,8 @@ def test_the_inverse_brings_the_digit_back(name):
     alike = correlation(undone, torch.tensor(DIGITS))
     assert alike.median() > 0.96 and alike.quantile(0.05) > 0.85
     others = sample(images.float(), inverse_grid(theta.roll(1, 0), 28, 28, DISTORTIONS[name].kind))
-    assert (
-        correlation(others, torch.tensor(DIGITS)).nan_to_num().median() < 0.6
-    )  # another digit's map does not
+    # another digit's map does not
+    assert correlation(others, torch.tensor(DIGITS)).nan_to_num().median() < 0.6
 
 
 def test_distortions_differ_and_are_bytes():

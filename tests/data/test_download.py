@@ -1,4 +1,4 @@
-"""Downloads from a server on this computer: what lands where, what resumes, and what is refused."""
+"""Downloads from a local server land in the right folders, resume, and refuse wrong archives."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Digits in clutter and in sequences: what is stated of the canvas; clutter is of training digits."""
+"""Canvases of cluttered digits and sequences are as stated, and clutter is cut from training digits only."""
 
 import numpy as np
 import pytest

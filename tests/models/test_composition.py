@@ -69,9 +69,8 @@ def test_the_composed_map_is_the_first_map_at_the_seconds_points(transform):
 
 def test_two_warps_in_a_row_are_one_warp_by_the_composed_map():
     y, x = torch.meshgrid(*2 * [torch.linspace(-3, 3, 128)], indexing="ij")
-    images = torch.exp(-2 * x**2 - 2 * (y - 0.5) ** 2)[
-        None, None
-    ]  # smooth, so that sampling twice loses little
+    # smooth, so that sampling twice loses little
+    images = torch.exp(-2 * x**2 - 2 * (y - 0.5) ** 2)[None, None]
     first, second = affine_theta(20, 0.9, (0.1, 0.0))[None], affine_theta(-5, 1.1, (0.0, 0.2))[None]
     once = warp(images, compose(first, second))
     torch.testing.assert_close(once, warp(warp(images, first), second), atol=5e-3, rtol=0)

@@ -80,10 +80,8 @@ def test_the_convention_is_pinned():
 
 
 GENERAL = ("affine", "projective", "tps")  # each holds all affine maps
-SHAPES = {transform: (2, 3) for transform in TRANSFORMS} | {
-    "projective": (3, 3),
-    "tps": (16, 2),
-}  # of one image's theta
+# shape of one image's theta
+SHAPES = {transform: (2, 3) for transform in TRANSFORMS} | {"projective": (3, 3), "tps": (16, 2)}
 
 
 def test_the_transforms_of_maps_have_their_numbers_of_parameters():
@@ -309,9 +307,8 @@ def test_a_map_after_its_inverse_is_the_identity(transform):
 def test_the_inverse_grid_undoes_the_map(transform):
     numbers = random_numbers(transform, 4, 0.05)
     theta = TRANSFORMS[transform].theta(numbers)
-    points = sampling_grid(theta, 256, 256, transform).movedim(
-        -1, 1
-    )  # the map itself as an image of two channels
+    # the map itself as an image of two channels
+    points = sampling_grid(theta, 256, 256, transform).movedim(-1, 1)
     undone = inverse_grid(theta, 32, 32, transform)
     inside = (undone.abs() < 1 - 1 / 256).all(-1)
     assert inside.double().mean() > 0.7

@@ -1,13 +1,12 @@
-"""A feature map that is rotated back is not that of the upright digit; an input that is rotated back is upright."""
+"""Rotating a feature map back does not give the upright digit's map; rotating the input back does."""
 
 from stn_paper.report import placement
 
 
 def test_a_feature_map_cannot_undo_a_rotation_and_the_input_can():
     left = placement.rotation_left(angles=(0, 45, 90), images=10)
-    assert (
-        max(left["feature"][0], left["shared"][0], left["shared"][2]) < 1e-3
-    )  # no interpolation at 0 and 90
+    # no interpolation at 0 and 90
+    assert max(left["feature"][0], left["shared"][0], left["shared"][2]) < 1e-3
     assert left["feature"][2] > 0.3 and left["feature"][1] > 2 * left["shared"][1] > 0
     assert "0%" in placement.placement_verdict()
 

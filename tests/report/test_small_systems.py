@@ -212,9 +212,8 @@ def test_pictures_are_drawn_from_the_record(kept):
     for draw in (system_pictures.training_pictures, system_pictures.motion_pictures):
         assert draw(*asked).data[:3] == b"GIF"
         assert draw(*asked, still=True).axes
-    panels = system_pictures.gradcam_plot(
-        "digits", "mnist-cnn", ["original", "stn"]
-    )  # original has no record
+    # original has no record
+    panels = system_pictures.gradcam_plot("digits", "mnist-cnn", ["original", "stn"])
     assert [axis.get_title() for axis in panels.axes] == [f"class {n}" for n in range(4)]
 
 

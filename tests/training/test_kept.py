@@ -85,9 +85,8 @@ def test_a_kept_network_is_loaded_with_its_transform():
         assert not network.training
         with torch.no_grad():
             right = network(network.transform(images)).argmax(1) == labels
-        assert (
-            right.float().mean() > least
-        )  # these images are distorted a little otherwise than those it learned
+        # these images are distorted a little otherwise than those it learned
+        assert right.float().mean() > least
 
 
 def test_a_large_network_is_kept_in_half_precision_under_a_megabyte(tmp_path):

@@ -1,4 +1,4 @@
-"""Training: when it stops, what it records, that it resumes to the bit, learns, and fails in one sentence."""
+"""A training stops by its protocol, writes a record, resumes to the bit, learns, and fails with one sentence."""
 
 import base64
 import ctypes

@@ -1,4 +1,4 @@
-"""Runs with three labels an image: their counts, their records, and that they resume."""
+"""Runs with three labels an image count accuracy by digit, write complete records, and resume from checkpoints."""
 
 import base64
 

@@ -26,7 +26,7 @@ from .verdicts import (
 
 @claim("tsrd", "4.3.A", "the accuracy of all models is well above 98%")
 def above_98():
-    """Our runs decide once more than half of the networks have one: all must reach it on images without a copy.
+    """Our runs decide once more than half of the networks have a run; each must reach it on images without a copy.
 
     Otherwise the claim is refuted only if all runs have the paper's image size; with smaller images it stays open.
     """
