@@ -116,21 +116,11 @@ def _replication_in_words(row):
 
 def _open_verdict(number, compared):
     """The verdict while too few backbones have runs of the variants."""
-    found = accuracy.cells(number)
-    total = found["backbone"].nunique()
+    total = accuracy.cells(number)["backbone"].nunique()
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of two variants yet."
-    whole = found.groupby("backbone", sort=False).filter(lambda part: (part["n"] > 0).sum() > 1)
-    texts = []
-    for backbone, part in whole.groupby("backbone", sort=False):
-        cells = [
-            f"{'no transformer' if c.variant == ORIGINAL else HEADINGS[c.variant]} {c.test:.2f} %"
-            + (f" ({fate})" if (fate := fate_text(c)) else "")
-            for c in part[part["n"] > 0].itertuples()
-        ]
-        texts.append(f"{title(backbone)}: {', '.join(cells)}")
     few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs to compare"
-    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST_BACKBONES}. {'. '.join(texts)}."
+    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST_BACKBONES}."
 
 
 def tsrd_verdict():

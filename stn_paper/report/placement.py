@@ -63,9 +63,9 @@ def rotation_left_plot():
 
 
 def placement_verdict():
-    """The error at a right angle, where no interpolation is needed, in a sentence."""
+    """Return two sentences on the distance at a right angle, where nothing is interpolated."""
     left = {name: values[0] for name, values in rotation_left(angles=(90,)).items()}
     return (
-        f"After a quarter turn, {left['feature']:.0%} is left when the feature map is rotated back, and "
-        f"{left['shared']:.0%} when the input is: the filters are not rotated with the map."
+        f"After a quarter turn, rotating the feature map back leaves {left['feature']:.0%} of its distance from the "
+        f"upright digit's map. Rotating the input back leaves {left['shared']:.0%}."
     )

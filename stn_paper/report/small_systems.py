@@ -147,7 +147,7 @@ def small_cnn_plot():
 
 
 def small_cnn_verdict():
-    """Ours against the small CNN's published accuracy, and with against without the transformer, in two sentences."""
+    """Return two sentences: ours against the published accuracy, and ours without against ours with the transformer."""
     ours, log = system_runs("cifar10", "cifar-cnn"), published_curve()
     last = {v: np.mean([e[-1] for e in _test_curves(mine)]) for v, mine in ours.groupby("variant")}
     if "affine" not in last:
@@ -156,7 +156,8 @@ def small_cnn_verdict():
         f"Behind the transformer our network ends {_apart(last['affine'] - log.iloc[-1])} the published log."
     )
     if ORIGINAL in last:
-        text += f" Without the transformer, our network ends {_apart(last[ORIGINAL] - last['affine'])} that."
+        apart = _apart(last[ORIGINAL] - last["affine"])
+        text += f" Without the transformer, our network ends {apart} our network with the transformer."
     return text
 
 
