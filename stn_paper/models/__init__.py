@@ -1,6 +1,7 @@
-"""Networks by name: `build_model` makes each network of the paper.
+"""Networks by name: `build_model` builds each network of the paper.
 
-`with_stn` puts one of the paper's transformers into any other image model; `param_groups` helps to train it.
+`with_stn` puts one of the paper's transformers into any other image model. `param_groups` gives its localization net
+a lower learning rate.
 """
 
 from torch import nn
@@ -16,14 +17,14 @@ from .transformer import PADDING_MODE, SpatialTransformer
 __all__ = ["SpatialTransformer", "build_model", "check_variant", "param_groups", "variants", "with_stn"]
 
 ORIGINAL = "original"
-VARIANTS = {  # name: how the paper's tables head its columns
+VARIANTS = {  # name -> heading of its column in the paper's tables
     ORIGINAL: "Original",
     "stn": "STN",
     "vstn": "V-STN",
     "lstn": "L-STN",
 }
 
-HEADINGS = VARIANTS | {  # headings of all variants: the control, the ablations and the smaller systems too
+HEADINGS = VARIANTS | {  # the same with the control, the ablations and the variants of the smaller systems
     CONSTANT: "Constant map",
     "lstn-no-bn": "L-STN without batch norm",
     "lstn-no-1x1": "L-STN without 1 × 1",
@@ -69,13 +70,21 @@ def build_model(
     applied: bool = True,
     padding: Padding = PADDING_MODE,
 ) -> nn.Module:
-    """Build `backbone` with `variant` (original, stn, vstn, lstn) before it, untrained; or a smaller system.
+    """Build the untrained network `backbone` behind the transformer `variant`, or a smaller system.
 
-    Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes). `image_size` in
-    pixels of a side; None is the paper's own for this backbone (224 to 456, Table 9). `applied` and `padding`
-    as in `with_stn`; a variant such as "lstn-released" is not applied either.
-    Raises InputError for an unknown name, or an image size that is no whole number or too small for the
-    backbone or the localization net. Source: paper sections 3 and 4.3.
+    Returns a module from (B, 3, image_size, image_size) to logits (B, num_classes); `sequence-cnn` returns
+    (B, num_classes, 3), for three digits.
+
+    - `backbone`: one of the paper's, a smaller system, or timm/<any timm name>.
+    - `variant`: original (no transformer), stn, vstn or lstn; a smaller system has variants of its own. With the
+      suffix "-released", such as "lstn-released", the transformer is bypassed.
+    - `image_size`: pixels of a side. None is the backbone's own size; for the paper's backbones it is 224 to 456
+      (Table 9).
+    - `applied`: False bypasses the transformer, see `with_stn`.
+    - `padding`: what the transformer reads outside the image, see `SpatialTransformer`.
+
+    Raises InputError for an unknown name or padding, and for an image size that is not a whole number or is too small
+    for the backbone or the localization net. Source: paper sections 3 and 4.3.
 
     >>> build_model("resnet18", "lstn", num_classes=10, image_size=64)(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 10])

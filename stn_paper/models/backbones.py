@@ -1,6 +1,6 @@
-"""Backbones by name, with the input size in pixels that the paper gives each.
+"""Backbones by name, each with the input size that the paper states for it.
 
-`build_model` calls `build_backbone`; a new backbone is a new row of `BACKBONES`. timm and torchvision are imported
+`build_model` calls `build_backbone`. To add a backbone, add a row to `BACKBONES`. timm and torchvision are imported
 only where they are needed, because their import takes seconds.
 """
 
@@ -15,10 +15,10 @@ from .small_nets import SYSTEMS
 
 
 class Backbone(NamedTuple):
-    title: str  # as the paper writes it, with its misprints corrected
-    image_size: int
+    title: str  # the paper's spelling, with its misprints corrected
+    image_size: int  # the paper's, in pixels of a side
     build: Callable[[str, int], nn.Module]  # (name, num_classes) -> nn.Module
-    smallest: int = 1  # pixels of a side that it can take
+    smallest: int = 1  # the smallest image size that the network can take
 
 
 def _torchvision(name, num_classes):
@@ -28,7 +28,7 @@ def _torchvision(name, num_classes):
 
 
 def _densenet264(_, num_classes):
-    """DenseNet-264 of Huang et al., which torchvision lacks: Table 4's last row."""
+    """DenseNet-264 of Huang et al., in the last row of Table 4; torchvision does not have it."""
     from torchvision import models
 
     return models.DenseNet(32, (6, 12, 64, 48), num_classes=num_classes)
@@ -56,7 +56,7 @@ TIMM = "timm/"  # any other backbone is timm/<any timm name>
 
 
 def check_backbone(name: str) -> str:
-    """Return `name` if it is a backbone of the paper, a system or timm/<name>, else raise InputError."""
+    """Return `name` if it is a backbone of the paper, a smaller system or timm/<name>, else raise InputError."""
     if not str(name).startswith(TIMM):
         return check_choice("backbone", name, [*BACKBONES, *SYSTEMS, f"{TIMM}<name>"])
     try:
@@ -81,14 +81,14 @@ def title(name: str) -> str:
 
 
 def input_size(name: str) -> int:
-    """Return the side of the backbone's own input in pixels, as given by the paper, the system or timm."""
+    """Return the image size, in pixels of a side, that the paper, the smaller system or timm states for `name`."""
     if row := BACKBONES.get(name) or SYSTEMS.get(name):
         return row.image_size
     return _timm_config(check_backbone(name)).input_size[-1]
 
 
 def labels_of(name: str) -> int:
-    """Return the number of labels that the network `name` predicts for an image: 1, or more for digit sequences."""
+    """Return how many labels the network `name` predicts for an image: 1, or 3 for digit sequences."""
     return SYSTEMS[name].labels if name in SYSTEMS else 1
 
 
@@ -105,14 +105,14 @@ def check_image_size(name: str, image_size: int) -> int:
 
 
 def build_backbone(name: str, num_classes: int, image_size: int | None) -> nn.Module:
-    """Build an untrained backbone for (B, 3, image_size, image_size): returns (B, num_classes).
+    """Build an untrained backbone from (B, 3, image_size, image_size) to logits (B, num_classes).
 
-    Raises InputError for an unknown name. `check_image_size` checks the image size.
+    Raises InputError for an unknown name. It does not check the image size; `check_image_size` does.
     """
     if row := BACKBONES.get(check_backbone(name)):
         return row.build(name, num_classes)
     import timm
 
-    fixed = _timm_config(name).fixed_input_size  # vision transformers and their kin
+    fixed = _timm_config(name).fixed_input_size  # for example vision transformers
     size: dict[str, Any] = {"img_size": image_size} if fixed else {}
     return timm.create_model(name.removeprefix(TIMM), num_classes=num_classes, **size)

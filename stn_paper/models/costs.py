@@ -1,9 +1,14 @@
 """Parameters and GFLOPS of one forward pass, by thop with the paper's way of counting.
 
-**The paper's counting**, found by matching its printed figures: multiply-accumulates of convolutions plus
-one for each output's bias; multiply-accumulates of linear layers without bias; two operations an element
-for batch normalization; adaptive average pooling as thop counts it; nothing for activations, max
-pooling, the grid or the sampling. What the paper calls FLOPS are therefore mostly multiply-accumulates.
+**The paper's counting**, found by matching the numbers that it prints:
+
+- Convolution: one operation a multiply-accumulate, and one for the bias of each output.
+- Linear layer: one operation a multiply-accumulate, and none for the bias.
+- Batch normalization: two operations an element.
+- Adaptive average pooling: as thop counts it.
+- Activations, max pooling, the grid and the sampling: nothing.
+
+The paper's "FLOPS" are therefore mostly multiply-accumulates.
 """
 
 from copy import deepcopy
@@ -19,7 +24,7 @@ from ..errors import check_whole_number, needing
 
 
 class Cost(NamedTuple):
-    """The cost of a network: see `measure`."""
+    """The cost of a network, as `measure` returns it."""
 
     parameters: int
     gflops: float  # billions of operations of one image's forward pass
@@ -28,21 +33,21 @@ class Cost(NamedTuple):
 def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Return the cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
-    `model` may live on any device, torch's "meta" device included, where nothing is computed, and may be of
-    any precision, compiled or without parameters; it is not changed. Subclasses of convolutions, batch norms and linear
-    layers (timm has many) are counted like their base classes; all other modules as thop counts them. Raises InputError
-    for a size that is not a whole number.
-    Source: paper Tables 5, 7 and 9.
+    `model` may have any precision, may be compiled, may have no parameters, and may be on any device; on torch's
+    "meta" device nothing is computed. It is not changed. Subclasses of convolutions, batch norms and linear layers
+    (timm has many) are counted as their base classes; all other modules are counted as thop counts them. Raises
+    InputError for an image size that is not a whole number from 1. Source: paper Tables 5, 7 and 9.
 
     >>> measure(build_model("effb0", "lstn", num_classes=101), image_size=224)
+    Cost(parameters=15033137, gflops=1.75571262)
     """
     with needing("train"):
-        import thop  # here, so that a machine without it can still build networks
+        import thop  # not at the top: a machine without it can still build networks
 
     check_whole_number("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
     device = next((p.device for p in model.parameters()), "cpu")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = getattr(model, "_orig_mod", model)  # the network inside a compiled network
     model = deepcopy(model).eval().float()  # thop leaves its counters in the state_dict
     rules = {type(m): rule for m in model.modules() for base, rule in COUNTERS.items() if isinstance(m, base)}
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
@@ -51,10 +56,11 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
 
 
 def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> float:
-    """Return the count of torch's FlopCounterMode, in 1e9 operations, for the forward pass of `measure`.
+    """Return the GFLOPS of the forward pass of `measure`, as torch's FlopCounterMode counts them.
 
-    It counts two operations, a multiplication and an addition, for each multiply-accumulate of convolutions
-    and of matrix products, and nothing for biases, batch normalization, pooling, the grid and the sampling.
+    It counts two operations for each multiply-accumulate of convolutions and matrix products, and nothing for biases,
+    batch normalization, pooling, the grid and the sampling. Raises InputError for an image size that is not a whole
+    number from 1.
     """
     check_whole_number("Image size", image_size)
     image = torch.zeros(1, in_channels, image_size, image_size, device=next(model.parameters()).device)

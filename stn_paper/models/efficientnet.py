@@ -1,9 +1,8 @@
-"""The paper's own EfficientNet-b0..b5, which is not the published one.
+"""The paper's own EfficientNet-b0..b5, which differs from the published EfficientNet.
 
-Its expansion is a dense 3 x 3 convolution where the published network has a 1 x 1, and its scaling
-steps differ: so b0 has 14.0 M parameters instead of 4.0 M. `backbones` calls `efficientnet`; the
-counts of Tables 4, 5 and 7 pin it down to the unit. Facts: the authors' released networks
-(hankshyu/STN-Network, commit 19eb1b2).
+It expands channels by a dense 3 x 3 convolution; the published network uses a 1 x 1 convolution. Its scaling steps
+differ too. So b0 has 14.0 M parameters instead of 4.0 M. Its parameters equal those of Tables 4, 5 and 7 to the unit.
+Source: the networks that the authors released (hankshyu/STN-Network, commit 19eb1b2). `backbones` calls `efficientnet`.
 """
 
 from math import ceil
@@ -37,19 +36,19 @@ SCALING = {  # name: (phi, dropout); depth grows as 1.2^phi, width as 1.1^phi
     "effb4": (3, 0.4),
     "effb5": (4, 0.4),
 }
-DROP_PATH = 0.2  # stochastic depth: each residual branch survives a training step with 0.8
+DROP_PATH = 0.2  # stochastic depth: probability that a training step drops a residual branch of an image
 
 
 def conv_norm_act(
     in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
 ) -> nn.Sequential:
-    """Convolution without bias, batch normalization, and SiLU if `act`."""
+    """Return a convolution without bias, batch normalization, and, if `act`, SiLU."""
     conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(channels), *([nn.SiLU()] if act else []))
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh each channel of (B, C, H, W) by a factor in (0, 1) computed from the channel means."""
+    """Multiply each channel of (B, C, H, W) by a factor in (0, 1) computed from the channels' means."""
 
     def __init__(self, channels: int, reduced: int):
         super().__init__()
@@ -69,7 +68,7 @@ class InvertedResidual(nn.Module):
     """Dense 3 x 3 expansion, depthwise convolution, squeeze-and-excitation, 1 x 1 projection."""
 
     def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, kernel: int):
-        from torchvision.ops import StochasticDepth  # seconds that other networks do not need
+        from torchvision.ops import StochasticDepth  # not at the top: the import takes seconds
 
         super().__init__()
         hidden = expansion * in_channels
@@ -88,7 +87,7 @@ class InvertedResidual(nn.Module):
 
 
 def efficientnet(name: str, num_classes: int) -> nn.Sequential:
-    """Build `name` (effb0..effb5): input (B, 3, H, W) of any size from 32, output (B, num_classes)."""
+    """Build the untrained network `name` (effb0..effb5): images (B, 3, H, W) of any size to logits (B, num_classes)."""
     phi, dropout = SCALING[name]
     depth, width = 1.2**phi, 1.1**phi
     channels = int(32 * width)

@@ -1,6 +1,6 @@
-"""Guards of the spatial transformer: types of numbers, tracing, sizes, padding, and grids that leave the image.
+"""Helpers of the spatial transformer: number types, tracing, checks of arguments, and grids that leave the image.
 
-They stand here so that `transformer` can be read beside Figure 1, and `localization` beside Tables 1 to 3.
+They are in this module so that `transformer` can be read beside Figure 1, and `localization` beside Tables 1 to 3.
 """
 
 import math
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
-from typing import Any  # a SpatialTransformer, whose module imports this one
+from typing import Any  # stands for SpatialTransformer, whose module imports this module
 
 import torch
 import torch.nn.functional as F
@@ -18,22 +18,21 @@ from torch.fx import Proxy
 from ..errors import InputError, check_whole_number
 
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
-Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill value, or one for each channel
+Padding = str | float | tuple[float, ...]  # a name out of PADDINGS, a fill value, or a fill value a channel
 PADDINGS = ("zeros", "border", "reflection")
-# percent of the grid outside the image, from which on a transformer counts as collapsed
-COLLAPSED_PERCENT = 95.0
-POINTS = 32  # points a side of the sampling grid by which its place is judged
+COLLAPSED_PERCENT = 95.0  # a transformer counts as collapsed if this percentage of its grid lies outside
+POINTS = 32  # points a side of the sampling grid that is checked
 CHECK_EVERY = 50  # training steps between two checks of the grid, because a check waits for the GPU
 
 
-# --- types of numbers ---------------------------------------------------------------------------
+# --- number types -------------------------------------------------------------------------------
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager:
-    """Return a context without autocast: places in an image need more than bfloat16's eight bits.
+    """Return a context without autocast: coordinates need more precision than bfloat16's eight bits.
 
-    It does nothing while torch.fx traces, so that a traced localization net follows autocast. An exported program
-    always gets it, because autocast may be on where the program runs.
+    While torch.fx traces, the context does nothing, so that a traced localization net follows autocast. An exported
+    program always contains it, because autocast may be on where the program runs.
     """
     if isinstance(tensor, Proxy):
         return nullcontext()
@@ -50,7 +49,7 @@ def widened(images: Tensor) -> Tensor:
 
 
 def exact(theta: Tensor) -> Tensor:
-    """Return theta in float64 on CUDA, where float32 products may be TF32; on other devices in at least float32."""
+    """Return theta in float64 on CUDA, where float32 products may use TF32; else in at least float32."""
     return theta.double() if theta.is_cuda else widened(theta)
 
 
@@ -69,7 +68,7 @@ def resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 
 def contiguous_input(norm: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
-    """Forward hook of a batch norm: on a CPU, give it its maps channel by channel.
+    """Forward hook of a batch norm: on a CPU, make its input contiguous.
 
     On a CPU, channels-last batch norm is not vectorized below 16 channels: the gradient of (20, 8, 110, 110)
     took 16 times as long (torch 2.14, AVX-512). The next convolution restores channels-last.
@@ -86,7 +85,7 @@ def is_recorded(tensor: Tensor) -> bool:
 
 
 def is_running(tensor: Tensor) -> bool:
-    """Return whether the numbers of `tensor` can be read now: not while a program or CUDA graph is recorded."""
+    """Return whether the values of `tensor` can be read now: not while a program or CUDA graph is recorded."""
     if is_recorded(tensor) or torch.compiler.is_compiling():
         return False
     if type(tensor) is not Tensor or tensor.is_meta:
@@ -98,9 +97,9 @@ def is_running(tensor: Tensor) -> bool:
 
 
 def check_size(name: str, size: Size) -> tuple[int, int] | None:
-    """Return `size`, None or a whole number or (height, width), as None or (height, width).
+    """Return `size`, a whole number or a pair (height, width), as a pair; None stays None.
 
-    Raises InputError for anything else, naming the argument `name`.
+    Raises InputError for anything else; the error names the argument `name`.
     """
     if size is None:
         return None
@@ -115,7 +114,7 @@ def check_size(name: str, size: Size) -> tuple[int, int] | None:
 
 
 def check_padding(padding: Padding) -> Padding:
-    """Return `padding`: a name out of PADDINGS, a finite number, or a tuple of one number a channel.
+    """Return `padding`: a name out of PADDINGS, a finite number, or a tuple with a finite number for each channel.
 
     Raises InputError for anything else.
     """
@@ -132,9 +131,9 @@ def check_padding(padding: Padding) -> Padding:
 
 
 def fill_values(images: Tensor, padding: float | tuple[float, ...]) -> Tensor:
-    """Return the fill value, or one for each channel, as a tensor (1 or C, 1, 1) of the images' type.
+    """Return the fill values as a tensor of the images' type: (1, 1, 1) of a number, (C, 1, 1) of a tuple.
 
-    Raises InputError if there are not as many as the images have channels.
+    Raises InputError if the length of the tuple is not the images' number of channels.
     """
     fill = images.new_tensor(padding).view(-1, 1, 1)
     if isinstance(padding, tuple) and len(fill) != images.shape[1]:
@@ -152,7 +151,7 @@ def check_flag(name: str, value: bool) -> bool:
 
 
 def check_bypass(applied: bool, output_size: Size, returns: bool) -> None:
-    """Raise InputError if a bypassed transformer is asked for a size of its own, or returns theta or the grid."""
+    """Raise InputError if a bypassed transformer is asked for another output size, theta or the grid."""
     if not applied and (output_size is not None or returns):
         raise InputError(
             "applied False is not allowed with output_size, return_theta or return_grid: give True."
@@ -160,7 +159,7 @@ def check_bypass(applied: bool, output_size: Size, returns: bool) -> None:
 
 
 def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
-    """Raise InputError unless `numbers` are (B, n) or (B, N, n), n as many as the identity's."""
+    """Raise InputError unless `numbers` has shape (B, n) or (B, N, n), where n is the length of `identity`."""
     if is_running(numbers) and (numbers.ndim not in (2, 3) or numbers.shape[-1] != len(identity)):
         raise InputError(
             f"Numbers of shape {tuple(numbers.shape)} are not allowed for the transform {transform}: "
@@ -169,13 +168,13 @@ def check_numbers(numbers: Tensor, transform: str, identity: Tensor) -> None:
 
 
 def check_one_map(theta: Tensor, steps: int) -> None:
-    """Raise InputError for N maps an image: with several steps, a localization net must predict one map."""
+    """Raise InputError if theta has N maps an image: with several steps, a localization net must predict one map."""
     if is_running(theta) and theta.ndim == 4:
         raise InputError(f"steps {steps} is not allowed for a localization net of several maps: give 1.")
 
 
 def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Forward hook of a localization net: raise InputError for images of another size than it is built for."""
+    """Forward hook of a localization net: raise InputError unless the images have `image_size` pixels a side."""
     if isinstance(inputs[0], Proxy):
         return
     height, width = inputs[0].shape[-2:]
@@ -187,7 +186,10 @@ def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
 
 
 def check_penalty(transformer: Any) -> Tensor:
-    """Return the transformer's last theta, if it can be penalized now, else raise InputError."""
+    """Return the transformer's last theta for a penalty.
+
+    Raises InputError before the first call, and in training if theta has no gradient.
+    """
     if transformer.last_theta is None:
         raise InputError("penalty() has no theta yet: call the transformer on images first.")
     if transformer.training and torch.is_grad_enabled() and not transformer.keep_graph:
@@ -195,13 +197,11 @@ def check_penalty(transformer: Any) -> Tensor:
     return transformer.last_theta
 
 
-# --- the grid's place ---------------------------------------------------------------------------
+# --- grids that leave the image -----------------------------------------------------------------
 
 
 def percent_outside(grid: Tensor) -> float:
-    """Return the percentage of the points of grid (..., 2) that lie outside the image; NaN counts as outside.
-
-    `COLLAPSED_PERCENT` is the percentage from which on a transformer counts as collapsed.
+    """Return the percentage, 0 to 100, of the points of grid (..., 2) outside the image; NaN counts as outside.
 
     >>> percent_outside(torch.tensor([[0.0, 0.9], [0.0, 1.1]]))
     50.0
@@ -211,7 +211,10 @@ def percent_outside(grid: Tensor) -> float:
 
 
 def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None:
-    """Keep theta as the transformer's `last_theta`, and warn once in training if its grid left the images."""
+    """Store theta as the transformer's `last_theta`; in training, warn once if its grid has left the images.
+
+    The grid is checked every CHECK_EVERY steps. `sampling_grid` is the function of `transformer`.
+    """
     if is_recorded(theta):
         return
     transformer.last_theta = theta if transformer.keep_graph else theta.detach()

@@ -1,6 +1,6 @@
-"""Put a spatial transformer into any image model: at its input, or before one of its layers; and train both.
+"""Put a spatial transformer into any image model, at its input or before one of its layers.
 
-`with_stn` and `param_groups` are what other programs call. `timm_models` builds on them.
+Other programs call `with_stn`, and `param_groups` to train the result. `timm_models` calls `with_stn` too.
 """
 
 from collections import OrderedDict
@@ -29,26 +29,29 @@ def with_stn(
 ) -> nn.Module:
     """Put the transformer `variant` before `model`, any torchvision or timm network, or before a layer of it.
 
-    `variant` is stn, vstn or lstn, or constant: one learned map for all images. `transform` is a family of maps
-    (`transforms`), affine in the paper. Returns a module from (B, in_channels, image_size, image_size) to
-    whatever `model` returns, with parts `.transformer` and `.backbone`. At the start it computes what `model`
-    computes, as the map is the identity. With `applied` off the transformer is there but changes nothing, as
-    in most of the notebooks that the paper's authors released. Source: paper section 4.3.B.
+    Returns a module from (B, in_channels, image_size, image_size) to the output of `model`; its parts are
+    `.transformer` and `.backbone`. An untrained transformer is the identity, so the module at first computes the same
+    as `model`. Source: paper section 4.3.B.
 
+    - `variant`: stn, vstn or lstn; or constant, one learned map for all images.
+    - `transform`: the family of maps, see `transforms`; affine in the paper.
+    - `applied`: False bypasses the transformer: it is there but does not change the images, as in most of the
+      notebooks that the paper's authors released.
     - `before`: a layer's name, such as "layer2" or "features.3". The transformer warps the feature maps
       (B, C, H, H) that enter this layer; their size is measured by one pass of a black image. The layer gets
       a forward hook, so the parameters of `model` keep their names. Call `with_stn` again for another
       transformer.
-    - `localization_size`: pixels of a side of a copy that the localization net sees; images of any size pass.
+    - `localization_size`: pixels of a side. The localization net sees a copy of the images at this size, so that the
+      images may have any size.
     - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle`, `steps` and `keep_graph` of
       `SpatialTransformer`.
 
-    The transformer takes the mode that `model` is in, training or evaluation. Settings and methods of a timm
-    network stay at `.backbone`, and the names in its `no_weight_decay()` lack the prefix "backbone.":
-    book/run.md has the line that tells timm's optimizers.
-    Raises InputError for an unknown variant, transform or layer, for an image size that is no whole number or too
-    small for the variant, and for an option that is not allowed; the module raises one for images of another
-    size, unless the variant is constant.
+    The transformer starts in the mode of `model`, training or evaluation. Settings and methods of a timm network stay
+    at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md shows how to pass
+    them to timm's optimizers.
+    Raises InputError for an unknown variant, transform or layer, for an image size that is not a whole number or is
+    too small for the variant, and for an option that is not allowed. The module raises InputError for images of
+    another size, unless the variant is constant or `localization_size` is given.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", transform="similarity", padding="border")
@@ -66,12 +69,12 @@ def with_stn(
     if entry is not None:
         return Inserted(transformer, model, entry)
     joined = nn.Sequential(OrderedDict(transformer=transformer, backbone=model))
-    joined.training = model.training  # its `train` would reach parts of the model that may be frozen
+    joined.training = model.training  # `joined.train` would also change parts of the model that may be frozen
     return joined
 
 
 class Inserted(nn.Module):
-    """`backbone` with `transformer` before the layer `entry`; input and output are the backbone's."""
+    """`backbone` with `transformer` before its layer `entry`; takes and returns what `backbone` does."""
 
     def __init__(self, transformer: SpatialTransformer, backbone: nn.Module, entry: nn.Module):
         super().__init__()
@@ -88,7 +91,7 @@ def _warp_input(transformer, layer, inputs):
 
 
 def _net(variant, channels, side, transform, before, localization_size):
-    """The localization net for maps of (channels, side, side), or for a copy of them."""
+    """Return the localization net for maps (B, channels, side, side), or for a copy at `localization_size`."""
     if localization_size is not None:
         side = check_whole_number("localization_size", localization_size)
     try:
@@ -100,10 +103,11 @@ def _net(variant, channels, side, transform, before, localization_size):
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the module that takes the input of the layer `name` of `model`: a Sequential's is its first child.
+    """Return the module that takes the input of the layer `name` of `model`.
 
-    Some networks call a Sequential's children themselves. The layers of a model that has a transformer
-    already keep their names, with or without "backbone.". Raises InputError for an unknown name.
+    For a Sequential this is its first child, because some networks call the children one by one. In a model that has
+    a transformer already, layers may be named with or without the prefix "backbone.". Raises InputError for an
+    unknown name.
     """
     layers = dict(model.named_modules())
     found = [layers[path] for depth in range(9) if (path := f"{'backbone.' * depth}{name}") in layers]
@@ -118,7 +122,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def _evaluation(model):
-    """Put the model into evaluation mode, and each of its parts back into its own mode."""
+    """Context: the model is in evaluation mode; at the end, each of its parts returns to its own mode."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
@@ -137,8 +141,8 @@ def feature_map(
 ) -> tuple[int, int]:
     """Return (channels, pixels of a side) of the feature map that enters the module `entry`, called `name`.
 
-    `model` is run on a black image in evaluation mode, as far as `entry`, and left as it was. Raises
-    InputError if `entry` does not run, or takes anything but square feature maps (B, C, H, H).
+    `model` runs on a black image in evaluation mode until it calls `entry`; it is not changed. Raises InputError if
+    `entry` is not called, or if its input is not square feature maps (B, C, H, H).
     """
     shapes = []
 
@@ -167,10 +171,10 @@ def feature_map(
 def param_groups(model: nn.Module, lr: float, localization_rate: float = 0.1) -> list[dict]:
     """Return parameter groups for any optimizer: localization nets learn at `localization_rate` times `lr`.
 
-    Returns [{"params": all others, "lr": lr}, {"params": localization nets', "lr": lr * localization_rate}],
-    each parameter once; the second group is left out where `model` has no transformer. A
-    `localization_rate` of 0.1 or less keeps most transformers from losing their images.
-    Raises InputError for a rate that is no finite number from 0.
+    The first group has the rate `lr` and all other parameters, the second the rate `lr * localization_rate` and the
+    parameters of the localization nets. Each parameter is in one group; a group without parameters is left out. With a
+    `localization_rate` of 0.1 or less, most transformers do not lose their images.
+    Raises InputError for a rate that is not a finite number from 0.
 
     >>> optimizer = torch.optim.AdamW(param_groups(model, lr=1e-3), weight_decay=0.05)
     """

@@ -1,6 +1,6 @@
-"""The paper's three localization nets, each a table of rows to be read beside Tables 1 to 3.
+"""The paper's three localization nets; each is a table that can be compared with the paper's Tables 1 to 3.
 
-`transformer.SpatialTransformer` calls them; users reach them through `with_stn` and `build_model`.
+`transformer.SpatialTransformer` calls them. `with_stn` and `build_model` build them.
 """
 
 from collections import OrderedDict
@@ -16,11 +16,11 @@ from .guards import check_sides, contiguous_input
 from .transforms import TRANSFORMS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
-RECURRENT = 256  # width of the recurrent layer that gives several maps, Soenderby et al. 2015
+RECURRENT = 256  # width of the recurrent layer that predicts several maps, Soenderby et al. 2015
 
 
 class Row(NamedTuple):
-    """One row of Tables 1 to 3. "pool" and "conv+relu" are followed by ReLU, "conv+bn" by batch norm and ReLU."""
+    """One row of Tables 1 to 3. ReLU follows "pool" and "conv+relu"; batch norm and ReLU follow "conv+bn"."""
 
     kind: str
     kernel: int
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     padding: int = 0
 
     def output_size(self, size: int) -> int:
-        """Return the pixels of a side after this row, from pixels of a side before it."""
+        """Return the side in pixels of this row's output, given the side of its input."""
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
@@ -68,7 +68,7 @@ LSTN = (  # Table 3: strides instead of pooling, 1 x 1 encoders (to 4) and decod
     Row("conv+bn", 1, 10),
 )
 LOCALIZATION_NETS = {"stn": STN, "vstn": VSTN, "lstn": LSTN}
-ABLATIONS = {  # ours: what L-STN is without one of its parts, and STN with one of them
+ABLATIONS = {  # ours: L-STN without one of its parts, and STN with one of these parts
     "lstn-no-bn": tuple(row._replace(kind="conv+relu") for row in LSTN),
     "lstn-no-1x1": tuple(row for row in LSTN if row.kernel > 1),
     "stn-bn": tuple(row._replace(kind="conv+bn") if row.kind == "conv" else row for row in STN),
@@ -77,10 +77,10 @@ CONSTANT = "constant"  # no localization net: one learned map for all images, as
 
 
 class ConstantMap(nn.Module):
-    """Stand-in for a localization net: learned numbers of one map, the same for every image.
+    """A control in place of a localization net: the learned numbers of one map, the same for every image.
 
-    Returns (B, n) from any (B, C, H, W): n is 6 for affine maps. It starts at the identity. What a network
-    gains behind it does not depend on the image. Raises InputError for an unknown transform.
+    Takes any (B, C, H, W) and returns (B, n); n is 6 for affine maps. It starts at the identity. If the accuracy rises
+    behind it, the reason is not that each image has a map of its own. Raises InputError for an unknown transform.
 
     >>> ConstantMap("attention")(torch.rand(2, 3, 64, 64))
     tensor([[1., 0., 0.],
@@ -90,17 +90,17 @@ class ConstantMap(nn.Module):
     def __init__(self, transform: str = "affine"):
         super().__init__()
         identity = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)].identity
-        self.numbers = nn.Parameter(torch.tensor(identity.tolist()))  # on the device that is the default now
+        self.numbers = nn.Parameter(torch.tensor(identity.tolist()))  # on torch's current default device
 
     def forward(self, images: Tensor) -> Tensor:
         return self.numbers.expand(images.shape[0], -1)
 
 
 class RecurrentHead(nn.Module):
-    """The numbers of N maps an image: a GRU reads the features N times, a linear layer reads the GRU.
+    """Predict the numbers of N maps an image: a GRU reads the features N times, a linear layer reads each GRU output.
 
-    Takes (B, F), returns (B, `glimpses`, n), n numbers a map; `linear` is the last layer. Each map can so
-    depend on the maps before it. Source: Soenderby et al. 2015 (RNN-SPN).
+    Takes features (B, `features`) and returns (B, `glimpses`, `numbers`). Each map can depend on the maps before it.
+    Raises InputError for `glimpses` that are not a whole number from 1. Source: Soenderby et al. 2015 (RNN-SPN).
 
     >>> RecurrentHead(90, glimpses=3, numbers=6)(torch.rand(5, 90)).shape
     torch.Size([5, 3, 6])
@@ -118,7 +118,7 @@ class RecurrentHead(nn.Module):
 
 
 def feature_size(rows: tuple[Row, ...], image_size: int) -> int:
-    """Return the side of the last feature map in pixels, or 0 if images of side `image_size` are too small."""
+    """Return the side of the last feature map in pixels, or 0 if `image_size` is too small."""
     size = image_size
     for row in rows:
         size = max(row.output_size(size), 0)
@@ -137,18 +137,20 @@ def localization_net(
     transform: str = "affine",
     glimpses: int | None = None,
 ) -> nn.Module:
-    """Build the localization net of paper section 3: feature rows, then Linear(32), ReLU, Linear(6).
+    """Build the localization net of paper section 3: feature layers, Linear(32), ReLU, Linear(6).
 
-    Takes (B, in_channels, image_size, image_size), returns the numbers of a map of the family `transform`
-    (`transforms`): (B, 6) for affine, the paper's; from (B, 1) for scale to (B, 32) for tps. The last layer
-    starts with zero weight and the identity as bias, so that an untrained net leaves the image as it is.
-    With `glimpses`, a GRU of 256 takes the place of the first linear layer and gives (B, glimpses, 6).
+    It takes (B, in_channels, image_size, image_size) and returns the numbers of a map of the family `transform`
+    (see `transforms`): (B, 6) for affine, the paper's family; from (B, 1) for scale to (B, 32) for tps. The last layer
+    starts with zero weights and the identity as bias, so that an untrained net predicts the identity.
 
-    Source: Tables 1 (stn), 2 (vstn) and 3 (lstn); the linear layer is sized from `image_size`. The recurrent
-    layer: Soenderby et al. 2015. The names of ABLATIONS are taken too.
-    Raises InputError for an unknown variant or transform, for an image size that is no whole number or too
-    small for the rows, and for `glimpses` that are no whole number from 1, or of a constant map; the net raises
-    one for images of another side than the linear layer is sized for.
+    - `variant`: stn (Table 1), vstn (Table 2), lstn (Table 3), a name out of ABLATIONS, or constant.
+    - `image_size`: pixels of a side; the first linear layer has the size that it needs.
+    - `glimpses`: predict so many maps an image. A GRU of width 256 replaces the first linear layer, and the output
+      is (B, glimpses, 6) for affine (Soenderby et al. 2015).
+
+    Raises InputError for an unknown variant or transform, for an image size that is not a whole number or is too
+    small for the layers, for `glimpses` that are not a whole number from 1, and for `glimpses` of a constant map. The
+    net raises InputError for images of another size. Source: paper section 3, Tables 1 to 3.
 
     >>> localization_net("lstn", image_size=64)(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 6])
@@ -171,9 +173,9 @@ def localization(
     transform: str = "affine",
     glimpses: int | None = None,
 ) -> nn.Module:
-    """Build feature rows, Linear(hidden), ReLU, and a linear layer to the numbers of a map, or of `glimpses`.
+    """Build a localization net from the rows of its feature layers; `hidden` is the width of its first linear layer.
 
-    Input, output and errors are those of `localization_net`, and so is the start at the identity.
+    Input, output, start at the identity and errors are those of `localization_net`.
     """
     identity = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)].identity
     image_size = check_whole_number("Image size", image_size)
@@ -184,7 +186,7 @@ def localization(
         )
     features = rows[-1].channels * feature_size(rows, image_size) ** 2
     if glimpses is None:
-        first = nn.Linear(features, hidden)  # before `last`, as a seed draws their weights in this order
+        first = nn.Linear(features, hidden)  # made before `last`: the order decides the weights of a seed
         last = nn.Linear(hidden, len(identity))
         head = nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
     else:
@@ -199,7 +201,7 @@ def localization(
 
 
 def build_layers(rows: tuple[Row, ...], in_channels: int) -> nn.Sequential:
-    """Return the rows as layers: (B, in_channels, H, W) -> (B, C, h, w), C of the last row."""
+    """Return the rows as layers: (B, in_channels, H, W) -> (B, C, h, w), where C is the last row's channels."""
     inputs = (in_channels, *(row.channels for row in rows))
     return nn.Sequential(*(_layer(row, channels) for row, channels in zip(rows, inputs)))
 

@@ -1,7 +1,8 @@
-"""Smaller systems with a spatial transformer, from documents beside the paper: each network in a screen.
+"""The networks of the smaller systems, from other documents than the paper.
 
-`build_model` calls them by the names of `SYSTEMS`; the protocol `system` has their settings. All take
-(B, 3, S, S), grey images as three equal channels, and return logits (B, num_classes).
+`build_model` builds them by their names in `SYSTEMS`. The protocol `system` has the settings of their training. All
+take (B, 3, S, S), grey images as three equal channels, and return logits (B, num_classes); `sequence_cnn` returns
+(B, num_classes, digits).
 """
 
 from collections import OrderedDict
@@ -24,14 +25,14 @@ from .transformer import SpatialTransformer, warp
 
 
 class Grey(nn.Module):
-    """Grey images (B, 3, H, W) as one channel (B, 1, H, W), as the three are equal."""
+    """Keep one channel (B, 1, H, W) of grey images (B, 3, H, W), whose three channels are equal."""
 
     def forward(self, images):
         return images[:, :1].contiguous()
 
 
 class GreyTransformer(SpatialTransformer):
-    """A transformer of grey images (B, 3, H, W): it reads and returns one channel (B, 1, H, W)."""
+    """A transformer of grey images (B, 3, H, W): it warps and returns one channel (B, 1, h, w)."""
 
     def forward(self, images):
         return super().forward(images[:, :1].contiguous())
@@ -43,14 +44,14 @@ class GreyTransformer(SpatialTransformer):
 class System(NamedTuple):
     title: str
     image_size: int
-    smallest: int  # pixels of a side that the network can take; a localization net may need more
+    smallest: int  # the smallest image size that the network can take; a localization net may need more
     variants: tuple[str, ...]  # names out of models.HEADINGS
     build: Callable[[str, int, int], nn.Module]  # (variant, num_classes, image_size) -> nn.Module
-    labels: int = 1  # that it gives an image
+    labels: int = 1  # labels that the network predicts for an image
 
 
 def _classifier(first, second, hidden, num_classes, image_size, dropout=0.5):
-    """Two 5 x 5 convolutions of `first` and `second` channels and two linear layers, with dropout."""
+    """Return two 5 x 5 convolutions of `first` and `second` channels and two linear layers, with dropout."""
     side = ((image_size - 4) // 2 - 4) // 2
     return nn.Sequential(
         nn.Conv2d(3, first, 5),
@@ -69,10 +70,10 @@ def _classifier(first, second, hidden, num_classes, image_size, dropout=0.5):
 
 
 def cifar_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """Two convolutions and two linear layers for CIFAR-10, and a wide localization net before them.
+    """Two convolutions and two linear layers for CIFAR-10, alone or behind a transformer with a wide localization net.
 
-    The layers are those that the document prints; where ReLU and dropout stand between them it does not say,
-    and they stand here as in PyTorch's tutorial on spatial transformers, whose names for layers it uses.
+    The document prints the layers, but not the places of ReLU and dropout. Here they are where PyTorch's tutorial on
+    spatial transformers has them, because the document uses the tutorial's names of layers.
     """
     backbone = _classifier(16, 32, 1024, num_classes, image_size)
     if variant == "original":
@@ -85,8 +86,8 @@ def cifar_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
 def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Two convolutions and two linear layers for distorted digits, alone or behind one transformer.
 
-    The document names no layers; these are those of PyTorch's tutorial. The localization net is the paper's
-    (stn, vstn, lstn with affine maps), or STN with projective maps or thin plate splines.
+    The document names no layers; here they are the layers of PyTorch's tutorial. The localization net is one of the
+    paper's three with affine maps, or the paper's STN with projective maps or thin plate splines.
     """
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
@@ -101,7 +102,7 @@ def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
 def lenet(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """`mnist_cnn` without dropout: two convolutions and two linear layers, alone or behind one transformer.
 
-    With dropout it underfits the distorted digits, as its layers are small: alone it errs on 10 % of them.
+    The layers are so small that `mnist_cnn`, with dropout, underfits: alone it errs on 10 % of the images of mnist-rts.
     """
     backbone = _classifier(10, 20, 50, num_classes, image_size, dropout=0.0)
     if variant == "original":
@@ -115,10 +116,10 @@ DIGIT_LOCALIZATION = Row("conv+bn", 5, 16, 2, 2), Row("pool", 2, 16, 2), Row("co
 
 
 def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """Two convolutions and two linear layers of about 400,000 weights for distorted digits, and a transformer.
+    """About 400,000 weights for distorted digits: two convolutions, two linear layers, alone or behind a transformer.
 
-    Jaderberg et al. 2015 state the number of weights and two convolutions with pooling; batch normalization
-    and the localization net are ours. Takes grey images as three equal channels and reads one of them.
+    Jaderberg et al. 2015 state the number of weights and two convolutions with pooling; batch normalization and the
+    localization net are ours.
     """
     side = feature_size(DIGIT_ROWS, image_size)
     backbone = nn.Sequential(
@@ -136,14 +137,15 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
 
 
-# the localization net that reads a feature map
+# of a feature map
 PLACED_LOCALIZATION = (Row("conv+bn", 3, 32), Row("pool", 2, 32, 2), Row("conv+bn", 3, 32))
 
 
 class PlacedTransformer(SpatialTransformer):
-    """A transformer whose localization net reads the feature map `features` of grey images (B, 3, H, W).
+    """A transformer whose localization net reads a feature map: the output of the layers `features`.
 
-    It returns a feature map: that of the images, warped; with `warps_input`, that of the warped images.
+    It takes grey images (B, 3, H, W) and returns their feature map, warped; with `warps_input`, it returns the feature
+    map of the warped images.
     """
 
     def __init__(self, features, localization, warps_input):
@@ -162,11 +164,10 @@ class PlacedTransformer(SpatialTransformer):
 
 
 def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """`mnist_cnn_400k` with a transformer between its two convolutions, which warps their feature map or the input.
+    """`mnist_cnn_400k`, alone or with a transformer whose localization net reads the first convolution's feature map.
 
-    With `feature` the feature map of the first convolution is warped, with `shared` the input, by the same
-    localization net: the convolution then runs again on the warped input, with the same weights.
-    Source: Finnveden, Jansson and Lindeberg 2020.
+    The variant `feature` warps this feature map. The variant `shared` warps the input, and the convolution runs again
+    on the warped input with the same weights. Source: Finnveden, Jansson and Lindeberg 2020.
     """
     whole: Any = mnist_cnn_400k("original", num_classes, image_size)
     if variant == "original":
@@ -179,9 +180,9 @@ def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=rest))
 
 
-# the localization net; it reads images of half the size
+# reads images of half the side
 CLUTTER_LOCALIZATION = (Row("conv", 5, 20), Row("pool", 2, 20, 2), Row("conv", 5, 20))
-CLUTTER_ROWS = {  # pixels of a side of what the classifier sees -> its convolutions
+CLUTTER_ROWS = {  # side in pixels of the transformer's output -> the classifier's convolutions
     60: (Row("conv", 7, 32), Row("pool", 2, 32, 2), Row("conv", 5, 48), Row("pool", 2, 48, 2)),
     20: (Row("conv", 3, 32), Row("pool", 2, 32, 2), Row("conv", 3, 32), Row("pool", 2, 32, 2)),
 }
@@ -190,8 +191,9 @@ CLUTTER_ROWS = {  # pixels of a side of what the classifier sees -> its convolut
 def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Two convolutions and two linear layers for digits in clutter, alone or behind a transformer.
 
-    With an output of 60 pixels, and alone, the classifier is MatConvNet's, which halves its input first; with
-    20, a third of the input's side, it is that of Lasagne's example. Both examples share the localization net.
+    Alone, and with an output of 60 pixels (out60), the classifier is that of MatConvNet's example, which halves its
+    input first. With an output of 20 pixels (out20), a third of the side, it is that of Lasagne's example. Both
+    examples have the same localization net.
     """
     seen = 20 if variant == "out20" else image_size
     rows, inside = CLUTTER_ROWS[20 if variant == "out20" else 60], seen if variant == "out20" else seen // 2
@@ -212,16 +214,17 @@ def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
-SEQUENCE_LOCALIZATION = (  # of images half as large
+SEQUENCE_LOCALIZATION = (  # reads images of half the side
     *(Row("conv", 3, 20), Row("pool", 2, 20, 2), Row("conv", 3, 20), Row("pool", 2, 20, 2)),
     Row("conv", 3, 20),
 )
 
 
 class SequenceReader(nn.Module):
-    """Reads `digits` digits of an image: (B, 3, S, S) -> logits (B, num_classes, digits).
+    """Classify `digits` digits of an image: (B, 3, S, S) -> logits (B, num_classes, digits).
 
-    With several glimpses, `classifier` reads each of them, and each is a digit; else it reads all digits at once.
+    If `transformer` returns several glimpses, `classifier` reads one digit in each glimpse; else it reads all digits
+    at once.
     """
 
     def __init__(self, transformer, classifier, digits):
@@ -235,11 +238,12 @@ class SequenceReader(nn.Module):
 
 
 def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 3) -> nn.Module:
-    """A network for three digits in clutter: alone, behind one map of the whole row, or with a map for each digit.
+    """A network for three digits in clutter: alone, behind one map for the whole row, or behind a map for each digit.
 
-    `rnn` is the RNN-SPN of Soenderby et al. 2015: a GRU of 256 gives the maps, and a classifier reads each output of
-    a third of the sides. `ffn` is their FFN-SPN, with outputs of half the sides. Their layers are kept; the network
-    alone, which their code lacks, is ours. Returns logits (B, num_classes, digits).
+    `rnn` is the RNN-SPN of Soenderby et al. 2015: a GRU of width 256 predicts the maps, and the classifier reads each
+    glimpse, of a third of the input's side. `ffn` is their FFN-SPN, with an output of half the side. The layers are
+    theirs; their code has no network without a transformer, so `original` is ours. Returns logits (B, num_classes,
+    digits).
     """
     divisor, width = {"original": (1, 32), "ffn": (2, 96), "rnn": (3, 32)}[variant]
     side, outputs = image_size // divisor, num_classes * (1 if variant == "rnn" else digits)
@@ -269,9 +273,9 @@ SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU
 def sign_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """Three convolutions and two linear layers for traffic signs, with none, one or two transformers.
 
-    The first transformer stands at the input, the second on the feature map of the first convolution.
-    Widths are those of one column of the ensemble of 25 that the document compares with; a localization net
-    has two convolutions of its own.
+    The first transformer warps the input, the second the feature map of the first convolution. Each localization net
+    has two convolutions. The convolutions have the widths of one of the 25 networks in the ensemble that the document
+    compares with.
     """
     first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_ROWS, (3, 100)))
     middle = feature_size(SIGN_ROWS[0], image_size)
@@ -311,10 +315,10 @@ SIGN_LOCALIZATIONS = (  # at the input, and at the feature map of the first conv
 
 
 def sign_cnn_bn(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """`sign_cnn` with batch normalization: three convolutions, two linear layers, none to two transformers.
+    """`sign_cnn` with batch normalization: three convolutions, two linear layers, none, one or two transformers.
 
-    The published networks normalize locally after each convolution; here batch normalization stands in its
-    place, and the convolutions are narrower and padded.
+    The published networks have local contrast normalization after each convolution; here batch normalization replaces
+    it, and the convolutions are narrower and padded.
     """
     first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_BN_ROWS, (3, 48)))
     middle = feature_size(SIGN_BN_ROWS[0], image_size)

@@ -3,7 +3,7 @@
 | names | backbone |
 | --- | --- |
 | `stn_`, `vstn_`, `lstn_` + `resnet18` .. `resnet152`, `densenet121`, `densenet169`, `densenet201` | timm's |
-| the same + `densenet264` | timm's DenseNet class with the paper's depth, which timm does not list |
+| the same + `densenet264` | timm's DenseNet class at a depth that timm does not list |
 | the same + `alexnet`, `effb0` .. `effb5` | torchvision's AlexNet, the paper's own EfficientNet |
 
 A model is `TimmTransformer`: `.transformer` warps images, `.backbone` classifies them.
@@ -38,10 +38,10 @@ PASSED = ("num_classes", "num_features", "head_hidden_size", "feature_info", "dr
 
 
 class TimmTransformer(nn.Module):
-    """A timm network behind a spatial transformer, with timm's methods.
+    """A network with timm's methods behind a spatial transformer, as `timm.create_model` returns it.
 
-    Takes (B, in_chans, S, S), S from `pretrained_cfg["input_size"]`, and returns logits (B, num_classes);
-    `forward_features`, `forward_head` and `forward_intermediates` return what the backbone's return.
+    It takes (B, in_chans, S, S), where S is the last number of `pretrained_cfg["input_size"]`, and returns logits
+    (B, num_classes). `forward_features`, `forward_head` and `forward_intermediates` are those of the backbone.
     Parameters are named "transformer.*" and "backbone.*".
 
     >>> model = timm.create_model("lstn_resnet18", num_classes=10, img_size=64, transform="similarity")
@@ -55,17 +55,17 @@ class TimmTransformer(nn.Module):
     def __init__(self, joined: nn.Module, at_input: bool, pretrained_cfg: dict):
         super().__init__()
         self.transformer, self.backbone = joined.transformer, joined.backbone
-        self.at_input = at_input  # else a hook of the backbone's layer calls the transformer
+        self.at_input = at_input  # False: a hook of the backbone's layer calls the transformer
         self.pretrained_cfg = self.default_cfg = pretrained_cfg
 
     def __getattr__(self, name):
-        """The backbone's own settings, where this module has none of that name."""
+        """Return a setting of the backbone, out of PASSED, that this module does not have."""
         if name in PASSED:
             return getattr(self.backbone, name)
         return super().__getattr__(name)
 
     def warped(self, images: Tensor) -> Tensor:
-        """What the backbone gets: warped images, or the images, whose feature maps are warped later."""
+        """Return the backbone's input: the warped images, or the images if their feature maps are warped later."""
         return self.transformer(images) if self.at_input else images
 
     def forward(self, images: Tensor) -> Tensor:
@@ -90,28 +90,28 @@ class TimmTransformer(nn.Module):
         self.backbone.set_grad_checkpointing(enable)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay leaves alone: the backbone's."""
+        """Return the names of the parameters without weight decay; all are the backbone's."""
         names = getattr(self.backbone, "no_weight_decay", set)()
         return {f"backbone.{name}" for name in names}
 
     def group_matcher(self, coarse: bool = False) -> dict:
-        """Patterns of parameter names for timm's decay by layers; the transformer belongs to the stem."""
+        """Return patterns of parameter names for timm's layer-wise decay; the transformer belongs to the stem."""
         groups = self.backbone.group_matcher(coarse=coarse)
         return {part: _prefixed(pattern, stem=part == "stem") for part, pattern in groups.items()}
 
 
 def _prefixed(pattern, stem):
-    """A pattern of the backbone's names, or a list of them, for names that begin with "backbone."."""
+    """Return a pattern of the backbone's names, or a list of patterns, for names with the prefix "backbone."."""
     if isinstance(pattern, (list, tuple)):
-        return [(_prefixed(one, stem), *rest) for one, *rest in pattern]
+        return [(_prefixed(first, stem), *rest) for first, *rest in pattern]
     inside = r"^backbone\.(?:" + pattern.removeprefix("^") + ")"
     return rf"^transformer\.|{inside}" if stem else inside
 
 
 class Plain(nn.Module):
-    """A network without timm's methods, as `features`, `neck` and a linear `head`, with them.
+    """Give timm's methods to a network that lacks them, split into `features`, `neck` and a linear `head`.
 
-    (B, 3, H, W) -> feature maps -> (B, num_features) -> logits (B, num_classes).
+    (B, 3, H, W) -> features: feature maps -> neck: (B, num_features) -> head: logits (B, num_classes).
     """
 
     def __init__(self, features: nn.Module, neck: nn.Module, head: nn.Linear, drop_rate: float | None = None):
@@ -123,7 +123,7 @@ class Plain(nn.Module):
             if isinstance(part, nn.Dropout) and drop_rate is not None:
                 part.p = drop_rate
             if isinstance(part, nn.ReLU):
-                part.inplace = False  # a checkpoint's input must stay as it is
+                part.inplace = False  # gradient checkpointing must not change its input
 
     def forward_features(self, images: Tensor) -> Tensor:
         if self.grad_checkpointing and self.training:
@@ -152,7 +152,7 @@ class Plain(nn.Module):
 
 
 def _plain(name, num_classes=1000, in_chans=3, drop_rate=None):
-    """AlexNet or one of the paper's EfficientNets as `Plain`."""
+    """Return AlexNet or one of the paper's EfficientNets as `Plain`."""
     if in_chans != 3:
         raise InputError(f"in_chans {in_chans!r} is not allowed for {name}: give 3.")
     net: Any = build_backbone(name, num_classes or 1, None)
@@ -167,7 +167,7 @@ def _plain(name, num_classes=1000, in_chans=3, drop_rate=None):
 
 
 def _backbone(name, pretrained, **kwargs):
-    """The network `name` of BACKBONES with timm's methods; `kwargs` are timm's."""
+    """Return the network `name` of BACKBONES with timm's methods; `kwargs` are arguments of `timm.create_model`."""
     if timm.is_model(name):
         return timm.create_model(name, pretrained=pretrained, **kwargs)
     if pretrained:
@@ -178,15 +178,15 @@ def _backbone(name, pretrained, **kwargs):
     return _plain(name, **kwargs)
 
 
-SOURCES = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # of weights
+SOURCES = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # where timm gets weights from
 
 
 def _config(name, backbone, cfg):
-    """timm's settings of a model: the backbone's mean, std and weights, the paper's image size."""
+    """Return timm's settings of the model `name`: those of the backbone, with the paper's image size."""
     cfg = {key: value for key, value in cfg.items() if value is not None}
     for key in ("test_input_size", "test_crop_pct", "url", "hf_hub_id", "tag", "pool_size", "test_pool_size"):
         cfg.pop(key, None)
-    if backbone not in TIMMS:  # Plain's names; timm's are in `cfg`
+    if backbone not in TIMMS:  # names of layers in Plain; `cfg` has the names of timm's layers
         cfg |= {"first_conv": "features.0", "classifier": "head"}
     if backbone == "densenet264":
         cfg |= {"first_conv": "features.conv0", "classifier": "classifier"}
@@ -196,7 +196,7 @@ def _config(name, backbone, cfg):
 
 
 def _create(name, variant, backbone, pretrained=False, img_size=None, **kwargs):
-    """Build the model `name`; `kwargs` as in OPTIONS and those of the backbone."""
+    """Build the model `name`; `kwargs` are OPTIONS and arguments of the backbone."""
     size = BACKBONES[backbone].image_size if img_size is None else check_whole_number("img_size", img_size)
     check_image_size(backbone, size)
     options = {option: kwargs.pop(option) for option in OPTIONS if option in kwargs}
@@ -223,8 +223,8 @@ def _register(variant, backbone):
     register_model(create)
 
 
-TIMMS = tuple(name for name in BACKBONES if timm.is_model(name))
-default_cfgs = {}  # where timm looks for them
+TIMMS = tuple(name for name in BACKBONES if timm.is_model(name))  # backbones that timm has too
+default_cfgs = {}  # timm reads this name
 __all__ = ["TimmTransformer"]
 for _variant in LOCALIZATION_NETS:
     for _name in BACKBONES:

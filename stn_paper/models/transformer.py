@@ -1,9 +1,9 @@
 """The spatial transformer: theta -> sampling grid -> sampled image (paper Figure 1).
 
-`transforms` has the families of maps and the **convention** of coordinates, directions and units. Here are
-the grid generator (`sampling_grid`), the sampler (`sample`) and the module that joins them to a localization
-net. Sampling is bilinear; what lies outside the input reads as 0 (`padding="zeros"`), which is mid-grey for
-images normalized with mean 0.5, unless another padding is chosen.
+`transforms` has the families of maps and the **convention** of coordinates, directions and units. This module has
+the grid generator (`sampling_grid`), the sampler (`sample`) and `SpatialTransformer`, which joins them to a
+localization net. Sampling is bilinear. By default, points outside the input read as 0 (`padding="zeros"`), which is
+mid-grey for images normalized with mean 0.5.
 """
 
 import torch
@@ -45,12 +45,12 @@ INTERPOLATION = "bilinear"
 
 
 def sampling_grid(theta: Tensor, height: int, width: int, transform: str = "affine") -> Tensor:
-    """Return the input points (B, height, width, 2) that the output's pixels are read from.
+    """Return the grid (B, height, width, 2): for each output pixel, the input point (x, y) that it is read from.
 
     theta is (B, 3, 3) for `projective`, (B, 16, 2) for `tps`, (B, 2, 3) for all other transforms; B may be 0.
-    N maps an image, (B, N, 2, 3), give (B, N, height, width, 2). The grid has theta's type and is computed in
-    float32 at least, in float64 on CUDA: bfloat16 and TF32 would move the pixels of a large image. The
-    identity's points are the pixels' places to the last bit; an affine grid is torch's `affine_grid` to 3e-7.
+    With N maps an image, theta (B, N, 2, 3) gives (B, N, height, width, 2). The grid has theta's type. It is computed
+    in at least float32, on CUDA in float64, because bfloat16 and TF32 would move the pixels of a large image. The
+    identity gives the exact coordinates of the pixels; an affine grid equals torch's `affine_grid` to 3e-7.
     Source: paper section 2.A. Raises InputError for an unknown transform.
 
     >>> sampling_grid(affine_theta(scale=0.5)[None], 1, 2)
@@ -64,11 +64,11 @@ def sampling_grid(theta: Tensor, height: int, width: int, transform: str = "affi
 
 @torch.fx.wrap
 def sample(images: Tensor, grid: Tensor, padding: Padding = PADDING_MODE) -> Tensor:
-    """Return the images (B, C, H, W) read at grid (B, h, w, 2): (B, C, h, w). Differentiable in both.
+    """Read the images (B, C, H, W) at the points of grid (B, h, w, 2): (B, C, h, w). Differentiable in both.
 
-    N glimpses an image, grid (B, N, h, w, 2), give (B, N, C, h, w). `padding` is what lies outside: zeros,
-    border (the nearest pixel), reflection, a fill value, or a tuple of one for each channel.
-    Source: paper section 2.A. Raises InputError for another name, or another number of fill values.
+    With N glimpses an image, grid (B, N, h, w, 2) gives (B, N, C, h, w). `padding` says how points outside the image
+    read: zeros, border (as the nearest pixel), reflection, a fill value, or a tuple of fill values, one a channel.
+    Source: paper section 2.A. Raises InputError for another name of padding, and for a tuple whose length is not C.
 
     >>> image = torch.arange(4.0).view(1, 1, 1, 4)
     >>> sample(image, sampling_grid(affine_theta(shift=(0.5, 0))[None], 1, 4), padding="border").flatten()
@@ -93,13 +93,16 @@ def warp(
     padding: Padding = PADDING_MODE,
     antialias: bool = False,
 ) -> Tensor:
-    """Return the images (B, C, H, W) under theta: (B, C, h, w), of `output_size` (h, w) or the input's size.
+    """Warp the images (B, C, H, W) by theta: (B, C, h, w), where (h, w) is `output_size`, by default (H, W).
 
-    theta as in `sampling_grid`; N maps an image give (B, N, C, h, w). `padding` as in `sample`. `antialias`,
-    for an output smaller than the input, reads as many points for each output pixel as it has input pixels,
-    and gives their mean: the identity at half the size is a mean of 2 x 2 pixels. It goes by the two sizes,
-    not by a scale within theta. The output has the images' type, if that is a floating one; grid and sampling
-    are float32 at least. Source: paper Figure 1. Raises InputError as `sample` and `sampling_grid` do.
+    - `theta`: see `sampling_grid`; N maps an image give (B, N, C, h, w).
+    - `padding`: see `sample`.
+    - `antialias`: for an output smaller than the input, each output pixel is the mean of as many points as input
+      pixels fall on it. At half the size, the identity gives means of 2 x 2 pixels. Only the two sizes matter, not a
+      scale within theta.
+
+    The output has the images' type if that is a floating-point type, else float32. Grid and sampling are computed in
+    at least float32. Source: paper Figure 1. Raises InputError as `sample` and `sampling_grid` do.
 
     >>> warp(torch.rand(5, 3, 64, 64), affine_theta(scale=0.5).expand(5, 2, 3), output_size=(32, 32)).shape
     torch.Size([5, 3, 32, 32])
@@ -117,7 +120,7 @@ def warp(
 
 @torch.fx.wrap
 def grid_of(output: Tensor, theta: Tensor, transform: str = "affine") -> Tensor:
-    """Return the input points (B, h, w, 2) that the pixels of the output (B, C, h, w) show; see `sampling_grid`."""
+    """Return the grid (B, h, w, 2) that the output (B, C, h, w) was read at; see `sampling_grid`."""
     return sampling_grid(theta, output.shape[-2], output.shape[-1], transform)
 
 
@@ -128,29 +131,34 @@ def _points_a_pixel(inputs, outputs):
 class SpatialTransformer(nn.Module):
     """Warp each image by the map that `localization` predicts for it (Jaderberg et al. 2015).
 
-    `localization` is any module from images (B, C, H, W) to the numbers of a map of the family `transform`:
-    (B, n), n from 1 for scale to 32 for tps (`transforms`); `localization_net` builds such modules. Input and
-    output are (B, C, H, W). A recurrent localization net gives (B, N, n): N glimpses of each image, (B, N, C,
-    H, W), in one pass. With `applied` off, images pass as they are, and the localization net gets no gradient.
-    `.half()` rounds the localization net's computation of theta, autocast does not.
+    Input and output are images (B, C, H, W). If `localization` returns N maps an image, the output is N glimpses of
+    each image, (B, N, C, H, W).
 
-    - `output_size`, pixels of a side or (height, width): the output's size; None is the input's.
-    - `padding`: zeros, border, reflection, a fill value, or a tuple of one for each channel.
-    - `antialias`: see `warp`; for outputs smaller than the input.
+    - `localization`: any module from images (B, C, H, W) to the numbers of a map, (B, n), or of N maps, (B, N, n).
+      `localization_net` builds such modules.
+    - `transform`: the family of maps, see `transforms`; n is 1 for scale, 6 for affine, 32 for tps.
+    - `applied`: False bypasses the transformer: images are returned unchanged, and the localization net gets no
+      gradient.
+    - `output_size`: the output's size in pixels of a side or (height, width); None is the input's size.
+    - `padding`: zeros, border, reflection, a fill value, or a tuple with a fill value for each channel.
+    - `antialias`: for outputs smaller than the input, see `warp`.
     - `localization_size`: the localization net sees a copy of this size; the images themselves are sampled.
-    - `max_scale` (above 1) and `max_angle` (degrees, to 180): bounds of a restricted map, see `to_theta`.
-    - `steps`: the localization net looks this many times, each time at the image warped so far; the image is
-      warped once, by the composed map (IC-STN, Lin and Lucey 2017). Bounds hold for each step. Not for tps.
-    - `return_theta`, `return_grid`: `forward` returns (output, theta), (output, grid) or (output, theta, grid);
-      grid (B, h, w, 2) is the input point of each output pixel, normalized x and y.
+    - `max_scale` (above 1) and `max_angle` (degrees, above 0 to 180): bounds of a restricted map, see `to_theta`.
+    - `steps`: the localization net runs this many times, each time on the image warped so far. The output is read
+      once, by the composed map (IC-STN, Lin and Lucey 2017). Bounds hold for each step. Not for tps.
+    - `return_theta`, `return_grid`: `forward` returns (output, theta), (output, grid) or (output, theta, grid).
+      For grid (B, h, w, 2), see `sampling_grid`.
     - `keep_graph`: `last_theta` keeps its gradient, which `penalty` needs in training.
 
-    `last_theta` is theta of the last call, detached unless `keep_graph`; None before the first, and inside
-    exported or traced programs. In training, a RuntimeWarning says once that the grid has left the images.
-    `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters take the module;
-    with `localization_size`, only the newer exporter (`dynamo=True`). `torch.jit.script` does not take it:
-    script a network whose transformer is traced. In a program traced by `torch.fx`, autocast reaches the
-    localization net.
+    The attribute `last_theta` is theta of the last call, detached unless `keep_graph` is True. It is None before the
+    first call, and exported or traced programs do not set it. In training, a RuntimeWarning says once if at least 95 %
+    of the grid lies outside the images. The localization net computes in the precision of its parameters, also under
+    autocast; so `.half()` rounds theta, and autocast does not.
+
+    `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters accept the module. With
+    `localization_size`, only the newer ONNX exporter (`dynamo=True`) does. `torch.jit.script` does not accept it:
+    trace the transformer first, then script the network. In a program traced by `torch.fx`, autocast changes the
+    localization net's precision.
     Source: paper Figure 1 and section 2.A. Raises InputError for a value that is not allowed.
 
     >>> net = localization_net("lstn", 64, transform="similarity")
@@ -193,22 +201,23 @@ class SpatialTransformer(nn.Module):
         self.last_theta, self._calls = None, 0
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the warped images; with `return_theta` and `return_grid` a tuple with theta and the grid."""
+        """Return the warped images; with `return_theta` or `return_grid`, a tuple that ends with theta or the grid."""
         if not self.applied:
             return images
-        theta = self.theta(images)  # localization net
+        theta = self.theta(images)
         output = warp(images, theta, self.transform, self.output_size, self.padding, self.antialias)
-        guards.keep_theta(self, theta, sampling_grid)  # as last_theta
+        guards.keep_theta(self, theta, sampling_grid)
         shown = (output, theta) if self.return_theta else (output,)
         if self.return_grid:
             shown += (grid_of(output, theta, self.transform),)
         return shown if len(shown) > 1 else output
 
     def theta(self, images: Tensor) -> Tensor:
-        """Return the predicted maps from the output's to the input's normalized coordinates.
+        """Return the maps that the localization net predicts for the images (B, C, H, W).
 
-        (B, 3, 3) for projective, (B, 16, 2) for tps, (B, 2, 3) for all other transforms, in float32 at least;
-        (B, N, ...) if the localization net gives N maps an image.
+        Shapes: (B, 3, 3) for projective, (B, 16, 2) for tps, (B, 2, 3) for all other transforms; (B, N, ...) for N
+        maps an image. Type: float32 or wider. Raises InputError for images of another size than the localization net
+        takes.
         """
         with guards.without_autocast(images):
             seen = guards.as_parameters(guards.resized(images, self.localization_size), self)
@@ -224,9 +233,9 @@ class SpatialTransformer(nn.Module):
         return transforms.to_theta(numbers, self.transform, self.max_scale, self.max_angle)
 
     def penalty(self) -> Tensor:
-        """Return the last grid's distance from the identity, to add to a loss: mean of `grid_distance`, a scalar.
+        """Return a penalty to add to a loss: the mean of `grid_distance` over the last call's maps, a scalar.
 
-        Raises InputError before the first call, and in training without `keep_graph`, where it would have no
+        Raises InputError before the first call, and in training without `keep_graph`, because theta then has no
         gradient.
 
         >>> loss = cross_entropy(model(images), labels) + 0.1 * model.transformer.penalty()
@@ -234,5 +243,5 @@ class SpatialTransformer(nn.Module):
         return grid_distance(guards.check_penalty(self), self.transform).mean()
 
     def __getstate__(self):
-        """Leave the last theta out of copies and files: its graph can be in neither."""
+        """Leave `last_theta` out of copies and files, because its graph cannot be copied or saved."""
         return self.__dict__ | {"last_theta": None}

@@ -1,24 +1,24 @@
 """The families of maps that a spatial transformer can apply: their numbers, theta, grids and inverses.
 
-**Convention**, kept by everything in this package:
+**Convention** of the whole package:
 
 - Coordinates are normalized, (x, y) in that order: x grows to the right, y downwards, -1 and +1 are
   the outer *edges* of the image (`align_corners=False`), 0 is its centre.
-- theta maps a pixel of the **output** to the point of the **input** it is read from.
-- A localization net gives the *numbers* of a map; `TRANSFORMS[transform].theta` turns them into theta:
+- theta maps a pixel of the **output** to the point of the **input** that it is read from.
+- A localization net predicts the *numbers* of a map; `TRANSFORMS[transform].theta` turns them into theta:
 
   - `affine`, 6 numbers: a 2 x 3 matrix, row by row; (x_in, y_in) = theta (x_out, y_out, 1). A scale of 0.5
     therefore shows the central half of the input at twice its size, and a shift of +1 in x moves the
     content half an image to the left.
-  - Restricted affine maps, whose theta is a 2 x 3 matrix as well: `translation` (x, y), `scale` (scale),
-    `attention` (scale, x, y), `rotation` (angle), `similarity` (scale, angle, x, y). One scale holds for
+  - Restricted affine maps; theta is a 2 x 3 matrix as well: `translation` (x, y), `scale` (scale),
+    `attention` (scale, x, y), `rotation` (angle), `similarity` (scale, angle, x, y). The scale is the same for
     both axes; the angle is in radians, clockwise on the screen, as in `affine_theta`.
   - `projective`, 8 numbers: a 3 x 3 matrix, row by row, without its last element, which is 1;
-    (x, y, w) = theta (x_out, y_out, 1) and (x_in, y_in) = (x, y) / w. Where w is not positive, behind the
-    horizon, there is nothing to read: the point lies outside.
-  - `tps`, 32 numbers: a thin plate spline with 16 control points, the regular 4 x 4 grid over [-1, 1] of the
-    output, row by row. The numbers say where each is read from, (x_in, y_in) after each other; the spline
-    is the least bent map through them (Jaderberg et al. 2015, section 3.2).
+    (x, y, w) = theta (x_out, y_out, 1) and (x_in, y_in) = (x, y) / w. If w is not positive, the point lies
+    behind the horizon and reads as outside the image.
+  - `tps`, 32 numbers: a thin plate spline with 16 control points, a regular 4 x 4 grid over [-1, 1] of the
+    output, row by row. The numbers are the input points (x_in, y_in) of the control points, in the same order; the
+    spline is the map through these points that bends least (Jaderberg et al. 2015, section 3.2).
 """
 
 import math
@@ -33,9 +33,9 @@ from torch import Tensor
 from ..errors import InputError, check_choice, check_whole_number
 from .guards import check_numbers, exact, without_autocast
 
-HORIZON = 1e-6  # w of a projective map must be larger for a point to be seen
-OUTSIDE = 2.0  # a coordinate that reads as padding, whatever the image's size
-ITERATIONS = 30  # of the search for a spline's inverse
+HORIZON = 1e-6  # a point of a projective map lies behind the horizon unless its w is larger
+OUTSIDE = 2.0  # a coordinate outside an image of any size
+ITERATIONS = 30  # steps of the search for a spline's inverse
 
 
 class Transform(NamedTuple):
@@ -44,16 +44,16 @@ class Transform(NamedTuple):
     identity: Tensor  # the numbers of the map that leaves an image as it is
     theta: Callable[[Tensor], Tensor]  # numbers (..., n) -> theta (..., 2, 3), (..., 3, 3) or (..., 16, 2)
     grid: Callable[[Tensor, int, int], Tensor]  # theta, height, width -> (..., height, width, 2)
-    names: tuple[str, ...] = ()  # of a restricted map's numbers
+    names: tuple[str, ...] = ()  # names of a restricted map's numbers
 
 
 def affine_theta(
     rotation: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
 ) -> Tensor:
-    """Return theta (2, 3) that reads a turned, scaled and shifted square of the input.
+    """Return theta (2, 3) of the map that reads a rotated, scaled and shifted square of the input.
 
-    The square is turned by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
-    sides and is centred at `shift` (x, y, normalized). What the output shows moves the opposite way.
+    The square is rotated by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
+    sides and is centred at `shift` (x, y, normalized). In the output, the content moves the opposite way.
     Source: Jaderberg et al. 2015, section 3.2.
 
     >>> affine_theta(rotation=90, scale=0.5, shift=(0.25, 0)).round(decimals=3)
@@ -63,23 +63,23 @@ def affine_theta(
     angle = math.radians(rotation)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     rows = [[cos, -sin, shift[0]], [sin, cos, shift[1]]]
-    return torch.tensor(rows, dtype=torch.get_default_dtype())  # of NumPy's numbers too
+    return torch.tensor(rows, dtype=torch.get_default_dtype())  # NumPy's numbers would give float64
 
 
 # --- composition, inverses and distance ---------------------------------------------------------
 
 
 def _matrices(transform, purpose):
-    """Return `transform` if its theta is a matrix, else raise InputError that names the `purpose`."""
+    """Return `transform` if its theta is a matrix, else raise InputError; the error names the `purpose`."""
     return check_choice(f"transform {purpose}", transform, [name for name in TRANSFORMS if name != "tps"])
 
 
 @torch.fx.wrap
 def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
-    """Return the map of two warps in a row: `first` warps the image, `second` the result.
+    """Return theta of two warps in a row: `first` warps the image, `second` warps the result.
 
-    theta as in `sampling_grid`, and as many numbers come back: the product of the two matrices. So the image
-    is sampled once, and what the first warp moved out of the frame can come back in.
+    All three thetas have the same shape, see `sampling_grid`. By the composed map the image is sampled once, so that
+    the second warp can show points that the first warp moved out of the image.
     Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline or an unknown transform.
 
     >>> compose(affine_theta(scale=0.5)[None], affine_theta(shift=(0.5, 0))[None])
@@ -94,10 +94,10 @@ def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
 
 
 def invert(theta: Tensor, transform: str = "affine") -> Tensor:
-    """Return the exact inverse maps, from the input's to the output's coordinates; theta as in `sampling_grid`.
+    """Return theta of the exact inverse maps, from input to output coordinates; for theta, see `sampling_grid`.
 
-    A projective map's is the inverse matrix as it is: scaling it to a last element of 1 could turn its sign,
-    and with it what lies behind the horizon. A spline's is no spline: see `inverse_grid`.
+    The inverse of a projective map is the inverse matrix, not scaled to a last element of 1: scaling could change its
+    sign, and with the sign the points behind the horizon. The inverse of a spline is not a spline, see `inverse_grid`.
     Raises InputError for a spline or an unknown transform.
 
     >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
@@ -112,10 +112,10 @@ def invert(theta: Tensor, transform: str = "affine") -> Tensor:
 
 @torch.no_grad()
 def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affine") -> Tensor:
-    """Return the grid (B, height, width, 2) that undoes the maps: the output points that show the input's pixels.
+    """Return the grid (B, height, width, 2) that undoes the maps: for each input pixel, the output point that shows it.
 
-    A spline must not fold. Its inverse is searched for in float64, starting from the inverse of its affine part.
-    Raises InputError for an unknown transform.
+    For theta, see `sampling_grid`. A spline must not fold; its inverse is found step by step in float64, starting from
+    the inverse of its affine part. Not differentiable. Raises InputError for an unknown transform.
 
     >>> theta = affine_theta(rotation=20).expand(len(images), 2, 3)
     >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
@@ -137,10 +137,10 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
 
 
 def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) -> Tensor:
-    """Return the mean squared distance (B,) of each map's grid from the identity's, in normalized units.
+    """Return the mean squared distance (B,) of each map's grid from the identity's grid, in normalized units.
 
-    It is measured at `points` x `points` pixels of the output; a shift by the whole image, 2 in x, gives 4.
-    N maps an image give (B, N). Differentiable in theta. Raises InputError for an unknown transform.
+    The grids have `points` x `points` points. A shift by the whole image, 2 in x, gives 4. N maps an image give
+    (B, N). Differentiable in theta. Raises InputError for an unknown transform.
 
     >>> grid_distance(affine_theta(shift=(2, 0))[None])
     tensor([4.])
@@ -156,7 +156,10 @@ def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) ->
 
 
 def check_steps(transform: str, steps: int) -> int:
-    """Return `steps`, a whole number from 1, and 1 for a transform that does not compose, else raise InputError."""
+    """Return `steps` if it is a whole number from 1 that the transform allows, else raise InputError.
+
+    Splines do not compose, so that only 1 is allowed for `tps`.
+    """
     steps = check_whole_number("steps", steps)
     if steps > 1:
         _matrices(transform, f"for {steps} steps")
@@ -166,7 +169,7 @@ def check_steps(transform: str, steps: int) -> int:
 def check_bounds(
     transform: str, max_scale: float | None, max_angle: float | None
 ) -> tuple[float | None, float | None]:
-    """Return both bounds. Raises InputError for a bound out of range, or for a number that `transform` lacks."""
+    """Return both bounds; raise InputError for a bound out of range, or of a number that `transform` does not have."""
     limits = {"scale": ("max_scale", max_scale, 1, math.inf), "angle": ("max_angle", max_angle, 0, 180)}
     for name, (argument, value, low, high) in limits.items():
         if value is None:
@@ -190,13 +193,13 @@ def to_theta(
     max_scale: float | None = None,
     max_angle: float | None = None,
 ) -> Tensor:
-    """Return theta of a localization net's numbers (B, n): (B, 2, 3), or (B, 3, 3) projective, (B, 16, 2) tps.
+    """Return theta (B, 2, 3) of a localization net's numbers (B, n); (B, 3, 3) for projective, (B, 16, 2) for tps.
 
-    `max_scale` keeps a restricted map's scale inside [1 / max_scale, max_scale], `max_angle` its angle inside
-    +- max_angle degrees: scale = exp(L tanh((number - 1) / L)) with L = log(max_scale), and angle =
-    A tanh(number / A). Both are exact at the identity and have slope 1 there. None leaves a number free.
-    N maps an image, (B, N, n), give (B, N, 2, 3). Raises InputError for an unknown transform, or for another
-    number of numbers than it has.
+    N maps an image, (B, N, n), give (B, N, 2, 3). `max_scale` keeps a restricted map's scale inside
+    [1 / max_scale, max_scale]: scale = exp(L tanh((number - 1) / L)) with L = log(max_scale). `max_angle` keeps its
+    angle inside +- max_angle degrees: angle = A tanh(number / A), A being max_angle in radians. Both formulas leave
+    the identity unchanged and have slope 1 there. None sets no bound.
+    Raises InputError for an unknown transform, and if n is not the number of numbers that the transform has.
 
     >>> to_theta(torch.tensor([[9.0]]), "scale", max_scale=2)
     tensor([[[2., -0., 0.],
@@ -220,15 +223,15 @@ def to_theta(
 
 
 def pixel_centres(count: int, like: Tensor) -> Tensor:
-    """Return the normalized places (count,) of the pixels of a row or column, of the type and device of `like`."""
+    """Return the coordinates (count,) of `count` pixels in a row or column, with the type and device of `like`."""
     return torch.arange(1 - count, count, 2, dtype=like.dtype, device=like.device) / count
 
 
 def _products(matrix, height, width):
-    """matrix (..., n, 3) times (x, y, 1) of each pixel: (..., n, height, width).
+    """Return matrix (..., n, 3) times (x, y, 1) of each pixel: (..., n, height, width).
 
-    Each product is a number of the pixel's row plus one of its column. So there is no product for each
-    pixel, nor in the gradient, and a map without rotation or shear is computed exactly.
+    Each product is a number that depends on the pixel's row plus a number that depends on its column. So nothing is
+    multiplied pixel by pixel, also in the gradient, and a map without rotation or shear is computed exactly.
     """
     x, y = pixel_centres(width, matrix), pixel_centres(height, matrix)
     along_x, along_y, shift = matrix.unsqueeze(-1).unbind(-2)  # each (..., n, 1)
@@ -243,12 +246,12 @@ def _affine_grid(theta, height, width):
 def _projective_grid(theta, height, width):
     x, y, w = _products(theta, height, width).unbind(-3)
     seen = (w > HORIZON)[..., None]
-    grid = torch.stack([x, y], -1) / torch.where(seen, w[..., None], 1.0)  # finite, and so is its gradient
+    grid = torch.stack([x, y], -1) / torch.where(seen, w[..., None], 1.0)  # keeps the gradient finite, too
     return torch.where(seen, grid, OUTSIDE)
 
 
 def _similarity_theta(numbers, names):
-    """theta (B, 2, 3) of the numbers (B, n) called `names`, out of scale, angle, x and y."""
+    """Return theta (B, 2, 3) of numbers (B, n) with the given `names`, out of scale, angle, x and y."""
     given = dict(zip(names, numbers.unbind(-1)))
     zero = torch.zeros_like(numbers[..., 0])
     scale, angle = given.get("scale", zero + 1), given.get("angle", zero)
@@ -278,45 +281,44 @@ def _tps_places(numbers):
 
 
 def _tps_grid(theta, height, width):
-    # What is made while a program is traced must not be kept
-    kept = not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-    weights = _tps_pixels if kept else _tps_pixels.__wrapped__
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    weights = _tps_pixels.__wrapped__ if traced else _tps_pixels  # a traced tensor must not enter the cache
     return (weights(height, width, theta.dtype, theta.device) @ theta).unflatten(-2, (height, width))
 
 
 @lru_cache(maxsize=16)
 def _tps_pixels(height, width, dtype, device):
-    """Weights (height * width, 16) of an image's pixels, computed in float64."""
-    with torch.inference_mode(False):  # whoever asks first, others may train with it
+    """Return the weights (height * width, 16) of `_tps_weights` for the pixels of an image."""
+    with torch.inference_mode(False):  # a later call may need gradients through the cached tensor
         return _tps_weights(_pixels(height, width, "cpu")).to(dtype).to(device)
 
 
 def _pixels(height, width, device):
-    """The pixels of an image as points (height * width, 2), row by row, in float64."""
+    """Return the coordinates (height * width, 2) of an image's pixels, row by row, in float64."""
     like = torch.empty(0, dtype=torch.float64, device=device)
     x, y = pixel_centres(width, like), pixel_centres(height, like)
     return torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
 
 
 def _tps_weights(points):
-    """Share (N, 16) of each control point's place in the place of each of the points (N, 2), in float64.
+    """Return weights (N, 16), float64: weights @ theta are the input points of the output points (N, 2).
 
-    A spline is linear in the places of its control points, so that its shares hold for every theta.
+    A spline is linear in theta, so that the same weights hold for every theta.
     """
     return _tps_terms(points) @ TPS_INVERSE.to(points)
 
 
 def _tps_terms(points):
-    """r^2 log r^2 of the distances r to the control points, then 1, x and y: (N, 19) of points (N, 2)."""
+    """Return the spline's terms (N, 19) at points (N, 2): r^2 log r^2 for each control point at distance r; 1, x, y."""
     squared = (points[:, None] - CONTROL_POINTS.to(points)).square().sum(-1)
     bending = squared * squared.clamp_min(torch.finfo(points.dtype).tiny).log()  # 0 at a control point
     return torch.cat([bending, torch.ones_like(points[:, :1]), points], 1)
 
 
 def _tps_inverse():
-    """Coefficients (19, 16) of the spline's terms for each control point that moves by 1 alone.
+    """Return the coefficients (19, 16) of the spline's terms; column j is for theta 1 at control point j, 0 elsewhere.
 
-    The spline must meet the control points' places, and its 16 bending terms must carry no affine part.
+    The spline must pass through the 16 given points, and its 16 bending terms must have no affine part.
     """
     terms = _tps_terms(CONTROL_POINTS)
     system = torch.cat([terms, F.pad(terms[:, 16:].T, (0, 3))])
