@@ -22,16 +22,16 @@ LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local nor
 
 
 def load_run_images(spec, data_dir, until):
-    """The Images of a run, downloaded first if they are missing; InputError as `datasets.load_images` raises it."""
+    """Return the Images of a run, downloaded first if missing; raises InputError as `datasets.load_images` does."""
     ensure_dataset(spec.dataset, data_dir, until)
     size = stored_size(spec.dataset, spec.image_size)
     return datasets.load_images(spec.dataset, size, data_dir, spec.protocol.skip_corrupt, until)
 
 
 def batches_of(data, device, normalization, size):
-    """Return the function (indices, batch size, read) -> batches of these Images, as `make_batches` yields them.
+    """Return the function (indices, batch size, read) that yields batches of these Images, see `make_batches`.
 
-    Without a batch size, batches have the size of an evaluation.
+    Without a batch size, it takes the batch size of evaluations.
     """
     evaluation = EVALUATION_BATCH.get(torch.device(device).type, 100)
     return lambda indices, count=evaluation, read=None: make_batches(
@@ -56,11 +56,11 @@ def make_batches(data, device, normalization, size, indices, batch_size, read=No
 
 
 def augment(spec, data, epoch):
-    """Return `read` of `make_batches` for an epoch's training images, by the protocol's augmentation; None without.
+    """Return the function `read` of `make_batches` that augments an epoch's training images; None without augmentation.
 
     The maps are drawn from the seed and the number of the epoch, so that a run continued from a checkpoint sees the
-    same images. `redrawn` draws the dataset's own distortion anew; `jitter` shifts and scales the images a little and
-    repeats their edges outside.
+    same images. The augmentation `redrawn` draws new maps of the dataset's own distortion; `jitter` shifts and scales
+    the images a little and repeats their edges outside.
     """
     name, random = spec.protocol.augmentation, np.random.RandomState([spec.seed, epoch, 1])
     if name is None:
@@ -84,16 +84,16 @@ def augment(spec, data, epoch):
 
 
 def network_input(images, device, normalization, size):
-    """The network's input from uint8 images (B, 3, S, S), or (B, 1, S, S) if grey, on the device.
+    """Return the network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey: float (B, 3, size, size).
 
-    It has three normalized channels of floats, enlarged to `size`.
+    The images are enlarged to `size` and normalized on the device.
     """
     images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
     return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)
 
 
 def normalize(images, normalization="half"):
-    """uint8 images (B, 3, H, W) to float by a row of CHANNEL_STATISTICS, or LOCAL; "half" gives -1 to 1."""
+    """Normalize uint8 images (B, 3, H, W) to float, by a row of CHANNEL_STATISTICS or LOCAL; "half" gives -1 to 1."""
     if normalization == LOCAL:
         return _normalize_locally(images.float())
     mean, std = _scales(normalization, images.device)
@@ -103,8 +103,8 @@ def normalize(images, normalization="half"):
 def _normalize_locally(images):
     """Subtract the mean around each pixel, and divide by the standard deviation around it, over all channels.
 
-    The divisor is at least the image's mean deviation. Source: local contrast normalization (Jarrett et al. 2009),
-    which the published sign networks use.
+    The divisor is at least the image's mean deviation and at least one grey level. Source: local contrast
+    normalization (Jarrett et al. 2009), which the published sign networks use.
     """
     rows, columns = (_gaussian(side, images.device) for side in images.shape[-2:])
     centred = images - rows @ images @ columns.T
@@ -115,7 +115,7 @@ def _normalize_locally(images):
 
 @lru_cache
 def _gaussian(side, device):
-    """The matrix (side, side) whose product with a column of pixels is their Gaussian means."""
+    """Return the matrix (side, side) whose product with a column of pixels is the column's Gaussian means."""
     place = torch.arange(float(side), device=device)
     weight = torch.exp(-((place - place[:, None]) ** 2) / (2 * LOCAL_WIDTH**2))
     return weight / weight.sum(1, keepdim=True)
@@ -131,7 +131,7 @@ def _scales(normalization, device):
 
 
 def keep_on_device(images, device):
-    """Move the images to the GPU if they leave half of its memory free; else leave them where they are."""
+    """Return the images on the GPU if they fit into half of its free memory; else return them unchanged."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return images
     return images.to(device)

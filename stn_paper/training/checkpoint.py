@@ -12,7 +12,7 @@ from .record_fields import STATE, first_wrong
 
 
 def checkpoint_path(spec):
-    """The file of the run's checkpoint, whether it exists or not."""
+    """Return the path of the run's checkpoint, whether the file exists or not."""
     return cache_dir() / "checkpoints" / f"{spec.name}.pt"
 
 
@@ -29,7 +29,7 @@ def epochs_done(spec):
 def _reading(path):
     """Context: check the file's checksums, and turn any error of reading the file into one InputError."""
     try:
-        with ZipFile(path) as parts:  # torch writes a ZIP file, and reads it without looking at its checksums
+        with ZipFile(path) as parts:  # torch writes a ZIP file, but does not check its checksums
             if damaged := parts.testzip():
                 raise ValueError(damaged)
         yield
@@ -47,7 +47,8 @@ def save_checkpoint(spec, model, optimizer, state):
     if next(model.parameters()).is_cuda:
         rng["cuda"] = torch.cuda.get_rng_state()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng, "state": state}
-    file = io.BytesIO()  # writing to a disk, torch would replace the error that a signal's handler raises
+    # in memory first: while torch writes to a disk, it replaces the error that a signal's handler raises
+    file = io.BytesIO()
     torch.save(content, file)
     with replace_file(checkpoint_path(spec)) as partial:
         partial.write_bytes(file.getbuffer())
@@ -91,26 +92,26 @@ def _load_optimizer(optimizer, saved):
     for group, own in zip(optimizer.param_groups, groups, strict=True):
         if _group_settings(group) != _group_settings(own):
             raise ValueError("settings of the optimizer")
-        group.update(own)  # of the right types; the learning rate is the schedule's
+        group.update(own)  # the checkpoint may hold equal settings of other types
     for weight, values in optimizer.state.items():
         if values == {"momentum_buffer": None}:  # SGD without momentum
             continue
-        if set(values) != GATHERED[type(optimizer)] or not all(
+        if set(values) != OPTIMIZER_STATES[type(optimizer)] or not all(
             _fits(*item, weight) for item in values.items()
         ):
             raise ValueError("state of the optimizer")
-        for name in set(values) - {"step"}:  # torch's fused Adam reads memory as the weight lies there
+        for name in set(values) - {"step"}:  # torch's fused Adam needs the weight's memory layout
             values[name] = torch.empty_like(weight).copy_(values[name])
 
 
-GATHERED = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
+OPTIMIZER_STATES = {torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
 
 
 def _group_settings(group):
-    """Settings of a parameter group except the learning rate, which the schedule sets before each step."""
+    """Return the settings of a parameter group except the learning rate, which the schedule sets before each step."""
     return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
 
 def _fits(name, value, weight):
-    """Return whether `value` fits the weight's state `name`; with another shape, torch writes outside its memory."""
+    """Return whether the state `name` has the weight's shape; with another shape, torch writes outside its memory."""
     return value.is_floating_point() and value.shape == (() if name == "step" else weight.shape)

@@ -7,15 +7,16 @@ kernels themselves. The arithmetic is the same as in the eager step.
 import torch
 
 WARM_UP = 3  # eager steps first: they create the optimizer's state and choose cuDNN's algorithms
-SEARCH_FROM = 100  # pixels of a side from which cuDNN times its algorithms; below, a search outlasts the run
+# pixels of a side from which cuDNN times its algorithms; for smaller images this takes longer than it saves
+SEARCH_FROM = 100
 
 
 def record_step(step):
     """Return the step (optimizer, images, labels) -> (loss, logits) as a CUDA graph, recorded once and then replayed.
 
     The first WARM_UP batches, and batches of another size than the recorded batch, run eagerly. The next call
-    overwrites loss and logits. The optimizer must be `capturable`, its learning rate a CUDA tensor, and the
-    current stream must not be the default one.
+    overwrites loss and logits. The optimizer must be `capturable`, its learning rate must be a CUDA tensor, and the
+    current stream must not be the default stream.
     """
     graph = static = None
     calls = largest = 0
@@ -23,7 +24,7 @@ def record_step(step):
     def replayed(optimizer, images, labels):
         nonlocal graph, static, calls, largest
         calls, largest = calls + 1, max(largest, len(images))
-        # a search for a rare size does not pay
+        # timing the algorithms for a rare size takes longer than it saves
         torch.backends.cudnn.benchmark = images.shape[-1] >= SEARCH_FROM and len(images) == largest
         if graph is not None and static is not None and len(images) == len(static[0]):
             static[0].copy_(images)

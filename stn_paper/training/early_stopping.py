@@ -1,4 +1,4 @@
-"""When a training stops (paper section 4.2, 4)."""
+"""The rule that stops a training (paper section 4.2, 4)."""
 
 import numpy as np
 
@@ -6,10 +6,11 @@ from .spec import Protocol
 
 
 def stop_reason(epochs: list[dict], protocol: Protocol) -> str:
-    """Why training stops after these epochs: "budget", "early", or "" to continue (paper section 4.2, 4).
+    """Return why a training stops after these epochs: "budget", "early", or "" to continue.
 
-    Early stopping as in the released notebooks: not before `min_epochs` and not after a rise of the validation
-    accuracy; else when the last `window` validation accuracies all lie within `tolerance` points of their mean.
+    A training stops early, as in the released notebooks, if it has `min_epochs` epochs or more, the last epoch did not
+    raise the validation accuracy, and the last `window` validation accuracies all lie within `tolerance` points of
+    their mean. Source: paper section 4.2, 4.
     """
     if len(epochs) >= protocol.max_epochs:
         return "budget"

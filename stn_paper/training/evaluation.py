@@ -13,7 +13,7 @@ from .hardware import compute_in
 
 @torch.no_grad()
 def evaluate(model, batches, precision="tf32"):
-    """(mean cross-entropy, correct) over (images, labels) batches; `correct` is bool, in the shape of the labels."""
+    """Return (mean cross-entropy, correct) of (images, labels) batches; `correct` is bool, with the labels' shape."""
     model.eval()
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
@@ -29,7 +29,7 @@ def evaluate(model, batches, precision="tf32"):
 def evaluate_test_images(job):
     """Evaluate the test images once; return the record's field `test`.
 
-    Accuracies in percent: over images, mean over classes, and, where the dataset knows its copies, separately for
+    It has accuracies in percent: over images; the mean over classes; and, for a dataset whose copies are known, over
     images with and without an identical training image. `correct` has a bit an image, in the order of the split; an
     image with several labels is correct if all its labels are.
     """
@@ -52,7 +52,7 @@ def evaluate_test_images(job):
 
 
 def percent_true(right):
-    """The share of true values in percent, rounded to four decimals as in records."""
+    """Return the share of true values in percent, rounded to four decimals as in records."""
     return round(100 * float(right.mean()), 4)
 
 

@@ -1,4 +1,4 @@
-"""What a record keeps of the trained network, because the weights are not kept: its test and its diagnostics.
+"""The results of the trained network that a record keeps: its test and its diagnostics. Most runs keep no weights.
 
 `loop` calls `collect_results` after the training and `watch_theta` during it; `report.explorer` draws the results.
 """
@@ -22,7 +22,7 @@ from .evaluation import evaluate_test_images
 EXAMPLES = 4  # validation images, each of another class
 SNAPSHOTS = 40  # of theta during a training, from before the first step to after the last
 MOTIONS = 40  # maps on the closed path of `motion_maps`
-STRENGTHS = {  # distortion of the test images -> its strengths, and their unit
+STRENGTHS = {  # distortion of the test images -> its strengths
     "rotation": (0, 15, 30, 45, 60, 75, 90),  # degrees, to either side
     "scale": (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 2),  # of what the image shows, as a ratio
     "shift": (0, 0.1, 0.2, 0.3, 0.4, 0.5),  # in image sides, in any direction
@@ -38,20 +38,20 @@ def example_indices(data, split):
 
 
 def moving_example(images):
-    """The example image (1, C, S, S) that is moved along `motion_maps`: the last of (N, C, S, S)."""
+    """Return the example image (1, C, S, S) that is moved along `motion_maps`: the last of (N, C, S, S)."""
     return images[-1:]
 
 
 def watched_steps(steps):
-    """The training steps after which theta is recorded, sorted; `steps` is the length of the training.
+    """Return the training steps after which theta is recorded, sorted; `steps` is the length of the training.
 
-    There are more of them at the beginning, where theta changes most.
+    They are closer together at the beginning, where theta changes most.
     """
     return sorted({round(steps * x**2) for x in np.linspace(0, 1, SNAPSHOTS)})
 
 
 def collect_results(job, state):
-    """The record's fields `test`, `probes` and `glimpses`, where the run has them, with the selected weights."""
+    """Return the record's fields `test`, `probes` and `glimpses`, those that the run has, with the selected weights."""
     if "best" in state:
         job.model.load_state_dict(state["best"])
     found = {"test": evaluate_test_images(job)} if job.spec.protocol.test_once else {}
@@ -63,12 +63,15 @@ def collect_results(job, state):
 
 
 def collect_probes(job):
-    """All diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
+    """Return all diagnostics of the trained network of a `loop.Job`: the record's field `probes`.
 
-    `images` are examples as PNG, `label` their classes, `gradcam` a map an image of where the network looks, and
-    `strength` the accuracies on distorted test images. With a transformer, `theta` is that of the examples and
-    `motion` that of the `moving_example` under each of `motion_maps`. Where the distortions are known and affine,
-    `recovered` and `recovered_in_class` say how much of them is undone, see `measure_recovery`.
+    - `images`: the examples as PNG. `label`: their classes.
+    - `gradcam`: the Grad-CAM map of each example, see `gradcam`.
+    - `strength`: the accuracies on distorted test images, see `accuracy_by_strength`.
+    - With a transformer, `theta`: theta of the examples. `motion`: theta of the `moving_example` under each map of
+      `motion_maps`.
+    - If the distortions are known and affine, `recovered` and `recovered_in_class`: how much of them the transformer
+      undoes, see `measure_recovery`.
     """
     model, data, split = job.model, job.data, job.split
     normalized = _input_maker(job)
@@ -96,7 +99,7 @@ def collect_probes(job):
 
 
 def _input_maker(job):
-    """Return the function that makes the network's input of the dataset's uint8 images."""
+    """Return the function that turns the dataset's uint8 images into the network's input."""
     settings = {"normalization": job.spec.protocol.normalization, "size": job.spec.image_size}
     return partial(network_input, device=job.device, **settings)
 
@@ -122,7 +125,7 @@ def watch_theta(job, state):
 
 
 def collect_glimpses(job):
-    """The first test images of a network that reads several digits: the record's field `glimpses`.
+    """Return results on the first test images of a network that reads several digits: the record's field `glimpses`.
 
     `images` as PNG, `labels` and `predicted` digits from left to right, and, with a transformer, `theta`: a map a
     glimpse.
@@ -144,7 +147,7 @@ def collect_glimpses(job):
 
 @torch.no_grad()
 def predict_theta(model, images):
-    """Theta that the transformer at the input predicts for normalized images, as nested lists."""
+    """Return theta that the transformer at the input predicts for normalized images, as nested lists."""
     training = model.training
     model.eval()
     theta = model.transformer.theta(images)
@@ -153,7 +156,7 @@ def predict_theta(model, images):
 
 
 def motion_maps():
-    """A closed path of maps (MOTIONS, 2, 3): rotation, scale and shift of an image change smoothly."""
+    """Return a closed path of maps (MOTIONS, 2, 3): rotation, scale and shift of an image change smoothly."""
     turns = torch.arange(MOTIONS) / MOTIONS * 2 * torch.pi
     return torch.stack(
         [
@@ -168,16 +171,16 @@ def motion_maps():
 
 
 def move_images(images, maps):
-    """uint8 (K, C, S, S), or one image for all maps, read by maps (K, 2, 3), black outside: (K, C, S, S)."""
+    """Warp uint8 images (K, C, S, S), or one image (1, C, S, S), by maps (K, 2, 3): (K, C, S, S), black outside."""
     return distort_images(images.expand(len(maps), -1, -1, -1), maps)
 
 
 @torch.no_grad()
 def accuracy_by_strength(model, data, indices, normalized):
-    """Accuracy in percent on test images that are distorted more and more: {distortion: [accuracy at each strength]}.
+    """Return the accuracy in percent on distorted test images: {distortion: [accuracy at each strength]}.
 
-    Strengths are relative to the images as they are in the dataset. Sides and directions are drawn once, the same for
-    all networks and strengths. The outside of an image is black.
+    Strengths are relative to the images of the dataset. The sides and directions of the distortions are random, but
+    the same for all networks and strengths. The outside of an image is black.
     """
     model.eval()
     random = np.random.RandomState(0)
@@ -198,9 +201,9 @@ def accuracy_by_strength(model, data, indices, normalized):
 
 
 def strength_maps(distortion, strength, sides, directions):
-    """The maps (N, 2, 3) that distort N images to one strength of a row of STRENGTHS.
+    """Return the maps (N, 2, 3) that distort N images to one strength of a row of STRENGTHS.
 
-    `sides` (N,), -1 or 1, say which way they turn, `directions` (N,), in radians, which way they move.
+    `sides` (N,), -1 or 1, are the senses of the rotations; `directions` (N,), in radians, those of the shifts.
     """
     changes = {
         "rotation": lambda side, _: affine_theta(strength * side),
@@ -213,11 +216,11 @@ def strength_maps(distortion, strength, sides, directions):
 
 
 def gradcam(model, images, labels):
-    """Grad-CAM (Selvaraju et al. 2017, by captum) at the classifier's last convolution, (B, 1, h, w) >= 0.
+    """Return Grad-CAM of the right class at the classifier's last convolution, (B, 1, h, w) >= 0.
 
-    It explains the right class. Behind a transformer, places are those of the transformed image.
+    Behind a transformer, the map belongs to the warped image. Source: Selvaraju et al. 2017, computed by captum.
     """
-    from captum.attr import LayerGradCam  # seconds that most runs do not need
+    from captum.attr import LayerGradCam  # not at the top: the import takes seconds
 
     classifier = [m for name, m in model.named_modules() if "transformer" not in name and "inner" not in name]
     layer = [m for m in classifier if isinstance(m, nn.Conv2d)][-1]
@@ -226,13 +229,13 @@ def gradcam(model, images, labels):
 
 
 def measure_recovery(known, theta, labels=None):
-    """How much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
+    """Return how much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
     `known` (N, 2, 3) maps the image to the undistorted digit, `theta` (N, 2, 3) the transformer's output to the image.
     A transformer may show all digits in one pose of its own. So `after` is the distance of each output from the
-    typical pose, the median pose of all outputs, and `before` the distance of each image from the median pose of all
-    images. With `labels` (N,), medians are taken within each class, because a transformer may show each class in
-    another pose. Rotation in degrees, scale as a ratio from 1, shift in pixels of the digit.
+    median pose of all outputs, and `before` is the distance of each image from the median pose of all images. With
+    `labels` (N,), medians are taken within each class, because a transformer may show each class in another pose.
+    Rotation is in degrees, scale a ratio from 1, shift in pixels of the digit.
     """
     last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
     after = known @ torch.cat([theta, last], 1)
@@ -245,16 +248,16 @@ def measure_recovery(known, theta, labels=None):
 
 
 def _distances_in_class(maps, labels):
-    """`_distances` of the maps within each class, or over all maps without `labels`."""
+    """Return `_distances` of the maps within each class; without `labels`, within all maps."""
     labels = np.zeros(len(maps)) if labels is None else np.asarray(labels)
     parts = [_distances(maps[torch.from_numpy(labels == label)]) for label in np.unique(labels)]
     return {quantity: np.concatenate([part[quantity] for part in parts]) for quantity in parts[0]}
 
 
 def _distances(maps):
-    """Each map's distance from the median pose of all: rotation, scale and shift, (N,) each."""
+    """Return each map's distances from the median pose of all maps: rotation, scale and shift, (N,) each."""
     (a, b, x), (c, d, y) = maps.double().numpy().transpose(1, 2, 0)
-    turn = np.exp(1j * np.arctan2(c - b, a + d))  # of the nearest rotation
+    turn = np.exp(1j * np.arctan2(c - b, a + d))  # the rotation that is nearest to the map
     away = np.angle(turn / np.mean(turn))
     scale = np.log(np.sqrt(np.abs(a * d - b * c)).clip(1e-6))
     shift = np.stack([x, y]) * DIGIT / 2
@@ -266,7 +269,7 @@ def _distances(maps):
 
 
 def as_png(image):
-    """uint8 (C, H, W) or (H, W) as base64 text of a PNG."""
+    """Return a uint8 image (C, H, W) or (H, W) as base64 text of a PNG."""
     array = np.asarray(image)
     buffer = io.BytesIO()
     Image.fromarray(array.transpose(1, 2, 0) if array.ndim == 3 else array).save(buffer, "PNG")
@@ -274,7 +277,7 @@ def as_png(image):
 
 
 def from_png(text):
-    """The uint8 tensor that `as_png` wrote."""
+    """Return the uint8 image of a text that `as_png` returned."""
     array = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
     return torch.from_numpy(array.transpose(2, 0, 1) if array.ndim == 3 else array)
 

@@ -1,4 +1,4 @@
-"""What depends on the machine: devices, precision, memory, and the record's field `environment`."""
+"""Everything that depends on the machine: devices, precision, memory, and the record's field `environment`."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..paths import ROOT
 
 CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
-PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU computes the first two alike
+PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); the first two are equal on a CPU
     "float32": (False, False),
     "tf32": (True, False),
     "bfloat16": (True, True),
@@ -26,7 +26,10 @@ PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); a CPU comp
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """torch.device of `device` ("auto" is CUDA where there is one); InputError if it cannot be used."""
+    """Return `device` as a torch.device; "auto" is CUDA if there is a GPU, else the CPU.
+
+    Raises InputError for a device that cannot be used on this machine.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -63,13 +66,13 @@ class _DepthwiseInFloat32(TorchFunctionMode):
 
 
 def _depthwise(images, weight):
-    """Whether a convolution with this weight takes each channel of the images (B, C, H, W) alone."""
+    """Return whether a convolution with this weight is depthwise: each channel of (B, C, H, W) by itself."""
     return weight.shape[1] == 1 < images.shape[1]
 
 
 @contextmanager
 def restore_torch():
-    """Context: restore torch's settings and random state after a run; freed memory is kept for the next tensors."""
+    """Context: restore torch's settings and random state at the end; see `keep_freed_memory` too."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark
@@ -84,7 +87,7 @@ def restore_torch():
 
 
 def is_memory_error(error):
-    """Whether an error means that the computer or the GPU is out of memory."""
+    """Return whether an error means that the computer or the GPU is out of memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
@@ -106,9 +109,9 @@ def training_stream(device):
 
 
 def compile_network(model):
-    """Compile the network by torch.compile, on CUDA with CUDA graphs; raises one InputError if that fails.
+    """Compile the network by torch.compile, on CUDA with CUDA graphs; raises InputError if that fails.
 
-    One cause of failure: a process killed while torch wrote its cache of compiled code leaves unreadable files.
+    It fails, for example, if a process was killed while torch wrote its cache of compiled code.
     """
     cuda = next(model.parameters()).is_cuda
     fast = torch.compile(model, mode="reduce-overhead" if cuda else None, dynamic=False)
@@ -131,17 +134,17 @@ def compile_network(model):
 def keep_freed_memory():
     """Set glibc to keep freed memory for the next tensors on the CPU; does nothing on systems without glibc.
 
-    By default glibc returns large blocks to the system, which then clears each page at every training step. Results do
-    not change; the process stays as large as its largest step.
+    By default glibc returns large blocks to the system, and at every training step the system has to clear each page
+    again. Results do not change; the process stays as large as its largest step.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no block of its own, which would go back when freed
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing goes back
+        mallopt(-4, 0)  # M_MMAP_MAX: no mmap, because a block of mmap is returned when it is freed
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never return the top of the heap
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in MiB: allocated by torch on CUDA, else the largest resident size of the process."""
+    """Return the peak memory in MiB: allocated by torch on CUDA, else the largest resident size of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
     try:
@@ -153,7 +156,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the GPU, or the name of the processor and its number of cores, as in records."""
+    """Return the name of the GPU, or the name of the processor and its number of cores, as in records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -165,9 +168,9 @@ def device_name(device: torch.device) -> str:
 
 
 def current_commit() -> str:
-    """The repository's commit, followed by CHANGED if the package has uncommitted changes.
+    """Return the repository's commit, followed by CHANGED if the package has uncommitted changes.
 
-    Outside of a repository that tracks the package: $STN_PAPER_COMMIT, or "".
+    Outside of a repository that tracks the package it is $STN_PAPER_COMMIT, or "".
     """
     if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
@@ -176,7 +179,7 @@ def current_commit() -> str:
 
 
 def _git(*command):
-    """The output of a git command in the repository; "" without git."""
+    """Return the output of a git command in the repository; "" without git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
@@ -187,7 +190,7 @@ def _git(*command):
 
 
 def process_command():
-    """The command that started this process, quoted for a shell; "a notebook" for a notebook's kernel."""
+    """Return the command that started this process, quoted for a shell; "a notebook" in a notebook's kernel."""
     program, *arguments = sys.argv
     if "ipykernel" in program:
         return "a notebook"
@@ -197,7 +200,7 @@ def process_command():
 
 
 def environment(device: torch.device) -> dict:
-    """The record's field `environment`: device, threads, and versions of Python and of packages."""
+    """Return the record's field `environment`: device, command, threads, and versions of Python and of packages."""
     return {
         "device": device_name(device),
         "command": process_command(),

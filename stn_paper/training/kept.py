@@ -1,4 +1,4 @@
-"""The trained weights that are kept: one seed of each small network, in a .safetensors file.
+"""The trained weights that are kept: those of one seed of each network in NETWORKS, in .safetensors files.
 
 `loop.run` calls `save_weights` for the runs of NETWORKS, `load` returns these networks, and `report.playground` writes
 the playground's networks for the reader's browser. Weights of other runs are not kept.
@@ -33,16 +33,15 @@ PLAYGROUND = Protocol(
     test_once=True,
 )
 PLAYGROUND_VARIANTS = ("lstn", "stn", "original")
-DIGIT_CLASSES = 10
-LARGEST_FLOAT32 = 200_000  # numbers; larger networks are kept as float16, so that a file stays under 1 MB
+LARGEST_FLOAT32 = 200_000  # weights; larger networks are kept as float16, so that a file stays below 1 MB
 
 
 def playground_spec(variant):
-    """The run of a playground network: the digit CNN on rotated, scaled and shifted MNIST digits."""
+    """Return the RunSpec of a playground network: the digit CNN on rotated, scaled and shifted MNIST digits."""
     return RunSpec("mnist-rts", "mnist-cnn", variant, PLAYGROUND)
 
 
-NETWORKS = {  # name -> its run
+NETWORKS = {  # name -> RunSpec
     **{f"digits-{variant}": playground_spec(variant) for variant in PLAYGROUND_VARIANTS},
     "digits-rts-affine": RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM),
     "digits-e-tps": RunSpec("mnist-e", "mnist-cnn-400k", "tps", SYSTEM),
@@ -52,28 +51,28 @@ NETWORKS = {  # name -> its run
 
 
 def weights_path(spec):
-    """The file of a run's weights, whether it exists or not."""
+    """Return the path of a run's weights, whether the file exists or not."""
     return WEIGHTS / f"{spec.name}.safetensors"
 
 
 def weights_path_to_keep(spec):
-    """The path to write a new run's weights to; None for runs whose weights are not kept.
+    """Return the path to write a new run's weights to; None for runs whose weights are not kept.
 
-    Weights are kept only if the records go to the repository's own results folder.
+    Weights are kept only if the records are written to the repository's own results folder.
     """
     own = results_dir().resolve().parent == WEIGHTS.resolve().parent
     return weights_path(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
 def kept_variants():
-    """The playground's variants, out of PLAYGROUND_VARIANTS, whose weights exist."""
+    """Return the variants of the playground, out of PLAYGROUND_VARIANTS, whose weights exist."""
     return [variant for variant in PLAYGROUND_VARIANTS if weights_path(playground_spec(variant)).exists()]
 
 
 def save_weights(model, path, name):
     """Write the weights and running statistics of `model`, and return their digest: SHA-256, hexadecimal.
 
-    `name` is the name of the run. Networks of more than LARGEST_FLOAT32 numbers are rounded to float16.
+    `name` is the name of the run. Networks of more than LARGEST_FLOAT32 weights are rounded to float16.
     """
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
     if sum(value.numel() for value in state.values()) > LARGEST_FLOAT32:
@@ -84,12 +83,12 @@ def save_weights(model, path, name):
 
 
 def file_digest(path):
-    """SHA-256 of a file of weights, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file of weights: 64 hexadecimal digits."""
     return hashlib.sha256(read_bytes(Path(path))).hexdigest()
 
 
 def _tensors_digest(state):
-    """The first 16 digits of SHA-256 over the names, shapes and bytes of the tensors."""
+    """Return the first 16 digits of SHA-256 over the names, shapes and bytes of the tensors."""
     found = hashlib.sha256()
     for name in sorted(state):
         found.update(f"{name} {tuple(state[name].shape)}".encode() + state[name].numpy().tobytes())
@@ -99,10 +98,10 @@ def _tensors_digest(state):
 def load(name: str) -> torch.nn.Module:
     """Return a small network with its trained weights, in evaluation mode, on the CPU.
 
-    `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes); its attribute
-    `transform` makes its input of uint8 images (B, 3, S, S), grey ones as three equal channels, and
-    `image_size` is S. Raises InputError for an unknown name, for a network that is not trained yet, and for
-    weights whose digest differs from the run's record.
+    `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes). Its attribute
+    `image_size` is S. Its attribute `transform` is the function that turns uint8 images (B, 3, S, S) into its input;
+    grey images have three equal channels. Raises InputError for an unknown name, for a network that is not trained
+    yet, and for weights that are damaged or differ from the run's record.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
@@ -137,8 +136,8 @@ def load(name: str) -> torch.nn.Module:
 def evaluate_kept(name, data_dir=None, device="cpu"):
     """Test the network `name`, a row of NETWORKS, with its kept weights; return its test accuracy in percent.
 
-    Downloads the dataset first if it is missing. The run's record has the accuracy after training, in its field
-    `test`. Raises InputError as `load` does.
+    A missing dataset is downloaded first. The accuracy at the end of the training is in the record's field `test`.
+    Raises InputError as `load` does, and for a dataset that cannot be loaded.
     """
     model, spec = load(name).to(device), NETWORKS[name]
     ensure_dataset(spec.dataset, data_dir)
@@ -149,13 +148,13 @@ def evaluate_kept(name, data_dir=None, device="cpu"):
 
 
 def playground_record(variant):
-    """The record of the run that trained a playground network."""
+    """Return the record of the run that trained a playground network."""
     return records.find(playground_spec(variant))
 
 
 def train_playground():
-    """Train the playground's networks whose records are missing, on the CPU, and keep their weights."""
-    from .loop import run  # which imports this module
+    """Train the playground's networks that have no record, on the CPU, and keep their weights."""
+    from .loop import run  # not at the top: loop imports this module
 
     for variant in PLAYGROUND_VARIANTS:
         run(playground_spec(variant), "cpu", weights=weights_path(playground_spec(variant)))

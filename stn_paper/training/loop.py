@@ -60,20 +60,23 @@ def run(
     whole: bool = False,
     weights: str | PathLike | None = None,
 ) -> dict | None:
-    """Train `spec` unless its record exists; return the record. A killed run goes on where it stopped.
+    """Train `spec` unless its record exists; return the record. A killed run continues from its checkpoint.
 
-    - `compiled`: train through torch.compile, which pays where steps are many and small; the record says so.
+    - `device`: "auto" is CUDA if there is a GPU, else the CPU.
+    - `data_dir`: the folder of the datasets; None is `paths.data_dir()`.
+    - `compiled`: train through torch.compile, which is faster if steps are many and small; the record says so.
       Without it, a step on CUDA is recorded as a CUDA graph.
     - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch (with `whole`, the
       last epoch) would end after it, the run is left at its checkpoint and None is returned.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
-    - `weights`: a .safetensors file to write the trained weights to; None keeps those of `kept.NETWORKS` only.
+    - `whole`: see `until`.
+    - `weights`: a .safetensors file to write the trained weights to; None keeps only those of `kept.NETWORKS`.
 
-    A second process that asks for the same run waits and returns the first process's record. Raises InputError
-    before any training for a wrong device, images too small for the network, an incomplete dataset, a folder that
-    cannot be written, an unusable checkpoint, or a lock that another process holds until `until`; later for a loss
-    or theta that is not finite, and for a full memory or disk.
+    If another process trains the same run, this process waits and returns the same record. Raises InputError before
+    any training for a wrong device, images too small for the network, an incomplete dataset, a folder that cannot be
+    written, an unusable checkpoint, or another process that still trains the run at `until`; later for a loss or theta
+    that is not finite, and for a full memory or disk.
     """
     if (found := records.find(spec)) is not None:
         return found
@@ -100,7 +103,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     if device.type == "cuda" and not compiled:
         train_step = record_step(train_step)
     optimizer = make_optimizer(model, protocol)
-    torch.manual_seed(spec.seed)  # and the random numbers of dropout
+    torch.manual_seed(spec.seed)  # and start dropout with the same random numbers
     state = checkpoint.load_checkpoint(spec, model, optimizer, device, data.fingerprint)
     if state.setdefault("compiled", compiled) != compiled:
         state["compiled"] = PARTLY
@@ -131,7 +134,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
 def training_step(model, precision="tf32", compiled=False):
     """Return the training step (optimizer, images, labels) -> (loss, logits); it does not wait for the device.
 
-    `precision` is one of `spec.PRECISIONS`. Compiled or not, batches smaller than the first batch run uncompiled.
+    `precision` is one of `spec.PRECISIONS`. With `compiled`, batches of another size than the first run uncompiled.
     """
     fast, size = compile_network(model) if compiled else model, None
 
@@ -190,7 +193,7 @@ def _train_epoch(job, train_step, optimizer, state, bar):
         correct += right.float().mean(1).sum()
         seen += len(labels)
         watch(-(-seen // protocol.batch_size))
-        if bar.update(len(labels)):  # drawn: few enough to ask the device for its loss
+        if bar.update(len(labels)):  # the bar was drawn; so seldom that waiting for the loss costs little
             last = epochs[-1]["validation_accuracy"] if epochs else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
     loss = round(float(total) / seen, 6)

@@ -1,4 +1,4 @@
-"""The networks of runs: built, and checked before any image is read, whether they can take the run's images."""
+"""Build the networks of runs, and check before any image is read whether they can take the run's images."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,9 +14,10 @@ from .batches import MEMORY_FORMAT
 
 
 def build_network(spec, num_classes, device):
-    """Build the run's untrained network on the device; torch's random state gives the weights.
+    """Build the run's untrained network on the device, with weights from torch's random state.
 
-    The backbone draws its weights before the localization net, so that all variants share them for a seed.
+    The backbone's weights are drawn before those of the localization net, so that they are the same for all variants
+    of a seed.
     """
     model = build_model(
         spec.backbone, spec.variant, num_classes, spec.image_size, padding=spec.protocol.padding
@@ -31,7 +32,7 @@ def check_networks(specs: Iterable) -> None:
         if backbone.startswith(TIMM):
             _try_network(backbone, variant, size)
             continue
-        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be made without storage
+        with torch.device("meta"), suppress(RuntimeError):  # some networks cannot be built on the meta device
             if backbone in SYSTEMS:
                 build_model(backbone, variant, 2, size)
             elif variant != ORIGINAL:
@@ -39,7 +40,7 @@ def check_networks(specs: Iterable) -> None:
 
 
 def _try_network(backbone, variant, size):
-    """Run the network on one image: without storage, which costs nothing; where that fails, on the CPU."""
+    """Run the network on one image, on the meta device, which costs nothing; if that fails, on the CPU."""
     for device in ("meta", "cpu"):
         try:
             with torch.device(device), torch.random.fork_rng([]), torch.no_grad():

@@ -9,7 +9,7 @@ from ..models.transformer import SpatialTransformer
 from .spec import CONSTANT_RATE, ONE_CYCLE
 
 OPTIMIZER_CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-SCHEDULES = {  # share of the highest learning rate, from the share of the training that is done
+SCHEDULES = {  # name -> function from the share of the training that is done to a share of the highest rate
     CONSTANT_RATE: lambda done: 1.0,
     ONE_CYCLE: lambda done: (
         _cosine(1 / 25, 1.0, done / 0.3) if done < 0.3 else _cosine(1.0, 4e-6, (done - 0.3) / 0.7)
@@ -18,9 +18,9 @@ SCHEDULES = {  # share of the highest learning rate, from the share of the train
 
 
 def make_optimizer(model, protocol):
-    """The protocol's optimizer for the model; the localization net may have a lower learning rate than the rest.
+    """Return the protocol's optimizer; localization nets learn at `localization_rate` times the learning rate.
 
-    The optimizer is fused: one pass over all weights. On CUDA, a CUDA graph can record it.
+    The optimizer is fused: it updates all weights in one pass. On CUDA, a CUDA graph can record it.
     """
     nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
     slow = (
@@ -53,5 +53,5 @@ def set_rate(optimizer, protocol, done):
 
 
 def _cosine(start, end, done):
-    """From `start` to `end` along half a cosine."""
+    """Return the value between `start` and `end` along half a cosine; `done` is 0 at `start` and 1 at `end`."""
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

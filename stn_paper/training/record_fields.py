@@ -1,4 +1,4 @@
-"""The allowed values of each field of a run record: the table `RECORD`, by which `records` checks each file.
+"""The allowed values of each field of a run record: `records` checks each file by the table `RECORD`.
 
 results/README.md explains the fields. A kind of value is a function (value) -> bool, a dict of fields or a List.
 """
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from .examples import MOTIONS, STRENGTHS
 
-LARGEST = 1e39  # of a number: float32 ends at 3.4e38
+LARGEST = 1e39  # the largest number: float32 ends at 3.4e38
 MOST_THREADS = 4096
-MOST_WHOLE = 2**53  # of a whole number: JSON readers round larger ones
-PARTLY = "partly"  # `environment.compiled` of a run whose parts were compiled and not
+MOST_WHOLE = 2**53  # the largest whole number: some JSON readers round larger numbers
+PARTLY = "partly"  # `environment.compiled` of a run that was compiled in a part of its epochs only
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -27,7 +27,7 @@ def is_number(value):
     return type(value) in (int, float) and -LARGEST <= value <= LARGEST
 
 
-def is_positive(value):
+def is_nonnegative(value):
     return is_number(value) and value >= 0
 
 
@@ -48,7 +48,7 @@ def is_flag(value):
 
 
 def is_text(value):
-    """A string that can be written to a file: JSON may escape half a character (a surrogate)."""
+    """Return whether the value is a string that can be written to a file; a lone surrogate of JSON cannot."""
     try:
         return isinstance(value, str) and bool(value.encode() or True)
     except UnicodeEncodeError:
@@ -56,7 +56,7 @@ def is_text(value):
 
 
 def is_packed(value):
-    """Bytes as base64."""
+    """Return whether the value is text in base64."""
     try:
         return isinstance(value, str) and base64.b64decode(value, validate=True) is not None
     except (binascii.Error, ValueError):
@@ -64,7 +64,7 @@ def is_packed(value):
 
 
 def is_picture(value):
-    """A PNG as base64."""
+    """Return whether the value is a PNG in base64."""
     return is_packed(value) and base64.b64decode(value).startswith(PNG)
 
 
@@ -77,18 +77,18 @@ def is_compiled(value):
 
 
 def is_watched(value):
-    """Theta during the training, or None without a transformer."""
+    """Return whether the value is theta during the training (WATCHED), or None."""
     return value is None or not first_wrong(value, WATCHED)
 
 
 MAP = List(List(is_number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
-NUMBERS = List(is_number, (6, 9, 18, 32))  # the same, flat; 18 of three affine maps an image
+NUMBERS = List(is_number, (6, 9, 18, 32))  # the same, flat; 18 numbers for three affine maps an image
 QUANTITY = {"before": List(is_number, (2,)), "after": List(is_number, (2,))}
-APART = {"images": is_whole, "accuracy?": is_percent}
+SUBSET = {"images": is_whole, "accuracy?": is_percent}
 PROBES = {
     "images": List(is_picture),
     "label": List(is_whole),
-    "gradcam": List(List(List(is_positive))),
+    "gradcam": List(List(List(is_nonnegative))),
     "strength": {name: List(is_percent, (len(strengths),)) for name, strengths in STRENGTHS.items()},
     "theta?": List(MAP),
     "motion?": List(MAP, (MOTIONS,)),
@@ -99,16 +99,16 @@ WATCHED = {"steps": List(is_whole), "theta": List(List(MAP))}
 THETA = {
     "mean": NUMBERS,
     "std": NUMBERS,
-    "spread?": List(is_positive, (2,)),
-    "from_identity?": is_positive,
+    "spread?": List(is_nonnegative, (2,)),
+    "from_identity?": is_nonnegative,
     "outside?": is_percent,
 }
 EPOCH = {
-    "train_loss": is_positive,
-    "validation_loss": is_positive,
+    "train_loss": is_nonnegative,
+    "validation_loss": is_nonnegative,
     "validation_accuracy": is_percent,
     "train_accuracy?": is_percent,
-    "test_loss?": is_positive,
+    "test_loss?": is_nonnegative,
     "test_accuracy?": is_percent,
     "theta?": THETA,
 }
@@ -116,7 +116,7 @@ STATE = {  # of a checkpoint
     "fingerprint": is_text,
     "run?": is_text,
     "epochs": List(EPOCH),
-    **dict.fromkeys(("seconds", "train_seconds"), is_positive),
+    **dict.fromkeys(("seconds", "train_seconds"), is_nonnegative),
     **dict.fromkeys(("train_images", "resumed"), is_whole),
     "watched": is_watched,
     "threads?": is_thread_count,
@@ -141,12 +141,12 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
     "parameters": is_count,
     "epochs": List(EPOCH),
     "test?": {
-        "loss": is_positive,
+        "loss": is_nonnegative,
         "accuracy": is_percent,
         "class_accuracy": is_percent,
         "correct": is_packed,
-        "with_copy?": APART,
-        "without_copy?": APART,
+        "with_copy?": SUBSET,
+        "without_copy?": SUBSET,
     },
     "probes?": PROBES,
     "weights?": is_text,
@@ -158,8 +158,8 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
     "stopped": is_text,
     "selected": lambda value: type(value) is dict,
     "measured": {
-        "seconds": is_positive,
-        **dict.fromkeys(("train_images_per_second?", "peak_memory_mib?"), is_positive),
+        "seconds": is_nonnegative,
+        **dict.fromkeys(("train_images_per_second?", "peak_memory_mib?"), is_nonnegative),
         "resumed?": is_whole,
     },
     "environment": {
@@ -176,7 +176,7 @@ RECORD: dict[str, Any] = {  # field -> kind; "?" marks a field that a record may
 
 
 def first_wrong(value, kind=RECORD, place=""):
-    """The path of the first missing or wrong field, as `epochs.0.test_loss`; "" if all fields are right.
+    """Return the path of the first missing or wrong field, such as `epochs.0.test_loss`; "" if all fields are right.
 
     >>> first_wrong({"seconds": -1}, RECORD["measured"])
     'seconds'

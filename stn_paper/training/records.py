@@ -43,13 +43,19 @@ SMOKE = "smoke"  # subfolder of the records of smoke runs; git ignores it
 
 
 def record_path(spec: RunSpec) -> Path:
-    """The file of the spec's record, whether it exists or not."""
+    """Return the path of the spec's record, whether the file exists or not."""
     folder = results_dir() / (SMOKE if spec.protocol.name == "smoke" else spec.dataset)
     return folder / f"{spec.name}.json"
 
 
 def find(spec: RunSpec) -> dict | None:
-    """The spec's record as a dict, or None if this run has not been made."""
+    """Return the spec's record as a dict, or None if this run has no record.
+
+    Raises InputError for a damaged record. results/README.md explains the fields.
+
+    >>> find(RunSpec("digits", "mnist-cnn", "lstn", "system"))["parameters"]
+    74940
+    """
     path = record_path(spec)
     if not path.exists():
         return None
@@ -60,14 +66,14 @@ def find(spec: RunSpec) -> dict | None:
 
 
 def records_of_protocol(dataset: str, protocol: str) -> list[dict]:
-    """All records of a dataset whose settings are those of the named protocol, sorted by file name."""
+    """Return all records of a dataset with the settings of the named protocol, sorted by file name."""
     folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
     found = [read_named_record(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
     return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
 
 
 def all_records() -> dict[str, dict]:
-    """All records except those of smoke runs: {name: record}, sorted by file name."""
+    """Return all records except those of smoke runs: {name: record}, sorted by file name."""
     paths = sorted(results_dir().glob("*/*_seed*.json"))
     return {path.stem: read_named_record(path) for path in paths if path.parent.name != SMOKE}
 
@@ -81,7 +87,10 @@ def read_named_record(path: Path) -> dict:
 
 
 def spec_of(record: dict) -> RunSpec:
-    """The RunSpec of a record; InputError if the record was written by other code or its settings are not allowed."""
+    """Return the RunSpec of a record.
+
+    Raises InputError if other code wrote the record, or if its settings are not allowed.
+    """
     stored, version = record["spec"], record.get("schema", SCHEMA)
     known = {*RECORD["spec"], "name", *DEFAULTS}
     unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
@@ -106,7 +115,7 @@ def read_record(path: Path) -> dict:
         fault = first_wrong(record)
         if not fault:
             found, digest = digest_of(record), record.pop("digest", None)
-            # settings that are younger than the record have their defaults
+            # a setting that did not exist when the record was written has its default
             record["spec"]["protocol"] = DEFAULTS | record["spec"]["protocol"]
             spec_of(record)
             fault = next((name for name, check in CHECKS.items() if not check(record)), "")
@@ -125,38 +134,38 @@ def read_record(path: Path) -> dict:
 
 
 def _no_number(text):
-    """JSON has no NaN and no Infinity, but Python reads them."""
+    """Refuse NaN and Infinity: Python reads them, but JSON does not have them."""
     raise ValueError(text)
 
 
 def _has_test_curve(record, field):
-    """Whether each epoch has this field, if the protocol evaluates the test images after each epoch."""
+    """Return whether each epoch has this field; True if the protocol evaluates the test images only once."""
     once = record["spec"]["protocol"]["test_once"]
     return once or all(field in epoch for epoch in record["epochs"])
 
 
 def _correct(record):
-    """The packed bits of the record's field `test.correct`; empty without that field."""
+    """Return the packed bits of the record's field `test.correct`; empty without that field."""
     return base64.b64decode(record.get("test", {}).get("correct", ""))
 
 
 def _used_up(record):
-    """Whether the run has trained `max_epochs` epochs."""
+    """Return whether the run has trained `max_epochs` epochs."""
     return len(record["epochs"]) == record["spec"]["protocol"]["max_epochs"]
 
 
 def selected_result(record: dict) -> dict:
-    """The result by the run's own selection rule: a dict of epoch, validation and test (accuracies in percent)."""
+    """Return the result by the run's own selection rule: {epoch, validation, test}, accuracies in percent."""
     return record["selected"][record["spec"]["protocol"]["selection"]]
 
 
 def damaged_record(path, what):
-    """The error for a record that cannot be used; `what` is the field at fault."""
+    """Return the InputError for a damaged record; `what` is the field at fault."""
     return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
 
 
 def digest_of(record: dict) -> str:
-    """SHA-256 (16 digits) of all fields except `digest`; independent of their order and of white space."""
+    """Return SHA-256 (16 digits) of all fields except `digest`; their order and white space do not matter."""
     fields = {name: value for name, value in record.items() if name != "digest"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -188,7 +197,7 @@ def add_digest(path: Path) -> bool:
 
 
 def selected_by_rules(record):
-    """The record's field `selected`: the results by both rules of the paper, or only by the protocol's rule."""
+    """Return the record's field `selected`: the results by both rules of the paper, or only by the protocol's rule."""
     protocol, epochs = record["spec"]["protocol"], record["epochs"]
     rule = protocol["selection"]
     if not protocol["test_once"] and rule != LAST_EPOCH:
@@ -200,9 +209,9 @@ def selected_by_rules(record):
 
 
 def selected_epoch(epochs, rule):
-    """The number (from 1) of the selected epoch, by a rule without test images.
+    """Return the number, from 1, of the epoch that a rule without test images selects.
 
-    `last-epoch`: the last. `best-validation`: the first of highest validation accuracy.
+    `last-epoch`: the last epoch. `best-validation`: the first epoch with the highest validation accuracy.
     """
     if check_choice("selection without test images", rule, (LAST_EPOCH, BEST_VALIDATION)) == LAST_EPOCH:
         return len(epochs)
@@ -214,9 +223,9 @@ def select_by_test(epochs):
     """Apply both selection rules of the paper to a run's epochs; of equal epochs, the first is selected.
 
     `best-validation`: the epoch of highest validation accuracy. `best-of-five`: the epoch of highest test accuracy
-    among the five epochs of highest validation accuracy. By the released logs, most cells of the paper that are not
-    `best-validation` report the latter; it is biased upwards, because the test images choose. Both rules report the
-    run's highest validation accuracy, as the paper does.
+    among the five epochs of highest validation accuracy; it is biased upwards, because the test images choose. By the
+    released logs, most cells of the paper that are not by `best-validation` are by `best-of-five`. Both rules report
+    the run's highest validation accuracy, as the paper does.
     """
     ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])
     best = ranked[0]
@@ -229,7 +238,7 @@ def select_by_test(epochs):
 
 
 def new_record(job, state, stopped, about, found):
-    """Make the record of a run that has just ended.
+    """Return the record of a run that has just ended.
 
     `about` is added to its field `environment`; `found` has the fields of `examples.collect_results`.
     """
@@ -259,5 +268,5 @@ def new_record(job, state, stopped, about, found):
 
 
 def utc_now():
-    """The current time in UTC as text, to the second."""
+    """Return the current time in UTC as text, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

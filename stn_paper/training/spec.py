@@ -1,7 +1,7 @@
 """The settings of runs: a `Protocol` holds them, `preset` gives the named protocols, a `RunSpec` names one run.
 
-`loop.run` trains a RunSpec; `records` finds its record by a hash of all settings, so that another setting is another
-run.
+`loop.run` trains a RunSpec; `records` finds its record by a hash of all settings, so that a changed setting makes
+another run.
 """
 
 import hashlib
@@ -19,28 +19,28 @@ from ..models.backbones import check_backbone, input_size, labels_of
 from ..models.guards import check_padding
 from ..models.transformer import PADDING_MODE
 
-LAST_EPOCH = "last-epoch"  # nothing is selected: test accuracy after the last epoch
+LAST_EPOCH = "last-epoch"  # test accuracy after the last epoch
 BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
 BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
 SELECTIONS = (LAST_EPOCH, BEST_VALIDATION, BEST_OF_FIVE)
 CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning rate
-OPTIMIZERS = ("adam", "sgd")  # `optimizers` makes them
-PRECISIONS = ("float32", "tf32", "bfloat16")  # `hardware` computes in them
+OPTIMIZERS = ("adam", "sgd")  # see `optimizers`
+PRECISIONS = ("float32", "tf32", "bfloat16")  # see `hardware.PRECISION_MODES`
 LOCAL = "local"  # normalization: each pixel against the mean and deviation around it
-NORMALIZATIONS = ("half", "imagenet", LOCAL)  # `batches` holds their numbers
+NORMALIZATIONS = ("half", "imagenet", LOCAL)  # see `batches.normalize`
 REDRAWN = "redrawn"  # augmentation: the dataset's own distortion, drawn anew for every batch
-AUGMENTATIONS = (REDRAWN, JITTER)  # `batches` makes them
+AUGMENTATIONS = (REDRAWN, JITTER)  # see `batches.augment`
 OTHER_SEEDS = 5  # seed control: the original with seed s is compared with the original with seed s + 5
-LARGEST_SEED = 2**32 - 1  # that NumPy takes
-MOST = 2**31 - 1  # of images, epochs or pixels
+LARGEST_SEED = 2**32 - 1  # NumPy takes no larger seed
+MOST = 2**31 - 1  # images, epochs or pixels
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings of one training. No weight decay; loss: cross-entropy.
+    """Settings of one training. The loss is cross-entropy; there is no weight decay.
 
-    The defaults are the paper's section 4.2. Raises InputError for a selection or schedule that does not
-    exist, and for `best-of-five` with `test_once`, as that rule looks at the test images after each epoch.
+    The defaults are those of the paper's section 4.2. Raises InputError for any setting out of its range, and for
+    `best-of-five` with `test_once`, because that rule needs the test accuracy after each epoch.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Protocol:
     learning_rate: float = 0.001
     max_epochs: int = 60
     min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
-    window: int = 10  #: number of last epochs whose accuracies early stopping looks at
-    tolerance: float = 0.25  #: early stopping needs all of them within so many points of their mean
+    window: int = 10  #: early stopping looks at the validation accuracies of so many last epochs
+    tolerance: float = 0.25  #: early stopping needs all these accuracies within so many points of their mean
     selection: str = BEST_VALIDATION  #: the rule that chooses the epoch, one of SELECTIONS
     split_seed: int = 0  #: the same for all runs: every variant sees the same images
     train_per_class: int | None = None  #: None is the whole training split
@@ -59,7 +59,7 @@ class Protocol:
     skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
     normalization: str = "half"  #: of the images: one of NORMALIZATIONS
     optimizer: str = "adam"  #: one of OPTIMIZERS
-    precision: str = "tf32"  #: of products: one of PRECISIONS; plain float32 on a CPU
+    precision: str = "tf32"  #: of products: one of PRECISIONS; on a CPU, tf32 is float32
     validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
     probes: bool = False  #: keep diagnostics of the trained network in the record: see `examples`
     schedule: str = CONSTANT_RATE  #: of the learning rate: CONSTANT_RATE or ONE_CYCLE
@@ -118,7 +118,7 @@ class Protocol:
 
     @property
     def limits(self) -> dict:
-        """The settings of `datasets.split`: how many images of which split."""
+        """The settings that are arguments of `datasets.split`: how many images of which split."""
         return {name: getattr(self, name) for name in LIMITS}
 
 
@@ -132,13 +132,13 @@ LIMITS = (
 )
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
 
-# The paper states neither its budget of epochs nor its floor; these are the released notebooks' most
-# frequent settings, (min_epochs, max_epochs) per variant. TSRD's and the stand-ins' are Caltech-101's.
+# The paper does not state its numbers of epochs. These are the most frequent settings of the released notebooks:
+# (min_epochs, max_epochs) of each variant. TSRD and the datasets that the paper does not use have Caltech-101's.
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
-_EQUAL_EPOCHS = {"cifar10": 15}  # the others: 40
+_EQUAL_EPOCHS = {"cifar10": 15}  # the other datasets: 40
 # Two CPU cores can train every cell of Tables 4, 6 and 8 with these settings. EfficientNet-b3, which drops a
-# fifth of its blocks in training, needs the epochs: the pilot runs are on the page of the protocols.
+# fifth of its residual branches in training, needs so many epochs: see the pilot runs on the page of the protocols.
 _SMALL = {
     "caltech101": {"epochs": 20},
     "cifar10": {"epochs": 8, "train_images": 20_000},
@@ -146,8 +146,8 @@ _SMALL = {
     "tsrd-distinct": {"epochs": 20, "batch_size": 16},  # about as many steps as on `tsrd`
 }
 _SMALL_OTHERS = {"epochs": 10}
-_REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # a class, for training; the others: 15, Caltech-101's custom
-_REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # of validation and of test; the others: all
+_REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # training images a class; others: 15, usual on Caltech-101
+_REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # images of validation and of test; others: all
 _FULL = {"full48": 48, "full32": 32}  # pixels of a side
 
 TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
@@ -165,14 +165,14 @@ PROTOCOLS = {
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
     SYSTEM: "the settings of the smaller system that is trained on this dataset",
 }
-_ONE_CYCLE = {  # where a rate decays; nothing is selected then
+_ONE_CYCLE = {  # the learning rate decays to almost zero, so that the last epoch is taken
     "schedule": ONE_CYCLE,
     "localization_rate": 0.1,
     "selection": LAST_EPOCH,
     "test_once": True,
 }
-_SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
-    # the log prints batches of 64; rate and optimizer are those of the tutorial that the document refers to
+_SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
+    # the document's log prints batches of 64; rate and optimizer are those of the tutorial that it refers to
     "cifar10": {
         "image_size": 32,
         "learning_rate": 0.01,
@@ -228,13 +228,19 @@ _SYSTEM_SETTINGS = {  # of a dataset, or of a dataset with one backbone
 }
 _SYSTEM_SETTINGS["mnist-r", "placement-cnn"] = _SYSTEM_SETTINGS["mnist-r", "mnist-cnn-400k"]
 SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
-COMPARABLE = ("paper", "equal", *SMALLER)  # best first; what a published table may show
+COMPARABLE = ("paper", "equal", *SMALLER)  # protocols that a page of the paper's tables may show, best first
 
 
 def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -> Protocol:
-    """The named protocol for a dataset and variant; raises InputError for an unknown name.
+    """Return the named protocol for a dataset and variant.
 
-    Some smaller systems have settings of their own; `backbone` names the system.
+    `name` is one of PROTOCOLS. Settings are those of the paper's section 4.2, of the released notebooks, or ours: the
+    page of the protocols says which. `backbone` matters for the protocol `system` only: some smaller systems have
+    settings of their own on a dataset. Raises InputError for an unknown name, and for a dataset without a smaller
+    system at the protocol `system`.
+
+    >>> preset("paper", "cifar10", "lstn").max_epochs
+    360
     """
     check_choice("protocol", name, PROTOCOLS)
     if name == SYSTEM:
@@ -248,7 +254,7 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
         epochs = _EQUAL_EPOCHS.get(dataset, 40)
-        settings |= {"test_once": True, "precision": "bfloat16"}  # a GPU's matrix units
+        settings |= {"test_once": True, "precision": "bfloat16"}  # fast on a GPU
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == "small":
         return _small_protocol(dataset, **settings)
@@ -262,7 +268,7 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
 
 
 def _system_protocol(dataset, backbone):
-    """The protocol `system` of a dataset, or of a backbone that has its own settings on it."""
+    """Return the protocol `system` of a dataset, with the backbone's own settings on it if there are any."""
     check_choice(
         "dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)]
     )
@@ -273,7 +279,7 @@ def _system_protocol(dataset, backbone):
 
 
 def _small_protocol(dataset, **settings: Any):
-    """The protocol `small`, which two CPU cores can train for every cell of Tables 4, 6 and 8."""
+    """Return the protocol `small`, at which two CPU cores can train every cell of Tables 4, 6 and 8."""
     settings |= {"batch_size": 32} | _SMALL.get(dataset, _SMALL_OTHERS)
     epochs = settings.pop("epochs")
     return Protocol(
@@ -292,7 +298,15 @@ def _small_protocol(dataset, **settings: Any):
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training run. `protocol` is a preset's name or a Protocol; names are checked at once."""
+    """One training run: a network, a dataset, a protocol and a seed.
+
+    `protocol` is a Protocol or the name of a preset (PROTOCOLS). Raises InputError for an unknown name, a seed that is
+    not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has, and an augmentation that
+    the dataset does not allow.
+
+    >>> RunSpec("digits", "mnist-cnn", "lstn", "system").image_size
+    42
+    """
 
     dataset: str
     backbone: str
@@ -328,15 +342,15 @@ class RunSpec:
 
     @property
     def image_size(self) -> int:
-        """Pixels of a side of the images this run trains on."""
+        """The size, in pixels of a side, of the images that this run trains on."""
         size = self.protocol.image_size
         return input_size(self.backbone) if size is None else size
 
     @property
     def key(self) -> str:
-        """Eight hexadecimal digits of the content hash: two specs share a key if all settings agree.
+        """Eight hexadecimal digits of a hash of all settings: two specs with the same settings have the same key.
 
-        Settings at their default are left out, so that a new one leaves the names of older runs alone.
+        Settings at their default are left out, so that a new setting does not change the names of older runs.
         """
         settings = {f: v for f, v in asdict(self.protocol).items() if v != DEFAULTS.get(f)}
         content = json.dumps(asdict(self) | {"protocol": settings}, sort_keys=True)
@@ -344,7 +358,7 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """The run's file name without suffix, readable and unique."""
+        """The run's name, which is the file name of its record without suffix."""
         backbone = self.backbone.replace("/", "-")
         parts = (self.dataset, self.protocol.name, backbone, self.variant, f"seed{self.seed}", self.key)
         return "_".join(parts)
@@ -363,5 +377,8 @@ class RunSpec:
 
 
 def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
-    """The run at another precision of products, one of PRECISIONS; None changes nothing. InputError for other names."""
+    """Return the run at another precision of products, one of PRECISIONS; None changes nothing.
+
+    Raises InputError for another name.
+    """
     return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))
