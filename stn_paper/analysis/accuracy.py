@@ -13,8 +13,8 @@ from ..training import records
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
-TABLE_PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows one of them
-PRICED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
+TABLE_PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows the runs of one protocol
+ESTIMATED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
 COMPARISONS = (
     ("lstn", "stn"),
     ("vstn", "stn"),
@@ -24,9 +24,9 @@ COMPARISONS = (
     ("lstn", ORIGINAL),
 )
 DISTINCT = "tsrd-distinct"
-WELL_ABOVE_98 = 99.0  # percent; how "well above 98%" is read
+WELL_ABOVE_98 = 99.0  # percent; "well above 98%" is read as at least this
 REPLICATES, DOES_NOT_REPLICATE, OPEN = "replicates", "does not replicate", "open"
-FEWEST_BACKBONES = 3  # that a verdict on a pattern needs
+FEWEST_BACKBONES = 3  # with fewer backbones there is no verdict on a pattern
 # columns of `runs_with_copy_accuracy` that describe a protocol
 PROTOCOL_COLUMNS = ("image_size", "epochs", "train_images", "selection")
 TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
@@ -40,15 +40,16 @@ TSRD_COLUMNS = {  # column of Table 4's `cells` -> its half width
 
 
 def runs_with_copy_accuracy(dataset, protocol):
-    """`frame.runs` with two more columns: the accuracy on test images that have no identical training image.
+    """`frame.runs` with two more columns on the test images that have no identical training image.
 
-    Columns `without_copy` (percent, NaN where a record does not hold it) and `images_without_copy` (how many).
+    Columns `without_copy` (the accuracy in percent; NaN if the record lacks it) and `images_without_copy` (their
+    number).
     """
     found = frame.runs(dataset, protocol)
-    kept = [record.get("test", {}).get("without_copy", {}) for record in found["record"]]
+    fields = [record.get("test", {}).get("without_copy", {}) for record in found["record"]]
     return found.assign(
-        without_copy=pd.Series([one.get("accuracy", math.nan) for one in kept], found.index, dtype=float),
-        images_without_copy=pd.Series([one.get("images", 0) for one in kept], found.index, dtype=int),
+        without_copy=pd.Series([f.get("accuracy", math.nan) for f in fields], found.index, dtype=float),
+        images_without_copy=pd.Series([f.get("images", 0) for f in fields], found.index, dtype=int),
     )
 
 
@@ -68,8 +69,7 @@ def runs_by_protocol(number):
 def protocol_by_backbone(number, found=None):
     """{backbone: the protocol whose runs its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
 
-    It is the best protocol that has a run in every cell of the row; if there is none, the protocol with runs in most
-    cells.
+    It is the protocol with runs in most cells of the row; of several such protocols, the best.
     """
     found = runs_by_protocol(number) if found is None else found
     printed = networks(number)
@@ -98,9 +98,11 @@ def cells(number, found=None):
     Columns: backbone, model (as printed), variant, paper_validation, paper_test, protocol ("" without a run),
     test (ours, mean over seeds), half (half width of its 95 % interval), n (seeds), validation,
     class_accuracy, collapsed and failed (numbers of runs), spread (median over the runs), image_size, epochs,
-    train_images, selection. Table 4 has in addition: without_copy and distinct (accuracies on images without
-    a copy and of `tsrd-distinct`) with without_copy_half, distinct_half and distinct_n. `found` is
-    `runs_by_protocol`, if at hand.
+    train_images, selection. Table 4 has more columns: without_copy and distinct (accuracies on images without
+    a copy and of `tsrd-distinct`), without_copy_half, images_without_copy, distinct_half and distinct_n. `found` is
+    the result of `runs_by_protocol`; None computes it.
+
+    >>> cells(6).groupby("variant")["test"].mean()  # doctest: +SKIP
     """
     found, rows = runs_by_protocol(number) if found is None else found, []
     protocols = protocol_by_backbone(number, found)
@@ -120,7 +122,7 @@ def cells(number, found=None):
 
 
 def runs_by_cell(number, found=None):
-    """{(backbone, variant): the `runs_with_copy_accuracy` of the paper's dataset behind a cell of `cells`}."""
+    """{(backbone, variant): the runs of a cell of `cells`, as `runs_with_copy_accuracy`, on the paper's dataset}."""
     found = runs_by_protocol(number) if found is None else found
     at = {
         backbone: found[protocol or TABLE_PROTOCOLS[0]]
@@ -160,14 +162,14 @@ def _copy_columns(merged, distinct):
 
 
 def count_missing(number):
-    """Count the cells of Table 4, 6 or 8 without a run: a dict of numbers.
+    """Count the cells of Table 4, 6 or 8 with and without a run, and estimate the missing hours: a dict.
 
     `cells`: all cells. `with_run`: cells with a run at any protocol. `lacking`: cells without a record at the protocol
-    PRICED_PROTOCOL. `hours`: what one seed of the lacking cells would take on `device`, the name of a measured device;
-    both are None where nothing has been measured.
+    ESTIMATED_PROTOCOL. `hours`: the estimated hours of one seed of the lacking cells on `device`, the name of a
+    measured device; both are None if nothing has been measured.
     """
     found, measured = cells(number), estimates.measurements()
-    specs = grid.target_specs(f"table{number}", 1, PRICED_PROTOCOL)
+    specs = grid.target_specs(f"table{number}", 1, ESTIMATED_PROTOCOL)
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     device = next(iter(estimates.devices(measured)), None)
     hours = estimates.total_hours(lacking, measured, device) if device else None
@@ -182,9 +184,9 @@ def differences(number):
     """The COMPARISONS of Table 6 or 8 for each backbone, a row each.
 
     Columns: variant, against, backbone, paper and ours (difference of test accuracies), half (half width of
-    Welch's 95 % interval over seeds, NaN where a side has one seed), n (seeds of the side with fewer),
-    protocol, collapsed and collapsed_against (collapsed runs of either side), left_out: at least half of the original's
-    runs failed to train, so that the backbone is not compared.
+    Welch's 95 % interval over seeds, NaN if a side has one seed), n (seeds of the side with fewer),
+    protocol, collapsed and collapsed_against (collapsed runs of either side), left_out (at least half of the original's
+    runs failed to train, so that the backbone is not compared).
     """
     known, rows = runs_by_protocol(number), []
     found, seeds = cells(number, known).set_index(["backbone", "variant"]), runs_by_cell(number, known)
@@ -202,14 +204,16 @@ def differences(number):
 
 
 def replication(number, found=None):
-    """Whether the paper's pattern over the backbones of Table 6 or 8 is in our runs, a row a comparison.
+    """Compare the differences over the backbones of Table 6 or 8 in the paper and in our runs, a row a comparison.
 
-    Columns: variant, against, paper_ahead (backbones in which the variant is ahead), paper_backbones,
-    paper_mean; of our runs: ahead, behind, backbones, mean, half (Student's 95 % interval, the backbones as
+    Columns of the paper: variant, against, paper_ahead (backbones in which the variant is ahead), paper_backbones,
+    paper_mean. Columns of our runs: ahead, behind, backbones, mean, half (Student's 95 % interval, the backbones as
     the sample), p (exact sign test), p_holm (over the comparisons of this table), collapsed (backbones with a
     collapsed run on a side), mean_kept, half_kept and kept (mean, interval and number of the backbones without a
-    collapsed run). All other columns include collapsed runs. Backbones that `differences` leaves out are in
-    no column of ours. `found` is that frame, if it is at hand.
+    collapsed run). All other columns include collapsed runs. Backbones that `differences` marks as left out are in no
+    column of our runs. `found` is the result of `differences`; None computes it.
+
+    >>> replication(8).set_index(["variant", "against"]).loc[("lstn", "stn"), "mean"]  # doctest: +SKIP
     """
     rows = []
     for (variant, against), part in (differences(number) if found is None else found).groupby(
@@ -230,11 +234,11 @@ def replication(number, found=None):
 
 
 def judge_replication(row):
-    """REPLICATES, NOT or OPEN: whether the paper's mean gain is in ours, by a row of `replication`.
+    """Judge a row of `replication`, whether our runs show the paper's gain: REPLICATES, DOES_NOT_REPLICATE or OPEN.
 
-    The mean without collapsed runs decides, because a collapsed run moves a mean by tens of points. Its 95 % interval
-    above zero: replicates. Otherwise it does not, if the interval leaves out the paper's mean; else it is
-    open, as it is with fewer than FEWEST_BACKBONES backbones.
+    The mean without collapsed runs decides, because a collapsed run moves a mean by tens of points. REPLICATES: its
+    95 % interval lies above zero. DOES_NOT_REPLICATE: it does not, and the interval lies below the paper's mean. OPEN:
+    otherwise, and with fewer than FEWEST_BACKBONES backbones.
     """
     if row["kept"] < FEWEST_BACKBONES:
         return OPEN
@@ -247,7 +251,7 @@ def judge_replication(row):
 
 
 def baseline_accuracies():
-    """Test accuracies of the baselines that learn nothing, a row each: test, without_copy, distinct."""
+    """Test accuracies (percent) of the baselines that learn nothing: a row a baseline, the columns of TSRD_COLUMNS."""
     stored = copies.read_table("baselines")
     if stored.empty:
         return pd.DataFrame(columns=["test", "without_copy", "distinct"])
@@ -266,11 +270,11 @@ def baseline_accuracies():
 
 
 def size_ranking(found=None):
-    """Rank correlation of size and accuracy on TSRD: a row for the paper and for each of our columns.
+    """Rank correlation of size and accuracy on TSRD: a row for the paper and a row for each of TSRD_COLUMNS.
 
     Columns: networks, rho (Spearman's rank correlation of the printed parameters and the test accuracy), p
-    (two-sided, by permutation, as `statistics.rank_correlation` counts it); both NaN below statistics.RANKED
-    networks. `found` is `cells(4)`, if at hand.
+    (two-sided, by permutation, see `statistics.rank_correlation`). rho and p are NaN with fewer than
+    statistics.RANKED networks. `found` is the result of `cells(4)`; None computes it.
     """
     found = cells(4) if found is None else found
     parameters, rows = networks(4)["parameters"].astype(int), {}

@@ -1,6 +1,6 @@
 """`python -m stn_paper results check`: find all faults in a folder of records at once.
 
-Results of several machines are merged by copying files; the check says whether the records fit together.
+Results of several machines are merged by copying files; the check finds records that do not fit together.
 """
 
 import os
@@ -14,7 +14,7 @@ from ..training.hardware import current_commit
 
 
 def check(folders=()):
-    """(faults, notes) of all records in the results folder and in other folders, as sentences.
+    """Return (faults, notes) on all records in the results folder and in other folders, as lists of sentences.
 
     Faults: a damaged record, a record of other code, a record whose file is not named after its settings, two records
     of one run that disagree. Notes: the number of records, the commits of their code, and runs with several records.
@@ -41,7 +41,7 @@ def check(folders=()):
 
 
 def _record_files(folders):
-    """Every JSON file in these folders and the results folder, once, sorted."""
+    """All JSON files in these folders and the results folder, without repetition, sorted."""
     places = [results_dir(), *map(Path, folders)]
     if not IN_CLONE and not os.path.isdir(places[0]):
         raise InputError(

@@ -1,7 +1,7 @@
-"""How the paper's accuracies were made, from what its authors released: `printed/author_runs.csv`.
+"""How the paper's accuracies were made, by the authors' released notebooks and logs: `printed/author_runs.csv`.
 
-A row is a cell of Table 4, 6 or 8; the file's first lines name the source. The release may differ from what the
-authors ran, so every table says "as released".
+A row is a cell of Table 4, 6 or 8; the file's first lines name the source. The authors may have run other code than
+they released, so every table says "as released".
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ RULE_MEANINGS = {
     "other": "none of these",
     "lost": "the log is not in the release",
 }
-ROUNDING = 0.0051  # points; two accuracies of two decimals are the same
+ROUNDING = 0.0051  # points; accuracies that differ by less are the same to two decimals
 
 
 @cache
@@ -52,7 +52,10 @@ def same_accuracy(a, b):
 
 
 def matching_rules(number):
-    """For each cell of Table 6 or 8 the first rule of RULE_MEANINGS that gives its test accuracy."""
+    """The selection rule, a key of RULE_MEANINGS, that gives each cell's test accuracy in Table 6 or 8: a Series.
+
+    Of several rules, it is the simplest: AT_BEST before OF_FIVE before OF_FIFTEEN.
+    """
     cells = released_cells(number)
     found = pd.Series("other", index=cells.index)
     found[cells["best_validation"].isna()] = "lost"
@@ -62,7 +65,7 @@ def matching_rules(number):
 
 
 def count_rules():
-    """How many printed test accuracies of Tables 6 and 8 each rule of selection gives; a row a rule."""
+    """Count the printed test accuracies of Tables 6 and 8 that each selection rule gives; a row a rule."""
     counts = {
         f"Table {n}": matching_rules(n).value_counts().reindex(RULE_MEANINGS, fill_value=0) for n in (6, 8)
     }
@@ -104,7 +107,7 @@ def budget_share(dataset, variant):
 
 
 def count_bypassed(cells):
-    """(bypassed, all): how many of these `released_cells` with a transformer bypass it, and how many there are."""
+    """(bypassed, known): of these `released_cells` with a transformer, how many bypass it, and how many are known."""
     known = cells["transform_applied"].dropna()
     return int((known == "no").sum()), len(known)
 

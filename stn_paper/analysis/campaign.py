@@ -29,7 +29,7 @@ from ..training.hardware import check_device, device_name
 from ..training.loop import run
 from ..training.networks import check_networks
 from ..training.spec import PROTOCOLS, RunSpec, with_precision
-from .effects import ARMS
+from .effects import ARMS, BYPASSED
 from .estimates import estimate_hours, measurements
 from .paper import table
 
@@ -39,12 +39,12 @@ SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 
 
 class Step(NamedTuple):
-    """Runs of equal worth: every variant of every backbone, seed by seed."""
+    """Runs that are equally valuable: every variant of every backbone, seed by seed."""
 
     backbones: tuple
     variants: tuple = tuple(VARIANTS)
     seeds: tuple = (0,)
-    protocol: str = ""  # "" is the campaign's
+    protocol: str = ""  # "" is the protocol of the campaign
 
 
 PLANS = {  # table: datasets and steps, the most valuable first
@@ -69,7 +69,7 @@ PLANS = {  # table: datasets and steps, the most valuable first
     ),
     "table4": (("tsrd", "tsrd-distinct"), (Step(tuple(table(4)["backbone"]), ("original",), (0, 1, 2)),)),
 }
-CONTROLS = Step(("resnet18", "effb0"), (CONSTANT, *ARMS[4:]))  # the same map for all images, and bypassed
+CONTROLS = Step(("resnet18", "effb0"), (CONSTANT, *BYPASSED))
 
 
 def campaign_specs(name, protocol="equal"):
@@ -111,12 +111,17 @@ def train_missing(
 ):
     """Train missing runs of a table until the slot ends; return the paths of the new records.
 
-    `together` is how many runs share the device: 4 on CUDA, else one for each core. `choose_next` picks each run;
-    a run that is still busy 30 seconds after the end of the slot is killed. `archive` is a .tar.gz file that
-    collects the new records, as they lie under the results folder, beside those of earlier slots. `precision`
-    replaces the protocol's: such runs have other settings, and the tables leave them out. `compiled` trains through
-    torch.compile. Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or
-    an archive that cannot be written. If a run fails, its name and the reason are printed and the others go on.
+    `choose_next` picks each run; a run that still trains 30 seconds after the end of the slot is killed.
+
+    - `minutes`: length of the slot.
+    - `together`: how many runs share the device; None is 4 on CUDA, else one for each core.
+    - `archive`: a .tar.gz file. The new records are added to the records of earlier slots in it, under their paths in
+      the results folder.
+    - `precision`: replaces the protocol's precision. Such runs have other settings, so the tables leave them out.
+    - `compiled`: train through torch.compile.
+
+    Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or an archive that
+    cannot be written. If a run fails, its name and the reason are printed, and the other runs continue.
     """
     if not minutes > 0:
         raise InputError(f"A slot of {minutes} minutes is not allowed: give more than 0.")
@@ -132,7 +137,7 @@ def train_missing(
     if archive:
         pack_records([], archive)  # fails now if the archive cannot be written
     settings = str(device), data_dir, end, max(1, cores // together), compiled
-    os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal help nobody
+    os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal would overwrite each other
     new = _train_all(waiting, device, together, settings, archive)
     print(f"{len(new)} new records; {len(missing_runs(planned))} runs still have none.")
     return new
@@ -145,7 +150,7 @@ def _train_all(waiting, device, together, settings, archive):
         while waiting and len(running) < together and time.time() < end:
             spec = choose_next(waiting, end - time.time(), device_name(device))
             if spec is None:
-                waiting.clear()  # a run that does not fit now never will
+                waiting.clear()  # the time left only shrinks, so that none of these runs will fit later
                 break
             waiting.remove(spec)
             process = SPAWN.Process(target=_train_in_process, args=(spec, *settings), daemon=True)
@@ -165,7 +170,7 @@ def _train_all(waiting, device, together, settings, archive):
 
 def _finish(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
-    process.kill()  # of a late run, the work after its last checkpoint is lost
+    process.kill()  # a late run loses its work since the last checkpoint
     process.join()
     for path in (records.record_path(spec), checkpoint(spec)):
         remove_partials(path)
@@ -177,8 +182,8 @@ def _finish(process, spec):
 def choose_next(waiting, seconds, device):
     """The first waiting run that can end within the seconds, else the first that can train an epoch, else None.
 
-    Times are estimated from records of the device of this name, less the epochs in a run's checkpoint. A run
-    without an estimate counts as fitting.
+    Times are estimated from records of the device with this name; epochs in a run's checkpoint are subtracted. A run
+    without an estimate counts as short enough.
     """
     measured = measurements()
     expected = {spec: estimate_hours(spec, measured, device) for spec in waiting}

@@ -1,6 +1,6 @@
 """Which test images have a copy in training, as `copy_search` found, and accuracies with and without these images.
 
-The files are in results/copies/. An exact copy has the same bytes; `copy_search` says what a near copy is.
+The files are in results/copies/. An exact copy has the same bytes; `copy_search` defines near copies.
 """
 
 import base64
@@ -14,11 +14,11 @@ from ..paths import results_dir
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
 SPLIT_SEED = 0  # the default of `spec.Protocol`: all records use it
 NEIGHBOUR = 50  # more than the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
-THRESHOLD = 0.2  # of the ratio; a nearest image with a larger ratio is no near copy
+THRESHOLD = 0.2  # a nearest image with a larger ratio is no near copy, see `copy_search`
 
 
 def copies_dir():
-    """The folder of the search's results: `copies` in the results folder."""
+    """The folder of the results of the search: `copies` in the results folder."""
     return results_dir() / "copies"
 
 
@@ -61,13 +61,13 @@ def pack_flags(flags):
 
 
 def unpack_flags(text, number):
-    """The boolean array (number,) that `pack_flags` made a text of."""
+    """The boolean array (number,) of a text that `pack_flags` returned."""
     bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8))
     return bits[:number].astype(bool)
 
 
 def copy_flags(record, near=False):
-    """bool (N,): whether each test image of the record has an exact copy in training; with `near`, or a near copy.
+    """bool (N,): whether each test image of the record has an exact copy in training; with `near`, a near copy too.
 
     None if the record's images, split and training set have not been searched for copies.
     """
@@ -87,8 +87,8 @@ def copy_flags(record, near=False):
 def accuracy_apart(record, near=False):
     """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN for a part without images.
 
-    Exact copies count; with `near`, near copies too. None if the record does not say which test images were classified
-    correctly (`record["test"]["correct"]`) or `copy_flags` is None.
+    With `near`, near copies count as copies too. None if the record lacks `record["test"]["correct"]`, which test
+    images were classified correctly, or if `copy_flags` is None.
     """
     flags, text = copy_flags(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:

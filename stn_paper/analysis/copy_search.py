@@ -61,8 +61,8 @@ class Compared(NamedTuple):
     pictures: np.ndarray  # uint8 (N, 32, 32, 3)
     copies: np.ndarray  # (N,): equal for identical bytes
     split: datasets.Split
-    exact: np.ndarray  # bool, of the test images in the split's order
-    near: np.ndarray  # bool: a near copy and no exact one
+    exact: np.ndarray  # bool: has an exact copy; test images in the split's order
+    near: np.ndarray  # bool: has a near copy and no exact copy
     neighbours: Neighbours
 
 
@@ -152,9 +152,9 @@ def count_files(name, listing, compared):
 
 
 def count_copies(name, compared):
-    """Count the copies in training: a row for the test images and a row for the validation images.
+    """Count the images with a copy in training: a row for the test images and a row for the validation images.
 
-    GTSRB has a third row: validation images drawn without regard to the tracks.
+    GTSRB has a third row, for validation images that are drawn without regard to the tracks.
     """
     split, flat = compared.split, normalize_pictures(compared.pictures)
     parts = {"test": (split.test, split.train), "validation": (split.validation, split.train)}
@@ -181,7 +181,7 @@ def count_copies(name, compared):
 
 
 def flag_test_images(name, compared):
-    """One row: which test images have an exact and which a near copy, as `packed` arrays, and of which data."""
+    """One row: the test images with an exact copy and with a near copy, by `pack_flags`, and the searched data."""
     row = {
         "dataset": name,
         "split_seed": SPLIT_SEED,
@@ -232,7 +232,7 @@ def nearest_pixels(images, labels, queries):
 
 
 def test_baselines(name, compared):
-    """Test accuracy of the look-up and of the nearest neighbour: all, with and without an exact copy."""
+    """Test the look-up and the nearest neighbour, a row a baseline and part: all, with and without an exact copy."""
     train, test = compared.split.train, compared.split.test
     labels, copies, small = compared.data.labels.numpy(), compared.copies, compared.pictures
     predicted = {
@@ -257,10 +257,10 @@ def test_baselines(name, compared):
 
 
 def draw_contact_sheet(compared, seed=0):
-    """Draw a PIL image of pairs, test image left and nearest training image right; a row a band of the ratio.
+    """Draw a PIL image of pairs, test image left and nearest training image right; a row for each of BANDS.
 
-    The pairs of a band are drawn at random and sorted, each with its ratio below. Exact copies are left out. A line
-    divides near copies from other pairs.
+    The pairs of a band are chosen at random and sorted by their ratio, which is below each pair. Exact copies are left
+    out. A line divides near copies from other pairs.
     """
     draw, ratio = np.random.RandomState(seed), np.where(compared.exact, np.inf, compared.neighbours.ratio)
     wide, high = 2 * THUMB + 12, THUMB + 16
@@ -289,7 +289,7 @@ def _within(ratio, low, top):
 
 
 def _store(file, found):
-    """Write the rows of a dataset to the file in place of its older rows; rows of other datasets stay."""
+    """Replace the rows of a dataset in the file; rows of other datasets stay."""
     old = read_table(file)
     old = old[~old["dataset"].isin(found["dataset"])]
     table = found if old.empty else pd.concat([old, found])

@@ -1,5 +1,6 @@
-"""Our costs beside the paper's: `python -m stn_paper costs` writes results/costs.csv, which the notebooks of
-Tables 1 to 5, 7 and 9 read.
+"""Our costs beside the paper's costs.
+
+`python -m stn_paper costs` writes results/costs.csv, which the notebooks of Tables 1 to 5, 7 and 9 read.
 """
 
 from functools import cache
@@ -16,18 +17,18 @@ from ..models.transformer import SpatialTransformer
 from ..paths import check_writable, replace_file, results_dir
 from .paper import COST_CLASSES, LOCALIZATION_TABLES, networks, table
 
-TOLERANCE = 0.0003  # GFLOPS; what counts as the paper's figure, after rounding to its decimals
+TOLERANCE = 0.0003  # GFLOPS; a smaller difference, after rounding to the paper's decimals, counts as equal
 
 
 def costs_path():
-    """The file that holds every cost of Tables 1 to 5, 7 and 9."""
+    """The path of the file with every cost of Tables 1 to 5, 7 and 9."""
     return results_dir() / "costs.csv"
 
 
 def write_costs():
-    """Measure all that the paper's cost tables print and write it as CSV; returns the path.
+    """Measure every cost that the paper's tables print, write them as CSV, and return the path.
 
-    Raises InputError where it cannot be written.
+    Raises InputError if the file cannot be written.
     """
     check_writable(costs_path().parent)
     rows = [*_layer_costs(), *_model_costs(), *_transformer_costs()]
@@ -47,7 +48,7 @@ def read_costs(number):
 
 
 def compare_costs(*numbers):
-    """Every cost that these tables (4, 5, 7 or 9) print beside ours: one row a cell, numbers and verdicts.
+    """Every cost that these tables (4, 5, 7 or 9) print, beside ours: a row a cell.
 
     Columns: backbone, model (as printed), variant, parameters, gflops (printed), our_parameters,
     our_gflops (rounded to the printed decimals), torch_gflops (as torch counts), exact (parameters),
@@ -71,14 +72,14 @@ def _compare_table(number):
 
 
 def lstn_against_stn():
-    """L-STN's GFLOPS as a share of STN's, and its parameters less STN's; one value a backbone."""
+    """(share, more): L-STN's GFLOPS as a share of STN's, and its parameters minus STN's; a value a backbone."""
     cost = read_costs(9).pivot(index="row", columns="variant")
     ratio = cost["gflops", "lstn"] / cost["gflops", "stn"]
     return ratio, cost["parameters", "lstn"] - cost["parameters", "stn"]
 
 
 def _layer_costs():
-    """Tables 1 to 3: every layer of the three localization nets at 224 pixels."""
+    """Yield the rows of Tables 1 to 3: every layer of the three localization nets at 224 pixels."""
     for number, variant in LOCALIZATION_TABLES.items():
         with torch.device("meta"):
             x = torch.zeros(1, 3, 224, 224)
@@ -101,7 +102,7 @@ def _both_counts(model, *size):
 
 
 def _model_costs():
-    """Tables 4, 5 and 7: whole networks at the paper's input sizes, as the sum of their two parts."""
+    """Yield the rows of Tables 4, 5 and 7: whole networks at the paper's input sizes, as the sum of their parts."""
     for number, classes in COST_CLASSES.items():
         for row in table(number).itertuples():
             variant, size = getattr(row, "variant", ORIGINAL), input_size(row.backbone)
@@ -112,7 +113,7 @@ def _model_costs():
 
 
 def _transformer_costs():
-    """Table 9: the transformers alone."""
+    """Yield the rows of Table 9: the transformers alone."""
     for row in table(9).itertuples():
         size = input_size(row.backbone)
         yield 9, row.backbone, row.variant, size, "", *_transformer_cost(row.variant, size)

@@ -14,9 +14,9 @@ CROP_HEIGHT = 48  # pixels of a compared photograph's height
 
 
 def best_correlation(photo, part):
-    """Highest correlation of the image `part` with a region of `photo` of the same size, over all places; both in grey.
+    """Highest correlation, in grey, of the image `part` with any region of the same size of the image `photo`.
 
-    Both are PIL images at the same scale. For the comparison, the photograph is scaled to `CROP_HEIGHT` pixels.
+    Both are PIL images at the same scale. They are compared at a scale at which `photo` is CROP_HEIGHT pixels high.
     """
     scale = CROP_HEIGHT / photo.height
     whole, piece = (_grey_tensor(image, scale) for image in (photo, part))
@@ -37,18 +37,18 @@ def _grey_tensor(image, scale):
 def count_crops(name, listing, compared):
     """One row on the photographs that are complete in `Faces` and cropped in `Faces_easy`.
 
-    `lowest` is the lowest correlation of a crop with the photograph of its file name, `others` the median
-    with the photograph of the next file name. `test` counts the test images of the two classes, and
-    `in_training` those whose photograph is in training under the other class.
+    `pairs` counts the photographs. `lowest` and `median` are of the correlations of each crop with the photograph of
+    its file name, `others` is the median with the photograph of the next file name. `test` counts the test images of
+    the two classes, and `in_training` those test images whose photograph is in training under the other class.
     """
-    of = {
+    index_of = {
         (path.parent.name, path.name): i for i, path in enumerate(listing.items) if path.parent.name in CROPS
     }
-    names = sorted({file for _, file in of})
-    photos, parts = ([Image.open(listing.items[of[c, file]]) for file in names] for c in CROPS)
+    names = sorted({file for _, file in index_of})
+    photos, parts = ([Image.open(listing.items[index_of[c, file]]) for file in names] for c in CROPS)
     own = [best_correlation(photo, part) for photo, part in zip(photos, parts)]
     others = [best_correlation(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
-    partner = {i: of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in of.items()}
+    partner = {i: index_of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in index_of.items()}
     tested = [i for i in compared.split.test if i in partner]
     train = set(compared.split.train.tolist())
     row = {

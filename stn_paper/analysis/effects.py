@@ -1,14 +1,14 @@
-"""Compare networks with each transformer and without one, a study at a time.
+"""Compare the arms of a study: a network with each transformer, without a transformer, and the controls.
 
-A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of
-the claims come from here. The rules, stated beforehand:
+A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of the claims
+are computed here. The rules were stated before any run was compared:
 
-- The families of FAMILIES are compared in their order, and Holm's correction is made within each.
-- Seeds pair in a study if its arms show an effect of the seed (`statistics.seeds_pair`); else Welch's test
-  takes all seeds of both arms. A bypassed transformer always pairs with the original, as it is the same
-  network; the seed control never does, as it has other seeds.
+- The families of FAMILIES are compared in their order, and Holm's correction is made within each family.
+- Runs are compared seed by seed if the study's arms show an effect of the seed (`statistics.seeds_pair`); else
+  Welch's test takes all seeds of both arms. A bypassed transformer is always compared with the original seed by seed,
+  because it is the same network. The seed control never is, because its seeds are others.
 - Runs whose transformer collapsed are counted, and are in no mean.
-- A study is left out if at least half of the original's runs failed to train (`frame.UNTRAINED`).
+- Nothing is concluded from a study in which at least half of the original's runs failed to train (`frame.UNTRAINED`).
 """
 
 import pandas as pd
@@ -21,7 +21,7 @@ APPLIED = ("stn", "vstn", "lstn")
 BYPASSED = tuple(v + RELEASED for v in APPLIED)
 ARMS = (ORIGINAL, *APPLIED, *BYPASSED)
 CONTROL = "seed control"  # the original with the seeds from OTHER_SEEDS on
-FAMILIES = {  # in the order in which they are shown: (variant, against)
+FAMILIES = {  # family -> its comparisons, (variant, against), in the order in which pages show them
     "between transformers": (("lstn", "stn"), ("vstn", "stn"), ("lstn", "vstn")),
     "against the original": tuple((variant, ORIGINAL) for variant in APPLIED),
     "of a constant map": ((CONSTANT, ORIGINAL), ("lstn", CONSTANT)),
@@ -45,23 +45,30 @@ COMPARISON_COLUMNS = [
 
 
 def comparisons(dataset, backbone, protocol):
-    """All comparisons of FAMILIES in a study, in points of test accuracy: see `compare_arms`."""
+    """The comparisons of FAMILIES in a study, in points of test accuracy; columns and source as in `compare_arms`.
+
+    Raises InputError for a damaged record.
+
+    >>> comparisons("mnist-rts", "mnist-cnn", "system")[["variant", "against", "mean", "shown"]]  # doctest: +SKIP
+    """
     return compare_arms(frame.runs(dataset, protocol, backbone))
 
 
 def compare_arms(ours, column="test"):
-    """The comparisons of FAMILIES among the runs of one study, a row a comparison that has runs of both sides.
+    """The comparisons of FAMILIES among the runs of one study, a row for each comparison that has runs of both sides.
 
-    `ours` has the columns variant, seed, collapsed, failed and `column`, in percent. Columns of the result:
-    family, variant, against, the fields of `statistics.Comparison`, p_holm and p_apart_holm (adjusted within the
-    family), shown (the verdict, by these), collapsed and collapsed_against (numbers of collapsed runs, which
-    are in no mean), runs and runs_against (all runs of a side), left_out.
+    `ours` has the columns variant, seed, collapsed, failed and `column`, an accuracy in percent. Columns of the result:
+    family, variant, against, the fields of `statistics.Comparison` (in points), p_holm and p_apart_holm (adjusted
+    within the family), shown (the verdict by these p-values), collapsed and collapsed_against (numbers of collapsed
+    runs, which are in no mean), runs and runs_against (all runs of a side), left_out (see `original_failed`).
+
+    >>> compare_arms(frame.runs("gtsrb", "system", "mnist-cnn"))["shown"]  # doctest: +SKIP
     """
     arms = runs_by_arm(ours)
     pair, left_out = _seeds_pair(ours, column), original_failed(ours)
     rows = []
     for family, pairs in FAMILIES.items():
-        found = [_comparison_row(arms, *one, column, pair) for one in pairs if arms.keys() >= set(one)]
+        found = [_comparison_row(arms, *sides, column, pair) for sides in pairs if arms.keys() >= set(sides)]
         adjusted = [statistics.holm([row[key] for row in found]) for key in ("p", "p_apart")]
         for row, p, apart in zip(found, *adjusted):
             comparison = statistics.Comparison(*(row[field] for field in statistics.Comparison._fields))
@@ -72,9 +79,9 @@ def compare_arms(ours, column="test"):
 
 
 def runs_by_arm(ours):
-    """The runs of each arm by seed: {variant: rows indexed by seed}, the seed control under its own name.
+    """The runs of each arm: {variant: rows indexed by seed}; the seed control is the arm CONTROL.
 
-    "original" has all seeds of the original, as Welch's test takes them all.
+    The arm ORIGINAL has all seeds, those of the seed control too, because Welch's test takes all of them.
     """
     arms = {variant: rows.set_index("seed").sort_index() for variant, rows in ours.groupby("variant")}
     if ORIGINAL in arms:
@@ -103,9 +110,9 @@ def _seeds_pair(ours, column):
 
 
 def accuracies_by_seed(ours, column="test"):
-    """Accuracies of the original and the applied variants that have the same seeds: a row a seed.
+    """Accuracies of the original and the applied variants: a row a seed below OTHER_SEEDS, a column a variant.
 
-    Collapsed runs are gaps.
+    Collapsed runs are NaN.
     """
     used = ours[ours["variant"].isin((ORIGINAL, *APPLIED)) & (ours["seed"] < OTHER_SEEDS)]
     used = used[~used["collapsed"].astype(bool)]

@@ -1,8 +1,8 @@
 """Estimate the hours of runs from the throughput of recorded runs.
 
-A network of the same backbone and image size gives the best estimate; where there is none, throughput is scaled
-by the operations in results/costs.csv. `workflow/Snakefile` asks for `resources`, and the page on the cost
-of the grid shows `hours_by_target` and `growth`.
+Records of the same network and image size give the best estimate; throughput of other networks is scaled by their
+operations in results/costs.csv. `workflow/Snakefile` calls `resources`, and the page on the cost of the grid shows
+`hours_by_target` and the functions `growth_with_...`.
 """
 
 import math
@@ -25,8 +25,7 @@ from ..training.spec import DEFAULTS, RunSpec
 from . import frame
 from .grid import GRID, TABLE_NUMBERS, target_networks, target_specs, unique_specs
 
-# cost of an evaluated image in trained ones: the forward pass without the backward one
-EVALUATION_COST = 1 / 3
+EVALUATION_COST = 1 / 3  # time to evaluate an image, divided by the time to train on it: no backward pass
 SAFETY_FACTOR = 1.5  # a job requests this times its estimated time and memory
 STARTUP_MINUTES = 10  # minutes that every job gets on top: imports, decoding images
 LEAST_MEMORY = 8000  # MiB of main memory that every job gets at least
@@ -41,11 +40,11 @@ class Measurement(NamedTuple):
     image_size: int  # pixels of a side
     batch_size: int
     speed: float  # images a second in training
-    memory: float  # MiB at most: see results/README.md
+    memory: float  # peak in MiB, see results/README.md
     precision: str = DEFAULTS["precision"]  # of products, as in the run's protocol
 
 
-BASES = {  # what the measured runs share with the estimated run, best first
+BASES = {  # in words -> fields in which the measured runs equal the estimated run; best first
     "the same network and image size": ("backbone", "variant", "image_size"),
     "the same backbone and image size": ("backbone", "image_size"),
     "the same backbone": ("backbone",),
@@ -72,7 +71,7 @@ def measurements():
 
 
 def is_gpu(device):
-    """Whether a record's device is a GPU: the name of a CPU ends in its number of cores."""
+    """Whether a device of a record is a GPU: the name of a CPU ends in its number of cores."""
     return not re.search(r", \d+ cores$", device)
 
 
@@ -95,7 +94,7 @@ def _known_costs():
 def gflops(backbone, variant, image_size):
     """Billions of operations of one forward pass, counted as the paper counts.
 
-    From results/costs.csv where it holds the network at this size, else measured.
+    They are from results/costs.csv if it has the network at this size, else measured.
     """
     variant = variant.removesuffix(RELEASED)
     known = _known_costs()
@@ -127,9 +126,9 @@ def images_an_epoch(spec):
 
 
 def nearest_measurements(spec, measured, device):
-    """The measurements on the device that share most with a run: (key of BASES, measurements).
+    """The measurements on the device that are most like a run: (key of BASES, measurements); (None, []) without any.
 
-    Only measurements at the run's precision; at the default precision where the device has none.
+    They are at the run's precision, or at the default precision if the device has none at the run's precision.
     """
     wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
     here = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
@@ -148,7 +147,7 @@ def estimate_hours(spec, measured, device=None):
     _, found = nearest_measurements(spec, measured, device or next(iter(devices(measured)), None))
     if not found:
         return None
-    fastest: dict[tuple, float] = {}  # of each network: a run that shared its machine was slower
+    fastest: dict[tuple, float] = {}  # of each network: slower runs shared their machine with others
     for m in found:
         network = m.backbone, m.variant, m.image_size
         fastest[network] = max(fastest.get(network, 0.0), m.speed * gflops(*network))
@@ -167,13 +166,13 @@ def total_hours(specs, measured, device=None):
 def resources(spec, measured, attempt=1, longest=1440, gpus=1):
     """The resources that a job requests: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
 
-    At most `longest` minutes: a job that reaches its limit is tried again with more time, and goes on from its
-    checkpoint. A run without an estimate requests `longest`.
+    `longest` is the largest runtime in minutes. A job that reaches its limit is tried again with more time (`attempt`),
+    and continues from its checkpoint. A run without an estimate requests `longest`.
     """
     hours = estimate_hours(spec, measured)
     minutes = longest if hours is None else STARTUP_MINUTES + 60 * SAFETY_FACTOR * attempt * hours
     memory = [LEAST_MEMORY]
-    if not gpus:  # a CPU's main memory holds what a GPU's own would: it grows with the batch's pixels
+    if not gpus:  # on a CPU the tensors are in main memory, which grows with the pixels of a batch
         pixels = spec.protocol.batch_size * spec.image_size**2
         same = [m for m in measured if m.backbone == spec.backbone and not is_gpu(m.device)]
         memory += [SAFETY_FACTOR * m.memory * max(1, pixels / (m.batch_size * m.image_size**2)) for m in same]
@@ -181,19 +180,19 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
 
 
 def missing_in_words(targets, measured, seeds=3, protocol="equal"):
-    """How many runs of each target have no record and their estimated hours, as text: a line a target."""
+    """The number of runs without a record and their estimated hours, as text: a line a target."""
     lines = []
     for target in targets:
         wanted = target_specs(target, seeds, protocol)
         lacking = [spec for spec in wanted if not records.record_path(spec).exists()]
         line = f"{target}: {len(lacking)} of {len(wanted)} runs have no record"
         lines.append(
-            f"{line}, {_price(lacking, measured)}" if lacking else f"{target}: all runs are recorded"
+            f"{line}, {_hours_in_words(lacking, measured)}" if lacking else f"{target}: all runs are recorded"
         )
     return "\n".join(lines)
 
 
-def _price(specs, measured):
+def _hours_in_words(specs, measured):
     hours = total_hours(specs, measured)
     if hours is None:
         return "hours unknown, as no run has been measured"
@@ -230,12 +229,12 @@ def cost_in_words(seeds=3, protocol="equal"):
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     return (
         f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
-        f"{len(lacking)} have no record yet: {_price(lacking, measured)}."
+        f"{len(lacking)} have no record yet: {_hours_in_words(lacking, measured)}."
     )
 
 
 def _by_device(specs, measured):
-    """{device: hours as text}, a GPU first even where none is measured."""
+    """{device: hours as text}; without a measured GPU, the first device is "GPU", not yet measured."""
     known = devices(measured)
     hours = {d: _hours_text(total_hours(specs, measured, d)) for d in known}
     return hours if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **hours}
@@ -252,7 +251,7 @@ def hours_by_target(seeds=1, protocol="equal"):
 
 
 def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
-    """Runs and hours of the 74 cells of the paper's tables against the number of seeds."""
+    """Runs and hours of the cells of Tables 4, 6 and 8 with several numbers of seeds; a row a number."""
     measured, rows = measurements(), {}
     for seeds in numbers:
         specs = [spec for target in TABLE_NUMBERS for spec in target_specs(target, seeds, protocol)]

@@ -19,13 +19,13 @@ from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
 from . import authors_runs, effects, frame, statistics
 from .effects import APPLIED, ARMS
 
-STUDIES = (  # (dataset, backbone, protocol) of the studies that two processor cores can train
+STUDIES = (  # (dataset, backbone, protocol); two processor cores can train these studies
     ("mnist-rts", "mnist-cnn", "system"),
     ("gtsrb", "mnist-cnn", "system"),
     ("caltech101", "resnet18", "reduced"),
     ("cifar10", "resnet18", "reduced"),
 )
-LARGER = (  # studies for a GPU, at the paper's image sizes: shown as soon as they have records
+LARGER = (  # studies for a GPU, at the paper's image sizes; a page shows those that have records
     ("caltech101", "resnet50", "equal"),
     ("caltech101", "effb0", "equal"),
     ("cifar10", "resnet18", "equal"),
@@ -47,13 +47,14 @@ def study_specs(dataset, backbone, protocol, seeds):
 def shown_studies(request=None, backbone=PUBLISHED):
     """The CPU studies, and every GPU study with at least one record.
 
-    With a `backbone`, the studies of the notebook's parameters, a Request: its dataset and protocols.
+    With a `backbone`, the studies that the notebook's parameters ask for; `request` is their Request.
     """
     if request is not None and backbone != PUBLISHED:
         return [(request.dataset, backbone, protocol) for protocol in request.protocols]
     return [*STUDIES, *(s for s in LARGER if len(study_runs(*s)))]
 
 
+# protocol -> suffix of a study's title
 SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the paper's image size"}
 
 
@@ -89,8 +90,8 @@ def comparisons_by_study(chosen):
 def seed_pairing(chosen):
     """Whether the runs of a study are compared seed by seed; a row a study that has runs.
 
-    Columns: study, seeds, correlation (of the arms over the seeds), p (of "the seed has no effect", see
-    `statistics.seed_effect`), paired.
+    Columns: study, seeds (without a gap), correlation (of the arms over the seeds), p (of "the seed has no effect",
+    see `statistics.seed_effect`), paired.
     """
     rows = []
     for study in chosen:
@@ -112,10 +113,10 @@ def untrained_arms(chosen):
 
 
 def environment_differences(dataset, backbone, protocol):
-    """Why runs with a bypassed transformer differ from the original's: a list with a set of field names a run.
+    """Why runs with a bypassed transformer differ from the original's runs: a list with a set of field names a run.
 
-    A bypassed transformer changes no digit, so under one code on one machine the list is empty. Else a set names the
-    fields of the environment in which the two runs differ. An empty set would be an error of this package.
+    A bypassed transformer changes no digit, so with the same code on the same machine the list is empty. Each set
+    names the fields of the environment in which the two runs differ. An empty set would be an error of this package.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     apart = []
@@ -138,11 +139,11 @@ def count_mixed_pairs(dataset, backbone, protocol):
         for (variant, seed), record in stored.items()
         if variant in APPLIED and (ORIGINAL, seed) in stored
     ]
-    return len(both), *(sum(one[name] != other[name] for one, other in both) for name in ("commit", "device"))
+    return len(both), *(sum(a[name] != b[name] for a, b in both) for name in ("commit", "device"))
 
 
 def _test_results(record):
-    """The run's results on test images: an accuracy an epoch, and the record's field `test`."""
+    """The run's results on test images: the accuracy after each epoch, and the record's field `test`."""
     return [epoch.get("test_accuracy") for epoch in record["epochs"]], record.get("test")
 
 
@@ -157,7 +158,7 @@ def with_test_curves(found):
 def accuracy_at_budget(record, epochs, rule=BEST_VALIDATION):
     """Test accuracy in percent that a selection rule would report if the run had ended after so many epochs.
 
-    The learning rate is constant, so that a shorter run is the beginning of a longer run.
+    This holds for a constant learning rate: a shorter run is then the beginning of a longer run.
     """
     return records.select_by_test(record["epochs"][:epochs])[rule]["test"]
 
@@ -169,10 +170,11 @@ GAIN_PARTS = ("worst", "selection", "budget", "rest")
 def gain_parts(dataset, backbone, protocol):
     """A variant's gain in the comparison that is least fair to the original, and its three parts, in points.
 
-    A row a variant and seed: variant, seed, GAIN_PARTS, epochs, shorter. `worst` compares the variant, selected by
-    `best-of-five`, with the original, selected by `best-validation` after the shorter budget of the released
-    notebooks. It is the sum of three parts: the `selection` rule's gain for the variant, the original's loss through
-    the missing epochs (`budget`), and the difference under one budget and one rule (`rest`).
+    A row a variant and seed; columns variant, seed, GAIN_PARTS, epochs (of the run) and shorter (the original's budget
+    in the released notebooks). `worst` is the variant, selected by `best-of-five`, minus the original after `shorter`
+    epochs, selected by `best-validation`. It is the sum of three parts: the variant's gain by the rule (`selection`),
+    the original's loss through the missing epochs (`budget`), and the difference under one budget and one rule
+    (`rest`).
     """
     ours, rows = with_test_curves(study_runs(dataset, backbone, protocol)), []
     alone = ours[ours["variant"] == ORIGINAL].set_index("seed")["record"]
@@ -191,7 +193,7 @@ def gain_parts(dataset, backbone, protocol):
 # --- where a transformer helps ------------------------------------------------------------------
 
 
-STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # whose records hold it
+STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # studies with the field `strength`
 UNCHANGED = (0, 1)  # strengths that leave an image as it is: no shift or rotation, its own scale
 UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
 
@@ -210,9 +212,9 @@ def strength_accuracies(dataset, backbone, protocol):
 
 
 def strength_comparisons(dataset, backbone, protocol):
-    """`effects.compare_arms` by a run's mean accuracy over the strengths of a distortion, for each distortion.
+    """The comparisons of `effects.compare_arms` by a run's mean accuracy over the strengths of each distortion.
 
-    Strengths that change nothing are left out. Column `distortion` is added.
+    Strengths that change nothing are left out. The column `distortion` is added.
     """
     kept = strength_accuracies(dataset, backbone, protocol)
     kept = kept[~kept["strength"].isin(UNCHANGED)]

@@ -1,7 +1,7 @@
-"""All run records as one table, a row a run, and how its rows are named and ordered.
+"""All run records as one table, a row a run; titles and order of its rows.
 
 A process reads each record file once, and again only if the file changes. All functions of `analysis` and `report`
-take their runs from here.
+get runs from this module.
 """
 
 import math
@@ -24,7 +24,7 @@ from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOL
 
 SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
 RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
-# times the loss of guessing: a last training loss above it means that the network failed to train
+# a network failed to train if its last training loss is above this share of the loss of guessing
 UNTRAINED = 0.8
 RUN_COLUMNS = [
     "run",
@@ -53,23 +53,23 @@ RUN_COLUMNS = [
     "failed",
     "record",
 ]
-_read = {}  # of all files read: path -> (its stamp, its record or the InputError that says what is wrong)
-_tables = {}  # whether of smoke runs -> (paths and stamps, their table)
+_read = {}  # path of a record file -> (its stamp, its record or the InputError of a damaged record)
+_tables = {}  # True for smoke runs, False for the others -> (stamps of the files, their table)
 
 
 def runs(dataset=None, protocol=None, backbone=None):
-    """All runs as a table with the columns RUN_COLUMNS, sorted by file name; or the runs of a dataset and so on.
+    """All runs, or those of a dataset, protocol or backbone: a table with the columns RUN_COLUMNS, sorted by file name.
 
-    `protocol` selects runs with exactly the settings of the protocol of this name; only "smoke" gives smoke runs.
-    Accuracies are in percent, NaN where a record lacks them:
+    `protocol` selects runs with exactly the settings of the protocol of this name. Smoke runs are in the table only
+    with the protocol "smoke". Accuracies are in percent, NaN if a record lacks them:
 
-    - `validation`, `test`: by the run's own selection rule; each of RULE_COLUMNS holds what that rule reports.
+    - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
     - `class_accuracy`: mean over classes.
     - `train_loss`: of the last epoch, in nats.
     - `spread`: how far theta moves the corners from image to image after the last epoch, in pixels (median); NaN if
       the transformer collapsed.
     - `outside`: percent of the sampling grid outside the image after the last epoch.
-    - `collapsed`: whether `outside` is guards.COLLAPSED_PERCENT or more.
+    - `collapsed`: whether `outside` is guards.COLLAPSED_PERCENT (95) or more.
     - `failed`: not collapsed, and `train_loss` is above UNTRAINED times the loss of guessing.
     - `preset`: whether the settings are those of the named protocol.
     - `record`: the whole record, a dict that all callers share: do not change it.
@@ -78,7 +78,7 @@ def runs(dataset=None, protocol=None, backbone=None):
 
     >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
-    found = _run_table(protocol == stored.SMOKE).copy(deep=False)  # so that a caller may add columns
+    found = _run_table(protocol == stored.SMOKE).copy(deep=False)  # callers may add columns
     for column, value in (("dataset", dataset), ("protocol", protocol), ("backbone", backbone)):
         if value is not None:
             found = found[found[column] == value]
@@ -117,7 +117,7 @@ def _run_table(smoke):
 def _read_files(smoke):
     """{path: (stamp, record or InputError)} of the record files, sorted; reads those that are new or changed."""
     found = {}
-    for path, stamp in sorted(_stamps(smoke), key=lambda one: Path(one[0]).parts):
+    for path, stamp in sorted(_stamps(smoke), key=lambda item: Path(item[0]).parts):
         if path not in _read or _read[path][0] != stamp:
             try:
                 _read[path] = stamp, stored.read_named_record(Path(path))
@@ -128,7 +128,7 @@ def _read_files(smoke):
 
 
 def _stamps(smoke):
-    """Path and stamp of each record file: a file that is written again has another stamp."""
+    """Yield path and stamp of each record file; a file that is written again has another stamp."""
     for folder in os.scandir(results_dir()) if results_dir().is_dir() else ():
         if folder.is_dir() and (folder.name == stored.SMOKE) == smoke:
             for file in os.scandir(folder):
@@ -167,9 +167,9 @@ def fate(record):
 
 
 def outside(theta):
-    """Percent of the sampling grid outside the image, from the `theta` of a record's epoch.
+    """Percent of the sampling grid outside the image, from the field `theta` of a record's epoch.
 
-    Older records lack it: for these it is computed from the mean map, and NaN if that map is not affine.
+    Older records lack the number: for them it is computed from the mean map, or NaN if that map is not affine.
     """
     if "outside" in theta:
         return theta["outside"]

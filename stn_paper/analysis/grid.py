@@ -1,6 +1,6 @@
-"""The runs of each target of the workflow, as lists of RunSpecs; nothing is trained or read here.
+"""The runs of each target of the workflow, as lists of RunSpecs; this module trains and reads nothing.
 
-`workflow/Snakefile` makes jobs of them, and `estimates` estimates their hours.
+`workflow/Snakefile` trains them as jobs, and `estimates` estimates their hours.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ..training.spec import OTHER_SEEDS, SYSTEM, RunSpec
 from . import experiment
 from .paper import DATASET_OF, networks
 
-TABLE_NUMBERS = {f"table{number}": number for number in (6, 8, 4)}  # of accuracies
+TABLE_NUMBERS = {f"table{number}": number for number in (6, 8, 4)}  # the tables of accuracies
 TARGETS = ("smoke", *TABLE_NUMBERS, "systems", "claims")
 GRID = TARGETS[1:]  # targets whose records the book shows
 SMOKE_CELLS = [("digits", "resnet18", variant) for variant in variants("resnet18")]
@@ -39,7 +39,10 @@ PAGES = {  # page that shows records -> targets whose records it shows; the othe
 
 
 def target_networks(target):
-    """The (dataset, backbone, variant) of a table's accuracies, of the systems or of the smoke runs."""
+    """(dataset, backbone, variant) of each network of a table, of the smaller systems or of the smoke runs.
+
+    Raises InputError for another target.
+    """
     check_choice("target with cells", target, [t for t in TARGETS if t != "claims"])
     if target == "smoke":
         return list(SMOKE_CELLS)
@@ -54,8 +57,8 @@ def target_networks(target):
 def target_specs(target, seeds=3, protocol="equal"):
     """The RunSpecs of a target, with the seeds 0 to `seeds` - 1, seed by seed.
 
-    `protocol` is for the paper's tables; smoke runs, systems and the studies of the experiment have protocols of
-    their own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
+    `protocol` is for the paper's tables; smoke runs, smaller systems and the studies of the experiment have protocols
+    of their own. An arm of the experiment has at most 5 seeds. Raises InputError for a wrong name or number.
     """
     check_choice("target", target, TARGETS)
     check_whole_number("Number of seeds", seeds)
@@ -69,10 +72,10 @@ def target_specs(target, seeds=3, protocol="equal"):
 
 
 def padding_specs(seeds=3):
-    """The runs that compare what a transformer reads outside: RunSpecs, seed by seed.
+    """The runs that compare paddings, which a transformer reads outside the image: RunSpecs, seed by seed.
 
-    The digit CNN of 400,000 weights behind affine maps, trained on RTS for 5 epochs with each optimizer and padding.
-    In these images -1 is the background of the digits, and the 0 of the padding `zeros` is grey.
+    The digit CNN of 400,000 weights behind affine maps is trained on RTS for 5 epochs with each optimizer and padding.
+    In its input, -1 is the background of the digits, and the 0 of the padding `zeros` is grey.
     """
     specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]
     short = {"max_epochs": 5, "min_epochs": 5, "probes": False}
@@ -85,5 +88,5 @@ def padding_specs(seeds=3):
 
 
 def unique_specs(targets, seeds=3, protocol="equal"):
-    """The runs of several targets, each once: {name: RunSpec}, as two targets may share a run."""
+    """The runs of several targets without repetition, because targets may share runs: {name: RunSpec}."""
     return {spec.name: spec for target in targets for spec in target_specs(target, seeds, protocol)}

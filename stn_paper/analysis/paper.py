@@ -1,7 +1,7 @@
-"""The paper's printed numbers, from the CSV files in `printed/`, exactly as they stand in the paper.
+"""The paper's printed numbers, from the CSV files in `printed/`, exactly as the paper prints them.
 
-`report.tables` and the tests compare our numbers with them. Where the paper misprints, `printed/corrections.csv` gives
-the right value and the reason.
+`report.tables` and the tests compare our numbers with them. `printed/corrections.csv` has the right value of each
+misprint and the reason.
 """
 
 from functools import cache
@@ -13,27 +13,16 @@ from ..models import ORIGINAL
 from ..models.backbones import BACKBONES
 from ..paths import PRINTED
 
-TABLE_TITLES = {
-    1: "Regular STN localization architecture",
-    2: "VGG-like localization architecture (V-STN)",
-    3: "The proposed localization architecture (L-STN)",
-    4: "Cost and accuracy on TSRD",
-    5: "Parameters and GFLOPS on Caltech-101",
-    6: "Validation and test accuracy on Caltech-101",
-    7: "Parameters and GFLOPS on CIFAR-10",
-    8: "Validation and test accuracy on CIFAR-10",
-    9: "Parameters and GFLOPS of the spatial transformers",
-}
-LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # table -> its architecture, at 224 pixels
-# outputs of the networks whose cost is printed; Table 4's dataset has 58 classes
+LOCALIZATION_TABLES = {1: "stn", 2: "vstn", 3: "lstn"}  # table -> its localization net, at 224 pixels
+# table of costs -> outputs of its networks; Table 4's networks have 10, though its dataset has 58 classes
 COST_CLASSES = {4: 10, 5: 101, 7: 10}
-DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # of the tables of accuracies
+DATASET_OF = {4: "tsrd", 6: "caltech101", 8: "cifar10"}  # table of accuracies -> its dataset
 COSTS_OF = {4: 4, 6: 5, 8: 7}  # table of accuracies -> table that prints the same networks' costs
 SPLIT_COLUMNS = {4: {"validation": "training", "test": "validation"}}  # split -> its column: see `column_of`
 
 
 class Layer(NamedTuple):
-    """A row of Tables 1 to 3: shape of its output and parameters of convolution and batch norm."""
+    """A row of Tables 1 to 3: the shape of its output, the parameters of its convolution and batch norm."""
 
     height: int
     width: int
@@ -44,7 +33,13 @@ class Layer(NamedTuple):
 
 @cache
 def table(number):
-    """Table `number` as printed, every cell a string; Tables 4 to 9 have the column `backbone` added."""
+    """Return Table `number`, 1 to 9, as printed: every cell a string; Tables 4 to 9 have a column `backbone` more.
+
+    Columns are those of `printed/table<number>.csv`. All callers share the table: do not change it.
+
+    >>> table(9).groupby("variant")["parameters"].first()["lstn"]
+    '869200'
+    """
     printed = pd.read_csv(PRINTED / f"table{number}.csv", dtype=str, keep_default_na=False)
     if "model" in printed:
         printed.insert(0, "backbone", [_BACKBONE_OF[corrected(number, m)] for m in printed["model"]])
@@ -52,14 +47,14 @@ def table(number):
 
 
 def networks(number):
-    """Table 4 to 9 with a column `variant`, a row a network; "original" for all where the table has no such column."""
+    """Table 4 to 9 with a column `variant`, a row a network; it is "original" if the table has no such column."""
     printed = table(number)
     return printed if "variant" in printed else printed.assign(variant=ORIGINAL)
 
 
 @cache
 def corrections(number):
-    """The misprints of Table `number`: row, column, printed and right value, and why."""
+    """The misprints of Table `number`: row, column, printed value, right value and reason."""
     everything = pd.read_csv(PRINTED / "corrections.csv", dtype=str)
     mine = everything[everything["table"] == str(number)]
     return mine.drop(columns="table").reset_index(drop=True)
@@ -73,9 +68,9 @@ def corrected(number, printed, row=None):
 
 
 def column_of(number, split):
-    """The column of Table 4, 6 or 8 that holds a split's accuracies.
+    """The column of Table 4, 6 or 8 that has a split's accuracies.
 
-    The headings of Table 4 name other splits than the released logs show; see corrections.csv.
+    The headings of Table 4 name other splits than the released logs; see corrections.csv.
     """
     return SPLIT_COLUMNS.get(number, {}).get(split, split)
 
@@ -92,7 +87,7 @@ def printed_layers(number):
 
 @cache
 def caltech101_classes():
-    """Number of images of each class of Caltech-101, a Series by name; our count, as the paper prints no table."""
+    """Number of images of each class of Caltech-101, a Series by name. The count is ours; the paper prints none."""
     return pd.read_csv(PRINTED / "caltech101_classes.csv", comment="#", index_col="class")["images"]
 
 

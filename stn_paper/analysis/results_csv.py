@@ -1,4 +1,4 @@
-"""results/results.csv: every recorded run in one table that anyone can load, a row a run."""
+"""results/results.csv: all recorded runs in one table, a row a run."""
 
 from ..paths import replace_file, results_dir
 from . import frame

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 MISSING = "not yet run"
-ORDERS = 9999  # random orders that a p-value is counted over, if the networks have more orders than that
-FEWEST_RUNS = 3  # of each side; with fewer there is no verdict
-RANKED = 5  # networks; with fewer, an order says nothing
+ORDERS = 9999  # a p-value by permutation takes all orders, or so many random orders if there are more
+FEWEST_RUNS = 3  # with fewer runs on a side there is no verdict
+RANKED = 5  # with fewer networks there is no rank correlation
 MARGIN = 1.0  # points; means with a smaller difference count as equal
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
 NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
-# added to BETTER and WORSE if the difference is also shown to be below MARGIN
+# suffix of BETTER and WORSE if the difference is shown to be below MARGIN
 BY_LITTLE = ", by less than 1 point"
 
 
@@ -27,13 +27,13 @@ class Comparison(NamedTuple):
     """One mean minus another, in points; NaN where there are too few values."""
 
     mean: float
-    half: float  # half width of the 95 % interval: Student's of pairs, Welch's of two samples
-    n: int  # values of the first side; of pairs, the pairs
-    n_against: int  # values of the second side
+    half: float  # half width of the 95 % interval: Student's for pairs, Welch's for two samples
+    n: int  # values of the first side, or pairs
+    n_against: int  # values of the second side, or pairs
     paired: bool
-    p: float  # two-sided, of no difference
-    p_apart: float  # of a difference of MARGIN or more: the larger of two one-sided tests
-    identical: bool  # all pairs are equal
+    p: float  # two-sided p of "there is no difference"
+    p_apart: float  # p of "the difference is MARGIN or more": the larger p of two one-sided tests
+    identical: bool  # both values of every pair are equal
 
 
 def half_width(values):
@@ -46,10 +46,10 @@ def half_width(values):
 
 
 def compare(first, second, paired):
-    """Compare two Series of accuracies in percent, each by seed: a Comparison of the first minus the second.
+    """Compare two Series of accuracies in percent, indexed by seed: a Comparison of the first minus the second.
 
-    `paired`: by the differences of the seeds that both have (Student's t test), else by all values of both
-    (Welch's t test). Equivalence by two one-sided tests of the same kind (Schuirmann 1987).
+    If `paired`, Student's t test takes the differences of the seeds that both have; else Welch's t test takes all
+    values of both. Equivalence is tested by two one-sided tests of the same kind (Schuirmann 1987).
 
     >>> import pandas as pd
     >>> accuracies = pd.Series([70.0, 71.0, 72.0])
@@ -98,9 +98,10 @@ def _t_tests(first, second, mean):
 
 
 def seed_effect(cells):
-    """p of "the seed has no effect", from accuracies with a row a seed and a column an arm; NaN with too few rows.
+    """p of "the seed has no effect", from accuracies with a row a seed and a column an arm.
 
-    The F test of the rows in a two-way layout. Only rows without a gap count; at least FEWEST_RUNS are needed.
+    It is the F test of the rows in a two-way layout. Rows with a gap are left out. NaN with fewer than FEWEST_RUNS
+    rows or fewer than two columns.
     """
     values = cells.dropna().to_numpy(float)
     rows, columns = values.shape
@@ -116,12 +117,15 @@ def seed_effect(cells):
 
 
 def seeds_pair(cells):
-    """Whether runs are compared seed by seed (`seed_effect` is below LEVEL) or as two samples."""
+    """Whether runs are compared seed by seed: `seed_effect` is below LEVEL. Else they are compared as two samples."""
     return bool(seed_effect(cells) < LEVEL)
 
 
 def correlation(cells):
-    """Mean correlation of two arms over the seeds, from accuracies with a row a seed; NaN with too few rows."""
+    """Mean correlation of two arms over the seeds, from accuracies with a row a seed and a column an arm.
+
+    Rows with a gap are left out. NaN with fewer than FEWEST_RUNS rows or fewer than two columns.
+    """
     known = cells.dropna()
     if len(known) < FEWEST_RUNS or known.shape[1] < 2:
         return math.nan
@@ -130,7 +134,7 @@ def correlation(cells):
 
 
 def holm(p_values):
-    """Adjust the p-values of tests that were made together by Holm's method; a NaN stays and counts as no test."""
+    """Adjust the p-values of tests that were made together by Holm's method; a NaN stays NaN and is not counted."""
     p_values = np.asarray(p_values, float)
     adjusted, largest = np.full(len(p_values), math.nan), 0.0
     order = [i for i in np.argsort(p_values) if not math.isnan(p_values[i])]
@@ -141,9 +145,13 @@ def holm(p_values):
 
 
 def judge(comparison, p=None, p_apart=None):
-    """The verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NOT_SHOWN, SAME or FEW.
+    """Return the verdict of a Comparison: BETTER, WORSE (with or without BY_LITTLE), EQUAL, NOT_SHOWN, SAME or FEW.
 
-    `p` and `p_apart`: p-values after a correction; by default the Comparison's own.
+    `p` and `p_apart` are p-values after a correction; None takes those of the Comparison. FEW: fewer than FEWEST_RUNS
+    runs on a side. SAME: all pairs are equal. BETTER or WORSE: p is below LEVEL. EQUAL: p_apart is below LEVEL.
+
+    >>> judge(compare(pd.Series([70.0, 71.0, 72.5]) + 5, pd.Series([70.0, 71.2, 72.0]), paired=True))
+    'better'
     """
     p = comparison.p if p is None else p
     p_apart = comparison.p_apart if p_apart is None else p_apart
@@ -158,7 +166,7 @@ def judge(comparison, p=None, p_apart=None):
 
 
 def sign_test(ahead, behind):
-    """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN without any."""
+    """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN if both are 0."""
     if not ahead + behind:
         return math.nan
     from scipy import stats  # here, so that a machine without it can still train
@@ -186,7 +194,7 @@ def fisher_test(first, second):
 
 
 def rank_correlation(a, b):
-    """(Spearman's rank correlation, its two-sided p by permutation, which orders of `a` were counted, in words)."""
+    """(rho, p, orders): Spearman's rank correlation of two Series, its two-sided p by permutation, orders in words."""
     from scipy import stats  # here, so that a machine without it can still train
 
     a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
@@ -196,9 +204,9 @@ def rank_correlation(a, b):
 
 
 def mean_text(values, count=" (n={})", sign=""):
-    """Accuracies in percent as text: mean, half of the 95 % interval from two seeds on, number of values.
+    """Accuracies in percent as text: mean, half of the 95 % interval if there are two values or more, and `count`.
 
-    For differences in points, `sign` "+" writes the mean with its sign.
+    `count` is the form of the number of values. For differences, `sign` "+" writes the mean with its sign.
     """
     values = list(values)
     if not values:
@@ -209,7 +217,7 @@ def mean_text(values, count=" (n={})", sign=""):
 
 
 def range_text(values):
-    """The smallest and the largest of some whole numbers as text, or the single number if all are equal.
+    """The smallest and the largest of some whole numbers as text; one number if they are equal.
 
     >>> range_text([1200, 3])
     '3 to 1,200'

@@ -24,29 +24,29 @@ THETA_COLUMNS = (
     "photographs",
     "image_size",
 )
-STILL_BELOW = 0.05, 0.01  # standard deviations of theta below which a transformer counts as standing still
+STILL_BELOW = 0.05, 0.01  # two limits: theta is nearly constant if its standard deviation is below
 
 
 def theta_by_run():
-    """A row a run with an applied transformer and affine maps, without the short runs of `stability`.
+    """The runs with an applied transformer and affine maps, a row each, with the columns THETA_COLUMNS.
 
-    Columns: run (name), dataset, backbone, variant, protocol, seed; std: the largest standard deviation of
-    theta's six numbers over the validation images after the last epoch; outside: percent of the sampling grid
-    outside the image then; collapsed; photographs: whether the images are such;
-    image_size (pixels).
+    The short runs of `stability` are left out. `run` is the run's name; `std` is the largest standard deviation of
+    theta's six numbers over the validation images after the last epoch; `outside` is the percentage of the sampling
+    grid outside the image after the last epoch; `photographs` says whether the images are photographs; `image_size` is
+    in pixels of a side.
     """
     every = frame.runs()
     theta = every["record"].map(lambda record: record["epochs"][-1].get("theta"))
-    affine = theta.map(lambda one: one is not None and len(one["mean"]) == 6).astype(bool)
+    affine = theta.map(lambda field: field is not None and len(field["mean"]) == 6).astype(bool)
     applied = (every["variant"] != ORIGINAL) & ~every["variant"].str.endswith(RELEASED)
     found = every[affine & applied & ~every["run"].isin(stability.start_names())].copy()
-    found["std"] = theta[found.index].map(lambda one: max(one["std"]))
+    found["std"] = theta[found.index].map(lambda field: max(field["std"]))
     found["photographs"] = found["dataset"].isin(PHOTOGRAPHS)
     return found[list(THETA_COLUMNS)].reset_index(drop=True).astype({"collapsed": bool, "photographs": bool})
 
 
 def outside_by_epoch(found):
-    """`outside` epoch by epoch of the collapsed runs of `theta_by_run`: {run: list in percent}."""
+    """Percent of the sampling grid outside after each epoch, of the collapsed runs of `theta_by_run`: {run: list}."""
     recorded = frame.records_by_name()
     names = found.loc[found["collapsed"], "run"]
     return {name: [outside(epoch["theta"]) for epoch in recorded[name]["epochs"]] for name in names}

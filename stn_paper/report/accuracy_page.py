@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..analysis import accuracy, effects, frame, statistics
-from ..analysis.accuracy import PRICED_PROTOCOL, TSRD_COLUMNS
+from ..analysis.accuracy import ESTIMATED_PROTOCOL, TSRD_COLUMNS
 from ..analysis.paper import corrected
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
@@ -166,7 +166,7 @@ def table_learning_curves(number, request):
     if request.specs:
         return charts.learning_curves(request.dataset, request.protocols[0])
     used = [protocol for protocol in accuracy.protocol_by_backbone(number).values() if protocol]
-    protocol = max(dict.fromkeys(used), key=used.count) if used else PRICED_PROTOCOL
+    protocol = max(dict.fromkeys(used), key=used.count) if used else ESTIMATED_PROTOCOL
     return charts.learning_curves(request.dataset, protocol)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ..analysis import accuracy, statistics
-from ..analysis.accuracy import PRICED_PROTOCOL, WELL_ABOVE_98
+from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..models import HEADINGS, ORIGINAL
@@ -47,15 +47,16 @@ def coverage_in_words(number):
     if not found["lacking"]:
         return f"{told} All cells have a run at the paper's image size."
     hours, device = found["hours"], found["device"]
-    price = "what they would cost is not known, as no run has been measured"
+    effort = "what they would cost is not known, as no run has been measured"
     if hours is not None:
         unit = "GPU hours" if is_gpu(device) else "hours"
         digits = f"{hours:,.0f}" if hours >= 2 else f"{hours:.1f}"
-        price = (
+        effort = (
             f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our records"
         )
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
-    return f"{told} At the paper's image size (protocol `{PRICED_PROTOCOL}`) {lacking} are missing; {price}."
+    size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
+    return f"{told} {size} {lacking} are missing; {effort}."
 
 
 def fate_text(cell):

@@ -11,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from stn_paper.analysis.paper import TABLE_TITLES
 from stn_paper.paths import ROOT
 
 
@@ -32,7 +31,7 @@ def build(out):
 def test_every_table_and_figure_has_a_page(built):
     # some lead on to where the table is now
     pages = {page.stem for page in (built / "notebooks").glob("*.html")}
-    assert {f"table{n}" for n in TABLE_TITLES} | {
+    assert {f"table{n}" for n in range(1, 10)} | {
         "figure1",
         "figure2",
         "explorer",

@@ -8,9 +8,9 @@ import torch
 import torchvision
 
 from stn_paper import models
-from stn_paper.models import guards, insertion, localization, timm_models, transformer, transforms
+from stn_paper.models import costs, guards, insertion, localization, timm_models, transformer, transforms
 
-MODULES = (models, guards, insertion, localization, timm_models, transformer, transforms)
+MODULES = (models, costs, guards, insertion, localization, timm_models, transformer, transforms)
 EXAMPLES = [
     test for module in MODULES for test in doctest.DocTestFinder().find(module, globs={}) if test.examples
 ]

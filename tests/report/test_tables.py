@@ -7,7 +7,7 @@ import pytest
 from helpers import write_run
 
 from stn_paper.analysis import cost_tables, frame
-from stn_paper.analysis.paper import TABLE_TITLES, table
+from stn_paper.analysis.paper import table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
 from stn_paper.report import (
@@ -185,7 +185,7 @@ def test_readme_gives_the_current_answer(committed):
 
 
 def test_every_table_of_the_paper_has_its_csv():
-    for number in TABLE_TITLES:
+    for number in range(1, 10):
         assert isinstance(table(number), pd.DataFrame) and len(table(number))
 
 

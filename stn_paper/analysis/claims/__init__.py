@@ -27,9 +27,9 @@ def as_table(section=None):
 
 
 def count_verdicts(found=None):
-    """How many claims have which verdict: a row a section (key of SECTIONS), a column a verdict.
+    """Count the claims with each verdict: a row a section (key of SECTIONS), a column a verdict.
 
-    `found` is `as_table()`, if it is at hand.
+    `found` is the result of `as_table()`; None computes it.
     """
     verdicts = (as_table() if found is None else found)["Verdict"]
     sections = [c.section for c in CLAIMS]

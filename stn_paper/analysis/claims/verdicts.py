@@ -1,4 +1,4 @@
-"""What the checks of the paper's claims share: `@claim`, the verdicts, and the printed tables as numbers.
+"""Helpers of the checks of the paper's claims: `@claim`, the verdicts, and the printed tables as numbers.
 
 The modules named after SECTIONS hold the checks; the package `claims` lists them.
 """
@@ -36,7 +36,7 @@ SECTIONS = {
     "whole": "The whole (abstract and conclusions)",
 }
 PAPER_SIZE_PROTOCOLS = ("paper", "equal")  # protocols at the paper's image sizes, best first
-SLIGHTLY = 0.1  # what "slightly" is read as: by less than a tenth
+SLIGHTLY = 0.1  # "slightly" is read as by less than a tenth
 COSTS_FILE = "results/costs.csv"
 RELEASE_FILE = "author_runs.csv"  # the authors' release
 
@@ -46,14 +46,14 @@ class Finding(NamedTuple):
 
     verdict: str  # one of VERDICTS
     evidence: str  # a sentence or two with the numbers
-    source: str  # the table, file or records that they stand in
+    source: str  # the table, file or records that the numbers are from
 
 
 class Claim(NamedTuple):
     """A claim: a sentence of the paper, its place there, and the function that judges it."""
 
     section: str  # a key of SECTIONS
-    where: str  # in the paper
+    where: str  # its section or table in the paper
     quote: str  # from the paper, " … " where words are left out
     check: Callable[[], "Finding"]
 
@@ -80,7 +80,7 @@ def by_tables(*cases):
 
 
 def by_ours(*cases):
-    """REPRODUCED if all cases (booleans, or Series of booleans) hold in our numbers, else NOT."""
+    """REPRODUCED if all cases (booleans, or Series of booleans) hold in our numbers, else NOT_REPRODUCED."""
     return REPRODUCED if _all(cases) else NOT_REPRODUCED
 
 
@@ -134,8 +134,8 @@ def judge_by_runs(number, variant, against):
     """Judge a variant of Table 6 or 8 against another by our runs at the paper's scale; cite the studies.
 
     OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or
-    `equal`. Then REPRODUCED if the variant is better in more than half of the networks, else NOT. A network
-    of which any run with the variant collapsed counts as not better.
+    `equal`. Then REPRODUCED if the variant is better in more than half of the table's networks, else NOT_REPRODUCED.
+    The variant counts as not better in a network in which any of its runs collapsed.
     """
     dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
