@@ -8,16 +8,15 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from .figures import COLORS, PAPER_COLOR, close_figure
 
-TSRD_TITLES = {  # of Table 4: what each is of
+TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "test": "TSRD, all test images",
     "without_copy": "TSRD, images without a copy",
     "distinct": "TSRD, distinct pictures",
 }
-# the same, as headings of columns
-TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}
-SHADES = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
-PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # of the figure on the pattern
-WIDTH = 5.4  # inches of a figure that is read on a telephone too
+TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # short
+TSRD_COLORS = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
+PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # panels of `pattern_plot`: (variant, against)
+WIDTH = 5.4  # inches; fits a telephone
 
 
 def pair_title(variant, against):
@@ -30,7 +29,7 @@ def pattern_plot(number):
     If a run collapsed, or the network failed to train, a text replaces our difference.
     """
     found = accuracy.differences(number)
-    found["apart"] = (found["collapsed"] + found["collapsed_against"] > 0) | found["left_out"]
+    found["not_drawn"] = (found["collapsed"] + found["collapsed_against"] > 0) | found["left_out"]
     size = 1.15 + 0.36 * found["backbone"].nunique()
     figure, axes = plt.subplots(len(PANELS), figsize=(WIDTH, len(PANELS) * size))
     shown = found[[pair in PANELS for pair in zip(found["variant"], found["against"])]]
@@ -47,7 +46,7 @@ def pattern_plot(number):
 
 def _axis_limits(shown):
     """The limits of an axis that fit the paper's differences and our drawn differences."""
-    drawn = shown[shown["ours"].notna() & ~shown["apart"]]
+    drawn = shown[shown["ours"].notna() & ~shown["not_drawn"]]
     half = drawn["half"].fillna(0)
     ends = [0, *shown["paper"], *(drawn["ours"] - half), *(drawn["ours"] + half)]
     margin = 0.08 * (max(ends) - min(ends))
@@ -55,7 +54,7 @@ def _axis_limits(shown):
 
 
 def _panel(axis, part, color):
-    drawn = part[part["ours"].notna() & ~part["apart"]]
+    drawn = part[part["ours"].notna() & ~part["not_drawn"]]
     axis.axvline(0, color="black", linewidth=1, zorder=1)
     axis.plot(
         part["paper"], part.index, "o", color=PAPER_COLOR, fillstyle="none", markersize=7, markeredgewidth=1.5
@@ -70,12 +69,12 @@ def _panel(axis, part, color):
         first, row = drawn["ours"].iloc[0], drawn.index[0]
         overlaps = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
         _annotate(axis, "ours", first, row, -15 if overlaps else 7, color=color, fontweight="bold")
-    for row in part[part["apart"] & part["ours"].notna()].itertuples():
+    for row in part[part["not_drawn"] & part["ours"].notna()].itertuples():
         right = row.ours > 0
         axis.text(
             0.99 if right else 0.01,
             row.Index + 0.36,
-            f"{_why_apart(row)} →" if right else f"← {_why_apart(row)}",
+            f"{_why_not_drawn(row)} →" if right else f"← {_why_not_drawn(row)}",
             transform=axis.get_yaxis_transform(),
             ha="right" if right else "left",
             va="center",
@@ -92,8 +91,8 @@ def _annotate(axis, text, x, y, shift, **look):
     axis.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", ha="center", **look)
 
 
-def _why_apart(row):
-    """The text for a difference that is not drawn, a row of `accuracy.differences`: its size and the reason."""
+def _why_not_drawn(row):
+    """The text in place of a difference, a row of `accuracy.differences`: its size, and why it is not drawn."""
     sides = ((row.variant, row.collapsed), (row.against, row.collapsed_against))
     collapsed = " and ".join(HEADINGS[variant] for variant, number in sides if number)
     why = f"{collapsed} collapsed" if collapsed else "left out, failed to train"
@@ -107,9 +106,9 @@ def tsrd_plot():
     rows = range(len(found))
     for column, half in TSRD_COLUMNS.items():
         axis.errorbar(
-            found[column], rows, xerr=found[half].fillna(0), fmt="none", color=SHADES[column], capsize=3
+            found[column], rows, xerr=found[half].fillna(0), fmt="none", color=TSRD_COLORS[column], capsize=3
         )
-        axis.plot(found[column], rows, "D", color=SHADES[column], markersize=6)
+        axis.plot(found[column], rows, "D", color=TSRD_COLORS[column], markersize=6)
     axis.plot(
         found["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
     )
@@ -118,7 +117,7 @@ def tsrd_plot():
         plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER_COLOR, linestyle="", label="paper")
     ]
     handles += [
-        plt.Line2D([], [], marker="D", color=SHADES[c], linestyle="", label=f"ours: {TSRD_TITLES[c]}")
+        plt.Line2D([], [], marker="D", color=TSRD_COLORS[c], linestyle="", label=f"ours: {TSRD_TITLES[c]}")
         for c in TSRD_COLUMNS
     ]
     axis.legend(
@@ -140,7 +139,7 @@ def _draw_baselines(axis, learned):
     lines = [(near[column], "nearest neighbour", "--", column) for column in TSRD_COLUMNS]
     lines.append((learned.loc["look-up", "test"], "look-up", ":", "test"))
     for value, name, style, column in lines:
-        axis.axvline(value, color=SHADES[column], linestyle=style, linewidth=1.4, zorder=0)
+        axis.axvline(value, color=TSRD_COLORS[column], linestyle=style, linewidth=1.4, zorder=0)
         axis.annotate(
             name,
             (value, 1.01),
@@ -149,5 +148,5 @@ def _draw_baselines(axis, learned):
             ha="center",
             va="bottom",
             fontsize=11,
-            color=SHADES[column],
+            color=TSRD_COLORS[column],
         )

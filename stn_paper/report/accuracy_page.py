@@ -15,7 +15,6 @@ from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
 from .accuracy_figures import TSRD_HEADINGS, pair_title
-from .accuracy_verdicts import fate_text
 from .sentences import NO_NUMBER
 
 
@@ -55,13 +54,13 @@ def _first(found, backbone):
 
 
 def _headed(view):
-    """The frame with MultiIndex columns, the name of the index's column in the lower row of headings."""
+    """Return the frame with two rows of column headings; the lower row names the column of the index."""
     view.columns = pd.MultiIndex.from_tuples(view.columns, names=["", "Network"])
     return view
 
 
 def _classes(cell, star):
-    """The HTML classes of one of our cells, see `interactive`."""
+    """The HTML classes of a cell with our number; book/_static/tables.css draws them."""
     found = {interactive.BEST: cell.variant == star, "collapsed": cell.collapsed, "failed": cell.failed}
     return " ".join(["ours", *(name for name, true in found.items() if true)])
 
@@ -106,14 +105,21 @@ def theta_motion(number, backbone=""):
     rows = {}
     for cell in found.itertuples():
         empty = {"Image size": f"{cell.image_size:.0f}"} | {HEADINGS[v]: NO_NUMBER for v in effects.APPLIED}
-        moved, fate = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", fate_text(cell)
+        moved, fate = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _fate_text(cell)
         text = f"{moved} ({fate})" if moved and fate else moved or fate or NO_NUMBER
         rows.setdefault(title(cell.backbone), empty)[HEADINGS[cell.variant]] = text
     return pd.DataFrame(rows).T
 
 
+def _fate_text(cell):
+    """How many runs of a cell collapsed or failed to train, as text; "" if none did."""
+    fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
+    of = "" if cell.n == 1 else f" of {cell.n}"
+    return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
+
+
 def requested_runs(specs):
-    """The runs that the notebook's parameters select, a row a run; None without any."""
+    """The runs that the notebook's parameters select, a row a run; None without a run."""
     rows = []
     for spec in specs:
         record = records.read_record(records.record_path(spec))

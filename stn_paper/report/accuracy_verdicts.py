@@ -41,7 +41,7 @@ def protocols_in_words(number):
 
 
 def coverage_in_words(number):
-    """How many cells have a run, how many lack one at the paper's image size, and their hours, in one sentence."""
+    """How many cells have a run, how many lack a run at the paper's image size, and the missing hours, in words."""
     found = accuracy.count_missing(number)
     told = f"{found['with_run']} of {found['cells']} cells have a run of ours."
     if not found["lacking"]:
@@ -57,13 +57,6 @@ def coverage_in_words(number):
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
     size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
     return f"{told} {size} {lacking} are missing; {effort}."
-
-
-def fate_text(cell):
-    """How many runs of a cell collapsed or failed to train, as text; "" if none did."""
-    fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
-    of = "" if cell.n == 1 else f" of {cell.n}"
-    return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
 
 
 def smallest_p(number):
@@ -116,7 +109,7 @@ def _replication_in_words(row):
 
 
 def _open_verdict(number, compared):
-    """The verdict while too few backbones have runs of the variants."""
+    """The verdict of `pattern_verdict` while too few backbones have runs of the variants."""
     total = accuracy.cells(number)["backbone"].nunique()
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of two variants yet."

@@ -66,7 +66,7 @@ def model_card(record):
         + _named_values(record["measured"], run_pages.MEASURED_NAMES),
     }
     parts = [
-        _header(record, spec, chosen),
+        _header(spec, chosen),
         f"# {run_pages.run_title(record['spec'])}",
         f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
         f"pixels and was trained from random weights. Source: {ORIGIN}.",
@@ -82,7 +82,7 @@ def model_card(record):
     return "\n\n".join(parts) + "\n"
 
 
-def _header(record, spec, chosen):
+def _header(spec, chosen):
     """The YAML header for model hubs; strings and numbers of JSON are valid YAML."""
     kind = {"name": "Image classification", "type": "image-classification"}
     dataset = {"name": DATASETS[spec.dataset].title, "type": spec.dataset, "split": "test"}
@@ -99,7 +99,7 @@ def _header(record, spec, chosen):
 
 
 def _network(spec):
-    """What the model is, in one sentence."""
+    """The network of the run, in one sentence."""
     name = network(spec.backbone)
     if spec.variant == ORIGINAL:
         return f"{name} without a spatial transformer."
@@ -116,7 +116,7 @@ def _limits_section(record, spec):
 
 
 def _named_values(found, labels, *more):
-    """The values of a part of a record with their names in words: a list of pairs."""
+    """The values of a part of a record with their names in words: a list of pairs; `more` are unnamed fields."""
     labels = {field: field.capitalize() for field in more} | labels
     return [(label, found[field]) for field, label in labels.items() if field in found]
 

@@ -1,4 +1,4 @@
-"""The book's interactive figures, as Vega-Lite: hover for a value, click a name in a legend to single it out.
+"""The book's interactive figures, as Vega-Lite: readers point at a value to read it, and click a legend entry.
 
 A notebook stores each chart and a PNG of it, so that the chart is visible without JavaScript. The book draws it with
 the scripts of vl-convert, which need no network. Static figures are in `figures`.
@@ -55,7 +55,7 @@ alt.data_transformers.disable_max_rows()
 
 
 class VegaLite:
-    """How MyST-NB puts a chart into a page: its entry point in pyproject.toml names this class."""
+    """Puts a chart into a page, for MyST-NB; an entry point in pyproject.toml names this class."""
 
     mime_priority_overrides = (("html", MIME, 1),)
 
@@ -89,7 +89,7 @@ def _load_vega(app, page, template, context, tree):
 
 
 def _variants(encoding, names, values):
-    """The channel that tells variants apart, in the order and with the look of every other figure."""
+    """The encoding of variants, with the order and the colours or shapes of every other figure."""
     scale = alt.Scale(domain=[HEADINGS[v] for v in names], range=[values[v] for v in names])
     return encoding("variant:N", scale=scale, title=None, legend=alt.Legend(orient="top", columns=4))
 
@@ -101,7 +101,10 @@ def _data(rows, columns):
 
 
 def learning_curves(dataset, protocol):
-    """A panel a backbone: validation accuracy (percent) after each epoch, a line a run; or "not yet run"."""
+    """Learning curves: validation accuracy (percent) after each epoch, a panel a backbone, a line a run.
+
+    Without a run it is the text "not yet run".
+    """
     ours = frame.runs(dataset, protocol)
     if ours.empty:
         return Markdown(f"*{statistics.MISSING.capitalize()}.*")

@@ -1,4 +1,4 @@
-"""Three checklists, answered for this companion: a conference's, a code's, and ACM's words for a result.
+"""Three checklists, answered for this companion: for a paper, for its code, and ACM's badges for results.
 
 The parts models, data, code and results are from the ML Reproducibility Checklist (Pineau et al. 2021, JMLR 22);
 completeness is the ML Code Completeness Checklist of Papers with Code (2020); ACM is Artifact Review and Badging 1.1
@@ -213,7 +213,7 @@ def _answers(facts):
 
 
 def show_part(answers, part):
-    """The rows of one part of a `checklist_table`, as HTML for the book, in which long sentences wrap."""
+    """The rows of one part of a `checklist_table`, as HTML that wraps long sentences."""
     rows = answers.query("Part == @part").drop(columns="Part").replace("`", "", regex=True)
     return HTML(rows.to_html(classes="claims", border=0))
 
@@ -235,7 +235,7 @@ def _yes_in_part_no(done, wanted):
 
 
 def count_answers(answers):
-    """How many questions of a `checklist_table` have which answer, in one sentence."""
+    """The number of questions of a `checklist_table` with each answer, in one sentence."""
     counts = Counter(answers["Answer"])
     counted = ", ".join(f"{counts[a]} “{a}”" for a in (YES, PART, NO, OPEN) if counts[a])
     return f"Of {counts.total()} questions: {counted}."

@@ -1,4 +1,4 @@
-"""The page of the paper's claims: each as a line that opens, with a filter by verdict and an anchor of its own."""
+"""The page of the paper's claims: a line that opens for each claim, with an anchor, and a filter by verdict."""
 
 import re
 from html import escape
@@ -21,7 +21,7 @@ from ..analysis.claims.verdicts import (
 VERDICT_CODES = dict(
     zip(VERDICTS, ("reproduced", "not-reproduced", "agrees", "disagrees", "misprint", "open"))
 )
-SOURCE_LINKS = {  # what a claim rests on, as a check names it: (what the page calls it, address)
+SOURCE_LINKS = {  # a source, as a check names it -> (name on the page, address)
     COSTS_FILE: ("our measured costs", "network_costs.html"),
     RELEASE_FILE: ("the authors' release", "release.html"),
     "results/copies/files.csv": ("our count of copies", "copies.html"),
@@ -81,7 +81,7 @@ def _claim_line(row):
 
 
 def claim_anchor(claim):
-    """The anchor of a claim: its section and the first words of its quote. It stays when claims are added."""
+    """The anchor of a claim: its section and the first words of its quote, so that new claims do not change it."""
     words = re.findall(r"[a-z0-9]+", claim.quote.lower().replace("'", ""))
     return "-".join(["claim", claim.section, *words[:5]])
 

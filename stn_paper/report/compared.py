@@ -18,8 +18,8 @@ from ..paths import BENCHMARKS, PRINTED
 from ..training.records import find, selected_result
 from . import small_systems
 
-NEAR_POINTS = 0.5  # points from the published number, which is the goal
-STILL_PIXELS = 0.5  # pixels; corners that move less from image to image are those of a constant map
+NEAR_POINTS = 0.5  # points; an error this close to the published error counts as reached
+STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
 
 
 def former_note(system):
@@ -38,7 +38,10 @@ DISTORTED_SYSTEM = "mnist-cnn-400k"
 
 
 def _distorted_cells():
-    """Columns distortion, network, variant, published, ours (errors in percent, a list): a row a cell of Table 1."""
+    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, network, variant, published, ours.
+
+    Errors are in percent; ours are a list, an error a run.
+    """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
         ours = small_systems.system_runs(f"mnist-{name}", DISTORTED_SYSTEM)
@@ -83,22 +86,24 @@ def distorted_verdict():
 
 
 def gains_in_words(dataset, system):
-    """What each transformer adds to the accuracy of the network alone, in points with its interval, in words."""
+    """The gain of each transformer over the network alone, in points of accuracy with their intervals, in words."""
     ours, parts = small_systems.system_runs(dataset, system), []
     found = {variant: ours[ours["variant"] == variant].set_index("seed")["test"] for variant in HEADINGS}
     alone = found.pop(ORIGINAL)
     for variant, tests in found.items():
         if len(tests) and len(alone) and not variant.endswith(RELEASED):
-            one = compare(tests, alone, paired=False)
-            half = "" if math.isnan(one.half) else f" ± {one.half:.2f}"
-            parts.append(f"{HEADINGS[variant].lower()} {one.mean:+.2f}{half} (n={one.n} and {one.n_against})")
+            gain = compare(tests, alone, paired=False)
+            half = "" if math.isnan(gain.half) else f" ± {gain.half:.2f}"
+            parts.append(
+                f"{HEADINGS[variant].lower()} {gain.mean:+.2f}{half} (n={gain.n} and {gain.n_against})"
+            )
     if not parts:
         return f"What the transformer adds: {MISSING}."
     return f"In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
 def padding_table():
-    """Test error in percent by what a transformer reads outside and by optimizer: the runs of `grid.padding_specs`."""
+    """Test errors in percent of the runs of `grid.padding_specs`: a row a padding, a column an optimizer."""
     rows = {}
     for spec in grid.padding_specs():
         named = spec.protocol
@@ -113,7 +118,7 @@ def padding_table():
 
 
 def theta_in_words(dataset, system):
-    """For each variant whether theta depends on the image, from its records' last epochs, as a list."""
+    """Whether theta depends on the image, for each variant, from the last epochs of its runs, as a Markdown list."""
     ours, lines = small_systems.system_runs(dataset, system), []
     for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
         mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]

@@ -71,7 +71,7 @@ def copies_verdict():
 
 
 def merging_in_words():
-    """What merging TSRD's two archives by file name leaves, as Markdown."""
+    """How TSRD's two archives are merged by file name, and how many images remain, as Markdown."""
     row = copies.read_table("files").set_index("dataset").loc["tsrd"]
     *archives, sizes = *(number for _, number in TSRD_ARCHIVES.values()), DATASETS["tsrd"].splits.values()
     fits = "exactly as many as" if row.images == sum(sizes) else "not as many as"
@@ -136,7 +136,7 @@ def validation_copies_table():
 
 
 def faces_in_words():
-    """Two sentences on the photographs that Caltech-101 has complete and cropped, as Markdown."""
+    """Two sentences on the photographs that are complete and cropped in Caltech-101, as Markdown."""
     row = copies.read_table("crops").iloc[0]
     return (
         f"Each of the {row.pairs} pictures in `Faces_easy` is a part of the photograph of the same file name "

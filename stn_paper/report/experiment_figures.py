@@ -14,10 +14,10 @@ DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
 
 def effects_plot(chosen):
-    """The comparisons of transformers: a panel a study, a stroke a mean, a bar its 95 % interval, a dot a seed.
+    """The comparisons of DRAWN_FAMILIES: a panel a study, a row a comparison.
 
-    A dot is the difference between two runs of one seed. A tint marks the differences that count as equal. Comparisons
-    against the original are below the comparisons between transformers.
+    A stroke is a mean, a bar its 95 % interval, a dot the difference between two runs of one seed. A tint marks the
+    differences that count as equal.
     """
     found = {
         study: _drawn_comparisons(rows) for study, rows in experiment.comparisons_by_study(chosen).items()
@@ -72,7 +72,7 @@ def budget_plot(chosen):
 
 
 def strength_plot(dataset, backbone, protocol):
-    """A panel a distortion: mean accuracy of each variant against its strength, bands of 95 %."""
+    """Mean accuracy of each variant against the strength of a distortion, with 95 % intervals; a panel a distortion."""
     found = experiment.strength_accuracies(dataset, backbone, protocol)
     drawn = experiment.drawn_variants(found)
     layout = ConstrainedLayoutEngine(wspace=0.06)  # numbers of neighbouring axes would touch
@@ -99,12 +99,12 @@ def strength_plot(dataset, backbone, protocol):
 
 
 def _study_panels(chosen, found, height, **options):
-    """A figure with a titled panel for each study, two in a row, and its axes; titles say what is missing."""
+    """A figure with a titled panel for each study, two in a row, and its axes; a title says if data is missing."""
     across = min(len(chosen), 2)
     down = -(-len(chosen) // across)
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
-    for axis, study, one in zip(axes.flat, chosen, found):
-        missing = "" if len(one) else f": {MISSING}"
+    for axis, study, rows in zip(axes.flat, chosen, found):
+        missing = "" if len(rows) else f": {MISSING}"
         name = experiment.study_title(*study).replace("`", "").replace(", ", ",\n")
         axis.set_title(name + missing, fontsize=11)
         axis.tick_params(labelsize=11)

@@ -103,7 +103,7 @@ def difference_text(row):
 
 
 def verdict_text(row):
-    """The verdict of a comparison as text, with the collapsed runs of either side, or why it is left out."""
+    """The verdict of a comparison as text, with the collapsed runs of either side, or why nothing is concluded."""
     if row.left_out:
         return "left out: the original failed to train"
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
@@ -120,17 +120,17 @@ def plain_title(study):
 
 
 def paired_table(pairs):
-    """Paired differences {what: Series in points} as a table: means, intervals and what they show."""
+    """Paired differences {name: Series in points} as a table: means, intervals and verdicts."""
     rows = {}
-    for what, values in pairs.items():
+    for name, values in pairs.items():
         result = statistics.compare(values, 0 * values, paired=True)
         half = "" if pd.isna(result.half) else f" ± {result.half:.2f}"
-        rows[what] = [f"{result.mean:+.2f}{half}", result.n, statistics.judge(result)]
+        rows[name] = [f"{result.mean:+.2f}{half}", result.n, statistics.judge(result)]
     return _table_or_missing(rows, ["Difference", "Pairs", "Verdict"])
 
 
 def _table_or_missing(rows, columns):
-    """Rows {name: cells} as a table; without any, one row that says so."""
+    """Rows {name: cells} as a table; without a row, the table says "not yet run"."""
     rows = rows or {"": [MISSING] + [""] * (len(columns) - 1)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
@@ -163,7 +163,7 @@ def gain_parts_table(chosen):
 
 
 def strengths_table(chosen=experiment.STRENGTH_STUDIES):
-    """Mean accuracies over the strengths of a distortion compared: a row a comparison, a column a distortion."""
+    """The comparisons of mean accuracies over the strengths: a row a comparison, a column a distortion."""
     return pd.concat({plain_title(study): _strength_rows(study) for study in chosen})
 
 

@@ -1,10 +1,7 @@
 """Sentences of the pages "Is it the transformer?" and "Where a transformer helps"; `experiment_page` has the tables."""
 
-import pandas as pd
-
 from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NOT_SHOWN, SAME, WORSE
-from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
@@ -13,13 +10,13 @@ from .sentences import join_words
 
 
 def studies_verdict(chosen):
-    """The verdict on the studies, as Markdown: two sentences for all studies of which they are true."""
+    """The verdict on the studies, as a Markdown list; studies with the same verdict share a line."""
     found = experiment.comparisons_by_study(chosen)
     return _lines({study: comparisons_in_words(rows) for study, rows in found.items()})
 
 
 def _lines(told):
-    """A line of a list for each text of `told`, {study: text}, after the names of its studies."""
+    """A Markdown list of the texts of `told`, {study: text}; each text follows the names of its studies."""
     studies = {}
     for study, text in told.items():
         studies.setdefault(text, []).append(experiment.study_title(*study))
@@ -27,7 +24,7 @@ def _lines(told):
 
 
 def notes(chosen):
-    """Which pairs are of unlike runs and which images are not the official files, as a Markdown list of studies."""
+    """Pairs of runs from two commits or devices, and images that are not the official files, as a Markdown list."""
     told = {}
     for study in chosen:
         copies = frame.image_notes(experiment.study_runs(*study)["record"])
@@ -178,48 +175,16 @@ def networks_verdict(dataset, protocol):
 
 def gain_in_words(study, variant="lstn", against=ORIGINAL):
     """Test accuracy of a variant minus another's in a study, in points, with its verdict, as text."""
-    found = _of_pair(effects.compare_arms(experiment.study_runs(*study)), variant, against)
+    found = effects.compare_arms(experiment.study_runs(*study))
+    found = found[(found["variant"] == variant) & (found["against"] == against)]
     if found.empty:
         return MISSING
     row = next(found.itertuples())
     return f"{difference_text(row)} points ({verdict_text(row)})"
 
 
-def lstn_gain_in_words():
-    """Whether L-STN improves on STN, where a transformer works, in one sentence with its numbers."""
-    found = experiment.comparisons_by_study(experiment.STUDIES)
-    works = [s for s, rows in found.items() if (_of_pair(rows, "stn", ORIGINAL)["shown"] == BETTER).any()]
-    parts = [f"{gain_in_words(study, against='stn')} on {DATASETS[study[0]].title}" for study in works]
-    return f"L-STN minus STN is {join_words(parts)}" if parts else MISSING
-
-
-def _of_pair(found, variant, against):
-    return found[(found["variant"] == variant) & (found["against"] == against)]
-
-
-def count_verdicts_in_words():
-    """How often which verdict was reached over all studies, in two sentences."""
-    found = pd.concat(experiment.comparisons_by_study(experiment.shown_studies()).values())
-    parts = []
-    for family, name in (
-        (BETWEEN, "two transformers"),
-        (AGAINST_ORIGINAL, "a transformer and the network alone"),
-    ):
-        kinds = found.loc[found["family"] == family, "shown"].str.split(",").str[0].value_counts()
-        told = ", ".join(
-            f"{kinds[kind]} “{kind}”" for kind in (BETTER, WORSE, EQUAL, NOT_SHOWN, FEW) if kind in kinds
-        )
-        parts.append(f"Of {kinds.sum()} comparisons of {name}: {told or MISSING}.")
-    bypassed = found[found["variant"].isin(effects.BYPASSED)]
-    parts.append(
-        f"A bypassed transformer leaves every accuracy identical in {bypassed['identical'].sum()} of "
-        f"{len(bypassed)} comparisons."
-    )
-    return " ".join(parts) if len(found) else f"{MISSING.capitalize()}."
-
-
 def _lower(text):
-    """A sentence as a part of another: names keep their capitals."""
+    """A sentence as a part of another sentence: its first letter is small, unless it begins a name."""
     return text[0].lower() + text[1:] if text.startswith(("No ", "Between ", "All ", "Any ")) else text
 
 

@@ -1,7 +1,7 @@
 """Moving pictures: theta set by sliders, during a training, and for a moving input.
 
-Maps theta are (2, 3) in `transformer`'s convention. The page's part of `explorer` is explorer.html (form and
-style) and explorer.js (the sampler in the browser). Animations are GIFs, each with a still strip for print.
+Maps theta are (2, 3), by the convention of `models.transforms`. `explorer` fills explorer.html (form and style) with
+explorer.js (the sampler in the browser). Animations are GIFs, each with a still strip for print.
 """
 
 import base64
@@ -24,9 +24,9 @@ from ..training.examples import move_images
 from .figures import close_figure
 from .paper_figures import CORNER_STYLES, outline, shear
 
-FRAME, LAST_FRAME = 150, 2500  # milliseconds that a frame stays, and the last one
+FRAME, LAST_FRAME = 150, 2500  # milliseconds of a frame, and of the last frame
 GAP, DOT, TITLE, BAR = 8, 3, 18, 8  # pixels: between pictures, a dot's radius, heights of title and bar
-COLOURS = 128  # of a whole GIF
+COLOURS = 128  # number of colours of a whole GIF
 INK, BAR_GROUND, BAR_FILL = "#262626", "#d9d9d9", "#0173b2"
 
 
@@ -34,10 +34,10 @@ INK, BAR_GROUND, BAR_FILL = "#262626", "#d9d9d9", "#0173b2"
 
 
 def explorer(image, size=340):
-    """HTML with sliders that set theta, the region of `image`, uint8 (1, 3, S, S), that it reads, and the output.
+    """HTML with sliders that set theta, `image` with the region that theta reads, and the output.
 
-    Each of the two pictures is at most `size` pixels wide on the page; S up to 200 keeps the HTML below 200 kB. The
-    reader's browser computes everything.
+    `image` is uint8 (1, 3, S, S); S up to 200 keeps the HTML below 200 kB. Each of the two pictures is at most `size`
+    pixels wide on the page. The reader's browser computes everything.
     """
     corners = [(mark, to_hex(color)) for mark, color in CORNER_STYLES]
     parts = {
@@ -60,7 +60,7 @@ def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):
 
 
 def explorer_verdict(size=160):
-    """What the sliders do, computed on a grid of size x size points, in words."""
+    """The effects of the sliders, computed on a grid of size x size points, in words."""
     half, turned = slider_theta(scale=0.5), slider_theta(rotation=45)
     areas = [f"{torch.det(theta[:, :2]):.0%}" for theta in (half, slider_theta(shear_x=0.4), turned)]
     outside = (sampling_grid(turned[None], size, size).abs() > 1).any(-1).float().mean()
@@ -81,9 +81,9 @@ def explorer_verdict(size=160):
 def training_animation(images, steps, theta, zoom=2):
     """A GIF of what a transformer learns: a frame for each of K training steps, a row for each image.
 
-    `images` are uint8 (N, C, S, S), `steps` K numbers of training steps, 0 being before the training,
-    `theta` (K, N, 2, 3). Left is the input with the corners of the sampled region as white dots, at its edge
-    if they lie outside; right is the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
+    `images` are uint8 (N, C, S, S), `steps` K numbers of training steps (0 is before the training), and `theta`
+    (K, N, 2, 3). Left is the input with the corners of the sampled region as white dots; dots outside the image are
+    moved to its edge. Right is the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
     """
     inputs, total = _as_input(images), steps[-1]
     frames = [_input_output_picture(inputs, maps, zoom) for maps in theta]
@@ -102,12 +102,12 @@ def training_strip(images, steps, theta, count=5):
 def motion_animation(image, maps, theta, zoom=4):
     """Return a GIF of a moving input beside the transformer's output, with one frame for each of K maps.
 
-    `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) is what was predicted for each
-    moved image. Left is the moved input with the sampled corners, right the output.
+    `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) are the predictions for the moved
+    images. Left is the moved input with the sampled corners, right the output.
     """
     inputs = _moved(image, maps)
     frames = [
-        _input_output_picture(one[None], predicted[None], zoom) for one, predicted in zip(inputs, theta)
+        _input_output_picture(moved[None], predicted[None], zoom) for moved, predicted in zip(inputs, theta)
     ]
     bars = [(k / len(maps), f"position {k} of {len(maps)}") for k in range(1, len(maps) + 1)]
     return _gif(frames, bars, "A moving input and the transformer's output")
@@ -123,9 +123,9 @@ def motion_strip(image, maps, theta, count=5):
 def output_variance(image, maps, theta):
     """How much the picture of a moving input changes: (with, without) the transformer, from 0 to 1.
 
-    Arguments are those of `motion_animation`. The variance of each pixel over the K frames, averaged over
-    pixels, as a share of the variance over pixels and frames together: 0 for a picture that stands still,
-    whatever its contrast and the size of what it shows.
+    Arguments are those of `motion_animation`. It is the variance of each pixel over the K frames, averaged over
+    pixels, as a share of the variance over pixels and frames together: 0 for a picture that stands still. Contrast
+    does not matter.
     """
     inputs = _moved(image, maps)
     outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
@@ -137,7 +137,7 @@ def output_variance(image, maps, theta):
 
 
 def _as_input(images):
-    """The networks' input, float (B, 3, S, S), from uint8 images (B, C, S, S), C 1 or 3."""
+    """Return the networks' input, float (B, 3, S, S), of uint8 images (B, C, S, S), C being 1 or 3."""
     return normalize(images.expand(-1, 3, -1, -1))
 
 
@@ -190,7 +190,10 @@ def _barred(picture, share, text):
 
 
 def _gif(pictures, bars, text):
-    """Pictures of one size as a GIF that loops and pauses at its end, in common colours; `bars`: (share, text) each."""
+    """Return pictures of equal size as a GIF that loops and pauses at its end; `bars`: (share, text) of each picture.
+
+    All frames have the same colours.
+    """
     frames = [_barred(picture, *bar) for picture, bar in zip(pictures, bars)]
     width, height = frames[0].size
     tower = Image.new("RGB", (width, height * len(frames)))

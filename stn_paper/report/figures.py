@@ -22,8 +22,8 @@ COLORS |= {"one": _palette[0], "two": _palette[1], "ffn": _palette[0], "rnn": _p
 COLORS |= {"feature": _palette[3], "shared": _palette[0]}
 COLORS |= {"out60": _palette[0], "out20": _palette[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
-PAPER_COLOR = (0.35, 0.35, 0.35)  # of the paper's numbers beside ours
-DARK, GREY = "0.15", "0.45"  # of drawings
+PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
+DARK, GREY = "0.15", "0.45"  # for drawings
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
@@ -35,7 +35,7 @@ def style():
 
 
 def close_figure(figure):
-    """Close the figure in pyplot and return it, so that a notebook cell that ends in it shows it exactly once.
+    """Close the figure in pyplot and return it, so that a notebook cell that ends with it shows it only once.
 
     Axes without data, whose title says "not yet run", are hidden. If no axes has data, the figure is made flat.
     """
@@ -68,7 +68,7 @@ def cost_against_size_plot(sizes=range(32, 481, 32)):
 
 
 def accuracy_plot(dataset, protocol):
-    """Our test accuracies: a row a backbone and variant, a small dot a seed, a large one the mean, 95 % intervals."""
+    """Our test accuracies: a row a backbone and variant, a dot a seed, a marker for the mean, its 95 % interval."""
     ours = frame.runs(dataset, protocol)
     ours = ours[frame.arm_titles(ours) != frame.SEED_CONTROL]
     backbones, drawn = frame.order_backbones(ours["backbone"]), frame.variants_of(ours)

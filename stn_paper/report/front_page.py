@@ -20,10 +20,10 @@ class Gain(NamedTuple):
     """L-STN minus STN in one study, in points of test accuracy: a row of the figure."""
 
     label: str
-    values: pd.Series  # differences: of the paper by network, of ours by seed
+    values: pd.Series  # differences: by network in the paper, by seed in our runs
     mean: float
     half: float  # half width of the 95 % interval of the mean
-    collapsed: int  # runs left out, as their sampling grid left the image
+    collapsed: int  # runs left out because they collapsed
     runs: int
     shown: str = ""  # the verdict
 
@@ -62,10 +62,10 @@ def our_gains():
 
 
 def count_gains():
-    """(better, worse, equal within the margin, all): in how many of our Gains L-STN is so against STN."""
-    shown = [one.shown for one in our_gains()]
+    """(better, worse, equal, all): how many of our Gains have this verdict on L-STN against STN, and all."""
+    verdicts = [gain.shown for gain in our_gains()]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
-    return *(sum(one.startswith(kind) for one in shown) for kind in kinds), len(shown)
+    return *(sum(verdict.startswith(kind) for verdict in verdicts) for kind in kinds), len(verdicts)
 
 
 def lstn_verdict():
@@ -115,12 +115,12 @@ def front_page_texts():
 
 def gains_plot():
     """The front page's figure: a line a Gain, the paper's above ours, with dots, mean and Student's 95 % interval."""
-    rows = [*((one, PAPER_COLOR) for one in paper_gains()), *((one, COLORS["lstn"]) for one in our_gains())]
+    rows = [(gain, PAPER_COLOR) for gain in paper_gains()] + [(gain, COLORS["lstn"]) for gain in our_gains()]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
-    for place, (one, color) in enumerate(rows):
+    for place, (gain, color) in enumerate(rows):
         axis.plot(
-            one.values,
-            [place] * len(one.values),
+            gain.values,
+            [place] * len(gain.values),
             "o",
             color=color,
             markersize=5,
@@ -128,14 +128,14 @@ def gains_plot():
             zorder=3,
         )
         axis.plot(
-            [one.mean - one.half, one.mean + one.half],
+            [gain.mean - gain.half, gain.mean + gain.half],
             [place, place],
             color=color,
             linewidth=5,
             alpha=0.4,
             solid_capstyle="butt",
         )
-        axis.plot(one.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
+        axis.plot(gain.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axhline(len(paper_gains()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(paper_gains()), "ours")):
@@ -147,12 +147,12 @@ def gains_plot():
             fontsize=11,
             fontweight="bold",
         )
-    axis.set_yticks(range(len(rows)), [_row_label(one) for one, _ in rows])
+    axis.set_yticks(range(len(rows)), [_row_label(gain) for gain, _ in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
     axis.tick_params(labelsize=11)
     axis.grid(axis="y", visible=False)
     return close_figure(figure)
 
 
-def _row_label(one):
-    return f"{one.label}\n({one.collapsed} of {one.runs} runs collapsed)" if one.collapsed else one.label
+def _row_label(gain):
+    return f"{gain.label}\n({gain.collapsed} of {gain.runs} runs collapsed)" if gain.collapsed else gain.label

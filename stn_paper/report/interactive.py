@@ -1,7 +1,7 @@
 """Render tables of our runs as HTML that readers can sort, with links to the runs and the best numbers marked.
 
 `show_table` writes a table with pandas' Styler. Marks are classes of cells, which `book/_static/tables.css` draws, so
-that a cell with a number contains nothing else. Without JavaScript a table is complete; with it,
+that a cell with a number contains only the number. A table is complete without JavaScript; with JavaScript,
 `book/_extensions/interactive.js` adds sorting, filters and a download to tables of the class `interactive`.
 """
 
@@ -21,7 +21,7 @@ from ..models.backbones import title
 from ..training import records
 from . import run_pages, small_systems, tables
 
-BEST, COLLAPSED, FAILED = "best", "collapsed", "failed"  # classes of cells
+BEST = "best"  # class of a cell
 
 
 def show_table(view, name, filters=(), note="", links=None, marks=None):
@@ -113,7 +113,7 @@ def clearly_best(ours, column="test"):
 
 
 def show_accuracies(dataset, protocols):
-    """`tables.mean_accuracies` of all these protocols below each other, with links; None where there is no run."""
+    """`tables.mean_accuracies` of all these protocols in one table, with links; None without a run."""
     parts = []
     for protocol in protocols:
         found, ours = tables.mean_accuracies(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
@@ -185,7 +185,7 @@ def _seconds(record):
 
 
 def all_runs_in_words():
-    """How many runs there are, of what, how long they took, and whether their code is known, in words."""
+    """The numbers of runs by dataset, their hours, and whether the commits of their code are known, in words."""
     found = frame.records_by_name().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."

@@ -1,6 +1,6 @@
 """Figures of the pages that teach: parameters row by row, the sampling kernel, digits before and after.
 
-Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3) in `transformer`'s convention.
+Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3), by the convention of `models.transforms`.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ WHITE_LINE: dict[str, Any] = {"color": "white", "linewidth": 1.6}
 
 
 def parameters_plot(layers, printed):
-    """Bars: parameters of each convolution with its batch norm, and the paper's count of the row as a dot."""
+    """Parameters of each convolution with its batch norm as bars, and the paper's count of each row as a dash."""
     counts = [sum(p.numel() for part in row for p in part.parameters()) for row in layers]
     kernels = [row[0].kernel_size[0] for row in layers]
     figure, axis = plt.subplots(figsize=(5.8, 2.6))
@@ -42,7 +42,7 @@ def grid_plot(image, theta, grid):
 
 
 def kernel_plot(x, width):
-    """The weights of a row's pixels for a point between them, normalized x, as sticks under the kernel's hat."""
+    """The weights of the pixels of a row, `width` long, for a point at normalized `x`: sticks below the kernel."""
     place = ((x + 1) * width - 1) / 2
     pixels, fine = torch.arange(width), torch.linspace(-0.5, width - 0.5, 400)
     figure, axis = plt.subplots(figsize=(5.8, 2.2))
@@ -66,7 +66,7 @@ def before_and_after_plot(images, outputs, theta):
 
 
 def distorted_samples_plot(count=6):
-    """A row a distortion, its first image of some classes: the embedded digits, plain and distorted."""
+    """The first embedded digit of some classes, undistorted and under each distortion: a row a distortion."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
     rows = {"undistorted": plain}
@@ -89,7 +89,7 @@ def distorted_samples_plot(count=6):
 
 
 def cluttered_samples_plot(count=6):
-    """The first embedded digits of some classes: plain, and in clutter on the larger canvas."""
+    """The first embedded digit of some classes, undistorted and in clutter on the larger canvas."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
     scene = cluttered_digits(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))

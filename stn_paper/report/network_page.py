@@ -63,7 +63,7 @@ def lstn_gains_table():
 
 
 def warp_ratios(machine="cpu"):
-    """How many times as fast as `other` ours is: columns image_size, work, other, low, middle, high (quartiles)."""
+    """Our speed divided by that of `other`: columns image_size, work, other, low, middle, high (quartiles)."""
     path = BENCHMARKS / f"warps/{machine}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = [
@@ -104,7 +104,7 @@ def warp_machine_in_words(machine="cpu"):
 
 
 def warp_ratios_plot(machine="cpu"):
-    """How many times as fast as the others ours is, against the image size: a panel a work, whiskers quartiles."""
+    """Our speed divided by that of other programs against the image size: a panel a work, whiskers quartiles."""
     found = warp_ratios(machine)
     figure, axes = plt.subplots(len(WORK_TITLES), figsize=(5.8, 2.6 * len(WORK_TITLES)), sharex=True)
     for axis, (work, heading) in zip(axes, WORK_TITLES.items()):

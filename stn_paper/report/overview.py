@@ -105,11 +105,11 @@ def split_sizes():
 def selection_verdict():
     """How much the paper's selection rule adds in our runs, in a sentence.
 
-    Without bypassed transformers, whose runs are identical to the original's.
+    Runs with a bypassed transformer are left out, because they are identical to the original's runs.
     """
     found = pd.concat([runs(*study) for study in product(DATASETS, COMPARABLE)])
     found = found[~found["variant"].str.endswith(RELEASED)]
-    bias = (found[BEST_OF_FIVE] - found[BEST_VALIDATION]).dropna()  # none where test is looked at once
+    bias = (found[BEST_OF_FIVE] - found[BEST_VALIDATION]).dropna()  # NaN if test images were evaluated once
     if bias.empty:
         return f"{MISSING.capitalize()}."
     return (
@@ -124,8 +124,8 @@ def selection_verdict():
 def count_reproduced():
     """How much of the paper was rebuilt and trained: {name: number}.
 
-    `cells` of Tables 4, 5, 7 and 9, `exact` parameter counts and `close` GFLOPS figures of these; `networks` of
-    Tables 4, 6 and 8, of which `trained` have a run at the paper's scale.
+    Of the `cells` of Tables 4, 5, 7 and 9, `exact` have our number of parameters and `close` our GFLOPS. Of the
+    `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
     """
     cells, tables = compare_costs(4, 5, 7, 9), [accuracy.cells(number) for number in DATASET_OF]
     at_scale = [found[found["protocol"].isin(("paper", "equal"))] for found in tables]
@@ -139,7 +139,7 @@ def count_reproduced():
 
 
 def findings():
-    """What this companion found so far: the paper's claim, what we see, and the page that shows it."""
+    """The findings so far as a table: the paper's claim, our finding, and the page that shows it."""
     cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
     copied = copies.test_images_with_copy("tsrd")
     rows = [

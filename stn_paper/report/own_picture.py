@@ -25,8 +25,8 @@ SIZE = 64  # pixels of a side
 MAPS_A_STEP = 32  # maps a step
 RANGES = {"rotation": 30.0, "scale": 0.2, "shift": 0.2}  # degrees, ratio from 1, half image sides
 LEARNING_RATE = 0.002
-UNSEEN_SEED = [1, 10**6]  # seed of the maps that are shown: of a step that no training comes to
-SHARE_NAMES = {"half": 0.5, "a quarter": 0.25}  # that the verdict names
+UNSEEN_SEED = [1, 10**6]  # seed of the shown maps, which no training uses
+SHARE_NAMES = {"half": 0.5, "a quarter": 0.25}  # shares in the words of the verdict
 
 
 def read_picture(path=""):
@@ -36,14 +36,14 @@ def read_picture(path=""):
     try:
         with Image.open(path) as image:
             return central_square(image.convert("RGB"), SIZE)
-    except OSError as error:  # one that is no picture is one, too
+    except OSError as error:  # also for a file that is no picture
         raise InputError(
             f"Picture {path!r} cannot be read: give the path of an image file ({error})."
         ) from None
 
 
 def random_maps(count, seed):
-    """Maps (count, 2, 3) from what a camera would show to the picture, uniform within RANGES."""
+    """Random maps (count, 2, 3) from a distorted picture to the picture, uniform within RANGES."""
     draws = np.random.RandomState(seed).uniform(-1, 1, (count, 4)) * np.array(
         [*RANGES.values(), RANGES["shift"]]
     )
@@ -51,15 +51,15 @@ def random_maps(count, seed):
 
 
 def distort_picture(picture, maps):
-    """The picture, uint8 (1, 3, S, S), as each map shows it, normalized: (N, 3, S, S), mid-grey outside."""
+    """Warp the picture, uint8 (1, 3, S, S), by maps (N, 2, 3): normalized images (N, 3, S, S), mid-grey outside."""
     return sample(normalize(picture).expand(len(maps), -1, -1, -1), sampling_grid(maps, SIZE, SIZE))
 
 
 def learn(picture, variant="lstn", steps=300, seed=0):
-    """Train a transformer of the variant (stn, vstn, lstn) to restore the picture; (transformer, losses).
+    """Train a transformer of the variant (stn, vstn, lstn) to restore the picture; return (transformer, losses).
 
     A loss is the mean squared difference of output and picture, grey levels from -1 to 1. Raises InputError
-    for an unknown variant, or steps or a seed that are no whole number or too small or large.
+    for an unknown variant, for steps that are not a whole number from 1, and for a wrong seed.
     """
     check_whole_number("Number of steps", steps)
     torch.manual_seed(check_whole_number("Seed", seed, 0, LARGEST_SEED))
@@ -78,10 +78,7 @@ def learn(picture, variant="lstn", steps=300, seed=0):
 
 @torch.no_grad()
 def restoration_plot(picture, transformer, count=5):
-    """Inputs above with the places that the grid reads, every eighth of them; outputs below.
-
-    The maps were not seen in training.
-    """
+    """Inputs above, with every eighth point of the grid; outputs below. The maps were not seen in training."""
     inputs = distort_picture(picture, random_maps(count, UNSEEN_SEED))
     theta = transformer.theta(inputs)
     grid = sampling_grid(theta, SIZE, SIZE)
@@ -105,7 +102,7 @@ def restoration_plot(picture, transformer, count=5):
 
 @torch.no_grad()
 def theta_beside_truth(picture, transformer):
-    """Theta of the first picture of `restoration_plot`, and the inverse of the map that distorted it, row by row."""
+    """Predicted theta of the first picture of `restoration_plot`, and the exact inverse of its map, row by row."""
     maps = random_maps(1, UNSEEN_SEED)
     both = {"predicted": transformer.theta(distort_picture(picture, maps)), "exact inverse": invert(maps)}
     return {
@@ -115,7 +112,7 @@ def theta_beside_truth(picture, transformer):
 
 @torch.no_grad()
 def restoration_verdict(picture, transformer, variant, count=500):
-    """How much of unseen maps of the picture is undone, in words."""
+    """How much of unseen maps the transformer undoes, in words."""
     maps = random_maps(count, 10**6)
     left = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
     turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
@@ -128,7 +125,7 @@ def restoration_verdict(picture, transformer, variant, count=500):
 
 
 def _share_in_words(share):
-    """A share in words, so coarse that another processor's rounding does not change it."""
+    """A share in words that are too coarse to change with a processor's rounding."""
     return next(
         (f"more than {name}" for name, least in SHARE_NAMES.items() if share > least), "less than a quarter"
     )

@@ -22,19 +22,19 @@ from .figures import DARK, GREY, close_figure
 SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
 BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
-CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour say the same
-GRID_STEP = 16  # pixels between the points that are drawn of a sampling grid
+CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour of each corner
+GRID_STEP = 16  # pixels between the drawn points of a sampling grid
 
 
 def photograph(size=224):
     """scikit-learn's photograph of a pagoda, its central square, as uint8 (1, 3, size, size)."""
-    from sklearn.datasets import load_sample_image  # half a second that other pages do not need
+    from sklearn.datasets import load_sample_image  # not at the top: the import takes half a second
 
     return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
 
 
 def gallery(images, across=4):
-    """Titled pictures {title: image (1, 3, H, W) in [0, 1]}, so many in a row."""
+    """Show pictures {title: image (1, 3, H, W) in [0, 1]}, `across` in a row."""
     across = min(across, len(images))
     down = -(-len(images) // across)
     figure, axes = plt.subplots(down, across, figsize=(1.45 * across, 1.75 * down), squeeze=False)
@@ -70,7 +70,7 @@ def untrained_transformer(theta=None, size=224):
 
 
 def shear(amount):
-    """Theta (2, 3) that reads x further right by `amount` times y."""
+    """Theta (2, 3) of a shear: it reads x further right by `amount` times y."""
     return torch.tensor([[1.0, amount, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -119,7 +119,7 @@ def figure1_plot(transformer, image):
 
 
 def directions_plot(image, maps):
-    """A row a map: what theta reads from `image`, what it shows, and its numbers; maps: name -> (2, 3)."""
+    """For each of `maps`, {name: (2, 3)}, a row: `image` with the region that it reads, the output, and its numbers."""
     u = normalize(image)
     width, gap = 1.27, 0.12
     height = len(maps) * (width + gap)
@@ -141,7 +141,7 @@ def directions_plot(image, maps):
 
 @torch.no_grad()
 def figure1_verdict(transformer, image):
-    """Check Figure 1 by computation: the grid ends at theta's corners, and the identity changes nothing."""
+    """Check Figure 1 by computation: the grid ends at theta's corners, and the identity changes no pixel; in words."""
     u = normalize(image)
     theta = transformer.theta(u)
     grid = sampling_grid(theta, *u.shape[-2:])[0]
@@ -157,14 +157,14 @@ def figure1_verdict(transformer, image):
 
 
 def _corners_of(grid):
-    """Corners (4, 2) of the region whose pixel centres are grid (H, W, 2): half a step beyond the last."""
+    """Corners (4, 2) of the region that grid (H, W, 2) reads: half a step beyond its outermost points."""
     down, right = (grid[1, 0] - grid[0, 0]) / 2, (grid[0, 1] - grid[0, 0]) / 2
     ends = (grid[0, 0], -1, -1), (grid[0, -1], -1, 1), (grid[-1, -1], 1, 1), (grid[-1, 0], 1, -1)
     return torch.stack([end + y * down + x * right for end, y, x in ends])
 
 
 def _sampled_region(axis, theta, grid=None, size=9):
-    """Outline and, if a grid is given, its points over a photograph's panel."""
+    """Draw the outline of the region that theta reads and, if a grid is given, the grid's points."""
     corners = outline(theta)
     axis.plot(*corners[[0, 1, 2, 3, 0]].T, color="white", linewidth=1.8, path_effects=_casing(3.4))
     if grid is not None:
@@ -219,7 +219,7 @@ def _feature_maps(canvas, features, u):
 
 
 def new_canvas(width, height):
-    """A figure and an axes over all of it that measures in inches; panels come above it."""
+    """A figure, and axes over all of it with coordinates in inches; panels are drawn above them."""
     figure = plt.figure(figsize=(width, height), layout="none")
     canvas = new_axes(figure, (0, 0, width, height))
     canvas.set(xlim=(0, width), ylim=(0, height))
@@ -288,7 +288,7 @@ def _matrix(canvas, place, theta, size):
 
 
 def _two_decimals(number):
-    """Two decimals, a true minus and no negative zero."""
+    """A number with two decimals, the character for minus, and no negative zero."""
     return f"{number:z.2f}".replace("-", "−")
 
 
@@ -301,7 +301,10 @@ def _casing(width):
 
 
 def power_of_ten(value, least=0.0):
-    """The power of ten, not below `least`, that `value` does not exceed: the same on every machine."""
+    """The smallest power of ten, at least `least`, that `value` does not exceed, as text.
+
+    Unlike the value, it is the same on every machine.
+    """
     value = max(float(value), least)
     if value == 0:
         return "0"

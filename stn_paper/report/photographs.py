@@ -19,7 +19,7 @@ from .system_pictures import example_images
 
 OWN_SETTINGS: dict[
     str, dict[str, Any]
-] = {  # what a run has of its own; CIFAR-10 gives as many images as TSRD
+] = {  # dataset -> settings of its run; CIFAR-10 with as many images as TSRD
     "caltech101": {"image_size": 64},
     "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
     "tsrd": {"image_size": 64},
@@ -40,9 +40,9 @@ SPECS = {
 
 
 def photographs_plot(records):
-    """For each dataset inputs with the grid that theta reads, every eighth point of it, and outputs below.
+    """For each dataset, inputs with the grid's points, eight along a side, and outputs below.
 
-    `records` are those of SPECS, {dataset: record}. The four validation images are of the first four classes.
+    `records` is {dataset: record of its run in SPECS}. The four validation images are of the first four classes.
     """
     figure = plt.figure(figsize=(5.8, 3.15 * len(records)))
     for part, (dataset, record) in zip(figure.subfigures(len(records), squeeze=False)[:, 0], records.items()):
@@ -60,8 +60,8 @@ def photographs_plot(records):
                 axis.set(xticks=[], yticks=[])
                 axis.grid(visible=False)
         every = images.shape[-1] // 8
-        for axis, one, points in zip(rows[0], theta, grid):
-            axis.plot(*outline(one)[[0, 1, 2, 3, 0]].T.numpy(), color="white", linewidth=1.5)
+        for axis, map_, points in zip(rows[0], theta, grid):
+            axis.plot(*outline(map_)[[0, 1, 2, 3, 0]].T.numpy(), color="white", linewidth=1.5)
             places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
             axis.scatter(*places, s=3, color="white", edgecolors="black", linewidths=0.3)
             axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), facecolor="0.5")

@@ -14,18 +14,18 @@ from ..models.transformer import affine_theta, invert, warp
 from ..training import kept
 from .figures import COLORS, close_figure
 
-NETWORK = "digits-original"  # whose first convolution makes the feature map
+NETWORK = "digits-original"  # its first convolution gives the feature map
 ANGLES = tuple(range(0, 91, 5))  # degrees
 IMAGES = 50
 
 
 @torch.no_grad()
 def rotation_left(angles=ANGLES, images=IMAGES):
-    """The error after a rotation is undone: {"feature": [a distance an angle], "shared": the same}.
+    """The error after a rotation is undone: {"feature": a list, "shared": a list}, with a distance for each angle.
 
     Digits are rotated. `feature` rotates the feature map of the rotated digit back; `shared` rotates the digit back
-    before its feature map is computed. The distance is measured from the feature map of the upright digit, divided by
-    its length (L2, mean over the digits).
+    before its feature map is computed. The distance is the L2 distance from the feature map of the upright digit,
+    divided by the L2 norm of that map, as a mean over the digits.
     """
     network: Any = kept.load(NETWORK)
     pixels = torch.from_numpy(embedded_digits()[0][:: 5000 // images])
@@ -63,7 +63,7 @@ def rotation_left_plot():
 
 
 def placement_verdict():
-    """Return two sentences on the distance at a right angle, where nothing is interpolated."""
+    """Return two sentences on the distance after a rotation by 90 degrees, which needs no interpolation."""
     left = {name: values[0] for name, values in rotation_left(angles=(90,)).items()}
     return (
         f"After a quarter turn, rotating the feature map back leaves {left['feature']:.0%} of its distance from the "

@@ -14,7 +14,7 @@ from ..models import HEADINGS, ORIGINAL
 from .figures import COLORS, DARK, GREY, MARKERS, close_figure
 
 RED = "#b3261e"
-BOXES = {  # name: (left, bottom, width), all BOX high
+BOXES = {  # name -> (left, bottom, width); the height is BOX_HEIGHT
     "input": (0.1, 1.5, 1.15),
     "localization net": (1.75, 2.55, 1.45),
     "grid generator": (3.6, 2.55, 1.35),
@@ -26,7 +26,7 @@ BOX_HEIGHT = 0.5
 
 
 def dataflow_plot():
-    """What the paper describes and, below it, what the release computes: where data and gradients go. SVG."""
+    """The flow of data and gradients as SVG: above as the paper describes it, below as the release computes it."""
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 6.3))
     _draw_flow(axes[0], "What the paper describes", bypassed=False)
     _draw_flow(axes[1], "What most released notebooks compute", bypassed=True)
@@ -133,14 +133,14 @@ def accuracy_against_epochs():
 
 
 def cells_with_epochs(number):
-    """Cells of Table 6 or 8 whose log says how many epochs it holds, by network and epochs."""
+    """Cells of Table 6 or 8 whose number of epochs is known, sorted by network and epochs."""
     return (
         authors_runs.released_cells(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
     )
 
 
 def release_verdict():
-    """Whether the printed gains can be told from training time, and what is not known: two sentences."""
+    """Whether the printed gains can be told from training time, and which facts are not known, as Markdown."""
     longest, networks, epochs, ranks = 0, 0, [], []
     for number in (6, 8):
         cells = cells_with_epochs(number)
@@ -160,7 +160,7 @@ def release_verdict():
 
 
 def densenet_note():
-    """A sentence on the log of DenseNet-121 without a transformer, if it counts what STN's would; else ""."""
+    """Two sentences on the log of DenseNet-121 without a transformer if its parameters fit STN; else ""."""
     cells = authors_runs.released_cells(8).set_index(["model", "variant"]).loc["DenseNet-121"]
     more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
     if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:

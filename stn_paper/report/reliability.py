@@ -11,13 +11,13 @@ from ..paths import RELIABILITY
 
 NOT_TRIED = "Not yet tried."
 DEFECTS = RELIABILITY.with_name("defects.csv")
-SHOWN_BY = {  # how it is known that the earlier commit had the fault
+SHOWN_BY = {  # column `shown by` of tests/defects.csv -> how it is known that the earlier commit had the fault
     "tried": "tried at that commit",
     "page": "stands on an executed page of that commit",
     "code": "read in that commit's code",
     "not seen": "not seen at that commit",
 }
-KINDS_OF_INPUT = {  # as in tests/hostile.py: what is drawn
+KINDS_OF_INPUT = {  # kind, as in tests/hostile.py -> how its cases are made
     "records": "a record with one or two parts replaced, taken away or nested without end; other bytes; a copy",
     "folders of images": "broken links, links in circles, pipes, damaged and huge images, odd names",
     "tables of labels": "lines, separators and bytes of the files that hold the labels",
@@ -53,7 +53,7 @@ def faults_table():
 
 
 def hostile_input_table():
-    """The kinds of hostile input, a row each: what is drawn, and how many cases ended in a result or a sentence."""
+    """The kinds of hostile input, a row each: the cases, and how many ended in a result or in one sentence."""
     part = _part_of_file("fuzz")
     rows = {
         name.capitalize(): {
@@ -68,7 +68,7 @@ def hostile_input_table():
 
 
 def defects_table():
-    """The faults of an earlier commit, a row each: what happened there, how it is known, and the tests of it."""
+    """The faults of an earlier commit, a row each: its effect there, how it is known, and the tests of it."""
     if not DEFECTS.exists():
         return NOT_TRIED
     rows = pd.read_csv(DEFECTS, keep_default_na=False)
@@ -92,7 +92,7 @@ def count_defects_in_words():
 
 
 def count_tries_in_words():
-    """How many tries and cases there were, of which code and on which machine: two sentences."""
+    """The numbers of tries and cases, the commits and the machine, as three sentences."""
     faults, fuzz = _part_of_file("faults"), _part_of_file("fuzz")
     if not faults or not fuzz:
         return NOT_TRIED

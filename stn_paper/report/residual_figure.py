@@ -1,4 +1,4 @@
-"""The paper's Figure 2, drawn with real tensors: a residual block, its shortcut, and what both do to a photograph.
+"""The paper's Figure 2, drawn with real tensors of a photograph: a residual block and its shortcut.
 
 The network is untrained, from a fixed seed and in training mode, as in the first step of a training.
 """
@@ -32,7 +32,7 @@ WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 2}
 
 
 class Trace(NamedTuple):
-    """The tensors of a residual block, (B, C, H, W) each, as hooks saw them."""
+    """The tensors of a residual block, (B, C, H, W) each."""
 
     x: torch.Tensor
     weight1: torch.Tensor  # the first weight layer's output
@@ -43,7 +43,7 @@ class Trace(NamedTuple):
 
 
 def untrained_resnet():
-    """Our ResNet-18 for 101 classes."""
+    """Our ResNet-18 for 101 classes, untrained, from a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return build_model("resnet18", "original", 101)
@@ -106,7 +106,7 @@ def figure2_plot(tensors):
 
 
 def _block_diagram(canvas, heights):
-    """The paper's diagram down the left side, its parts at the heights of the tensors they make."""
+    """Draw the paper's diagram at the left; each part is at the height of its output's row of pictures."""
     x, (top, relu, f, plus, end) = 1.75, heights
     middle = [(a + b) / 2 for a, b in pairwise(heights)]
     for y in middle[:2]:
@@ -140,7 +140,7 @@ def shortcut_distances(model, image, weights):
 
 
 def shortcut_plot(model, image):
-    """How far the block's output is from its input while F's last weight goes to zero."""
+    """The distance of the block's output from its input, against the last weight of F."""
     weights = np.linspace(0, 1, 11)
     figure, axis = plt.subplots(figsize=(5.8, 3.6), layout="constrained")
     styles = ("with the shortcut", "o-", GREEN), ("without the shortcut", "s--", ORANGE)

@@ -21,7 +21,7 @@ from ..training import records
 from ..training.record_fields import PARTLY
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
 
-SETTING_NAMES = {  # field of Protocol: its name in words, and what None means
+SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of None
     "name": ("Protocol", ""),
     "image_size": ("Image size (pixels of a side)", "the network's own"),
     "batch_size": ("Batch size", ""),
@@ -286,7 +286,7 @@ def _empty_chart():
 
 
 def curves_in_words(record):
-    """What `curves_chart` shows, in words."""
+    """The learning curves of `curves_chart` in words."""
     epochs, best = record["epochs"], records.selected_result(record)
     return (
         f"{len(epochs)} epochs. Training loss from {epochs[0]['train_loss']:.2f} to {epochs[-1]['train_loss']:.2f}, "

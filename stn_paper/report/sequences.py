@@ -1,4 +1,4 @@
-"""The page on digit sequences: what each glimpse of the recurrent transformer shows, and how its maps are learned."""
+"""The page on digit sequences: the glimpses of the recurrent transformer, which the page calls looks."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,7 @@ from .paper_figures import outline
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
 LOOK_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third look
-LOOK_SIDE = 33  # pixels of a side of what a look shows
+LOOK_SIDE = 33  # pixels of a side of a look
 
 
 def sequence_samples_plot(count=4):
@@ -43,7 +43,7 @@ def sequence_runs(variant):
 
 
 def glimpses_plot(count=4):
-    """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows."""
+    """A row a test image of our first recurrent run: the image with the outlines of its looks, and the looks."""
     found = sequence_runs("rnn")["record"]
     figure, axes = plt.subplots(
         count, 1 + DIGITS_A_SEQUENCE, figsize=(1.45 * (1 + DIGITS_A_SEQUENCE), 1.6 * count), squeeze=False
@@ -59,8 +59,8 @@ def glimpses_plot(count=4):
         row[0].set_title(f"{_spaced(labels)}, read {_spaced(read)}", fontsize=11)
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
         shown = sample(images, sampling_grid(maps, LOOK_SIDE, LOOK_SIDE))
-        for axis, one, output, color in zip(row[1:], maps, shown, LOOK_COLORS):
-            row[0].plot(*outline(one)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
+        for axis, map_, output, color in zip(row[1:], maps, shown, LOOK_COLORS):
+            row[0].plot(*outline(map_)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
             _show_digits(axis, output[0])
             axis.spines[:].set(visible=True, color=color, linewidth=2)
     return close_figure(figure)
@@ -71,7 +71,7 @@ def _spaced(labels):
 
 
 def sequence_curves_plot():
-    """Above validation accuracy per digit after each epoch; below where each look is centred, x, mean of all images."""
+    """Two panels against the epoch: above, validation accuracy per digit; below, the mean centre x of each look."""
     figure, (above, below) = plt.subplots(2, figsize=(5.8, 6))
     for variant in ("original", "ffn", "rnn"):
         for record in sequence_runs(variant)["record"]:

@@ -23,7 +23,7 @@ from .sentences import join_words
 
 SIGNS = "sign-cnn-bn"
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
-VALUE_OF_CURVE = {  # published quantity -> ours among a run's test accuracies after each epoch; else as selected
+VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
     "highest test accuracy": lambda epochs: [max(epochs)],
 }
@@ -45,7 +45,10 @@ FORMER = {
 
 
 def system_runs(dataset, system):
-    """Our runs of a smaller system at its own settings, or of its former network: columns as `frame.runs`."""
+    """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
+
+    While a system with a former network has no run, its rows are the runs of the former network.
+    """
     if not shows_former(system):
         return frame.runs(dataset, SYSTEM, system)
     former = FORMER[system]
@@ -64,15 +67,15 @@ def shown_network(system):
 
 
 def published_values(system):
-    """What the system's documents publish: dataset, variant, quantity, value (percent) and source."""
+    """The numbers that the system's documents publish: dataset, variant, quantity, value (percent) and source."""
     rows = pd.read_csv(PRINTED / "systems.csv")
     return rows[rows["system"] == system].drop(columns="system").reset_index(drop=True)
 
 
 def published_and_ours(system):
-    """Each published number (percent) beside the same quantity of ours, and ours minus theirs in points.
+    """Each published number (percent) beside the same quantity of our runs, and ours minus theirs in points.
 
-    Where the document says only "test accuracy", ours is that at the best validation epoch.
+    If the document says only "test accuracy", ours is the test accuracy by the run's own selection rule.
     """
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
@@ -86,7 +89,7 @@ def published_and_ours(system):
 
 
 def our_values(system, dataset, variant, quantity):
-    """Our values (percent) of a published quantity of a system, a list: one a run."""
+    """Our values (percent) of a published quantity of a system: a list with a value a run."""
     ours = system_runs(dataset, system)
     mine = ours[ours["variant"] == variant]
     if quantity not in VALUE_OF_CURVE:
@@ -100,7 +103,7 @@ def _test_curves(ours):
 
 
 def system_runs_table(dataset, system):
-    """Our runs of a system, a row a variant: parameters, validation and test accuracy in percent."""
+    """Our runs of a system, a row a variant: parameters, training images, accuracies in percent, seconds an epoch."""
     ours = system_runs(dataset, system)
     rows = {}
     for variant in frame.variants_of(ours):
@@ -117,7 +120,7 @@ def system_runs_table(dataset, system):
 
 
 def table_or_missing(rows):
-    """Rows {name: {column: cell}} as a table; without any, a table that says so."""
+    """Rows {name: {column: cell}} as a table; without a row, the table says "not yet run"."""
     return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
 
@@ -192,10 +195,10 @@ def signs_verdict():
 
 
 def recovery_table(dataset):
-    """What is left of the known distortions behind each transformer: median (90th percentile).
+    """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
 
-    Distances from the typical pose (see `typical_pose`) on the test images, means over the seeds; the first row
-    is without a transformer.
+    Cells are median (90th percentile) of the test images' distances from the typical pose (see `typical_pose`), as
+    means over the seeds.
     """
     rows = {}
     for variant, left in _recovery_by_variant(dataset).items():
@@ -209,10 +212,10 @@ def recovery_table(dataset):
 
 
 def recovery_verdict(dataset):
-    """How much of each distortion the transformers take away, means over the seeds, in two sentences."""
+    """The share of each distortion that the transformers undo, as means over the seeds, in one sentence."""
     found, parts = _recovery_by_variant(dataset), []
     for quantity in QUANTITIES:
-        shares = [[_share_removed(one[quantity], quantity) for one in left] for left in found.values()]
+        shares = [[_share_removed(run[quantity], quantity) for run in left] for left in found.values()]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
             low, high = f"{min(means):.0%}", f"{max(means):.0%}"
@@ -249,11 +252,11 @@ def typical_pose(dataset):
 
 
 def _median_and_high(left, quantity, moment):
-    median, high = np.mean([one[quantity][moment] for one in left], axis=0)
+    median, high = np.mean([run[quantity][moment] for run in left], axis=0)
     return f"{median:.2f} ({high:.2f})"
 
 
 def _share_removed(left, quantity):
-    """The share of the median distance that is removed (of the logarithm for a ratio); None without a distance."""
+    """The share of the median distance that is removed, for scale of its logarithm; None without a distance."""
     before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
     return None if before < 1e-3 else 1 - after / before

@@ -1,7 +1,7 @@
 """How fast the package is: tables of the JSON files that `python -m benchmarks` writes.
 
-Every number stands beside its machine. A ratio is the median, with its quartiles, of rounds in which the programs took
-turns; above 1 ours is faster. Files of the quick size are listed but never shown as a result. Figures are in
+Every row names its machine. A ratio is the median, with its quartiles, over rounds in which the programs took turns;
+above 1, ours is faster. Files of the quick size are listed but never shown as a result. Figures are in
 `speed_figures`, the goals in `speed_goals`.
 """
 
@@ -49,9 +49,9 @@ GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
 
 
 def benchmark_files():
-    """The contents of all JSON files, including those of the quick size, without unfinished parts.
+    """The contents of all JSON files, also of the quick size, without unfinished parts.
 
-    Names of machines are shortened, so that they leave room for the other columns of a table.
+    Names of machines are shortened, so that the tables are less wide.
     """
     found = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
@@ -65,8 +65,8 @@ def benchmark_files():
 
 
 def benchmark_rows(part, of="rows", **where):
-    """The rows of a part from all files, for all machines, that have the given values; empty if not yet run."""
-    name = "processor" if part == "everyday" else "name"  # those commands see no GPU
+    """The rows of a part, from the files of all machines, that have the given values; empty if not yet run."""
+    name = "processor" if part == "everyday" else "name"  # the everyday commands use no GPU
     found = [
         {"machine": file["machine"][name], "device": file["device"], **row}
         for file in benchmark_files()
@@ -78,7 +78,7 @@ def benchmark_rows(part, of="rows", **where):
 
 
 def machines_table():
-    """What was measured on which machine, with which versions."""
+    """The machines, a row a file: hardware, versions, commits, and the parts that were measured."""
     table = {}
     for file in benchmark_files():
         machine, parts = file["machine"], file["parts"]
@@ -99,9 +99,9 @@ def machines_table():
 
 
 def throughput_table(paper=True):
-    """Our training step against the others: a row a machine, network, variant and mode.
+    """Our training step against other programs: a row a machine, network, variant and mode.
 
-    `paper` takes the paper's batch size, else our best one.
+    `paper` takes the paper's batch size, else our fastest batch size.
     """
     table = {}
     for row in benchmark_rows("throughput", **{"paper" if paper else "best": True}).to_dict("records"):
@@ -171,7 +171,7 @@ def precision_table():
 
 
 def added_time_table():
-    """What each transformer adds to a step, as a share of the step with it: a row a machine and mode."""
+    """The time that each transformer adds to a step, as a share of the step: a row a machine, network and mode."""
     table = {}
     for row in benchmark_rows("transformer", what=STEP).to_dict("records"):
         if row["variant"] != ORIGINAL:
@@ -203,7 +203,7 @@ def shares_of_peak(rows):
 
 
 def added_share(ratios):
-    """Quartiles of the share of a step that the transformer adds, from the step's ratio to the original's step."""
+    """Quartiles of the share of a step that the transformer adds, from the `ratios` of the step."""
     return [1 - ratio for ratio in reversed(ratios[ORIGINAL])]
 
 
@@ -227,7 +227,7 @@ def nets_table():
 
 
 def data_path_table():
-    """The data path alone: seconds an epoch of Caltech-101, and the share of a training step."""
+    """The data path alone: seconds for an epoch of Caltech-101, and the share of a training step."""
     table = {}
     for row in benchmark_rows("data").to_dict("records"):
         shares = sorted(1 / ratio for ratio in row["ratios"][STEP])
@@ -239,9 +239,9 @@ def data_path_table():
 
 
 def limit_table():
-    """How near our step comes to the rate of the machine's own large matrix product.
+    """The rate of our step as a share of the peak, which is the rate of a large matrix product on the machine.
 
-    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak rate.
+    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak.
     """
     peaks = benchmark_rows("limit", "peaks").to_dict("records")
     rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
@@ -262,7 +262,7 @@ def limit_table():
 
 
 def small_batches_table():
-    """Small batches: our step compiled against eager."""
+    """Small batches: the speed of our compiled step against the eager step."""
     table = {}
     for row in benchmark_rows("small").to_dict("records"):
         name = row["machine"], title(row["backbone"]), row["batch"], row["program"].removeprefix("ours ")
@@ -274,7 +274,7 @@ def small_batches_table():
 
 
 def sharing_table():
-    """Processes that share a device: runs finished an hour, for runs of the stated number of training images."""
+    """Processes that share a device: images a second, and runs an hour of the stated number of training images."""
     images = {
         f["machine"]["name"]: f["parts"]["small"]["run_images"]
         for f in benchmark_files()
@@ -305,11 +305,11 @@ def our_rows(steps):
     return [r for r in steps.itertuples() if r.program.startswith("ours") and isinstance(r.ratios, dict)]
 
 
-# --- what the views share -----------------------------------------------------------------------
+# --- helpers and the GPU table ------------------------------------------------------------------
 
 
 def measurements_table(cells, names=None):
-    """{row: {column: text}} as a table with the index `names`; without rows, a table that says so."""
+    """{row: {column: text}} as a table with the index `names`; without a row, the table says "not yet run"."""
     if not cells:
         return pd.DataFrame({"": [MISSING]}, index=[""])
     table = pd.DataFrame.from_dict(cells, orient="index").fillna("")

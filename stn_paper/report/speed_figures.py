@@ -20,7 +20,7 @@ FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", 
 
 
 def throughput_plot():
-    """The ratios at the paper's batch sizes: a panel a machine and opponent, whiskers the quartiles."""
+    """The ratios at the paper's batch sizes: a panel a machine and other program, whiskers quartiles."""
     found = benchmark_rows("throughput", paper=True)
     figure, axes = _machine_panels(found, 2, 3.8)
     for (_, mine), line in zip(_by_machine(found), axes):
@@ -43,10 +43,10 @@ def throughput_plot():
 
 
 def parts_plot():
-    """Where a transformer's time goes: a bar a part and variant, in percent of the step.
+    """The time of each part of a transformer: a bar a part and variant, in percent of the step.
 
-    The rest is the time of a step beyond the original's step and these parts. Most of it is the gradient of the
-    backbone to its input, which the original does not compute.
+    `rest` is the time of a step minus the original's step and these parts. Most of it is the gradient of the backbone's
+    input, which the original does not compute.
     """
     found, width = benchmark_rows("transformer", what="part"), 0.27
     steps = benchmark_rows("transformer", what=STEP, mode=OURS)
@@ -67,7 +67,7 @@ def parts_plot():
 
 
 def flops_plot():
-    """FLOPS against time and memory, all as shares of STN's in the same form; on the line both agree."""
+    """Time and memory against FLOPS, all as shares of STN's in the same form; on the line both shares are equal."""
     found = benchmark_rows("transformer", "nets")
     figure, axes = _machine_panels(found, 3, 3)
     for (_, mine), line in zip(_by_machine(found), axes):
@@ -136,7 +136,7 @@ def _with_legend(figure, found, forms=MappingProxyType({})):
 
 
 def _machine_panels(found, across, height):
-    """A figure with a row of axes for each machine, named above; without machines, one row that says so."""
+    """A figure with a titled row of axes for each machine; without a machine, one row with the title "not yet run"."""
     down = max(found["machine"].nunique(), 1)
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False)
     for axis in axes.flat:

@@ -1,4 +1,4 @@
-"""The goals for speed: what was measured against each, and the verdict."""
+"""The goals for speed, their measurements and verdicts."""
 
 import math
 from statistics import median
@@ -25,12 +25,12 @@ MET, MISSED = "met", "missed"
 
 
 def goals_table():
-    """Each goal, the worst of what came out, on which machine, and whether it is met."""
+    """The goals, a row each: the worst measurement, its machine, and whether the goal is met."""
     return measurements_table({i: goal for i, goal in enumerate(_goals(), 1)})
 
 
 def goals_verdict():
-    """How many goals are met, missed and not yet run, and what bfloat16 costs: two sentences."""
+    """The numbers of goals that are met, missed and not yet run, and the effect of bfloat16, in two sentences."""
     found = _goals()
     counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
     text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."

@@ -17,64 +17,67 @@ from .small_systems import AFFINE, system_runs, table_or_missing
 
 
 def first_probes(dataset, system, variant):
-    """The probes of the first of our runs of this variant, or None: see `examples.collect_probes`."""
+    """The field `probes` of our first run of this variant, see `examples.collect_probes`; None without a run."""
     ours = system_runs(dataset, system)
     found = ours[ours["variant"] == variant]["record"]
     return found.iloc[0]["probes"] if len(found) else None
 
 
-def example_images(kept):
-    """The examples that a record keeps, uint8 (N, 3, S, S)."""
-    return torch.stack([from_png(text) for text in kept["images"]])
+def example_images(probes):
+    """The example images of a record's field `probes`, uint8 (N, 3, S, S)."""
+    return torch.stack([from_png(text) for text in probes["images"]])
 
 
 def gradcam_plot(dataset, system, variants):
-    """Where networks look, by Grad-CAM: a row a variant, an example a column; yellow where most.
+    """Grad-CAM of each network: a row a variant, an example a column; yellow is the largest value.
 
-    Behind a transformer, the picture is the transformer's output, which is all that the network sees.
+    Behind a transformer, the picture is the transformer's output, which is the classifier's input.
     """
-    kept = {v: found for v in variants if (found := first_probes(dataset, system, v))}
-    count = max((len(k["images"]) for k in kept.values()), default=1)
+    found = {v: probes for v in variants if (probes := first_probes(dataset, system, v))}
+    count = max((len(probes["images"]) for probes in found.values()), default=1)
     figure, axes = plt.subplots(
-        max(len(kept), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(kept) + 0.4), squeeze=False
+        max(len(found), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(found) + 0.4), squeeze=False
     )
-    for row, (variant, found) in zip(axes, kept.items()):
-        images, heat = example_images(found).float(), torch.tensor(found["gradcam"])
-        if "theta" in found:
-            images = sample(images, sampling_grid(torch.tensor(found["theta"]), *images.shape[-2:]))
-        for axis, image, one, label in zip(row, images, heat, found["label"]):
+    for row, (variant, probes) in zip(axes, found.items()):
+        images, maps = example_images(probes).float(), torch.tensor(probes["gradcam"])
+        if "theta" in probes:
+            images = sample(images, sampling_grid(torch.tensor(probes["theta"]), *images.shape[-2:]))
+        for axis, image, heat, label in zip(row, images, maps, probes["label"]):
             extent = (0, image.shape[-1], image.shape[-2], 0)
             axis.imshow(image.permute(1, 2, 0).byte().numpy(), extent=extent)
-            axis.imshow(one.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
+            axis.imshow(heat.numpy(), "inferno", alpha=0.55, extent=extent, interpolation="bilinear")
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"class {label}", fontsize=11)
         row[0].set_ylabel(HEADINGS[variant], fontsize=11)
-    if not kept:
+    if not found:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")
     return close_figure(figure)
 
 
 def training_pictures(dataset, system, variant, still=False):
-    """The animation of our first run's training, or a strip of five of its pictures."""
-    kept = first_probes(dataset, system, variant)
-    if kept is None:
+    """The animation of the training of our first run, or, if `still`, a strip of five of its pictures."""
+    probes = first_probes(dataset, system, variant)
+    if probes is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
-    draw = explorer.training_strip if still else explorer.training_animation
-    return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
+    draw, watched = explorer.training_strip if still else explorer.training_animation, probes["training"]
+    return draw(example_images(probes), watched["steps"], torch.tensor(watched["theta"]))
 
 
 def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example behind our first run, or a strip of five of its pictures."""
-    kept = first_probes(dataset, system, variant)
-    if kept is None:
+    """The animation of a moving example and our first run's output, or, if `still`, a strip of five of its pictures."""
+    probes = first_probes(dataset, system, variant)
+    if probes is None:
         return Markdown(f"*{MISSING.capitalize()}.*")
     draw = explorer.motion_strip if still else explorer.motion_animation
-    return draw(moving_example(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
+    return draw(moving_example(example_images(probes)), motion_maps(), torch.tensor(probes["motion"]))
 
 
 def stillness_table(dataset, system):
-    """The motion's share of the variance of an example's picture: a row a variant, mean over the seeds."""
+    """The share of the motion in the variance of a moving example, before and after the transformer.
+
+    A row a variant; means over the seeds. See `explorer.output_variance`.
+    """
     ours, rows = system_runs(dataset, system), {}
     for variant in AFFINE:
         both = []
@@ -89,7 +92,7 @@ def stillness_table(dataset, system):
 
 
 def stillness_verdict(dataset, system):
-    """How still the output stays, in words."""
+    """How much the picture of a moving example changes before and after the transformer, in words."""
     rows = stillness_table(dataset, system)
     if "At the output" not in rows:
         return f"{MISSING.capitalize()}."
@@ -102,7 +105,7 @@ def stillness_verdict(dataset, system):
 
 
 def count_gradients(model, image_size=32):
-    """How many weight tensors of each part of `model` get a gradient in one backward pass."""
+    """Count the weight tensors of each part of `model` that get a gradient in one backward pass, as a table."""
     torch.manual_seed(0)
     images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
     _perturb(model)
@@ -115,7 +118,7 @@ def count_gradients(model, image_size=32):
 
 
 def theta_depends_on_image(model, image_size=32):
-    """Whether two images get the same theta from `model`, at the start and after a small step."""
+    """Whether `model` predicts the same theta for two images, at the identity and after a small step: a table."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, image_size, image_size)
     rows = {}

@@ -1,6 +1,6 @@
-"""Tables of the paper's and our numbers as text, ready to be shown by the notebooks.
+"""Tables of the paper's and our numbers as text, for the notebooks.
 
-Nothing here measures or trains. A missing number reads "not yet run".
+This module measures and trains nothing. A missing number is shown as "not yet run".
 """
 
 from html import escape
@@ -30,7 +30,7 @@ TEST = f"Test, {BEST_VALIDATION}"  # a column of `mean_accuracies`
 
 
 def layers_table(number):
-    """Tables 1 to 3, row by row: the paper's type, filter, output and parameters, and ours."""
+    """Table 1, 2 or 3, row by row: the paper's type, filter, output and parameters, and ours."""
     printed, ours = table(number), read_costs(number)
     return pd.DataFrame(
         {
@@ -91,7 +91,7 @@ def costs_table(number, quantity):
 
 
 def _named(view, number):
-    """Name each row as printed, followed by the right name where the paper misprints it."""
+    """Name each row as printed, followed by the right name if the paper misprints it."""
     names = {m: corrected(number, m) for m in view.index}
     view.index = [m if m == right else f"{m} (is {right})" for m, right in names.items()]
     return view
@@ -146,17 +146,19 @@ def lstn_cost_verdict():
 
 
 def mean_accuracies(dataset, protocol):
-    """Our accuracies (percent) at this protocol: a row a network that has a record, in the paper's order.
+    """Our accuracies (percent) on a dataset at a protocol: a row a network that has a record, in the paper's order.
 
-    Means over n seeds, each with half of its 95 % interval (NaN for one seed), by both selection rules. The
-    selection bias is the mean of their difference, in points. The seed control has a row of its own, as no
-    variant has its seeds.
+    Columns are means over n seeds, each with half of its 95 % interval (NaN for one seed): the validation accuracy, and
+    the test accuracy by both selection rules. The selection bias is the mean of `best-of-five` minus
+    `best-validation`, in points. The seed control has a row of its own. Raises InputError for a damaged record.
+
+    >>> mean_accuracies("caltech101", "small")["Validation"]  # doctest: +SKIP
     """
     ours, rows = runs(dataset, protocol), []
-    called = arm_titles(ours)
+    titles = arm_titles(ours)
     for backbone in order_backbones(ours["backbone"]):
         for heading in (*HEADINGS.values(), SEED_CONTROL):
-            mine = ours[(ours["backbone"] == backbone) & (called == heading)]
+            mine = ours[(ours["backbone"] == backbone) & (titles == heading)]
             if len(mine):
                 row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
                 for column in ("validation", *RULE_COLUMNS):
@@ -170,7 +172,7 @@ def mean_accuracies(dataset, protocol):
 
 
 def protocol_heading(dataset, protocol, backbone=None):
-    """What stands above a table of runs, as Markdown: image size, epochs, number of images, and the protocol's name.
+    """The line above a table of runs, as Markdown: image size, epochs, number of images, and the protocol's name.
 
     `backbone` names a smaller system that has its own settings.
     """

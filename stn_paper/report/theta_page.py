@@ -1,4 +1,4 @@
-"""The page on theta: how far it varies, which grids left the image, and what the classifier then sees."""
+"""The page on theta: how far it varies, which grids left the image, and the images that the classifier then gets."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +37,7 @@ def theta_verdict(found):
 
 
 def collapse_counts(found):
-    """Runs on photographs, by variant and by the localization net's learning rate: how many collapsed."""
+    """Count collapsed runs and all runs on photographs, by variant and by the localization net's learning rate."""
     rates = {name: r["spec"]["protocol"]["localization_rate"] for name, r in frame.records_by_name().items()}
     mine = found[found["photographs"]].assign(rate=found["run"].map(rates))
     view = mine.groupby(["variant", "rate"])["collapsed"].agg(["sum", "size"]).reset_index()
@@ -90,7 +90,7 @@ def collapse_plot(found):
 
 
 def seen_by_classifier_plot(run):
-    """A photograph as the classifier of a run sees it after some epochs: read by the mean theta of the epoch."""
+    """A photograph warped by a run's mean theta after some epochs, as the classifier gets it."""
     epochs = frame.records_by_name()[run]["epochs"]
     shown = [number for number in SHOWN_EPOCHS if number < len(epochs)] + [len(epochs)]
     image = normalize(photograph())
