@@ -1,7 +1,8 @@
 """How fast the package is, as ratios of programs that take turns: `python -m benchmarks`.
 
-`measuring` takes times, `programs` holds the training loops that are compared, every other module is one
-part of the measurement. The notebook `benchmarks` shows the JSON files beside this one. Three modules are
-separate programs, and the notebook `networks_tried` shows their results: `warps` times the warps of other
-packages, `timm_networks` tries timm's networks behind L-STN, `timm_training` trains one by timm's own script.
+`measuring` measures times, `programs` has the training loops that are compared, and the modules of
+`__main__.PARTS` are the parts of the measurement. The notebook `benchmarks` shows the JSON files in this folder. Other
+modules are programs of their own: `warps` times the warps of other packages, `timm_networks` tries timm's networks
+behind L-STN, `timm_training` trains a network by timm's own script, `digit_steps` times the digit CNN, and `growth`
+times the work on many records.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks --device cpu|cuda|auto --out FILE`: measure what FILE lacks and write it there."""
+"""`python -m benchmarks --device cpu|cuda|auto --out FILE`: measure the parts that FILE lacks and write them to it."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all
 
 
 def main(arguments=None):
-    """Parse the command line and measure; a wrong value ends in one sentence."""
+    """Parse the command line and measure; a wrong value ends the program with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; kept parts stay")
@@ -43,11 +43,10 @@ def main(arguments=None):
 
 
 def measure_parts(device, out, parts=None, quick=False):
-    """Measure `parts` (names with commas between; None is those that the file lacks) into the file `out`.
+    """Measure `parts` (names with commas between; None: those that the file lacks) and write them to the file `out`.
 
-    The file is written as often as a part yields; one that was interrupted goes on at the same commit.
-    InputError for an unknown device or part, or a file of another machine or size, before anything is
-    measured.
+    The file is written each time a part yields. An interrupted part is continued if the commit is the same. Raises
+    InputError for an unknown device or part, or a file of another machine or size, before anything is measured.
     """
     device = check_device(device)
     here = machine(device)
@@ -72,7 +71,7 @@ def measure_parts(device, out, parts=None, quick=False):
 
 
 def _write(out, device, quick, here, found):
-    """JSON with a line for each field, and for each list of numbers."""
+    """Write JSON with a line for each field and for each list of numbers."""
     parts = {name: found[name] for name in PARTS if name in found}
     content = {"device": device.type, "quick": quick, "machine": here, "parts": parts}
     text = json.dumps(content, indent=1)
@@ -83,7 +82,7 @@ def _write(out, device, quick, here, found):
 
 
 def _read(out, here, quick):
-    """The parts in the file; InputError if they were measured on another machine or at another size."""
+    """Return the parts in the file; InputError if they were measured on another machine or at another size."""
     if not out.exists():
         return {}
     content = json.loads(out.read_text(encoding="utf-8"))

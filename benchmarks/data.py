@@ -11,9 +11,9 @@ from .programs import batches, ours
 
 
 def run(setting):
-    """Rows of each way to a batch; the ratio to `step` is one over its share of a training step.
+    """Yield rows of each source of batches; the ratio to `step` is 1 divided by its share of a training step.
 
-    `epoch_seconds` is of the dataset's training images, reckoned from the seconds of a batch.
+    `epoch_seconds` is for all training images of the dataset, computed from the seconds of a batch.
     """
     sizes = setting.sizes
     size, batch = setting.image_size(sizes.single), sizes.batches[sizes.single]
@@ -25,7 +25,7 @@ def run(setting):
     }
     if not hasattr(os, "posix_fadvise"):  # the system cannot drop files from its memory
         del given["cold files"]
-    calls = {name: partial(next, one) for name, one in given.items()}
+    calls = {name: partial(next, source) for name, source in given.items()}
     calls["step"] = ours(setting, sizes.single, "original", batch)
     folder = files.folder_of(setting, files.round_of(setting) * batch)
     lead = {name: calls[name] for name in calls if "files" in name and files.workers(setting)}

@@ -1,8 +1,8 @@
 """Time of a training step of the digit CNN with and without its transformer; writes benchmarks/digits/cpu.json.
 
-`python -m benchmarks.digit_steps` measures. The document that `notebooks/distorted_mnist` compares with says that an
-epoch takes as long with the transformer as without. Processor time is measured, so that other programs on the
-machine hardly matter.
+Run `python -m benchmarks.digit_steps`. The document that `notebooks/distorted_mnist` compares with says that an epoch
+takes as long with the transformer as without. Processor time is measured, so that other programs on the machine hardly
+matter.
 """
 
 import json
@@ -19,7 +19,7 @@ from stn_paper.training.spec import RunSpec
 from .measuring import machine, significant
 
 ROUNDS, STEPS = 15, 20
-IMAGES = 50_000  # of an epoch
+IMAGES = 50_000  # training images of an epoch
 
 
 def step(variant):
@@ -37,7 +37,7 @@ def step(variant):
 
 
 def measure(rounds=ROUNDS, steps=STEPS):
-    """Measure the processor seconds of a step of each variant (medians) and quartiles of their ratio, in turns."""
+    """Measure the variants in turns: medians of the processor seconds of a step, and quartiles of their ratio."""
     calls = {variant: step(variant) for variant in ("original", "stn")}
     taken = {variant: [] for variant in calls}
     for number in range(-1, rounds):  # the first round warms up

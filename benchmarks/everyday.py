@@ -22,7 +22,7 @@ class Command(NamedTuple):
     arguments: list  # "{}" is replaced by a temporary folder
     repeated: bool = True
     quick: bool = False  # part of --quick
-    untrained: bool = False  # sees no record and no checkpoint
+    untrained: bool = False  # runs without records and checkpoints
     beside: int = 0  # busy loops that run at the same time
 
 
@@ -38,10 +38,10 @@ COMMANDS = {
 
 
 def run(setting):
-    """`rows`: median seconds of each command, and whether it ended well.
+    """Yield `rows`: median seconds of each command, and whether it ended well.
 
-    papermill has new folders for results and cache each time, so that it trains; nothing sees a GPU, where
-    it would train for days. `import` is of stn_paper after torch, in seconds that its process takes itself.
+    papermill gets new folders for results and cache each time, so that it trains. GPUs are hidden, because on a GPU it
+    would train for days. `import` is the import of stn_paper after torch; its process measures the seconds itself.
     """
     rows = []
     for title, command in COMMANDS.items():
@@ -54,7 +54,7 @@ def run(setting):
 
 
 def _timed(command):
-    """(seconds, exit status) of a command at the repository's root; if the command prints its seconds, these count."""
+    """Run a command in the repository's root: (seconds, exit status); `import` prints its seconds itself."""
     with tempfile.TemporaryDirectory() as folder:
         hidden = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
         if command.untrained:

@@ -60,7 +60,7 @@ def folder_of(setting, count):
 
 
 def cached(setting, image_size):
-    """The Images of `sizes.cached` of the files from the package's cache: uint8, memory-mapped."""
+    """The Images of `sizes.cached` files, decoded into the package's cache: uint8, memory-mapped."""
     samples = source(setting.folder)[0][: setting.sizes.cached]
     paths, labels = zip(*samples)
     listing = listings.Listing(setting.folder, list(paths), list(labels), tuple(map(str, range(CLASSES))))
@@ -79,17 +79,17 @@ def workers(setting):
 
 
 def round_of(setting):
-    """Number of batches a round of a loop over files; the first batch, which starts the decoding, is not timed."""
+    """Number of batches in a round of a loop over files; the first batch starts the workers and is not timed."""
     return setting.sizes.steps + bool(workers(setting))
 
 
 def from_files(setting, image_size, batch):
     """Yield (images, labels) on the device without end, from files that torchvision decodes anew every epoch.
 
-    An epoch is a round of `measure`, so that nothing is decoded ahead while others are timed. Pinned memory
-    and copies that do not wait, where there is a GPU.
+    An epoch is a round of `measure`, so that no image is decoded in advance while other programs are timed. With a GPU,
+    memory is pinned and copies do not wait.
     """
-    from torchvision import transforms  # seconds that processes of other programs do not need
+    from torchvision import transforms  # not at the top: the import takes seconds
     from torchvision.datasets import ImageFolder
 
     steps = [transforms.Resize((image_size, image_size)), transforms.ToTensor()]
@@ -108,7 +108,7 @@ def from_files(setting, image_size, batch):
 
 
 def endless(batches):
-    """Yield the batches, again and again."""
+    """Yield the batches without end."""
     while True:
         yield from batches
 

@@ -1,8 +1,8 @@
 """How the work on all records grows with their number: `python -m benchmarks.growth --out benchmarks/growth.csv`.
 
-The repository's records are copied under other seeds, 1, 10 and 100 times, into a temporary folder, each copy with
-another loss, as equal runs would be faults. Each task is a process of its own. Seconds are of the processor, start
-included, so that other work on the machine counts less.
+The repository's records are copied 1, 10 and 100 times into a temporary folder, with other seeds and other losses. Each
+task is a process of its own. Its seconds are processor time with the start of Python, so that other programs on the
+machine hardly matter.
 """
 
 import argparse
@@ -43,7 +43,7 @@ COLUMNS = ("task", "records", "seconds", "mib")
 
 
 def multiply(times, originals, folder):
-    """Write each record of {name: record} `times` times into the folder, under other seeds; return how many."""
+    """Write each record of {name: record} `times` times into the folder, with other seeds; return their number."""
     for record in originals.values():
         spec, first = records.spec_of(record), record["epochs"][0]
         for i in range(times):

@@ -1,4 +1,4 @@
-"""Distance to the limit: arithmetic and bytes a second of training steps against the machine's own peak."""
+"""Distance to the limit: operations and bytes a second of training steps against the machine's peak."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,10 +17,10 @@ PRODUCTS = {  # name of a matrix product -> (dtype, whether TF32 on CUDA)
 
 
 def run(setting):
-    """`peaks`: products and a copy, with operations and bytes a second as rates; `rows`: training steps.
+    """Yield `peaks`, the rates of matrix products (operations a second) and of a copy (bytes), and `rows` of steps.
 
-    `flops` are torch's count, two for a multiply-accumulate; `bytes` those of `Traffic`. A compiled step
-    is left out, as fusing changes its bytes.
+    `flops` are torch's count, two for a multiply-accumulate; `bytes` are counted by `Traffic`. Compiled steps are left
+    out, because fused operations move fewer bytes.
     """
     rows = []
     for backbone, batch in setting.sizes.batches.items():
@@ -62,7 +62,7 @@ def _product(side, dtype, tf32, device):
 
 
 def count(call):
-    """`flops` and `bytes` of a call."""
+    """Return `flops` and `bytes` of a call."""
     flops = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward})
     with flops, Traffic() as traffic:
         call()
@@ -70,11 +70,11 @@ def count(call):
 
 
 def _backward(gradient, inputs, weight, *others, **_):
-    """Operations of a convolution's backward pass: those of the forward pass for each gradient.
+    """Operations of a convolution's backward pass: for each gradient as many as in the forward pass.
 
     torch's own count ignores groups.
     """
-    wanted = others[7]  # of the inputs, the weight and the bias, whose sums are left out
+    wanted = others[7]  # which gradients: of the inputs, the weight and the bias; the last is not counted
     return conv_flop_count(inputs, weight, gradient) * sum(wanted[:2])
 
 

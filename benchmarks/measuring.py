@@ -13,20 +13,22 @@ import torch
 
 from stn_paper.training import hardware
 
-WARM = 3  # rounds that do not count, because in these a step still requests memory from the system
+WARM = 3  # rounds that do not count, because their steps still request memory from the system
 
 
 def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work=None, clock=None):
     """Time `programs`, {name: call}, in turn (A B C, C B A, A B C, ...); return a row for each.
 
-    A round calls each program `steps` times and waits for the device before and after; the first `WARM`
-    rounds (no more than are counted) warm up and are not counted. `before` names calls that open a program's
-    round untimed. `work` says how many images (or operations) a call is, 1 where it says nothing. Rows:
-    `seconds` a call and `rate`, work a second, are medians over the rounds; `ratios` has for each of
-    `baselines` how many times as fast as it the program is: first quartile, median and third quartile of the
-    ratios of single rounds.
-    `clock` counts seconds, by default of the wall; `time.thread_time` leaves out what other programs take of a
-    shared processor.
+    A round calls each program `steps` times and waits for the device before and after. The first WARM rounds (at most
+    `rounds`) warm up and are not counted.
+
+    - `before`: {name: call}; the call runs before each round of the program and is not timed.
+    - `work`: {name: images or operations of a call}; 1 for other programs.
+    - `clock`: the function that counts seconds, by default wall time. `time.thread_time` leaves out the time of other
+      programs on the same processor.
+
+    In a row, `seconds` a call and `rate`, work a second, are medians over the rounds. `ratios` has for each of
+    `baselines` the program's rate divided by the baseline's: first quartile, median and third quartile over the rounds.
     """
     clock = clock or time.perf_counter
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
@@ -79,7 +81,7 @@ def fresh(device):
 
 
 def peak_memory(call, device):
-    """Peak MiB that torch's allocator gave out during a call, beyond the memory in use before."""
+    """Peak MiB of torch's memory during a call, minus the memory in use before."""
     call()
     if device.type == "cuda":
         synchronize(device)
@@ -115,5 +117,5 @@ def machine(device):
 
 
 def cores():
-    """Processor cores that this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,10 +1,9 @@
 """The training loops to compare; each function returns a call that makes one step.
 
-All train the same network from the same weights with Adam at the paper's learning rate. Ours calls the
-package's own functions; `plain` is the loop of the paper's authors; `timm_step` is timm's, at its fastest;
-`tuned` is a loop of a few lines with the settings that guides to PyTorch recommend; `lightning` is the `fit` of
-PyTorch Lightning. Ours and `tuned` make their process keep the memory that it frees; the others do not. All but
-ours have processes of their own.
+All train the same network from the same weights with Adam at the paper's learning rate. `ours` calls the package's own
+functions; `plain` is the loop of the paper's authors; `timm_step` is timm's step with its fastest settings; `tuned` is a
+loop of a few lines with the settings that guides to PyTorch recommend; `lightning` is the `fit` of PyTorch Lightning.
+`ours` and `tuned` make their process keep freed memory; the others do not. All but `ours` run in processes of their own.
 """
 
 import sys
@@ -25,9 +24,9 @@ from stn_paper.training.spec import Protocol
 from . import files
 
 LEARNING_RATE = Protocol.learning_rate
-FORKS = sys.platform == "linux" and not torch.cuda.is_available()  # which CUDA does not survive
+FORKS = sys.platform == "linux" and not torch.cuda.is_available()  # CUDA does not work after a fork
 PROCESSES = mp.get_context("forkserver" if FORKS else "spawn")
-PROCESSES.set_forkserver_preload(["timm.optim", "timm.task", __name__])  # imported once, not once a process
+PROCESSES.set_forkserver_preload(["timm.optim", "timm.task", __name__])  # imported once for all processes
 NORMALIZATION = "half"
 
 
@@ -40,8 +39,8 @@ def network(setting, backbone, variant):
 def batches(setting, image_size, batch, place=keep_on_device):
     """Yield (images, labels) without end by the package's own data path, in a new order every epoch.
 
-    `place` (images, device) says where the images lie, by default as in training: in a GPU's memory, else
-    memory-mapped.
+    `place` is a function (images, device) -> images that puts them into a memory; the default is that of training: in a
+    GPU's memory, else memory-mapped.
     """
     data = files.cached(setting, image_size)
     data = data._replace(images=place(data.images, setting.device))
@@ -72,7 +71,7 @@ def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
 
 
 def plain(setting, backbone, variant, batch):
-    """The authors' loop: files are decoded every epoch, torch's default precision, the loss is read at each step."""
+    """The authors' loop: it decodes files every epoch, has torch's default precision, and reads each step's loss."""
     model = network(setting, backbone, variant).to(setting.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     criterion = nn.CrossEntropyLoss()
@@ -131,9 +130,11 @@ def _serve(pipe, program, what, threads):
 
 
 def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=False, loader=False):
-    """timm's training step: its task and optimizer, channels-last, fused Adam, cuDNN's search for the fastest
-    convolution, and autocast or compiling where asked. It takes the batches that ours does or, with `loader`,
-    those of timm's own.
+    """timm's training step with its fastest settings.
+
+    These are its task and optimizer, channels-last, fused Adam, cuDNN's search for the fastest convolution, and
+    autocast and torch.compile as `precision` and `compiled` say. It takes the same batches as `ours`, or with `loader`
+    the batches of timm's loader.
     """
     from timm.optim import create_optimizer_v2
     from timm.task import ClassificationTask
@@ -258,6 +259,6 @@ def timm_batches(setting, image_size, batch):
 
 
 def _cuda_defaults(convolutions, products, search=False):
-    """cuDNN's and cuBLAS's TF32, and cuDNN's search; programs that take turns each set their own."""
+    """Set TF32 of cuDNN and cuBLAS, and cuDNN's search; each program sets its own, because the programs take turns."""
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
     torch.backends.cudnn.benchmark = search

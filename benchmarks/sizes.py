@@ -9,21 +9,21 @@ from stn_paper.models.backbones import input_size
 
 
 class Sizes(NamedTuple):
-    batches: dict  # backbone -> images a step, as the paper has it: 20, for larger networks 10
-    others: tuple  # batch sizes among which the best is sought
-    modes: tuple  # (precision, compiled) of our steps; the first is the paper protocol's
-    rounds: int  # counted ones; their median is reported
+    batches: dict  # backbone -> the paper's batch size: 20, for larger networks 10
+    others: tuple  # further batch sizes, among which the fastest is searched
+    modes: tuple  # (precision, compiled) of our steps; the first is that of the protocol `paper`
+    rounds: int  # rounds that are counted; their median is reported
     steps: int  # training steps a round
-    single: str = "effb0"  # the network of the parts that measure only one
-    small: tuple = (10, 20)  # images a step: the paper's
+    single: str = "effb0"  # the network of the parts that measure only one network
+    small: tuple = (10, 20)  # the paper's batch sizes
     compared: tuple = ("resnet50", "effb0")  # backbones whose steps are compared in the protocol `small`
-    measurements: int = 2  # of these steps, each with new networks and processes
+    measurements: int = 2  # measurements of these steps, each with new networks and processes
     image_size: int | None = None  # pixels of a side; None is the backbone's own
     cached: int = 256  # images of our cache
-    inference: int = 20  # images of a batch where the localization nets' throughput is measured
-    calls: int = 20  # of a localization net a round
-    product: int = 2048  # rows and columns of the matrices whose product shows the peak
-    copied: int = 256  # MiB of the copy that shows the peak of memory
+    inference: int = 20  # batch size for the throughput of the localization nets
+    calls: int = 20  # calls of a localization net a round
+    product: int = 2048  # rows and columns of the matrices whose product measures the peak of operations
+    copied: int = 256  # MiB of the copy that measures the peak of memory
     sharing: tuple = (1, 2, 4)  # processes on one device
     commands: int = 3  # rounds of the everyday commands
 

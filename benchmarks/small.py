@@ -14,9 +14,9 @@ PATIENCE = 600  # seconds that a process waits for the others at the start
 
 
 def run(setting):
-    """`rows`: our step eager and compiled at small batches; `sharing`: processes on one device.
+    """Yield `rows`, our step eager and compiled at small batches, and `sharing`, processes on one device.
 
-    A run is so many training images: `run_images`, of the protocol `equal` on Caltech-101.
+    `run_images` is the number of training images of a run, here of the protocol `equal` on Caltech-101.
     """
     epochs = preset("equal", files.DATASET, "lstn").max_epochs
     yield {
@@ -38,12 +38,12 @@ def _compiled(setting, batch):
 
 
 def _sharing(setting, batch):
-    """Total images a second of 1, 2, ... processes that make their steps at the same time.
+    """Rows of the total images a second of 1, 2, ... processes that make their steps at the same time.
 
-    All processes live throughout; those that are not asked wait. On a CPU they share the cores' threads.
+    All processes exist during the whole measurement; the unused ones wait. On a CPU they share the threads.
     """
     fresh(setting.device)
-    files.cached(setting, setting.image_size(setting.sizes.single))  # once, not once a process
+    files.cached(setting, setting.image_size(setting.sizes.single))  # decode once, before the processes start
     numbers = setting.sizes.sharing
     barriers = {n: PROCESSES.Barrier(n, timeout=PATIENCE) for n in numbers}
     pipes, processes = [], []
@@ -70,13 +70,13 @@ def _sharing(setting, batch):
 
 
 def _together(pipes):
-    """Return a call that lets the processes at these pipes make their steps together."""
+    """Return a call in which the processes at these pipes make their steps at the same time."""
 
     def call():
         for pipe in pipes:
             pipe.send(len(pipes))
         for pipe in pipes:
-            pipe.recv()  # EOFError where a process has died
+            pipe.recv()  # EOFError if a process has died
 
     return call
 

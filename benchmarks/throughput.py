@@ -15,17 +15,17 @@ VARIANTS = ("original", "lstn")
 
 
 def run(setting):
-    """Rows of all programs at the paper's batch size, and at our best batch size where it differs.
+    """Yield rows of all programs at the paper's batch size, and at our best batch size if it differs.
 
-    What there is so far is yielded after each network, batch size and variant, as all take long.
+    All rows so far are yielded after each network, batch size and variant, because all together take long.
     """
     rows = list(setting.rows)
     for backbone, paper in setting.sizes.batches.items():
-        there = [row for row in rows if row["backbone"] == backbone]
-        searched = there[0]["searched"] if there else _searched(setting, backbone)
+        measured = [row for row in rows if row["backbone"] == backbone]
+        searched = measured[0]["searched"] if measured else _searched(setting, backbone)
         best = int(max(searched, key=searched.get))
         for batch, variant in product(dict.fromkeys((paper, best)), VARIANTS):
-            if any((row["batch"], row["variant"]) == (batch, variant) for row in there):
+            if any((row["batch"], row["variant"]) == (batch, variant) for row in measured):
                 continue
             shared = {
                 "backbone": backbone,
@@ -52,7 +52,7 @@ def name(loop, precision, compiled):
 
 
 def _searched(setting, backbone):
-    """Our images a second at each batch size that fits into memory."""
+    """{batch size: our images a second}, for each batch size that fits into memory."""
     found, sizes = {}, setting.sizes
     for batch in sorted({*sizes.others, sizes.batches[backbone]}):
         fresh(setting.device)
@@ -68,7 +68,7 @@ def _searched(setting, backbone):
 
 
 def _compare(setting, backbone, variant, batch, mode, authors):
-    """Rows of the programs of one mode, measured in turns; CUDA graphs of more modes would fill the memory."""
+    """Rows of the programs of one mode, measured in turns; the CUDA graphs of several modes would fill the memory."""
     fresh(setting.device)
     what = setting, backbone, variant, batch
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))

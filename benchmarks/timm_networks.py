@@ -1,7 +1,7 @@
 """Which timm networks take a transformer: `python -m benchmarks.timm_networks` writes `timm_networks.csv`.
 
-Each network gets L-STN before it, with random weights. A cell of the table says "yes" where
-the network passed, else it has the first sentence of the error.
+L-STN is put before each network; weights are random. A cell of the table is "yes" if the network passed the check, else
+the first line of the error.
 """
 
 import copy
@@ -78,8 +78,8 @@ def joined(network, channels=3, **arguments):
 
 def agree(ours, expected):
     """Raise an error unless both outputs, tensors or lists of tensors, agree."""
-    for one, other in zip(_list(ours), _list(expected), strict=True):
-        difference = (one - other).abs().max().item() / max(1.0, other.abs().max().item())
+    for output, wanted in zip(_list(ours), _list(expected), strict=True):
+        difference = (output - wanted).abs().max().item() / max(1.0, wanted.abs().max().item())
         if not difference <= TOLERANCE:
             raise RuntimeError(f"The outputs differ by {difference:.1e}.")
 
@@ -88,11 +88,11 @@ def _list(output):
     return list(output) if isinstance(output, (list, tuple)) else [output]
 
 
-# --- what is tried ------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------
 
 
 def starts_as_before(network, channels=3, **arguments):
-    """Check that a network behind a new transformer gives the same output as alone."""
+    """Check that a network behind an untrained transformer gives the same output as without."""
     model, images = joined(network, channels, **arguments), images_of(network, channels)
     with torch.no_grad():
         agree(model(images), model.backbone(images))
@@ -168,7 +168,7 @@ CHECKS = {
 
 
 def tried(check, network):
-    """ "yes", or the first line of the error."""
+    """Run a check on a network; return "yes" or the first line of the error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -180,7 +180,7 @@ def tried(check, network):
 
 
 def main():
-    """Try all networks and write the table, a row as soon as it is known."""
+    """Run all checks on all networks; write each row of the table at once."""
     torch.set_num_threads(1)
     commit = hardware.current_commit()
     columns = ["network", "family", "image size", *CHECKS, "timm", "torch", "commit"]

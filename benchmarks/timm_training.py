@@ -1,7 +1,7 @@
 """timm's own `train.py` with `lstn_resnet50` on the embedded digits: `python -m benchmarks.timm_training TRAIN.PY`.
 
-`train.py` is in timm's repository, not in its packages: get it from there. It is run as it is, in a process
-that has imported our names. Writes `timm_training.csv`: an epoch a row, then the loaded checkpoint.
+`train.py` is in timm's repository, not in its packages: download it from there. It runs unchanged, in a process that
+has imported our networks' names. Writes `timm_training.csv`: a row an epoch, then a row for the loaded checkpoint.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def write_folder(root, train_images):
 
 def train(script, root, epochs):
     """Run timm's `script` on the images in the folder `root`; its summary and checkpoints are in `root`/out."""
-    config = root / "device.yaml"  # an argument in newer versions only
+    config = root / "device.yaml"  # only newer versions of train.py have an argument for the device
     config.write_text(f"device: {hardware.check_device('auto')}\n", encoding="utf-8")
     folders = ["--data-dir", root, "--output", root, "--experiment", "out"]
     command = [sys.executable, "-c", LAUNCH, script, "--config", config, "--epochs", epochs]
@@ -62,7 +62,7 @@ def train(script, root, epochs):
 
 @torch.no_grad()
 def validate(checkpoint, root):
-    """Top-1 accuracy in percent of the loaded checkpoint, and the largest deviation of a number of theta."""
+    """(top-1 accuracy in percent of the loaded checkpoint, largest standard deviation of a number of theta)."""
     model = timm.create_model(MODEL, num_classes=CLASSES, img_size=SIZE, checkpoint_path=str(checkpoint))
     settings = resolve_model_data_config(model) | {"crop_pct": 1.0}
     settings = {key: settings[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")}
@@ -78,7 +78,7 @@ def validate(checkpoint, root):
 
 
 def write_table(script, root, out):
-    """Write the CSV `out` of a training by timm's `script` in the folder `root`, as `train` leaves it."""
+    """Write the CSV `out` of the training by timm's `script` that `train` ran in the folder `root`."""
     with (root / "out/summary.csv").open(newline="", encoding="utf-8") as file:
         rows = [
             {

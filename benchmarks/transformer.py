@@ -17,16 +17,16 @@ from .programs import batches, network, ours
 from .throughput import name
 
 PARTS = ("localization", "grid", "sampling", "backward")
-MORE = 2  # times as many rounds for whole steps, because the added time is a small difference of two steps
+MORE = 2  # factor of the rounds for whole steps, because the added time is a small difference of two steps
 
 
 def run(setting):
-    """`rows`: steps and a transformer's parts; `nets`: localization nets alone."""
+    """Yield `rows`, steps and the parts of each transformer, and `nets`, the localization nets alone."""
     yield {"rows": [*_steps(setting), *_parts(setting)], "nets": _nets(setting)}
 
 
 def _steps(setting):
-    """Rows of the steps of all variants in each mode, with their ratios to the original."""
+    """Yield rows of the steps of all variants in each mode, with their ratios to the original."""
     sizes = setting.sizes
     batch, backbone = sizes.batches[sizes.single], sizes.single
     for mode in sizes.modes:
@@ -38,7 +38,7 @@ def _steps(setting):
 
 
 def _parts(setting):
-    """Rows of the parts of each transformer; 1 / ratio is a part's share of its variant's step."""
+    """Yield rows of the parts of each transformer; 1 / ratio is a part's share of its variant's step."""
     sizes = setting.sizes
     batch, backbone = sizes.batches[sizes.single], sizes.single
     for variant in LOCALIZATION_NETS:
@@ -52,9 +52,9 @@ def _parts(setting):
 
 
 def transformer_calls(setting, variant):
-    """{part: call} of a transformer in training, each alone on what the part before it gives.
+    """{part: call} of a transformer in training; each part gets the output of the part before it.
 
-    The backward pass is of all of it, as far as its weights: the images ask for no gradient.
+    `backward` is the backward pass of the whole transformer to its weights; the images need no gradient.
     """
     backbone, height = setting.sizes.single, setting.image_size(setting.sizes.single)
     net = network(setting, backbone, variant).transformer
@@ -78,7 +78,7 @@ def transformer_calls(setting, variant):
 
 
 def _nets(setting):
-    """Latency (one image), throughput and peak memory of each net in each form, beside its FLOPS."""
+    """Rows of latency (one image), throughput and peak memory of each net in each form, with its FLOPS."""
     size, sizes, rows = setting.image_size(setting.sizes.single), setting.sizes, []
     nets = {v: localization_net(v, size).eval().to(setting.device) for v in LOCALIZATION_NETS}
     for batch in dict.fromkeys((1, sizes.inference)):
@@ -90,7 +90,7 @@ def _nets(setting):
             baselines, work = [f"stn {form}" for form in FORMS], dict.fromkeys(calls, batch)
             found = measure(calls, setting.device, baselines, 2 * sizes.rounds, sizes.calls, work=work)
             for (variant, form), row in zip(names, found):
-                # without CUDA graphs, whose memory is set apart for good
+                # without CUDA graphs, which never free their memory
                 memory = peak_memory(partial(FORMS[form](nets[variant], False), images), setting.device)
                 shared = {"variant": variant, "form": form, "batch": batch, "peak_mib": memory}
                 rows.append(shared | row | _facts(nets[variant], size))
@@ -102,7 +102,7 @@ def _compiled(net, graphs):
 
 
 def folded(net):
-    """The net for evaluation with each batch normalization folded into the convolution before it."""
+    """Return the net, for evaluation, with each batch normalization folded into the convolution before it."""
     layers = []
     for layer in net.features:
         parts = list(layer)
@@ -113,9 +113,9 @@ def folded(net):
 
 
 def mergeable(net):
-    """Return the number of pairs of neighbouring 1 x 1 convolutions, and how many pairs equal one convolution exactly.
+    """Return the number of pairs of neighbouring 1 x 1 convolutions, and how many of them equal one convolution.
 
-    Exactly means with nothing between them but batch normalization: a ReLU there forbids it.
+    A pair equals one convolution if there is at most batch normalization between them; a ReLU prevents it.
     """
     layers = [list(layer) for layer in net.features]
     pairs = [(a, b) for a, b in pairwise(layers) if _pointwise(a[0]) and _pointwise(b[0])]
@@ -139,7 +139,7 @@ def _facts(net, size):
     }
 
 
-FORMS = {  # (net, whether with CUDA graphs) -> what is called
+FORMS = {  # name -> function (net, with CUDA graphs or not) that returns the callable to time
     "eager": lambda net, graphs: net,
     "compiled": _compiled,
     "folded": lambda net, graphs: folded(net),

@@ -1,6 +1,7 @@
-"""Our warp against others on the same work: `python -m benchmarks.warps --out benchmarks/warps/cpu.json`.
+"""Our warp against the warps of other packages: `python -m benchmarks.warps --out benchmarks/warps/cpu.json`.
 
-kornia and MONAI are no requirements of the package: one that is not installed is left out, with a sentence.
+kornia and MONAI are not requirements of the package. If one of them is not installed, the program says so and leaves
+it out.
 """
 
 import argparse
@@ -29,7 +30,7 @@ SIZES = (28, 32, 48, 64, 96, 128, 160, 224)  # pixels of a side
 BATCH, CHANNELS = 20, 3
 ROUNDS = 9
 OURS = "stn_paper"
-TOLERANCE = 2e-4  # by which the programs' pixels in [0, 1] may differ
+TOLERANCE = 2e-4  # allowed difference between the programs' pixels in [0, 1]
 
 
 # --- programs: images (B, C, H, H) and theta (B, 2, 3) -> a call of (images, theta) -----------------
@@ -50,9 +51,9 @@ def tutorial(theta, size):
 
 
 def kornia(theta, size):
-    """`warp_affine` takes a map from the input's to the output's pixels, which each call computes from theta.
+    """`warp_affine` takes a map from input pixels to output pixels, which each call computes from theta.
 
-    With theta predicted by a network, that product is part of the work.
+    This is part of the work, because a network predicts theta.
     """
     transform = import_module("kornia.geometry.transform")
     half = size / 2
@@ -68,7 +69,7 @@ def kornia(theta, size):
 
 
 def monai(theta, size):
-    """`AffineTransform` takes theta unchanged, with these arguments."""
+    """`AffineTransform` with arguments by which it takes our theta unchanged."""
     layers = import_module("monai.networks.layers")
     return layers.AffineTransform(normalized=True, align_corners=False, reverse_indexing=False)
 
@@ -77,7 +78,7 @@ WARPS = {OURS: ours, "PyTorch tutorial": tutorial, "kornia": kornia, "monai": mo
 
 
 class Tutorial(nn.Module):
-    """A transformer as in PyTorch's tutorial, with the localization net of ours."""
+    """A transformer as in PyTorch's tutorial, with our localization net."""
 
     def __init__(self, localization):
         super().__init__()
@@ -98,7 +99,7 @@ def forward(call, images, theta):
 
 
 def step(call, images, theta, upstream):
-    """Forward and backward to both images and theta, as before a layer of a network."""
+    """Forward, and backward to images and theta, as for a transformer before a layer of a network."""
     torch.autograd.grad(call(images, theta), (images, theta), upstream)
 
 
@@ -130,7 +131,7 @@ def calls(size, device, warps):
 
 
 def agree(outputs):
-    """Raise RuntimeError unless all outputs, {program: images}, show the same."""
+    """Raise RuntimeError unless all outputs, {program: images}, are equal within TOLERANCE."""
     for name, output in outputs.items():
         difference = (output - outputs[OURS]).abs().max().item()
         if difference > TOLERANCE:
@@ -156,15 +157,14 @@ def clock_of(device):
 
 
 def rows(device, sizes=SIZES, rounds=ROUNDS):
-    """A row for each size, work and program; `ratios` say how many times as fast as each other program it is.
+    """Yield a row for each size, work and program; `ratios` are its speed divided by that of each other program.
 
-    One thread of a CPU is timed by its processor time, so that other programs on the machine weigh less.
+    A single thread on a CPU is timed by its processor time, so that other programs on the machine hardly matter.
     """
     warps, clock = installed(), clock_of(device)
     for size in sizes:
         for work, programs in calls(size, device, warps).items():
-            # turns of small and large images are about as long
-            steps = max(1, (max(SIZES) // size) ** 2 // 2)
+            steps = max(1, (max(SIZES) // size) ** 2 // 2)  # rounds of all sizes are about equally long
             for row in measure(programs, device, list(programs), rounds, steps, clock=clock):
                 yield {"image_size": size, "work": work, "load": significant(os.getloadavg()[0])} | {
                     key: row[key] for key in ("program", "seconds", "ratios", "rounds", "steps")

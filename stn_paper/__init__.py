@@ -1,14 +1,14 @@
 """Executable companion of "An Improved Spatial Transformer Network based on Lightweight Localization Net".
 
-The networks are imported with the package; what trains and measures, when it is first used.
+The networks are imported with the package; training and measuring are imported when they are first used.
 """
 
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Threads that wait soon give their core away. Read when torch is loaded. Beside two other trainings a run took 69
-# seconds instead of 125, alone as long as without.
+# Waiting threads of torch give their core to other processes after a short time; torch reads this when it is loaded.
+# Beside two other trainings a run took 69 seconds instead of 125; alone it took as long as without.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from .errors import needing

@@ -1,6 +1,6 @@
 """`stn-paper <command>`: train runs, get data, check records, write the computed tables.
 
-`python -m stn_paper <command>` is the same, in a clone that is not installed too.
+`python -m stn_paper <command>` does the same, also in a clone that is not installed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and call the command; a wrong value ends in one sentence."""
+    """Parse the command line and call the command; a wrong value ends the program with one sentence."""
     parser = argparse.ArgumentParser(prog=_program(), description=__doc__)
     parser.set_defaults(extra="train")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
         add(commands)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII shows no other characters
+        sys.stdout.reconfigure(errors="backslashreplace")  # with an ASCII locale, print would fail otherwise
     try:
         with _stopping(), needing(options.extra):
             options.call(options)
@@ -134,7 +134,7 @@ def _program():
 
 @contextmanager
 def _stopping():
-    """Context: Ctrl-C, SIGTERM and SIGHUP end in one sentence and the usual exit code, 128 plus the signal's number."""
+    """Context: Ctrl-C, SIGTERM and SIGHUP end the program with one sentence and the exit code 128 + signal number."""
 
     received = []
 
@@ -143,7 +143,7 @@ def _stopping():
         raise _Stopped(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # a signal that is ignored, as under nohup, stays ignored
+    # an ignored signal, as under nohup, stays ignored
     usual = (signal.SIG_DFL, signal.default_int_handler)
     numbers = [n for n in map(partial(getattr, signal), names) if signal.getsignal(n) in usual]
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -152,7 +152,7 @@ def _stopping():
     except (_Stopped, Exception) as stopped:
         if not received:
             raise
-        # inside torch.save the stop comes back as an error of writing
+        # torch.save turns the exception of the handler into an error of its own
         where = getattr(stopped, "where", "") or "What is finished is kept"
         print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
         sys.exit(128 + received[0])
@@ -164,7 +164,7 @@ def _stopping():
 class _Stopped(BaseException):
     """Raised by the handler of a signal; a BaseException, so that no `except Exception` swallows it."""
 
-    where = ""  # how far the interrupted command came, in words
+    where = ""  # the progress of the interrupted command, in words
 
 
 def _minutes(options):
@@ -204,7 +204,7 @@ def _run(options):
 
 
 def _setting(text):
-    """The setting and value of an option --set: numbers, true, false and null as JSON writes them, else text."""
+    """(setting, value) of an option --set; the value is read as JSON, or as text if it is no JSON."""
     from .training.spec import DEFAULTS
 
     name, _, value = text.partition("=")

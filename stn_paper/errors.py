@@ -1,7 +1,4 @@
-"""The error for wrong input of a user, and the checks that raise it.
-
-Every module that takes a name or a number from a user calls them.
-"""
+"""InputError, the error for wrong input of a user, and the checks that raise it."""
 
 import math
 import pickle
@@ -13,7 +10,7 @@ from numbers import Integral
 from tokenize import TokenError
 from zipfile import BadZipFile
 
-UNREADABLE = (  # errors that readers of damaged files raise
+UNREADABLE = (  # errors that Python's and NumPy's readers raise for damaged files
     *(
         ArithmeticError,
         AttributeError,
@@ -29,23 +26,23 @@ UNREADABLE = (  # errors that readers of damaged files raise
 
 
 class InputError(ValueError):
-    """A wrong value from the user: its message is one sentence naming the value and what is allowed."""
+    """A wrong value from the user; the message is one sentence that names the value and the allowed values."""
 
     def __init__(self, sentence):
         super().__init__(printable(sentence))
 
     def _render_traceback_(self):
-        """Show only the sentence in Jupyter and papermill: the value is wrong, not the code."""
+        """Show only the message in Jupyter and papermill, without a traceback: the value is wrong, not the code."""
         return [f"{type(self).__name__}: {self}"]
 
 
 def is_from_handler(error: Exception) -> bool:
-    """Whether a signal's handler raised the error: unlike a TimeoutError of a disk or network, it has no errno."""
+    """Return whether a signal's handler raised the error: a TimeoutError of a disk or network has an errno."""
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, with all characters escaped that a terminal, file or page may not show.
+    """Return `text` on one line; characters that a terminal, file or page may not show are escaped.
 
     File names may contain line breaks, and bytes that are not UTF-8.
     """
@@ -55,7 +52,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def needing(extra):
-    """Context: if the block imports a package that is not installed, name the extra that installs it.
+    """Context: if the block imports a package that is not installed, the error names the extra that installs it.
 
     Raises ModuleNotFoundError with one sentence.
     """
@@ -70,10 +67,10 @@ def needing(extra):
 
 
 def check_choice(kind: str, value, allowed: Iterable):
-    """Return `value` if it is one of `allowed`, else raise InputError naming both."""
+    """Return `value` if it is one of `allowed`, else raise InputError; the error names both."""
     try:
         known = value in allowed
-    except TypeError:  # a list or a dict, say
+    except TypeError:  # for example a list, which has no hash
         known = False
     if not known:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
@@ -83,7 +80,7 @@ def check_choice(kind: str, value, allowed: Iterable):
 def check_whole_number(kind: str, value, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
 
-    NumPy's whole numbers are allowed.
+    NumPy's integers are allowed; True and False are not.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
         to = f" to {most}" if most < math.inf else ""

@@ -23,10 +23,10 @@ from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM,
 
 
 class Request(NamedTuple):
-    specs: list  # RunSpecs of the runs that the page needs; those without a record are trained
+    specs: list  # RunSpecs of the runs that the page needs; runs without a record are trained
     dataset: str
     protocols: list  # names of the protocols whose records the page shows
-    banner: str  # Markdown for the top of the page: the parameters, and what is trained
+    banner: str  # Markdown for the top of the page: the parameters, and how many runs are trained
 
 
 def resolve(
@@ -41,11 +41,14 @@ def resolve(
 ) -> Request:
     """Turn the parameters of a notebook into a Request.
 
-    `page` is the number of the paper's Table 4, 6 or 8, or the name of a smaller system. `backbone` is
-    "published" (read records only), a name or "all" of the page's; `variant` a name or "all"; `protocol` a
-    name or "auto", which is the first of these that is possible: "paper" or "equal" where all records asked for
-    exist; "paper" on a CUDA machine that has the dataset or can download it (for a system "system" on any
-    machine); a smaller protocol with all records; "smoke" on the embedded digits, with a banner that says so.
+    - `page`: the number of the paper's Table 4, 6 or 8, or the name of a smaller system.
+    - `backbone`: "published" (only read records), the name of a backbone, or "all" backbones of the page.
+    - `variant`: a name or "all".
+    - `protocol`: a name or "auto". "auto" is the first possible of these: "paper" or "equal" if all requested records
+      exist; "paper" on a CUDA machine that has the dataset or can download it; a smaller protocol if all requested
+      records exist; "smoke" on the embedded digits, and the banner says so. On the page of a smaller system it is
+      "system" if all requested records exist or the dataset can be downloaded, else "smoke".
+
     Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = _page_networks(page, backbone)
@@ -71,7 +74,7 @@ def resolve(
 
 
 def _page_networks(page, backbone):
-    """The backbones that the parameters ask for, and the protocols that the page can show, best first."""
+    """The requested backbones, and the protocols that the page can show, best first."""
     backbones, protocols = [str(page)], [SYSTEM]
     if page not in SYSTEMS:
         backbones, protocols = list(table(page)["backbone"].unique()), COMPARABLE
@@ -90,7 +93,8 @@ def resolve_experiment(
 ) -> Request:
     """Turn the parameters of the notebook `experiment` into a Request for all its arms, as `resolve` does.
 
-    `backbone` is "published" or a name, `seeds` how many seeds each arm gets, see `experiment.study_specs`.
+    `backbone` is "published" or a name; `seeds` is the number of seeds of each arm, 1 to 5, see
+    `experiment.study_specs`. Raises InputError for any wrong value.
     """
     place = check_device(device)
     check_choice("protocol", protocol, ["auto", *PROTOCOLS])
@@ -118,7 +122,7 @@ def _make_request(specs, shown, dataset, protocol, device, data_dir, said):
     if protocol == "auto":
         protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
         recorded, missing = next(whole_table, ""), ""
-        if recorded in ("", *SMALLER):  # the full scale is preferred where this machine can train it
+        if recorded in ("", *SMALLER):  # prefer the full scale if this machine can train it
             missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if recorded and (missing or recorded not in SMALLER):
             all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
@@ -148,7 +152,7 @@ STORED = "The numbers below are those of stored runs; nothing was trained for th
 
 
 def _parameters_in_words(**parameters):
-    """The parameters in words. Papermill ignores a misspelt name, so its default value shows here."""
+    """The parameters in words: Papermill ignores a misspelt name, and the user sees here that the default is used."""
     return f"Parameters: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}."
 
 

@@ -1,7 +1,7 @@
 """The folders of the package, and safe reading and writing of files; only this module knows where folders are.
 
-Environment variables move the folders, so that a user chooses where the package writes, and a test writes only into
-its own folder.
+Environment variables move the folders: a user can choose where the package writes, and a test writes only into its own
+folder.
 """
 
 import errno
@@ -22,22 +22,20 @@ from .errors import InputError, is_from_handler, needing, printable
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
-# else the package is installed, and the user's folders are taken
-IN_CLONE = (ROOT / "pyproject.toml").is_file()
+IN_CLONE = (ROOT / "pyproject.toml").is_file()  # False: the package is installed and uses the user's folders
 PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
-WEIGHTS = ROOT / "weights"  # of the small networks that the playground runs
-BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that take them
-# counts of faults that were tried, beside the script that tries them
-RELIABILITY = ROOT / "tests/reliability.json"
+WEIGHTS = ROOT / "weights"  # of the networks of `training.kept`
+BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that measure them
+RELIABILITY = ROOT / "tests/reliability.json"  # counts of the faults that tests/reliability.py tried
 AUTHORS_LOOP = "plain"  # name of the training loop of the paper's authors in the benchmarks' files
-LARGEST_FILE = 2**30  # bytes of a file that is read at once
+LARGEST_FILE = 2**30  # bytes of the largest file that is read
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
 def data_dir(given: str | os.PathLike | None = None) -> Path:
-    """The datasets' folder: `given`, else $STN_PAPER_DATA, else data/ in the repository or the user's folder.
+    """The folder of the datasets: `given`, else $STN_PAPER_DATA, else data/ in the repository or the user's folder.
 
-    Raises InputError for a folder that is named and does not exist: it is probably mistyped.
+    Raises InputError if `given` or $STN_PAPER_DATA names a folder that does not exist, because it is probably mistyped.
     """
     if given is not None and not isinstance(given, str | os.PathLike):
         raise InputError(f"Data folder {given!r} is not allowed: give a path in quotation marks.")
@@ -50,14 +48,14 @@ def data_dir(given: str | os.PathLike | None = None) -> Path:
 
 
 def results_dir() -> Path:
-    """The run records' folder: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
+    """The folder of the run records: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
     return _folder(os.environ.get("STN_PAPER_RESULTS") or _home() / "results", "STN_PAPER_RESULTS")
 
 
 def cache_dir() -> Path:
-    """Decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete.
+    """The folder of decoded images and checkpoints: $STN_PAPER_CACHE, else cache/ in the repository. Safe to delete.
 
-    An installed package takes the user's folder of caches.
+    An installed package uses the user's folder of caches instead of cache/.
     """
     return _folder(os.environ.get("STN_PAPER_CACHE") or _home("cache") / "cache", "STN_PAPER_CACHE")
 
@@ -67,7 +65,7 @@ def _home(kind="data"):
     if IN_CLONE:
         return ROOT
     with needing("train"):
-        import platformdirs  # here, as a clone needs none
+        import platformdirs  # not at the top: a clone does not need it
 
     return getattr(platformdirs, f"user_{kind}_path")("stn-paper", appauthor=False)
 
@@ -94,9 +92,9 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
-    """Return what lies in `folder` and its subfolders under a name like `pattern`, sorted.
+    """Return the paths in `folder` and its subfolders whose names match `pattern`, sorted.
 
-    Raises InputError for a folder that cannot be read, or that goes while it is read.
+    Raises InputError for a folder that cannot be read, or that is removed while it is read.
     """
     try:
         return sorted(folder.rglob(pattern))
@@ -110,8 +108,8 @@ def replace_file(path: Path) -> Generator[Path]:
     """Context: a partial file to write to; it replaces `path` at once when the block ends without an error.
 
     No reader ever sees a partial file, and a killed process or a power failure leaves the old or the new file. Raises
-    InputError if the folder cannot be written, the disk is full, or a file that the block reads cannot be read, which
-    is then named; `path` stays unchanged.
+    InputError if the folder cannot be written, the disk is full, or another file cannot be read in the block, whose
+    name is then in the error; `path` stays unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -144,14 +142,14 @@ def _flush(path, flags=os.O_RDWR):
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot do it
             raise
     finally:
         os.close(file)
 
 
 def _is_of_another_file(error, path):
-    """Whether an error that ended `replace_file(path)` names a file that is neither the new one nor above it."""
+    """Whether an error in `replace_file(path)` names another file: not `path`, its partial file or a folder above."""
     if error.filename is None or isinstance(error.filename, int):
         return False
     named = Path(os.fsdecode(error.filename))
@@ -160,14 +158,14 @@ def _is_of_another_file(error, path):
 
 @contextmanager
 def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
-    """Context: only one process at a time makes `path`, the others wait; partial files of killed processes are removed.
+    """Context: only one process at a time makes `path`, others wait; partial files of killed processes are removed.
 
     Raises InputError with the name of the process that works on `path` if it is still busy at the time `until` (of
     `time.time`, in seconds).
     """
     check_writable(path.parent)
     holder = path.with_name(f"{path.name}.holder.lock")
-    lock = FileLock(path.with_name(f"{path.name}.lock"))  # freed however its process ends
+    lock = FileLock(path.with_name(f"{path.name}.lock"))  # freed however the process ends
     try:
         lock.acquire(timeout=-1 if until == math.inf else max(0, until - time.time()))
     except Timeout:
@@ -176,7 +174,7 @@ def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
             raise InputError(f"{who} works on {path}: the time was up before it ended.") from None
         raise InputError(f"Another process works on {path}: the time was up before it ended.") from None
     try:
-        with suppress(OSError):  # a full disk is named by what the block writes
+        with suppress(OSError):  # on a full disk, the block itself raises an error
             holder.write_text(f"Process {os.getpid()} on {platform.node()}", encoding="utf-8")
         remove_partials(path)
         yield
@@ -194,7 +192,7 @@ def remove_partials(path: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError if nothing can be written to `folder`, before hours of training are lost."""
+    """Raise InputError if `folder` cannot be written; called before a training, so that no work is lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -2,7 +2,7 @@
 
     python tools/add_digests.py
 
-Records that have one are checked and stay as they are.
+Records that have a digest are checked and are not changed.
 """
 
 from stn_paper.paths import results_dir

@@ -1,9 +1,8 @@
 """Write all citation files from CITATION.cff and the version in pyproject.toml: `make citation`.
 
-CITATION.cff is written by hand but for its version and address. codemeta.json, .zenodo.json and the first BibTeX
-entries of book/cite.md are computed. A repository that has a public address names it in one place, `Repository`
-under `[project.urls]` in pyproject.toml; without it no file names one. With `--check`, nothing is written, and
-the exit code is 1 where a file differs.
+CITATION.cff is written by hand except its version and address. codemeta.json, .zenodo.json and the first BibTeX entries
+of book/cite.md are computed. The repository's public address, if there is one, is in one place: `Repository` under
+`[project.urls]` in pyproject.toml. With `--check`, nothing is written, and the exit code is 1 if a file differs.
 """
 
 import json
@@ -16,12 +15,12 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 CITE = "book/cite.md"
-ADDRESS = "repository-code"  # of CITATION.cff
+ADDRESS = "repository-code"  # field of CITATION.cff
 LICENSES = {"MIT": "https://spdx.org/licenses/MIT"}
 
 
 def files(root=ROOT):
-    """{path below the repository: text that it must hold}."""
+    """{path in the repository: text that the file must have}."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     written = (root / "CITATION.cff").read_text(encoding="utf-8")
     cff = re.sub(r"(?m)^repository-code: .*\n", "", written)
@@ -125,7 +124,7 @@ def _json(content):
 
 
 def main(check):
-    """Write the files, or name those that differ."""
+    """Write the files that differ; with `check`, only name them."""
     wanted = files()
     differ = [p for p, text in wanted.items() if not (ROOT / p).exists() or (ROOT / p).read_text() != text]
     if check and differ:

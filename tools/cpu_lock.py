@@ -1,7 +1,7 @@
-"""Print requirements.lock without torch, torchvision and what they need on a GPU; `make lock` calls it.
+"""Print requirements.lock without torch, torchvision and their packages for a GPU; `make lock` calls it.
 
-`tools/install.sh cpu` installs torch and torchvision, at the versions of requirements.lock, from PyTorch's own
-index of CPU builds, which PyPI does not have for Linux; all other packages keep their hashes.
+`tools/install.sh cpu` installs torch and torchvision, at the versions of requirements.lock, from PyTorch's own index,
+because PyPI has no CPU builds for Linux; all other packages keep their hashes.
 """
 
 import re

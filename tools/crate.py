@@ -1,9 +1,9 @@
 """Write ro-crate-metadata.json, which describes the repository and every run in it: `make crate` packs both.
 
 The description is an RO-Crate 1.1 of the profiles Process Run Crate (a training is an action with software, dataset,
-record, start and end) and Workflow RO-Crate (workflow/Snakefile is the main entity). Every value is that of
-CITATION.cff, pyproject.toml, git or a record. Snakemake's own report would miss most runs, as it
-knows the jobs that it started itself.
+record, start and end) and Workflow RO-Crate (workflow/Snakefile is the main entity). Every value is from CITATION.cff,
+pyproject.toml, git or a record. Snakemake's own report would lack most runs, because it has only the jobs that
+Snakemake started.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ from stn_paper.training import records
 FILE = "ro-crate-metadata.json"
 PROCESS = "https://w3id.org/ro/wfrun/process/0.5"
 AUTHOR = "#author"
-TIMES = {"started": "startTime", "ended": "endTime"}  # a record's fields, schema.org's
+TIMES = {"started": "startTime", "ended": "endTime"}  # field of a record -> field of schema.org
 TABLES = {
     "results/results.csv": "All runs in one table, a row a run",
     "results/costs.csv": "Parameters and operations of all networks",
@@ -34,7 +34,7 @@ FOLDERS = {
     "notebooks/": "The book's pages, executed",
     "stn_paper/": "The package that trains the networks and computes tables and figures",
     "stn_paper/analysis/printed/": "The paper's numbers, and those that its authors released, as CSV",
-    "weights/": "Weights of three digit networks",
+    "weights/": "Weights of digit networks",
 }
 
 

@@ -1,11 +1,11 @@
-"""Train runs on a machine with a GPU that is available for minutes only, without network, git or the datasets.
+"""Train runs on a GPU machine that is available for minutes only, without network, git or the datasets.
 
-On the machine at home, `pack` writes a dataset into parts that fit what a command may carry. On the lent
-machine, `measure` times the engine and `work` trains a list of runs, several at once. A record lies under the
-results folder as soon as its run ends; a run that would not end in time is given up after its first epoch, so
-that a shorter one of the list takes its place. With NVIDIA's MPS running, four processes share a GPU well: on
-an H100 they trained 13 runs of `small` on TSRD in 165 seconds, while 19 at once ended no run in eight minutes.
-The lent machine needs torch, torchvision, timm, pandas, pillow, tqdm and filelock.
+On your own machine, `pack` writes a dataset into files of a limited size, which can be copied to the GPU machine. On
+the GPU machine, `measure` times a training step and `work` trains a list of runs, several at once. A record is written
+to the results folder as soon as its run ends. A run that would not end in time is given up after its first epoch, and
+the next run of the list is tried. With NVIDIA's MPS, four processes share a GPU well: on an H100 they trained 13 runs
+of `small` on TSRD in 165 seconds, while 19 processes at once ended no run in eight minutes. The GPU machine needs
+torch, torchvision, timm, pandas, pillow, tqdm and filelock.
 
     python workflow/lease.py pack caltech101 lease --mib 45
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
@@ -37,16 +37,17 @@ from stn_paper.paths import cache_dir, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
-SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+SPAWN = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
 
 
-# --- datasets that travel -------------------------------------------------------------------------
+# --- packed datasets ------------------------------------------------------------------------------
 
 
 def pack(name, folder, mib=45.0, size=None, given=None):
     """Write a dataset into files `<name>.pack.00`, ... of at most `mib` MiB each; return their paths.
 
-    The files hold each image as it is encoded; with `size` as it is at so many pixels a side, without loss.
+    Image files are packed unchanged; with `size` they are resized to `size` pixels a side and encoded without loss.
+    `given` is the folder of the datasets.
     """
     listing = files.find_files(name, datasets.DATASETS[name], data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
@@ -55,7 +56,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         "classes": list(listing.classes),
         "labels": list(map(int, listing.labels)),
         "test_start": listing.test_start,
-        "sizes": [len(one) for one in encoded],
+        "sizes": [len(file) for file in encoded],
         **{
             field: None if (values := getattr(listing, field, None)) is None else np.asarray(values).tolist()
             for field in ("groups", "copies")
@@ -74,7 +75,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
 def _encoded(item, size):
     if size is None and isinstance(item, Path):
         return item.read_bytes()
-    size = size or len(item)  # an array travels at its own size
+    size = size or len(item)  # an array keeps its own size
     buffer = io.BytesIO()
     Image.fromarray(image_cache.decode_image(item, size).transpose(1, 2, 0)).save(
         buffer, "WEBP", lossless=True
@@ -115,7 +116,7 @@ def _decoded(content, size):
 
 
 def spec_of(line):
-    """The RunSpec of a line of a list: dataset backbone variant protocol seed [setting=value ...]."""
+    """The RunSpec of a line of the list: dataset backbone variant protocol seed [setting=value ...]."""
     dataset, backbone, variant, protocol, seed, *changes = line.split()
     spec = RunSpec(dataset, backbone, variant, protocol, int(seed))
     values = {name: json.loads(value) for name, value in (change.split("=") for change in changes)}
@@ -166,7 +167,7 @@ def _worker(folder, lines, until, compiled=False):
             )
             told = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""
-        except Exception as error:  # the other runs go on
+        except Exception as error:  # continue with the other runs
             told, last = f"{type(error).__name__}: {str(error)[:300]}", ""
             (claims / spec.name).unlink()
             if "CUDA" in told:
@@ -175,9 +176,9 @@ def _worker(folder, lines, until, compiled=False):
         print(f"{time.time() - start:6.1f} s  {line}: {told}, training accuracy {last}", flush=True)
 
 
-# --- the engine's speed -----------------------------------------------------------------------------
+# --- the speed of a training step -------------------------------------------------------------------
 
-MODES = {  # name: precision, channels last, CUDA graph
+MODES = {  # name -> precision, channels last, CUDA graph
     "eager float32": ("float32", False, False),
     "eager tf32": ("tf32", True, False),
     "graph tf32": ("tf32", True, True),
@@ -195,7 +196,7 @@ SIZES = (
 
 
 def measure(path, seconds=1.0, device="cuda"):
-    """Images a second of a training step behind L-STN, by each of MODES; `path` holds them as JSON so far."""
+    """Measure images a second of a training step behind L-STN in each of MODES; write JSON to `path` after each."""
     found, device = [], torch.device(device)
     head = {
         "device": hardware.device_name(device),
@@ -237,24 +238,28 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("pack", help="write a dataset into parts that can travel")
-    one.add_argument("dataset")
-    one.add_argument("folder")
-    one.add_argument("--mib", type=float, default=45.0)
-    one.add_argument("--size", type=int, help="pixels of a side; without it the images travel as they are")
-    one.set_defaults(call=lambda o: print(*pack(o.dataset, o.folder, o.mib, o.size), sep="\n"))
-    two = commands.add_parser("work", help="train a list of runs")
-    two.add_argument("folder")
-    two.add_argument("jobs")
-    two.add_argument("--workers", type=int, default=4, help="processes that share the GPU; more were slower")
-    two.add_argument("--minutes", type=float, required=True)
-    two.add_argument("--compile", action="store_true", help="through torch.compile instead of CUDA graphs")
-    two.set_defaults(
+    packing = commands.add_parser("pack", help="write a dataset into files that can be copied")
+    packing.add_argument("dataset")
+    packing.add_argument("folder")
+    packing.add_argument("--mib", type=float, default=45.0)
+    packing.add_argument("--size", type=int, help="pixels of a side; without it the images are not resized")
+    packing.set_defaults(call=lambda o: print(*pack(o.dataset, o.folder, o.mib, o.size), sep="\n"))
+    working = commands.add_parser("work", help="train a list of runs")
+    working.add_argument("folder")
+    working.add_argument("jobs")
+    working.add_argument(
+        "--workers", type=int, default=4, help="processes that share the GPU; more were slower"
+    )
+    working.add_argument("--minutes", type=float, required=True)
+    working.add_argument(
+        "--compile", action="store_true", help="through torch.compile instead of CUDA graphs"
+    )
+    working.set_defaults(
         call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes, o.compile)
     )
-    three = commands.add_parser("measure", help="time a training step")
-    three.add_argument("path")
-    three.set_defaults(call=lambda o: measure(o.path))
+    measuring = commands.add_parser("measure", help="time a training step")
+    measuring.add_argument("path")
+    measuring.set_defaults(call=lambda o: measure(o.path))
     options = parser.parse_args()
     options.call(options)
 

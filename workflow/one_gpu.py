@@ -1,8 +1,8 @@
 """Run a command on one free GPU of this machine: `python workflow/one_gpu.py <command>`.
 
-The command sees its GPU alone, through CUDA_VISIBLE_DEVICES. A lock file a GPU says which are taken; it is
-freed however the command ends. Where there is no GPU, or SLURM has given the job its own, the command is
-just run. GPUs are those of CUDA_VISIBLE_DEVICES where it is set, else all that nvidia-smi lists.
+CUDA_VISIBLE_DEVICES shows the command only this GPU. Each GPU has a lock file; the lock is freed when the command ends
+in any way. Without a GPU, and in a job of SLURM, which has its own GPUs, the command runs unchanged. GPUs are those in
+CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists.
 """
 
 import os
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout  # the package is not imported, because t
 
 
 def devices():
-    """Names of the GPUs that may be used here, as CUDA_VISIBLE_DEVICES takes them."""
+    """Names of the GPUs that may be used, in the form of CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [d for d in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if d]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -30,7 +30,7 @@ def devices():
 @contextmanager
 def taken(names, wait=1.0):
     """Context: lock a free GPU and return its name; all GPUs are tried every `wait` seconds until one is free."""
-    folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # of this machine, as GPUs are
+    folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # not shared between machines
     folder.mkdir(exist_ok=True)
     locks = {name: FileLock(folder / f"{name}.lock") for name in names}
     while True:
