@@ -1,9 +1,10 @@
 """The training loops to compare; each function returns a call that makes one step.
 
 All train the same network from the same weights with Adam at the paper's learning rate. `ours` calls the package's own
-functions; `plain` is the loop of the paper's authors; `timm_step` is timm's step with its fastest settings; `tuned` is a
-loop of a few lines with the settings that guides to PyTorch recommend; `lightning` is the `fit` of PyTorch Lightning.
-`ours` and `tuned` make their process keep freed memory; the others do not. All but `ours` run in processes of their own.
+functions; `plain` is the loop of the paper's authors; `timm_step` is timm's step with its fastest settings; `tuned` is
+a loop of a few lines with the settings that guides to PyTorch recommend; `lightning` is the `fit` of PyTorch Lightning.
+`ours` and `tuned` make their process keep freed memory; the other programs do not. All but `ours` run in processes of
+their own.
 """
 
 import sys

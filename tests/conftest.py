@@ -1,4 +1,4 @@
-"""Each test writes only to its own folder and runs on one thread, because CPU results depend on the threads."""
+"""Shared fixtures: each test writes only to its own folder, on one thread, because results depend on the threads."""
 
 import atexit
 import gc
@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; for kernels and other processes too
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; notebooks' kernels inherit it
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ import torch
 from stn_paper.paths import ROOT
 
 torch.set_num_threads(1)
-COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # torch's compiled code, apart from the user's
+COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # for torch's compiled code, not the user's folder
 atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts and ends for seconds

@@ -1,7 +1,7 @@
-"""Faults of machines, files and users: each is tried so many times, and any end but the right one raises.
+"""Faults of machines, files and users: each is tried many times, and a wrong end raises an error.
 
-`FAULTS` has a fault a row; `reliability` counts how they end. Processes are forked, so that they share the
-tiny network and the folder of `hostile.own_folder`.
+`FAULTS` has a row for each fault; `reliability` counts the ends. Processes are forked, so that they share the tiny
+network and the folder of `hostile.own_folder`.
 """
 
 import ctypes
@@ -55,7 +55,7 @@ def numbers(record):
 
 @cache
 def undisturbed(which=long_spec):
-    """The numbers of the undisturbed run."""
+    """The numbers of a run without a fault."""
     with own_folder():
         return numbers(loop.run(which(), "cpu"))
 
@@ -70,7 +70,7 @@ def started(call, *given):
 
 
 def doomed(number, step, delay, call, *given):
-    """Call the function; so many seconds after the start of a training step, the process gets the signal."""
+    """Call the function; `delay` seconds after the start of training step `step`, its process gets a signal."""
     step_of = loop.training_step
 
     def counted(*settings):
@@ -95,7 +95,7 @@ def moment(draw):
 
 
 def killed(_, draw):
-    """SIGKILL at a random moment, again and again until a process ends by itself: the run has the same numbers."""
+    """Kill a run at random moments and start it again until it ends: it has the numbers of a run without a fault."""
     known, kills = undisturbed(), 0
     with own_folder():
         while records.find(long_spec()) is None:
@@ -107,7 +107,7 @@ def killed(_, draw):
 
 
 def signalled(number, _, draw):
-    """The command is stopped at a random moment: one sentence and the usual status; then it goes on."""
+    """Stop the command at a random moment: it ends with one sentence and the usual status, and can be continued."""
     known = undisturbed()
     words = ["run", "digits", "tiny", "stn", "smoke", "--device", "cpu"]
     with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
@@ -122,11 +122,11 @@ def signalled(number, _, draw):
 
 
 class SlotOver(Exception):
-    """What a program's own handler of a signal may raise."""
+    """The error that the signal handler of a user's program raises."""
 
 
 def stopped_by_its_caller(_, draw):
-    """A program's own handler raises at a random moment of `run`: that error leaves it; then the run goes on."""
+    """A user's signal handler raises at a random moment of `run`: `run` raises this error, and can be continued."""
     known, kind = undisturbed(), draw.choice([SlotOver, TimeoutError, KeyboardInterrupt])
 
     def program():
@@ -148,7 +148,7 @@ def stopped_by_its_caller(_, draw):
 
 
 def quietly(path, words):
-    """Run the command in this process, with what it says in a file."""
+    """Run the command in this process, with its output in a file."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell's foreground, not under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with path.open("w", encoding="utf-8") as said, patch.multiple("sys", stdout=said, stderr=said):
@@ -181,7 +181,7 @@ def kept_busy(path, ready, may_end):
 
 
 def locked_out(work, _, __):
-    """Another process trains the run, decodes the images or downloads them, until this one's own time is up."""
+    """Another process trains the run, decodes or downloads the images until the time of this process is up."""
     with own_folder() as folder:
         hostile.write_images(folder)
         hostile.loaded(folder)
@@ -212,7 +212,7 @@ def locked_out(work, _, __):
 
 
 def on_a_full_disk(most, call):
-    """Call it in a process that can write no file of more than `most` bytes: it must end in one sentence."""
+    """Call the function in a process that can write no file of more than `most` bytes: it must end in one sentence."""
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -268,7 +268,7 @@ def full_while_tabulating(_, draw):
 
 
 def mounted(folder):
-    """Mount a disk of 4 MB in a name space of this process's own; whether the system allows it."""
+    """Mount a disk of 4 MB that only this process sees; return whether the system allows it."""
     maps = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
     if ctypes.CDLL(None).unshare(0x10000000 | 0x20000):  # CLONE_NEWUSER, CLONE_NEWNS
         return False
@@ -279,7 +279,7 @@ def mounted(folder):
 
 
 def full_disk(_, draw):
-    """Cache and results lie on a disk with a few free pages: each part ends in a sentence, and later it works."""
+    """Cache and results are on a disk with a few free pages: each part ends in one sentence, and later it works."""
     known, (_, images) = undisturbed(), hostile._cached()
 
     def program(folder, disk):
@@ -358,7 +358,7 @@ def flipped_cache(_, draw):
 
 
 def flipped_record(_, draw):
-    """A digit that becomes another digit is JSON too: the record's digest tells."""
+    """Change a digit of a record into another digit, which is JSON too: the record's digest shows it."""
     name = draw.choice(sorted(hostile.GOOD_RECORDS))
     content = hostile.GOOD_RECORDS[name].read_bytes()
     with own_folder() as folder:
@@ -376,7 +376,7 @@ def flipped_record(_, draw):
 
 
 def renamed_classes(_, draw):
-    """Class folders of traffic signs with any number of leading zeros: a label is the folder's number."""
+    """Name class folders of traffic signs with any number of leading zeros: the label is the number of the folder."""
     classes = 12
     with own_folder() as folder:
         for number in range(classes):
@@ -407,7 +407,7 @@ TEXTS = (
 
 
 def html_in_a_record(_, draw):
-    """A field of text holds HTML: no page has it as HTML."""
+    """Put HTML into a text field of a record: every page shows it as text."""
     payload, (part, field) = draw.choice(HTML), draw.choice(TEXTS)
     with own_folder() as folder:
         copy_records(folder)
@@ -425,7 +425,7 @@ def html_in_a_record(_, draw):
 
 
 def copied_record(_, draw):
-    """A copy of a record under another name is refused by everything that counts runs."""
+    """Copy a record under another name: everything that counts runs refuses it."""
     with own_folder() as folder:
         copy_records(folder)
         path = draw.choice(sorted((folder / "results").rglob("*_seed*.json")))
@@ -482,6 +482,6 @@ FAULTS = {
 
 
 def attempt(name, tries=None):
-    """{how it ended: number of tries} of a fault; AssertionError for an end that is not right."""
+    """Try a fault: {how it ended: number of tries}; AssertionError for a wrong end."""
     fault = FAULTS[name]
     return Counter(fault.attempt(i, random.Random(f"{name} {i}")) for i in range(tries or fault.tries))

@@ -1,4 +1,4 @@
-"""Helpers of several test modules: real datasets, if present, and made-up records."""
+"""Helpers of several test modules: files of real datasets, if they exist, and made-up records."""
 
 import json
 from dataclasses import asdict
@@ -33,12 +33,12 @@ def filled(spec):
 
 
 def without_digest(path):
-    """The record of a file without its digest, so that a test can change it and write it again."""
+    """Read a record without its digest, so that a test can change it and write it again."""
     return {name: value for name, value in json.loads(path.read_text()).items() if name != "digest"}
 
 
 def probes(images=1):
-    """The field `probes` of a smaller system's record, for so many images."""
+    """The field `probes` of a record, for this number of images."""
     picture = examples.as_png(np.zeros((3, 2, 2), np.uint8))
     kept = {"images": [picture] * images, "label": [0] * images, "gradcam": [[[0.0]]] * images}
     return kept | {"strength": {name: [50.0] * len(at) for name, at in examples.STRENGTHS.items()}}
@@ -49,7 +49,7 @@ def write_run(
 ):
     """Store a made-up record of 20 epochs whose best validation epoch has the test accuracy `test`.
 
-    Where the protocol looks at the test images once, that is the accuracy of the one test.
+    If the protocol evaluates the test images once, `test` is this accuracy.
     """
     spec = RunSpec(dataset, backbone, variant, protocol, seed)
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0} | dict(row)

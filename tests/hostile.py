@@ -1,7 +1,7 @@
 """Hostile input of every kind, drawn at random: each case must end in a result or in one sentence.
 
-`KINDS` has a kind a row: what is drawn, and a function that tries it in an empty folder and returns "result" or
-raises InputError. `test_hostile` tries some in CI, `reliability` many.
+`KINDS` has a row for each kind: how to draw a case, and a function that tries it in an empty folder and may raise
+InputError. `test_hostile` tries some cases in CI, `reliability` many.
 """
 
 import io
@@ -84,7 +84,7 @@ def changed_bytes(draw, content):
 
 
 def places(tree, place=()):
-    """The keys that lead to each part of nested dicts and lists; of long lists to the first two."""
+    """The keys of each part of nested dicts and lists; of a list only the first two items."""
     yield place
     parts = tree.items() if isinstance(tree, dict) else enumerate(tree[:2]) if isinstance(tree, list) else ()
     for key, part in parts:
@@ -92,7 +92,7 @@ def places(tree, place=()):
 
 
 def replaced(tree, place, value):
-    """A copy of the tree with another value at the place, or without it where the value is ABSENT."""
+    """A copy of the tree with another value at the place; ABSENT removes it."""
     if not place:
         return value
     changed, (key, *inner) = copy(tree), place
@@ -154,14 +154,14 @@ def record_files(draw):
 
 @cache
 def _changed_record(name, kept):
-    """A changed record, mostly without a digest, which would tell of every change."""
+    """A changed record, mostly without a digest, because the digest shows every change."""
     record = json.loads(GOOD_RECORDS[name].read_text(encoding="utf-8"))
     fields = {field: value for field, value in record.items() if field != "digest" or kept}
     return changed_tree(fields, JSON)
 
 
 def try_record(folder, file):
-    """The record's page, the tables and the check of all records."""
+    """Make the record's page and the tables, and check all records."""
     name, content = file
     path = folder / "results" / name.split("_")[0] / f"{name}.json"
     path.parent.mkdir(parents=True)
@@ -228,7 +228,7 @@ def make(path, node):
 
 
 def tiny(name, **splits):
-    """Reduce the dataset `name` to two classes and so many images."""
+    """Reduce the dataset `name` to two classes and this number of images."""
     return patch.dict(DATASETS, {name: Dataset("Tiny", 2, splits)})
 
 
@@ -449,7 +449,7 @@ def commands(draw):
 
 
 def try_command(_, words):
-    """The command ends well, shows its usage (status 2) or says one sentence."""
+    """Run the command: it must end well, show its usage (status 2) or print one sentence."""
 
     def no_training(*_):
         raise InputError("There is no time.")
@@ -523,7 +523,7 @@ def _changed_checkpoint():
 
 
 def try_checkpoint(_, file):
-    """A damaged file ends in a sentence or gives the same bits; one with other content in a sentence or a record."""
+    """Continue from a checkpoint: damaged, it gives a sentence or the same bits; changed, a sentence or a record."""
     content, other = file
     spec, (_, numbers) = tiny_spec(), _checkpoint()
     path = checkpoint.checkpoint_path(spec)
@@ -564,7 +564,7 @@ KINDS = {
 
 @contextmanager
 def own_folder():
-    """An empty folder that also holds results and cache; nothing is downloaded, and a run trains the tiny network."""
+    """Context: an empty folder with its own results and cache; downloads are off, and runs train the tiny network."""
 
     def no_network(*_):
         raise InputError("There is no network.")
@@ -594,9 +594,9 @@ _commit = cache(hardware.current_commit)
 
 
 def attempt(name, number, start=0):
-    """Try so many cases of a kind: how many ended in a result, and how many in one sentence.
+    """Try cases of a kind: count those that ended in a result and those that ended in one sentence.
 
-    `start` is the seed of the cases. An error of another kind ends it, with the case.
+    `start` is the seed of the cases. Any other error is raised, with the case.
     """
     kind, ends = KINDS[name], Counter()
 

@@ -3,9 +3,9 @@
     python tests/reliability.py faults                kills, full disks, flipped bits and the like; minutes
     python tests/reliability.py fuzz --cases 10000    so many cases of each kind of hostile input, see `hostile`
 
-Each fault and each kind of input has its own row of the file. A try that ends otherwise than it should stops
-the script. Hostile cases are drawn from numbered seeds: the same command goes on where it was stopped, and a row
-names every commit that it was tried at. To start anew, delete the row.
+Each fault and each kind of input has its own row in the file. A try with a wrong end stops the script. Hostile cases
+are drawn from numbered seeds: the same command continues where it was stopped, and a row names the commits of all its
+tries. To start anew, delete the row.
 """
 
 import argparse
@@ -27,7 +27,7 @@ BATCH = 100  # cases of one seed
 
 
 def fuzz(name, cases, commit):
-    """Try a kind of input until its row counts so many cases; the row grows with each batch."""
+    """Try a kind of input until its row has this number of cases; the row is updated after each batch."""
     row = {"cases": 0} | kept().get("fuzz", {}).get("found", {}).get(name, {})
     commit = ", ".join(sorted({*filter(None, row.pop("commit", "").split(", ")), commit}))
     while row["cases"] < cases:

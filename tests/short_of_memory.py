@@ -1,4 +1,4 @@
-"""A program for `benchmarks.programs.elsewhere`, apart from tests, as its process imports what is here."""
+"""A program for `benchmarks.programs.elsewhere`, in its own module, because a process imports this module."""
 
 from itertools import count
 
@@ -6,7 +6,7 @@ import torch
 
 
 def short_of_memory_at_step(last):
-    """A call of one step that takes all steps but this one."""
+    """A step that succeeds in every call except one, which raises an error of too little memory."""
     steps = count(1)
 
     def call():

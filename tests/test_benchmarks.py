@@ -1,4 +1,4 @@
-"""The benchmarks run at their smallest sizes, and the page shows what they measured; no time is judged."""
+"""The benchmarks run at their smallest sizes, and the page shows their measurements; no test judges a time."""
 
 import json
 from collections import Counter

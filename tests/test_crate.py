@@ -1,4 +1,4 @@
-"""The RO-Crate names what is there: each record with its accuracy, dataset, code and training."""
+"""The RO-Crate names files that exist, and each record with its accuracy, dataset, code and training."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from stn_paper.training import records
 
 @pytest.fixture
 def entities(monkeypatch, committed, tmp_path):
-    """What the crate of the committed records describes: {id: entity}."""
+    """The entities of the crate of the committed records: {id: entity}."""
     pytest.importorskip("rocrate")
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     crate = pytest.importorskip("crate")

@@ -1,4 +1,4 @@
-"""The three files that say what to install agree, and the README's commands are the Makefile's."""
+"""The files that list packages agree, the README's make targets exist, and the version is in one place."""
 
 import json
 import os

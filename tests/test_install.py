@@ -1,4 +1,4 @@
-"""The wheel works away from the repository: over this environment's packages, in the user's own folders."""
+"""The wheel works outside of the repository, with the packages of this environment and the user's folders."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(wheel, tmp_path_factory):
-    """A fresh environment with the wheel; all other packages are this environment's."""
+    """A new environment with the wheel; all other packages are those of this environment."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / "bin/python"
@@ -43,7 +43,7 @@ def environment(wheel, tmp_path_factory):
 
 @pytest.fixture
 def away(environment, tmp_path):
-    """Runs a program of the environment far from the repository, for a user whose home is `tmp_path`."""
+    """Return a function that runs a program of the environment outside of the repository; the home is `tmp_path`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("STN_PAPER_", "PYTHON", "XDG_"))}
 
     def call(program, *arguments, fails=False):

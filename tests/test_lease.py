@@ -1,4 +1,4 @@
-"""Runs on a lent machine: a dataset that travels is the one that was packed, and a list of runs becomes records."""
+"""Runs on a GPU machine for minutes: an unpacked dataset equals the original, and a list of runs becomes records."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Folders that the environment names, and files that are replaced at once or not at all."""
+"""Folders from environment variables, and files that are replaced completely or not at all."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What git tracks stays small, and the files that are written by hand name what is there."""
+"""Tracked files are small, text is UTF-8, and the README and the reference name files and functions that exist."""
 
 import ast
 import json

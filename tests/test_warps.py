@@ -1,4 +1,4 @@
-"""The timed warps do the same work, and the page shows the committed tables."""
+"""The timed warps give the same images, and the page shows the committed tables."""
 
 import csv
 import json

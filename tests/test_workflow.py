@@ -1,4 +1,4 @@
-"""The workflow plans only the missing runs, and a job sees one GPU. Nothing is trained here."""
+"""The workflow plans only the missing runs, and each job gets one GPU. These tests train nothing."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ SHOW = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"
 
 
 def plan(folder, *targets):
-    """What `snakemake --dry-run` prints, on both streams, with one seed."""
+    """The output of `snakemake --dry-run` with one seed, on both streams."""
     pytest.importorskip("snakemake", reason="Snakemake is not installed: pip install -e '.[cluster]'")
     command = ["snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--directory", str(folder)]
     command += ["--dry-run", "--printshellcmds", "--config", "seeds=1", "--", *targets]
@@ -48,7 +48,7 @@ def test_all_targets_can_be_planned(tmp_path):
 
 @pytest.fixture
 def wrapped(tmp_path, monkeypatch):
-    """Run code through the wrapper, with these variables set and locks of the test's own."""
+    """Run Python code through the wrapper, with these variables and with locks in a folder of the test."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 

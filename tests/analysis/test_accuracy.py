@@ -20,7 +20,7 @@ TABLE6 = list(networks(6)["backbone"].unique())
 
 
 def write(variant, test, backbone="resnet50", dataset="caltech101", protocol="small", seed=0, **given):
-    """Store a made-up record that looked at the test images once. `given`: outside, spread, train_loss, without."""
+    """Store a made-up record whose test images were evaluated once. `given`: outside, spread, train_loss, without."""
     spec = RunSpec(dataset, backbone, variant, protocol, seed)
     epoch = {"train_loss": given.get("train_loss", 1.0), "validation_loss": 1.0, "validation_accuracy": 50.0}
     if variant != ORIGINAL:
@@ -244,13 +244,13 @@ def test_sizes_are_ranked_from_five_networks_on():
 
 
 def table_rows(html):
-    """The table of a view as rows of texts, links and marks included."""
+    """The HTML table of a view as rows of texts, with links and marks."""
     rows = re.findall(r"<tr>(.*?)</tr>", html, re.S)
     return {cells[0]: cells[1:] for r in rows if (cells := re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.S))}
 
 
 def classes(html, name):
-    """The classes of the cells of the row of `name`, cell by cell."""
+    """The HTML classes of the cells in the row `name`."""
     (row,) = [row for row in re.findall(r"<tr>(.*?)</tr>", html, re.S) if f">{name}</th>" in row]
     return [set(found.split()) for found in re.findall(r'<td class="([^"]*)"', row)]
 

@@ -1,4 +1,4 @@
-"""`results check` names every damaged, misnamed and contradicting record, and what other code has made."""
+"""`results check` names every damaged, misnamed and contradicting record, and every record of other code."""
 
 import json
 
@@ -12,7 +12,7 @@ from stn_paper.training import records
 
 
 def edited(path, target=None, **fields):
-    """Write the record at `path` to `target`, by default to itself, with other fields, or other parts of one."""
+    """Write the record at `path` to `target` (None: to `path`) with changed fields; a changed dict is merged."""
     target = target or path
     target.parent.mkdir(parents=True, exist_ok=True)
     record = without_digest(path)
@@ -22,7 +22,7 @@ def edited(path, target=None, **fields):
 
 
 def other_accuracy(path):
-    """The record's epochs with another test accuracy in the last one, and what is selected of them."""
+    """The record's fields `epochs`, with another test accuracy in the last epoch, and `selected`."""
     epochs = json.loads(path.read_text())["epochs"]
     epochs[-1]["test_accuracy"] += 1
     return {"epochs": epochs, "selected": records.select_by_test(epochs)}

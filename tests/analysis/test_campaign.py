@@ -20,7 +20,7 @@ SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 
 @pytest.fixture
 def slot(monkeypatch):
-    """A campaign of three runs whose processes only take time: the seconds in `takes`, by its own clock."""
+    """A campaign of three runs whose processes do nothing but last the seconds in `takes`, by a fake clock."""
     slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], asked=[], ensured=[])
 
     class Process:

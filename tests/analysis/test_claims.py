@@ -1,4 +1,4 @@
-"""The claims' page: each verdict follows the numbers, and turns when they do."""
+"""The page of the claims: each verdict is computed from the numbers, and changes when the numbers change."""
 
 import re
 
@@ -34,7 +34,7 @@ def measured(tmp_path):
 
 @pytest.fixture
 def printed(monkeypatch):
-    """A function that changes a cell of a printed table for the test."""
+    """Return a function that changes a cell of a printed table during the test."""
     as_printed, changed = paper.table, {}
 
     def change(number, column, value, **where):
@@ -216,7 +216,7 @@ def test_a_wrong_cost_of_ours_shows(monkeypatch, column, more, saved):
 
 
 def count_files(folder, same_name, alone):
-    """Store counts of TSRD's files: names that are in both archives, and files without a copy."""
+    """Store counts of TSRD's files: names in both archives, and files without a copy."""
     (folder / "results/copies").mkdir(parents=True, exist_ok=True)
     row = f"tsrd,{6164 - same_name},{same_name},2425,{alone}"
     (folder / "results/copies/files.csv").write_text(f"dataset,images,same_name,contents,alone\n{row}\n")
@@ -233,7 +233,7 @@ def test_copies_that_are_counted_decide(tmp_path, same_name, alone, verdict):
 
 
 def tsrd(tests, without, protocol="small", networks=14):
-    """Runs of Table 4's first networks with these accuracies on all test images and on those without a copy."""
+    """Store runs of Table 4's first networks with these accuracies on all test images and on images without a copy."""
     for backbone in paper.table(4)["backbone"][:networks]:
         write_once(ORIGINAL, tests, backbone, "tsrd", protocol, without=without)
 

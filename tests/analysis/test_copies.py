@@ -82,7 +82,7 @@ LABELS = np.arange(40) % 4
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A folder of Caltech-101 with 40 images in 4 classes; image 1 has the bytes of image 0."""
+    """A folder of Caltech-101 with 40 images in 4 classes; the files of images 0 and 1 have the same bytes."""
     row = Dataset("Tiny", 4, {"train": 24, "validation": 8, "test": 8})
     monkeypatch.setitem(DATASETS, "caltech101", row)
     root = tmp_path / "data" / files.LAYOUTS["caltech101"].folders[0]
@@ -160,7 +160,7 @@ def test_flags_survive_packing(number):
 
 @pytest.fixture
 def record():
-    """A record of eight test images, of which five were right, and the counted copies of its split."""
+    """A record with eight test images, five of them classified correctly, and the counted copies of its split."""
     exact, near = (np.array(flags, bool) for flags in ([1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]))
     row = {"dataset": "tsrd", "split_seed": 0, "fingerprint": "f", "train": 24, "test": 8}
     row |= {"exact": copies.pack_flags(exact), "near": copies.pack_flags(near)}

@@ -1,4 +1,4 @@
-"""results/costs.csv: written whole, and every printed cost is met."""
+"""results/costs.csv: no partial file is ever written, and every printed cost equals ours."""
 
 import pytest
 

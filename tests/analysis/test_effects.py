@@ -1,4 +1,4 @@
-"""Comparisons of arms: paired or not by the data, corrected within a family, with collapses as counts."""
+"""Comparisons of arms: the data decide on pairing, p is corrected within a family, collapsed runs are counted."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Estimates use the nearest records, and requests for resources use the estimates; both say if no record exists."""
+"""Estimates of hours use the most similar records, jobs request resources by them, and no record is no error."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ CPU, GPU = "Some CPU, 2 cores", "Some GPU"
 
 
 def measure(speed, backbone="resnet18", variant="original", device=CPU, memory=1000, seed=0):
-    """Store a record of a reduced run, at 64 pixels, that trained so many images a second."""
+    """Store a record of a reduced run, at 64 pixels, with this number of training images a second."""
     path = write_run(variant, seed, 50, backbone)
     record = without_digest(path)
     record["data"]["image_size"] = 64

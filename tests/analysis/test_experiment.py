@@ -1,4 +1,4 @@
-"""Records give the arms of the experiment, the shares of budget and selection, and accuracy by strength."""
+"""The experiment: its arms, the shares of budget and selection in a gain, and accuracy by strength, from records."""
 
 import json
 
@@ -17,7 +17,7 @@ STUDY = "caltech101", "resnet18", "reduced"
 
 
 def curve(test, epochs=20):
-    """Epochs whose validation accuracy always rises and whose test accuracies are given."""
+    """Epochs with the given test accuracies and a validation accuracy that always rises."""
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0}
     return [row | {"validation_accuracy": float(i), "test_accuracy": test[i]} for i in range(epochs)]
 
@@ -113,7 +113,7 @@ def test_a_gain_is_the_sum_of_selection_budget_and_the_rest():
 
 
 def with_strengths(study, variant, seed, add):
-    """Store a run whose accuracy on distorted images is 50 + `add`, on images as they come 90."""
+    """Store a run with accuracy 50 + `add` on distorted images and 90 on unchanged images."""
     path = write_run(variant, seed, 90, backbone=study[1], dataset=study[0], protocol=study[2])
     record = records.read_record(path)
     strength = {

@@ -1,4 +1,4 @@
-"""The table of all records reads every file once, and each row holds the numbers of its record."""
+"""The table of all records: every file is read once, and each row has the numbers of its record."""
 
 import json
 
@@ -12,7 +12,7 @@ from stn_paper.training import records
 
 @pytest.fixture
 def read(monkeypatch):
-    """Names of the record files that are read, in order."""
+    """Names of the record files that the test reads, in order."""
     names, reader = [], records.read_named_record
 
     def counted(path):

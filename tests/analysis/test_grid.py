@@ -1,4 +1,4 @@
-"""The lists of runs of the workflow's targets: all cells of the paper's tables, and more."""
+"""The lists of runs of the workflow's targets: every cell of the paper's tables, smoke runs, systems, experiment."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The printed tables: their sums, their sizes, and each correction where the paper misprints."""
+"""The printed tables: their sums, their sizes, and the corrections of misprints."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of all runs: what is committed is what the records say, and a run's numbers stand in its row."""
+"""The table of all runs: the committed file equals the records, and a row has the numbers of its run."""
 
 import pandas as pd
 import pytest

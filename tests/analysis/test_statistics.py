@@ -1,4 +1,4 @@
-"""Intervals, tests and corrections: against numbers by hand and against properties that hold for any values."""
+"""Intervals, tests and corrections: numbers computed by hand, and properties that hold for any values."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What theta does: which runs stand still, and which lost the image, from made-up records."""
+"""Theta in made-up records: which runs have a constant theta, and which runs collapsed."""
 
 import pytest
 from helpers import write_run

@@ -1,4 +1,4 @@
-"""The book: it builds without a warning, every page is there, links resolve, pictures have texts."""
+"""The book builds without a warning: every page exists, links resolve, pictures have alternative texts."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def build(out):
 
 
 def test_every_table_and_figure_has_a_page(built):
-    # some lead on to where the table is now
+    # some of these pages only link to the table's new page
     pages = {page.stem for page in (built / "notebooks").glob("*.html")}
     assert {f"table{n}" for n in range(1, 10)} | {
         "figure1",
@@ -120,7 +120,7 @@ def unversioned(page):
 def test_a_new_record_has_a_page_after_the_next_build(built, committed):
     run = min((built / "runs").glob("*.html"))
     content = unversioned(run)
-    run.unlink()  # as if its record had come since; no page's source has changed
+    run.unlink()  # the next build must make this page, although no page's source has changed
     build(built.parents[1])
     assert unversioned(run) == content
 

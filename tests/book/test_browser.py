@@ -1,7 +1,7 @@
 """The built book in a real browser: its pages are whole without a network, accessible and light, and respond.
 
-A page is opened as a file, once, and seen at phone width in light and at desktop width in dark. One tab shows
-all pages, because a new tab for each takes half as long again.
+A page is opened once, as a file; it is checked at phone width in the light theme and at desktop width in the dark. One
+tab shows all pages, because a new tab for each takes half as long again.
 """
 
 import csv
@@ -56,7 +56,7 @@ def browser():
 
 
 def opened(browser, place=None, query="", window=DESKTOP):
-    """A tab that has `place` open, what it asked for, and the errors that it has seen."""
+    """Open `place` in a tab: the tab, its requests, and its errors."""
     page = browser.new_page(reduced_motion="reduce", viewport=window)
     tab = SimpleNamespace(page=page, errors=[], asked=[])
     page.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
@@ -82,14 +82,14 @@ def tab(browser):
 
 @pytest.fixture(scope="module", params=PAGES or ["no page"])
 def visit(request, tab):
-    """A page seen in VIEWS, then with all its parts unfolded.
+    """A page in its views, and then with all its parts unfolded.
 
-    It has the page's `errors` and `asked`, `wider` in pixels by width, and axe's `violations`.
+    It has the page's `errors` and `asked`, `wider` (pixels beyond the window, by width) and axe's `violations`.
     """
     tab.errors.clear()
     tab.asked.clear()
     page, wider, violations = tab.page, {}, []
-    page.set_viewport_size(PHONE)  # what scrolls there gets its tab stop when the page is loaded
+    page.set_viewport_size(PHONE)  # when it is loaded, the page gives tab stops to elements that scroll
     page.goto((HTML / request.param).as_uri())
     page.add_style_tag(content=STILL)
     page.evaluate(AXE.read_text())

@@ -1,4 +1,4 @@
-"""Colab and Binder: which address the buttons open, and that the first cell of a copy gets the companion."""
+"""Colab and Binder: the addresses of the buttons, and the first cell of a copy, which installs the companion."""
 
 import os
 import subprocess

@@ -3,8 +3,8 @@
     python tests/cluster/slurm.py up /some/folder      prints what a shell must export to use it
     python tests/cluster/slurm.py down /some/folder
 
-Needs Debian's slurm-wlm and munge, and no rights beyond the user's own. Nothing outside the folder is
-written, and its munge key is its own, so that a SLURM that this machine may have is left alone.
+It needs Debian's slurm-wlm and munge, and no administrator rights. It writes only to the folder and has its own munge
+key, so that it does not disturb another SLURM on this machine.
 """
 
 import getpass
@@ -57,7 +57,7 @@ PARTITION = "PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n
 
 
 def lacking():
-    """Programs that this machine lacks to be a cluster."""
+    """Programs that the cluster needs and this machine does not have."""
     return [name for name in PROGRAMS if not _which(name)]
 
 
@@ -76,7 +76,7 @@ def wait_for(what, condition, limit=120, every=0.5):
 
 
 def environment(folder):
-    """The variables that make SLURM's commands, also inside of jobs, use the folder's cluster."""
+    """Environment variables by which SLURM's commands, also in jobs, use the folder's cluster."""
     return {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
 
@@ -137,7 +137,7 @@ def up(folder):
 
 
 def states(folder):
-    """{node: state} as the controller sees it; empty while it does not answer."""
+    """{node: state} by the controller; empty while it does not answer."""
     with suppress(subprocess.CalledProcessError):
         lines = call(folder, "sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()
         return dict(line.split() for line in lines)
@@ -145,7 +145,7 @@ def states(folder):
 
 
 def processes(folder, *words, job=None):
-    """Ids of the processes of this cluster, of one of its jobs where given, whose command has these words."""
+    """Ids of the processes of this cluster, or of one job, whose command has these words."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -158,7 +158,7 @@ def processes(folder, *words, job=None):
 
 
 def cut_off(folder, node):
-    """End a node as a power cut does: its daemon and all that runs on it, at once."""
+    """Kill a node as a power cut does: its daemon and all its processes, at once."""
     jobs = jobs_on(folder, node)
     doomed = [p for job in jobs for p in processes(folder, f"slurmstepd: [{job}.")]
     doomed += [p for job in jobs for p in processes(folder, job=job)]
@@ -183,7 +183,7 @@ def kill(pid, how=signal.SIGKILL):
 
 
 def down(folder):
-    """Cancel all jobs and end all daemons of the folder's cluster, and what they started."""
+    """Cancel all jobs of the folder's cluster, and end all its daemons and their processes."""
     with suppress(subprocess.CalledProcessError, OSError):
         for job in call(folder, "squeue", "--noheader", "--format=%i").split():
             call(folder, "scancel", "--full", job)
@@ -200,7 +200,7 @@ def down(folder):
 
 @contextmanager
 def cluster(folder):
-    """A running cluster in the folder; it is taken down however the block ends."""
+    """Context: a running cluster in the folder; it is ended when the block ends in any way."""
     try:
         up(folder)
         yield folder

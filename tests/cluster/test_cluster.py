@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM: jobs that die and coordinators that meet end in the same records."""
+"""The workflow on a real SLURM: killed jobs and two coordinators at once end in the same records."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def folder():
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """{name: what the record of each run must hold}: the same runs, one after the other and undisturbed."""
+    """{name: record} of the same runs, trained one after the other without disturbance."""
     place = tmp_path_factory.mktemp("expected")
     variables = os.environ | ONE_THREAD
     variables |= {"STN_PAPER_RESULTS": f"{place}/results", "STN_PAPER_CACHE": f"{place}/cache"}
@@ -56,7 +56,7 @@ def made(path):
 
 @contextmanager
 def coordinator(folder, directory, *targets):
-    """A Snakemake process that sends the targets' runs to the cluster; ended with the block at the latest."""
+    """Context: a Snakemake process that sends the runs of the targets to the cluster; it ends with the block."""
     command = [
         *("snakemake", "--snakefile", f"{ROOT}/workflow/Snakefile", "--directory", directory),
         *("--profile", f"{ROOT}/workflow/profiles/slurm", "--latency-wait", "10", "--until", "run"),
@@ -88,7 +88,7 @@ def training(folder):
 
 
 def epoch_since(moment):
-    """Whether LONG has kept a checkpoint after this moment."""
+    """Whether LONG has written a checkpoint after this moment."""
     path = cache_dir() / "checkpoints" / f"{LONG.name}.pt"
     return path.exists() and path.stat().st_mtime > moment
 

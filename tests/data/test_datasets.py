@@ -1,4 +1,4 @@
-"""Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded ones."""
+"""Datasets: the digits and their known maps, the splits, folders of images, and the cache of decoded images."""
 
 import errno
 import multiprocessing
@@ -425,12 +425,12 @@ def test_nothing_half_done_stays_behind(data):
 
 def test_corrupt_images_are_left_out_when_asked_to(data):
     path = corrupt(data, "5.png", b"no image")
-    for _ in range(2):  # decoded, then from the cache
+    for _ in range(2):  # first decoded, then read from the cache
         found = load_images("caltech101", 8, data, skip_corrupt=True)
         assert found.skipped == {5: "bee/5.png"}
         assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
         assert all(5 not in part for part in split("caltech101", found, 0))
-    assert str(path) in sentence(data)  # the cache does not turn the choice into a habit
+    assert str(path) in sentence(data)  # the cache does not keep the choice to skip images
 
 
 def broken_link(path):
@@ -442,7 +442,7 @@ def pipe(path):
 
 
 def huge(path):
-    """20,000 x 20,000 pixels in 400 bytes."""
+    """Write an image file of 400 bytes that has 20,000 x 20,000 pixels."""
     header = b"BM" + struct.pack("<IHHI", 400, 0, 0, 62)
     path.write_bytes(
         header + struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, 1, 0, 0, 0, 0, 2, 2) + bytes(346)
@@ -542,7 +542,7 @@ def cut(path):
 
 
 def exchange(path):
-    """For the array and note of the same images at another size."""
+    """Replace the array and its note by those of the same images at another size."""
     for suffix in (".npy", ".json"):
         other = path.with_name(path.name.replace("_8_", "_9_")).with_suffix(suffix)
         path.with_suffix(suffix).write_bytes(other.read_bytes())
@@ -598,7 +598,7 @@ def test_a_damaged_or_exchanged_array_is_made_again(data, damage):
 
 
 def decode_slowly(data, started, going_on):
-    """In a process of its own: decode the tiny dataset, and wait at its fifth image."""
+    """Decode the tiny dataset and wait at its fifth image; runs in a process of its own."""
     decode = image_cache.decode_image
 
     def waiting(item, size, error=True):

@@ -1,4 +1,4 @@
-"""The known maps of distorted digits: stated ranges, the same each time, and undone by their inverses."""
+"""The known maps of distorted digits: they have the stated ranges, never change, and are undone by their inverses."""
 
 import math
 
@@ -33,7 +33,7 @@ def fills(values, low, high):
 
 
 def placement(theta):
-    """Degrees clockwise, scale and centre (x, y) of digits that affine maps (N, 2, 3) show on the canvas."""
+    """(degrees clockwise, scale, centre (x, y)) of the digits on the canvas, from affine maps (N, 2, 3)."""
     forward = invert(theta)
     rotation = torch.rad2deg(torch.atan2(forward[:, 1, 0], forward[:, 0, 0]))
     scale = forward[:, :, 0].norm(dim=1) / HALF
@@ -65,7 +65,7 @@ def test_rts_fills_its_ranges_and_stays_on_the_canvas(maps):
 
 
 def corners_of(theta):
-    """Where projective maps (N, 3, 3) show the digit's corners on the canvas: (N, 4, 2), clockwise."""
+    """The places (N, 4, 2), clockwise, of the digit's corners on the canvas under projective maps (N, 3, 3)."""
     corners = torch.tensor([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], dtype=torch.float64)
     points = corners @ invert(theta, "projective").mT
     return points[..., :2] / points[..., 2:]

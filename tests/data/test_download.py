@@ -1,4 +1,4 @@
-"""Downloads from a local server land in the right folders, resume, and refuse wrong archives."""
+"""Downloads from a local server are unpacked to the right folders, resume, and refuse wrong archives."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `site.files`; says in `site.log` which file and range was asked for and how much was sent."""
+    """Serves `site.files`; logs the requested file and range and the bytes sent in `site.log`."""
 
     def do_GET(self):
         site, file = self.server.site, self.path.lstrip("/")
@@ -101,7 +101,7 @@ def zipped(members):
 
 
 def tarred(members):
-    """A tar.gz of bytes, or of whatever a ready TarInfo says."""
+    """A tar.gz of members {name or TarInfo: bytes}."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for member, data in members.items():
@@ -207,7 +207,7 @@ def folder(tmp_path):
 
 
 def refusal(name, folder):
-    """The sentence that `fetch` ends with."""
+    """The message of the InputError that `fetch` raises."""
     with pytest.raises(InputError) as caught:
         fetch(name, folder)
     sentence = str(caught.value)
@@ -301,7 +301,7 @@ def test_a_mistyped_data_folder_gets_no_download(publish, site, folder):
 
 
 def broken_off(publish, site, folder, file="caltech-101.zip", after=400):
-    """Leave a part of a download, and return the sentence."""
+    """Break a download off in its middle, and return the message of the error."""
     publish("caltech101")
     site.cut[file] = after
     sentence = refusal("caltech101", folder)
@@ -447,7 +447,7 @@ def test_two_processes_download_once(publish, site, folder, monkeypatch):
 
 
 def killed(name, folder, owner, function, calls):
-    """Fetch the dataset in a process that is killed at a call of the function; return whether it came so far."""
+    """Fetch the dataset in a process that is killed at a call of the function; return whether it reached this call."""
 
     def fetch_until():
         original = getattr(owner, function)

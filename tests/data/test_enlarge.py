@@ -1,4 +1,4 @@
-"""Enlarging on the device against Pillow, to the last bit."""
+"""Images enlarged on the device equal those that Pillow enlarges, to the last bit."""
 
 import numpy as np
 import pytest

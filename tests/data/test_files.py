@@ -1,4 +1,4 @@
-"""Where the files of each dataset lie: official archives and plain folders, whole ones and damaged ones."""
+"""The files of each dataset: official archives and plain folders are found, incomplete and damaged ones are named."""
 
 import hashlib
 import os
@@ -78,7 +78,7 @@ def test_distinct_tsrd_keeps_the_first_image_of_each_content(tsrd):
 
 
 def splits(data, seed):
-    """The sizes of the splits; () if a class would have no training image, which is refused."""
+    """The sizes of the splits; () if the split is refused because a class would have no training image."""
     try:
         return tuple(map(len, datasets.split("tsrd", data, seed)))
     except InputError:
@@ -395,7 +395,7 @@ PIXELS = np.random.RandomState(0).randint(0, 256, (6, 3, 32, 32), np.uint8)
 
 
 def batches(root, monkeypatch):
-    """torchvision's pickled batches with the six images, whose checksums torchvision is told."""
+    """torchvision's pickled batches with the six images; torchvision's checksums are replaced by theirs."""
     root.mkdir(parents=True)
     md5 = {}
     parts = {"data_batch_1": slice(0, 3), "data_batch_2": slice(3, 5), "test_batch": slice(5, 6)}

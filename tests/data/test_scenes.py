@@ -1,4 +1,4 @@
-"""Canvases of cluttered digits and sequences are as stated, and clutter is cut from training digits only."""
+"""Cluttered digits and sequences have the stated sizes and places, and clutter is cut from training digits only."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ WHITE, BLACK = (np.full((40, 28, 28), grey, np.uint8) for grey in (255, 0))
 
 
 def cluttered(digits, sources):
-    """The digits in clutter that comes from the sources alone."""
+    """The digits in clutter that is cut from the sources only."""
     images, _, _ = scenes.cluttered_digits(np.concatenate([sources, digits]), np.zeros(0), len(sources))
     return list(images)[len(sources) :]
 

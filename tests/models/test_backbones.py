@@ -1,4 +1,4 @@
-"""Every backbone builds; Table 4's parameters are met to the unit; wrong names are named."""
+"""Every backbone builds and has Table 4's parameters to the unit; errors name wrong names and image sizes."""
 
 import pytest
 import torch

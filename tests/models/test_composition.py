@@ -32,7 +32,7 @@ def square(theta):
 
 
 class Turn(nn.Module):
-    """A localization net that turns by the same angle whatever it sees, and counts its calls."""
+    """A localization net that predicts the same rotation for every image, and counts its calls."""
 
     def __init__(self, degrees):
         super().__init__()

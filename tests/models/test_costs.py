@@ -1,4 +1,4 @@
-"""`measure` counts the paper's way, leaves the model alone and agrees with torch's own counter."""
+"""`measure` counts as the paper does, does not change the model, and agrees with torch's own counter."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""Compiled, traced and exported transformers compute what torch computes, at any batch size."""
+"""Compiled, traced and exported transformers give the same output as in torch, at any batch size."""
 
 import subprocess
 import sys
@@ -124,7 +124,7 @@ for case in CASES:
 
 
 def run_alone(code, *arguments):
-    """Run in a process of its own: a process that has exported cannot be forked to train."""
+    """Run the function in a process of its own: after an export, a process cannot be forked to train."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

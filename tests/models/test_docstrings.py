@@ -1,4 +1,4 @@
-"""The examples of the networks' docstrings show what they say."""
+"""The examples in the docstrings of `models` give the results that they show."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""The paper's EfficientNets: dense expansion, scaling, and what is random only in training."""
+"""The paper's EfficientNets: parameters, dense expansion, scaling, and randomness in training only."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Transformers inside any network: before a layer, several, on a small copy, with slower rates."""
+"""Transformers in any network: before a layer, several at once, with a small copy for the net, with a lower rate."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""The localization nets are the paper's Tables 1 to 3, row by row, at any input size."""
+"""The localization nets equal the paper's Tables 1 to 3, row by row, and work at any input size."""
 
 import pytest
 import torch

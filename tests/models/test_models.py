@@ -1,4 +1,4 @@
-"""Models: variants share weights, start as the bare backbone, and let the loss reach the localization net."""
+"""Models: variants share the backbone's weights, start as the backbone alone, and train the localization net."""
 
 import pytest
 import timm

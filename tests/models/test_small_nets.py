@@ -1,4 +1,4 @@
-"""The smaller systems: their printed sizes, their shapes, the identity at the start, and that they learn."""
+"""The smaller systems: printed numbers of parameters, shapes, the identity at the start, and that they learn."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The transformer moves pixels where its convention says, and agrees with two other implementations."""
+"""The transformer moves pixels as its convention says, and agrees with kornia, SciPy and a sampler in NumPy."""
 
 import kornia
 import numpy as np
@@ -40,27 +40,27 @@ def random_theta(count, seed=0):
 
 
 def random_numbers(transform, count, spread=0.1, seed=0):
-    """Maps near the identity, as a localization net gives them: (count, parameters), float64."""
+    """The numbers (count, parameters), float64, of random maps near the identity."""
     generator = torch.Generator().manual_seed(seed)
     identity = TRANSFORMS[transform].identity.double()
     return identity + spread * torch.randn(count, len(identity), generator=generator, dtype=torch.float64)
 
 
 def in_each_transform(theta):
-    """The same affine maps, theta (B, 2, 3), as theta of each transform."""
+    """Affine maps, theta (B, 2, 3), as theta of each transform of GENERAL."""
     last = torch.tensor([0.0, 0.0, 1.0]).to(theta).expand(len(theta), 1, 3)
     control = CONTROL_POINTS.to(theta) @ theta[:, :, :2].mT + theta[:, None, :, 2]
     return {"affine": theta, "projective": torch.cat([theta, last], 1), "tps": control}
 
 
 def centres(height, width):
-    """Pixel centres (height * width, 2) in float64, by the convention's words."""
+    """Pixel centres (height * width, 2) in float64, computed from the words of the convention."""
     y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) * 2 / n - 1 for n in (height, width))
     return torch.stack([x.repeat(height), y.repeat_interleave(width)], 1)
 
 
 def numpy_bilinear(image, theta):
-    """Independent sampler: image (H, W), pixel centres at (i + 0.5) * 2 / n - 1, zeros outside."""
+    """Sample an image (H, W) in NumPy: pixel centres at (i + 0.5) * 2 / n - 1, zeros outside."""
     height, width = image.shape
     out = np.zeros_like(image)
     for i in range(height):

@@ -1,4 +1,4 @@
-"""The notebooks: fit to be read, and papermill's parameters do what the README says."""
+"""The notebooks: cells and outputs follow the rules, and papermill's parameters do what the README says."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A model card holds its record's numbers, and a header that YAML reads."""
+"""A model card has the numbers of its record and a valid YAML header."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The interactive figures: every number is in them, and a page draws them without a network."""
+"""The interactive figures have every number, and a page draws them without a network."""
 
 import io
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The reproducibility checklist: its computed answers follow the records."""
+"""The reproducibility checklist: its computed answers change with the records."""
 
 import json
 

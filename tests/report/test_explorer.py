@@ -1,4 +1,4 @@
-"""The explorer's script agrees with the package, and the animations show what theta says."""
+"""The explorer's script gives the package's theta and output, and the animations draw the outputs of theta."""
 
 import io
 import json

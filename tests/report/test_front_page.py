@@ -1,4 +1,4 @@
-"""The front page: comparisons of L-STN with STN by seed, collapsed ones apart, and every number in its sentences."""
+"""The front page: comparisons of L-STN with STN by seed, collapsed runs left out, and the numbers in its sentences."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The pages that teach: their figures show what is computed, and the short page is short."""
+"""The pages that teach: their figures show the computed numbers, and the short page has at most 60 lines of code."""
 
 import json
 

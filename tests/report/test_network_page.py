@@ -1,4 +1,4 @@
-"""The page on one's own network shows what the committed files hold."""
+"""The page on other networks shows the numbers of the committed files."""
 
 import json
 

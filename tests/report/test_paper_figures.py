@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what is drawn is what the networks computed."""
+"""Figures 1 and 2 show the tensors that the networks computed."""
 
 import matplotlib.pyplot as plt
 import pytest

@@ -1,4 +1,4 @@
-"""The page of a trained L-STN on photographs: its runs are recorded, and the figure shows what they predict."""
+"""The page of a trained L-STN on photographs: its runs have records, and the figure shows their predicted maps."""
 
 import pytest
 import torch

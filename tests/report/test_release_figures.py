@@ -1,4 +1,4 @@
-"""The page on the release: what is drawn is what the released logs say."""
+"""The page on the release: its figures show the numbers of the released logs."""
 
 import pytest
 from numpy.testing import assert_allclose

@@ -1,4 +1,4 @@
-"""The page on faults shows the committed counts, and says so where there are none."""
+"""The page on faults shows the committed counts, and says if there are none."""
 
 import json
 import re

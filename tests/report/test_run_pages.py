@@ -1,4 +1,4 @@
-"""The pages of runs and the tables that lead to them: from records, escaped, with links that resolve."""
+"""The pages of runs and the tables with links to them: numbers of the records, escaped text, links that resolve."""
 
 import json
 import re

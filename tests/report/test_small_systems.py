@@ -1,4 +1,4 @@
-"""The smaller systems' pages: published numbers as printed, ours from records alone."""
+"""The pages of the smaller systems: published numbers as printed, our numbers from records only."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The tables of the book: every printed cost is met, and accuracies come from records alone."""
+"""The tables of the book: every printed cost equals ours, and our accuracies come from records only."""
 
 from dataclasses import asdict, replace
 

@@ -1,4 +1,4 @@
-"""Training images that are distorted anew for every batch: the same for a seed, whatever stops the run."""
+"""Training images that are distorted anew for every batch: equal for equal seeds, also after a stopped run."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ COUNT = {"train": 60, "validation": 20, "test": 20}
 
 @pytest.fixture
 def data(monkeypatch):
-    """A hundred embedded digits as a distorted MNIST, in whose place they are loaded."""
+    """A hundred embedded digits that are loaded in place of a distorted MNIST."""
     some = np.random.RandomState(0).permutation(5000)[:100]  # they are sorted by class
     pixels, labels = (part[some] for part in datasets.embedded_digits())
     for name in DISTORTIONS:

@@ -1,4 +1,4 @@
-"""Diagnostics: numbers of sampling grids that can be computed by hand."""
+"""Diagnostics of theta and of sampling grids equal numbers that are computed by hand."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Diagnostics in records of trained networks: known maps undone, theta during training, pictures."""
+"""The field `probes`: how much of known maps is undone, theta during training, and pictures."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Kept weights have the digest of their run's record."""
+"""Kept weights: the record has their digest, damaged files are refused, and they reach the recorded accuracy."""
 
 from dataclasses import replace
 

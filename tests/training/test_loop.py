@@ -1,4 +1,4 @@
-"""A training stops by its protocol, writes a record, resumes to the bit, learns, and fails with one sentence."""
+"""A training stops by its protocol, writes a record, resumes to the same bits, learns, and fails with one sentence."""
 
 import base64
 import ctypes
@@ -59,11 +59,11 @@ FAULTS = """
 import resource, torch
 from stn_paper.training.hardware import keep_freed_memory
 
-def faults():  # of pages, while eight tensors of 40 MiB are made and freed, again and again
+def faults():  # page faults while eight tensors of 40 MiB are made and freed repeatedly
     [torch.ones(10 * 2**20) for _ in range(8)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(3):
-        [torch.ones(10 * 2**20) for _ in range(8)]  # freed, they are one block: at most one finds no place
+        [torch.ones(10 * 2**20) for _ in range(8)]  # once freed, they are one block, in which at most one does not fit
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(faults(), keep_freed_memory() or faults())
@@ -302,7 +302,7 @@ def test_accuracy_is_told_apart_for_copies(tiny):
     split = datasets.split("digits", data, 0, max_images=48)
     copies = np.arange(len(data.labels))
     copies[split.test[:10]] = copies[split.train[:10]]
-    copies[split.test[10]] = copies[split.validation[0]]  # a copy in validation is none in training
+    copies[split.test[10]] = copies[split.validation[0]]  # a copy in validation does not count
     found = loop.run(spec, "cpu", data=data._replace(copies=copies))["test"]
     right = np.unpackbits(np.frombuffer(base64.b64decode(found["correct"]), np.uint8))[:48]
     assert found["with_copy"] == {"images": 10, "accuracy": pytest.approx(100 * right[:10].mean(), abs=1e-3)}
@@ -426,7 +426,7 @@ def test_the_same_run_gives_the_same_numbers(tiny, tmp_path, monkeypatch):
 
 
 def killed(spec, images, in_checkpoint=False):
-    """Train in a forked process; kill -9 it after so many images, there or in the save that follows."""
+    """Train in a forked process and kill it after `images` images, or in the next save of a checkpoint."""
     normalize, save, seen = batches.normalize, torch.save, []
 
     def counted(batch, *more):
@@ -438,7 +438,7 @@ def killed(spec, images, in_checkpoint=False):
     def half_saved(content, file):
         save(content, file)
         if sum(seen) > images:
-            os.kill(os.getpid(), signal.SIGKILL)  # the partial file is whole, but not in place yet
+            os.kill(os.getpid(), signal.SIGKILL)  # the partial file is complete, but not renamed yet
 
     batches.normalize, torch.save = counted, half_saved
     loop.run(spec, "cpu")
@@ -455,7 +455,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, imag
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL and records.find(tiny_spec()) is None
-    torch.set_num_threads(2)  # as of another day; the run keeps its own number
+    torch.set_num_threads(2)  # the continued run must keep its own number of threads
     try:
         record = loop.run(tiny_spec(), "cpu")
         assert torch.get_num_threads() == 2

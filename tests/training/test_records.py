@@ -1,4 +1,4 @@
-"""Records: written at once, found by their spec, checked when read; and the results of both selection rules."""
+"""Records are written at once, found by their spec and checked when read; both selection rules give their results."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_smoke_records_lie_apart():
 
 
 def damage(change):
-    """Write a record, change its text, and return the error of reading it."""
+    """Write a record, change its text, read it, and return the error."""
     path = records.write_record(SPEC, record())
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError) as error:
@@ -112,7 +112,7 @@ def test_a_damaged_record_is_named(change):
 
 
 def changed(*place, value):
-    """A change of a record's text: another value at this place."""
+    """Return a function that puts another value at this place of a record's text."""
 
     def change(text):
         part = whole = json.loads(text)
@@ -202,7 +202,7 @@ def test_a_changed_selection_is_noticed():
 
 
 def once(**changes):
-    """A record of a protocol whose test images are looked at once."""
+    """A record of a protocol that evaluates the test images once."""
     spec = RunSpec("caltech101", "resnet18", "original", "small")
     row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0}
     last = spec.protocol.max_epochs

@@ -1,4 +1,4 @@
-"""Runs with three labels an image count accuracy by digit, write complete records, and resume from checkpoints."""
+"""Runs with three labels an image: accuracy is counted by digit, and records are complete."""
 
 import base64
 

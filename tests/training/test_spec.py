@@ -1,4 +1,4 @@
-"""Protocols hold the paper's settings; a run's name changes with every setting; wrong values are named."""
+"""Protocols have the paper's settings, a run's name changes with every setting, and errors name wrong values."""
 
 import math
 import re
