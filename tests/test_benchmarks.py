@@ -86,14 +86,14 @@ def test_a_quick_run_measures_every_part_and_says_that_it_is_quick(quick):
     assert {row["processes"] for row in content["parts"]["small"]["sharing"]} == set(SIZES["quick"].sharing)
 
 
-def test_a_part_that_is_there_stays(quick, monkeypatch):
+def test_a_measured_part_is_kept(quick, monkeypatch):
     before = quick.read_text()
     monkeypatch.setattr(command, "PARTS", dict.fromkeys(command.PARTS))  # none can be called
     command.measure_parts("cpu", quick, quick=True)
     assert quick.read_text() == before
 
 
-def test_a_part_that_is_named_is_measured_anew(quick, monkeypatch):
+def test_a_named_part_is_measured_again(quick, monkeypatch):
     monkeypatch.setitem(command.PARTS, "data", lambda setting: [{"rows": []}])
     out = quick.with_name("other.json")
     out.write_text(quick.read_text())

@@ -30,7 +30,7 @@ def test_each_record_is_the_result_of_a_training_with_its_numbers(entities):
         assert training.get("endTime") == record["environment"].get("ended")
 
 
-def test_what_the_crate_names_is_in_the_repository(entities):
+def test_files_in_the_crate_are_in_the_repository(entities):
     parts = [part["@id"] for part in entities["./"]["hasPart"]]
     assert {"results/results.csv", "workflow/Snakefile", entities["./"]["mainEntity"]["@id"]} <= set(parts)
     assert [part for part in parts if not (ROOT / part).exists()] == []

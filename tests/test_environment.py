@@ -121,7 +121,7 @@ build_model("effb0", "lstn", 10)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_what_cites_the_companion_says_what_the_citation_file_says():
+def test_all_citation_files_agree_with_citation_cff():
     check = subprocess.run(
         [sys.executable, ROOT / "tools/citation.py", "--check"], capture_output=True, text=True
     )

@@ -89,7 +89,7 @@ def test_costs_can_be_measured_there(away, tmp_path):
 
 
 @pytest.mark.parametrize("command", [("results", "check"), ("readme",)])
-def test_what_only_a_clone_has_is_one_sentence(away, command):
+def test_a_command_that_needs_a_clone_gives_one_sentence(away, command):
     (sentence,) = away("stn-paper", *command, fails=True).splitlines()
     assert "repository" in sentence
 

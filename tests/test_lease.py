@@ -34,7 +34,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [None, 16])
-def test_what_travels_is_what_was_packed(tiny, tmp_path, size):
+def test_an_unpacked_dataset_equals_the_packed_dataset(tiny, tmp_path, size):
     parts = lease.pack("caltech101", tmp_path / "packs", mib=0.002, size=size, given=tiny)
     assert len(parts) > 1 and max(part.stat().st_size for part in parts) <= 0.002 * 2**20
     there, here = (

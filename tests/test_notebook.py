@@ -23,7 +23,7 @@ def test_published_trains_nothing():
 
 
 @pytest.mark.parametrize("backbone", ["published", "resnet18"])
-def test_the_banner_says_what_was_asked_for_as_papermill_passes_misspelt_names_on(backbone, monkeypatch):
+def test_the_banner_shows_all_parameters_because_papermill_ignores_misspelt_names(backbone, monkeypatch):
     monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
     for protocol in ("auto", "smoke", "reduced"):
         banner = resolve(backbone=backbone, protocol=protocol, seed=7).banner
@@ -102,7 +102,7 @@ def test_auto_prefers_the_full_scale_to_smaller_records_where_it_can_be_trained(
     assert asked.protocols == ["equal"] and "nothing was trained" in asked.banner
 
 
-def test_auto_does_not_call_all_recorded_what_lacks_a_run():
+def test_auto_does_not_say_that_all_is_recorded_if_a_run_is_missing():
     for variant in list(VARIANTS)[:-1]:
         write_run(variant, 0, 40.0)
     assert len(resolve().specs) == 4

@@ -36,7 +36,7 @@ NO_FOLDERS = (5, 0, 1.5, True, b"data", ["data"], "~nosuchuser/x", "a\0b", "/no/
 
 
 @pytest.mark.parametrize("given", NO_FOLDERS)
-def test_a_data_folder_that_is_none_is_one_sentence(given):
+def test_a_wrong_data_folder_gives_one_sentence(given):
     with pytest.raises(InputError) as error:
         data_dir(given)
     assert "folder" in str(error.value) and "\n" not in str(error.value)
@@ -85,7 +85,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
         partial.write_bytes(b"")
 
 
-def test_what_a_killed_process_left_is_removed_whatever_its_name(tmp_path):
+def test_partial_files_are_removed_whatever_their_name(tmp_path):
     left = tmp_path / "a[1].npy.77.part"
     left.touch()
     with paths.lock_file(tmp_path / "a[1].npy"):
@@ -101,7 +101,7 @@ def test_the_files_below_a_folder_are_sorted(tmp_path):
     assert paths.files_below(tmp_path / "nowhere") == []
 
 
-def test_a_folder_that_goes_while_it_is_read_is_named(tmp_path, monkeypatch):
+def test_a_folder_that_is_removed_while_it_is_read_is_named(tmp_path, monkeypatch):
     def goes(*_):
         raise FileNotFoundError(2, "No such file or directory", str(tmp_path / "gone"))
 

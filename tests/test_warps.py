@@ -38,7 +38,7 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch, capsys):
     assert "monai" in capsys.readouterr().err
 
 
-def test_a_failure_is_written_as_one():
+def test_a_failed_check_is_written_as_an_error():
     network = timm_networks.Network("resnet10t", "convolutional", 64)
 
     def fails(network):

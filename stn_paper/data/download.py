@@ -1,7 +1,7 @@
 """Download a dataset's archives and unpack them into the folder where `files` looks for them.
 
-The next attempt continues where an interrupted attempt stopped: partial downloads stay in the cache, and the data
-folder holds nothing of the dataset, or fewer images than `files` accepts.
+The next attempt continues an interrupted attempt: partial downloads stay in the cache, and the data folder has no part
+of the dataset, or fewer images than `files` accepts.
 """
 
 import gzip
@@ -29,19 +29,19 @@ from .files import LAYOUTS, dataset_folder, find_files, needed_files
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**16  # bytes
-LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest of `LAYOUTS` has a quarter of that
+LARGEST_DOWNLOAD = 2**30  # bytes of an archive; the largest archive of `LAYOUTS` has a quarter of it
 LARGEST_UNPACKED, MOST_MEMBERS = 2**32, 500_000  # bytes and files of an archive
-# Python 3.11.4 and later
+# tarfile has this filter from Python 3.11.4 on
 DATA_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-DAMAGED = gzip.BadGzipFile  # an OSError that means a damaged archive, not a failing disk
+DAMAGED = gzip.BadGzipFile  # an OSError for a damaged archive; other OSErrors are of the disk
 
 
 def fetch(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> Path:
-    """Return the folder of the dataset `name`; download it into the data folder first if it is not complete.
+    """Return the folder of the dataset `name`; if it is not complete, download it into the data folder first.
 
-    `folder` holds the datasets; None is `paths.data_dir()`. If two processes ask, one downloads and the other waits
-    until the time `until` (of `time.time`, in seconds). Raises InputError for a dataset that cannot be downloaded, and
-    for any failure of the download or the unpacking.
+    `folder` is the folder of the datasets; None is `paths.data_dir()`. Of two processes, one downloads and the other
+    waits until the time `until` (of `time.time`, in seconds). Raises InputError for a dataset that cannot be
+    downloaded, and for any failure of the download or the unpacking.
     """
     folder, downloads = data_dir(folder), cache_dir() / "downloads"
     if check_choice("dataset", name, DATASETS) not in LAYOUTS:
@@ -63,7 +63,7 @@ def fetch(name: str, folder: str | os.PathLike | None = None, until: float = mat
 
 
 def ensure_dataset(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> None:
-    """Download the dataset if nothing of it is there; raise InputError unless it is then complete."""
+    """Download the dataset if it has no folder yet; raise InputError if it is still not complete."""
     if name not in LAYOUTS:
         return
     folder, failed = data_dir(folder), ""
@@ -96,7 +96,7 @@ def _download_dataset(name, folder, downloads):
         with _name_failure(f"{path.name} cannot be unpacked into {into}"):
             _unpack(path, into, archive.inner)
     root = find_files(name, DATASETS[name], folder).root
-    for path in paths:  # the dataset is whole now: its archives would only fill the disk
+    for path in paths:  # the dataset is complete: its archives are not needed any more
         path.unlink(missing_ok=True)
     return root
 
@@ -127,7 +127,7 @@ def _download_archive(archive, path):
     part = path.with_name(f"{path.name}.part")
     if _md5(path) == archive.md5:
         return
-    if _md5(part) != archive.md5:  # the same where a process ended just before the renaming
+    if _md5(part) != archive.md5:  # equal if a process was killed just before it renamed the file
         _receive(archive.url, part)
     if (digest := _md5(part)) != archive.md5:
         part.unlink()
@@ -156,7 +156,7 @@ def _receive(url, part):
             desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, leave=False, disable=None
         )
         with bar, part.open("ab" if start else "wb") as file:
-            while chunk := response.read1(CHUNK):  # what has come so far: it is kept if the connection breaks
+            while chunk := response.read1(CHUNK):  # returns early, so that all received bytes are kept
                 file.write(chunk)
                 bar.update(len(chunk))
                 _check_download(url, part, file.tell())
@@ -195,7 +195,7 @@ def _unpack(path, into, inner):
         unpacked = _extract(path, temporary / "outer")
         if inner:
             unpacked = _extract(unpacked / inner, temporary / "inner")
-        if hasattr(os, "sync"):  # once for all files, as each of 50,000 would take minutes
+        if hasattr(os, "sync"):  # once for all files: to sync each of 50,000 files would take minutes
             os.sync()
         _move(unpacked, into)
     finally:
@@ -235,7 +235,7 @@ def _extract(path, into):
                 _check_size(path, iter(lambda: target.write(source.read(CHUNK)), 0), math.inf)
     except InputError:
         raise
-    except Exception as error:  # Python's readers of damaged archives end in many ways
+    except Exception as error:  # Python's readers raise many kinds of errors for damaged archives
         if isinstance(error, OSError) and not isinstance(error, DAMAGED):
             raise  # of the disk
         raise InputError(f"{path.name} cannot be unpacked: {_reason(error)}.") from None
@@ -249,7 +249,7 @@ def _tar_sizes(archive):
 
 
 def _check_size(path, sizes, most=None):
-    """Raise InputError if an archive has too many members, or too many bytes (`sizes`) in all."""
+    """Raise InputError if an archive has too many members, or too many bytes in all; `sizes`: bytes of its members."""
     total = 0
     for number, size in enumerate(sizes, 1):
         total += size

@@ -1,7 +1,7 @@
 """Enlarge images on any device; the results equal Pillow's to the last bit.
 
-CIFAR-10's images have 32 pixels a side and are enlarged batch by batch: decoded to the paper's sizes, 224 to
-300 pixels, they would take 48 GB of disk.
+CIFAR-10's images have 32 pixels a side and are enlarged batch by batch: stored at the paper's sizes, 224 to
+300 pixels, they would need 48 GB of disk.
 """
 
 import math
@@ -34,7 +34,7 @@ def _round_sums(sums):
 
 @lru_cache
 def _weights(side, size, device):
-    """Pillow's weights as float64 (size, side): row i weighs the `side` given pixels for the enlarged pixel i."""
+    """Return Pillow's weights as float64 (size, side): row i has the weights of the given pixels for pixel i."""
     weights = torch.zeros(size, side, dtype=torch.float64)
     for i in range(size):
         middle = (i + 0.5) * (side / size)

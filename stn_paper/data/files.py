@@ -1,8 +1,7 @@
-"""Where the files of each dataset lie in the data folder, and where they can be downloaded from.
+"""The places of each dataset's files in the data folder, and the archives to download them from.
 
-`datasets` gets the images of a dataset as a Listing from `find_files`; `download` reads from `LAYOUTS` which archives
-hold them. A new dataset is a row of `LAYOUTS`; `listings` and `traffic_signs` have the functions
-that list and check its files.
+`datasets` gets the images of a dataset as a Listing from `find_files`; `download` gets the archives from `LAYOUTS`.
+`listings` and `traffic_signs` have the functions that list and check the files.
 """
 
 from collections.abc import Callable
@@ -33,16 +32,16 @@ from .traffic_signs import TSRD_ARCHIVES, list_gtsrb, list_tsrd
 class Archive(NamedTuple):
     url: str
     md5: str
-    into: str = ""  # the folder below the data folder that it is unpacked into
-    inner: str = ""  # the archive inside it that holds the images, unpacked into the same folder
+    into: str = ""  # folder below the data folder into which it is unpacked
+    inner: str = ""  # archive inside of it with the images, unpacked into the same folder
 
 
 class Layout(NamedTuple):
-    folders: tuple  # where the dataset may lie under the data folder; the first is where `fetch` puts it
-    address: str  # where to get it
+    folders: tuple  # possible folders of the dataset below the data folder; `fetch` takes the first
+    address: str  # web page of the dataset
     needs: str  # the files of the dataset in words, for error messages
     list: Callable  # (Dataset, root) -> Listing
-    archives: tuple = ()  # none: the user must download it by hand
+    archives: tuple = ()  # without archives, the user must download the dataset by hand
 
 
 def find_files(name: str, dataset, folder: Path) -> Listing:
@@ -71,7 +70,7 @@ def find_files(name: str, dataset, folder: Path) -> Listing:
 def dataset_folder(name: str, folder: Path) -> Path | None:
     """The dataset's folder below the data folder, complete or not; None if there is none.
 
-    The data folder may also be the dataset's own folder or a folder on the way to it. Upper and lower case are equal.
+    The data folder may also be the dataset's own folder or a folder above it. Upper and lower case are equal.
     """
     places = [Path(place).parts for place in LAYOUTS[name].folders]
     found = (find_below(folder, place) for place in places)
@@ -177,4 +176,4 @@ LAYOUTS = {
     ),
 }
 LAYOUTS["tsrd-distinct"] = LAYOUTS["tsrd"]._replace(list=partial(list_tsrd, distinct=True))
-LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in (*DISTORTIONS, *SCENES)}  # made of the same files
+LAYOUTS |= {f"mnist-{name}": LAYOUTS["mnist"] for name in (*DISTORTIONS, *SCENES)}  # made from MNIST's files

@@ -1,6 +1,6 @@
-"""The cache of decoded images: one memory-mapped uint8 array a dataset and size, with a note that holds its digest.
+"""The cache of decoded images: a memory-mapped uint8 array for each dataset and size, and a note with its digest.
 
-`datasets` asks for `decoded_images`; the first process that asks decodes the files, and the others wait.
+`datasets` calls `decoded_images`; the first process decodes the files, and other processes wait.
 """
 
 import errno
@@ -21,6 +21,7 @@ from .distortions import DISTORTIONS, distort_digits, known_theta
 
 
 def unusable_image(item, verb, reason):
+    """Return the InputError for an image that cannot be read or decoded (`verb`)."""
     choice = "replace the file or choose to leave such images out with --skip-corrupt"
     return InputError(f"Image {item} cannot be {verb}: {choice} ({str(reason).rstrip('.')}).")
 
@@ -29,10 +30,11 @@ BYTES_AT_ONCE = 2**24  # bytes that are hashed at once
 
 
 def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt, until):
-    """The images as a memory-mapped uint8 array (N, 3, S, S), and {index: file} of the images left black.
+    """Return the images as a memory-mapped uint8 array (N, 3, S, S), scenes (N, 1, S, S), and the skipped images.
 
-    `dataset` is the row of `datasets.DATASETS`. The array gets its name when it is complete. A note beside it holds
-    its digest, which is checked on opening: a damaged or exchanged array is made again.
+    Skipped images are black; they are returned as {index: file}. `dataset` is the row of `datasets.DATASETS`. The array
+    gets its name when it is complete. Its digest is in a note beside it and is checked on opening: a damaged or
+    exchanged array is made again. Raises InputError for an image that cannot be decoded, unless `skip_corrupt`.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
     shape = len(listing.items), _channels(dataset), image_size, image_size
@@ -52,12 +54,12 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
 
 
 def _channels(dataset):
-    """Channels of the cached images: 1 for scenes, which are grey and large, else 3."""
+    """The number of channels of the cached images: 1 for scenes, which are grey and large, else 3."""
     return 1 if dataset.scene else 3
 
 
 def _open_cached(cached, shape):
-    """The cached array and {index: file} of its images left black; None if it is missing or not as it was written."""
+    """The cached array and {index: file} of its skipped images; None if it is missing or was changed."""
     try:
         note = json.loads(_note_path(cached).read_text(encoding="utf-8"))
         if not cached.is_file() or cached.stat().st_size != note["bytes"]:
@@ -90,9 +92,9 @@ def _array_digest(images, name, skipped):
 
 
 def decode_all(listing, dataset, size, cached, noted, skip_corrupt):
-    """Write the array and its note. The disk space is reserved first, so that a full disk is noticed at once.
+    """Write the array and its note. The disk space is reserved first, so that a full disk raises an error at once.
 
-    The array is written and not memory-mapped, because on a full disk a write to mapped memory kills the process.
+    The array is not memory-mapped for writing, because on a full disk a write to mapped memory kills the process.
     """
     items, skipped = listing.items, {}
     shape = len(items), _channels(dataset), size, size
@@ -118,7 +120,7 @@ def decode_all(listing, dataset, size, cached, noted, skip_corrupt):
             file.write(np.ascontiguousarray(np.broadcast_to(image, shape[1:])).data)
         file.flush()
         digest = _array_digest(np.load(part, mmap_mode="r"), cached.name, skipped)
-        with replace_file(noted) as note:  # noted before the array is there
+        with replace_file(noted) as note:  # the note is written before the array gets its name
             content = {"bytes": file.tell(), "digest": digest, "skipped": skipped}
             note.write_text(json.dumps(content), encoding="utf-8")
 
@@ -127,10 +129,10 @@ def _reserve(file, size):
     """Reserve `size` bytes on the disk for the file, where the system supports it; OSError if the disk is too full."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
-    except AttributeError:  # not on every system
+    except AttributeError:  # some systems do not have the function
         pass
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # nor on every file system
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems do not support it
             raise
 
 
@@ -141,11 +143,11 @@ def decode_image(item, size, error=True):
             raise OSError("no such file")
         with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
             resized = _scale_16_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except Exception as what:  # Pillow's readers end in many ways, and an image may be too large for it
+    except Exception as what:  # Pillow raises many kinds of errors, also for too large images
         if not error:
             return None
         raise unusable_image(item, "decoded", what or type(what).__name__) from None
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # here, as threads copy side by side
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # copied here, in parallel threads
 
 
 def _scale_16_bits(image):

@@ -22,9 +22,9 @@ class Listing(NamedTuple):
     items: list  # N image files below it, or uint8 arrays (H, W) or (H, W, 3)
     labels: list  # N class numbers, from 0
     classes: tuple  # their names
-    labels_apart: bool = True  # stated elsewhere than in the files' paths
-    test_start: int | None = None  # where an official test set begins
-    groups: np.ndarray | None = None  # N numbers: images of one number must share a split
+    labels_apart: bool = True  # False: the labels are in the paths of the files
+    test_start: int | None = None  # index of the first official test image; None: no official test set
+    groups: np.ndarray | None = None  # N numbers: images with the same number must be in the same split
     copies: np.ndarray | None = None  # N numbers, equal for files with identical bytes; None: not computed
     duplicates: tuple = ()  # files left out because a kept file has identical bytes; relative to the root
     replaced: tuple = ()  # files left out because a kept file has the same name; relative to the root
@@ -63,7 +63,7 @@ def official_sizes(dataset):
 
 
 def check_count(found, wanted, root, kind="", paths=()):
-    """Raise Incomplete unless `found` equals `wanted`; if too many were found, it names the newest of `paths`."""
+    """Raise Incomplete unless `found` equals `wanted`; if there are too many, the error names the newest of `paths`."""
     if found < wanted:
         raise Incomplete(f"has {found} {kind}images in {root}")
     if found > wanted:
@@ -80,7 +80,7 @@ def _changed_at(path):
 
 # --- one folder a class -------------------------------------------------------------------------
 
-NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of clutter, which the paper leaves out
+NO_CLASS = "BACKGROUND_Google"  # Caltech-101's folder of background images, which the paper leaves out
 
 
 def is_no_leftover(entry):
@@ -108,7 +108,10 @@ def _links_to_folder(entry):
 
 
 def class_folders(dataset, root, wanted, kind="", order=None):
-    """Paths, labels and class names of a folder of class folders, sorted by name or by the key `order`."""
+    """Paths, labels and class names of a folder with a folder for each class, sorted by name or by the key `order`.
+
+    Raises Incomplete for another number of classes or of images (`wanted`).
+    """
     with os.scandir(root) as entries:
         counted = [e for e in entries if is_no_leftover(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
     images = {entry.name: image_files(entry.path) for entry in counted}
@@ -131,9 +134,10 @@ def list_class_folders(dataset, root):
 
 
 def list_arrays(dataset, root, read):
-    """The Listing of the images and labels that `read` returns for training and for the test.
+    """Return the Listing of the training and test images that `read` returns.
 
-    `read` calls torchvision, which raises assertion errors and other errors for damaged files.
+    `read` calls torchvision, which raises assertion errors and other errors for damaged files. Raises Incomplete for
+    damaged files, a wrong number of images, and a wrong label.
     """
     try:
         parts, classes = read(root)
@@ -176,7 +180,7 @@ CIFAR10_BATCHES = "cifar-10-batches-py"  # the folder in the official archive
 
 
 def list_cifar10(dataset, root):
-    """torchvision's pickled batches where they are, else train/ and test/ with one folder a class."""
+    """List torchvision's pickled batches, or folders train/ and test/ with a folder for each class."""
     if root.name == CIFAR10_BATCHES:
         return list_arrays(dataset, root, _read_batches)
     train, test = official_sizes(dataset)

@@ -4,16 +4,16 @@
 and its number, so that it depends on no other image. Clutter comes from training digits only. Patches and digits are
 added to the canvas and clipped at white.
 
-`cluttered_digits`, stated here because published generators differ: canvas of 60 x 60; six patches of 8 x 8, cropped
-at a random place from random digits and put at random places; then the digit of 28 x 28 at a random place. Jaderberg et
-al. 2015 state the size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
+`cluttered_digits`: canvas of 60 x 60; six patches of 8 x 8, cropped at a random place from random digits and put at
+random places; then the digit of 28 x 28 at a random place. Published generators differ: Jaderberg et al. 2015 state the
+size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
 
 `digit_sequences`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight
-patches of 9 x 9 at 0 to 90, each in place of what was there; three digits drawn with replacement, 28 pixels apart from
-x = 8 + (-8 to 7), the first at y from 0 to 99, the others along a slope of -14 to 13 pixels a digit, each moved onto
-the canvas. The label is the three digits from left to right. Ours differ in two things: there are as many sequences as
-digits, so 50,000 for training in place of 60,000, and validation sequences are made of the same digits as training
-ones.
+patches of 9 x 9 at 0 to 90, which replace the pixels below them; three digits drawn with replacement, 28 pixels apart,
+the first at x = 8 + (-8 to 7) and y from 0 to 99, the others along a slope of -14 to 13 pixels a digit; digits outside
+are moved onto the canvas. The label is the three digits from left to right. Ours differ in two things: there are as
+many sequences as digits, so 50,000 for training instead of 60,000, and training and validation sequences are made of
+the same digits.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from .distortions import DIGIT
 
 # pixels of a side; patches an image; pixels of a patch's side
 CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = (60, 6, 8)
-SEQUENCE_CANVAS, SEQUENCE_PATCHES, SEQUENCE_PATCH = 100, 8, 9  # the same of sequences
-DIGITS_A_SEQUENCE = 3  # of a sequence
+SEQUENCE_CANVAS, SEQUENCE_PATCHES, SEQUENCE_PATCH = 100, 8, 9  # the same for sequences
+DIGITS_A_SEQUENCE = 3
 
 
 class Drawn(Sequence):
-    """A sequence of `count` images that are drawn when they are indexed: `draw` returns the image of a number."""
+    """A sequence of `count` images; `draw(number)` makes an image when it is indexed."""
 
     def __init__(self, draw, count):
         self.draw, self.count = draw, count
@@ -84,7 +84,7 @@ def digit_sequences(digits, labels, test_start):
 
 
 def _cropped(digit, size, random):
-    """A square of the digit at a random place."""
+    """Return a square of `size` pixels a side, cropped from the digit at a random place."""
     y, x = random.randint(0, DIGIT - size + 1, 2)
     return digit[y : y + size, x : x + size]
 

@@ -1,4 +1,4 @@
-"""How the files of the traffic-sign datasets GTSRB and TSRD are listed and checked; `files.LAYOUTS` names both."""
+"""List and check the files of the traffic-sign datasets GTSRB and TSRD, for `files.LAYOUTS`."""
 
 import csv
 import re
@@ -42,7 +42,7 @@ def list_gtsrb(dataset, root):
             what = f"{what}, the set that torchvision downloads and not the final one"
         raise Incomplete(what) from None
     labelled = [_class_number(name) for name in classes]
-    if labelled != list(range(dataset.num_classes)):  # a number is too large, or is there twice as 7 and 07
+    if labelled != list(range(dataset.num_classes)):  # a number is too large, or two folders are 7 and 07
         other = next((n for n in classes[::-1] if _class_number(n) >= dataset.num_classes), None)
         other = other or next(n for n, label in zip(classes, labelled) if labelled.count(label) > 1)
         raise Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
@@ -149,7 +149,7 @@ def list_tsrd(dataset, root, distinct=False):
 
 
 def _tsrd_archives(dataset, root):
-    """(path, category) of each image of the training archive, then of the test archive."""
+    """Yield (path, category) of each image of the training archive, then of the test archive."""
     folders = defaultdict(set)
     for path in image_files(root):
         folders[path.parent].add(path.name)

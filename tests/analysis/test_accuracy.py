@@ -107,7 +107,7 @@ def test_collapsed_and_failed_runs_are_counted_apart():
     assert found["spread"] == 0.25  # of the two that did not collapse
 
 
-def test_what_is_missing_is_counted():
+def test_missing_cells_are_counted():
     assert accuracy.count_missing(6) == {
         "cells": 28,
         "with_run": 0,
@@ -142,7 +142,7 @@ def test_the_papers_pattern_is_counted():
     assert math.isnan(found["p"]) and math.isnan(found["p_holm"])
 
 
-def test_ours_is_counted_with_the_backbones_as_the_sample():
+def test_our_pattern_is_counted_with_the_backbones_as_the_sample():
     for backbone, gain in zip(TABLE6[:4], (1.0, 2.0, 3.0, -2.0)):
         write_row(backbone, 50.0, 50.0, 50.0 + gain)
     found = row()
@@ -174,7 +174,7 @@ def test_a_backbone_whose_original_failed_to_train_is_not_compared():
     assert row()["backbones"] == 2
 
 
-def test_an_interval_over_seeds_needs_two_on_each_side():
+def test_an_interval_over_seeds_needs_two_seeds_on_each_side():
     write("lstn", 50.0)
     write("stn", 50.0)
     of = accuracy.differences(6).set_index(["variant", "against", "backbone"])["half"]
@@ -203,7 +203,7 @@ def test_a_pattern_is_judged_by_its_interval(mean, half, kept, expected):
 # --- Table 4 ---
 
 
-def test_table_4_tells_images_with_a_copy_apart():
+def test_table_4_has_accuracies_with_and_without_copies():
     write(ORIGINAL, 95.0, "alexnet", "tsrd", without=70.0)
     write(ORIGINAL, 97.0, "alexnet", "tsrd", seed=1, without=74.0)
     write(ORIGINAL, 80.0, "alexnet", accuracy.DISTINCT)

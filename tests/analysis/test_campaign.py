@@ -87,11 +87,11 @@ def test_a_small_plan_begins_with_one_seed_of_every_cell(number, count):
     assert any(r.variant == "constant" for r in runs) == (number != 4)
 
 
-def test_another_protocol_takes_the_campaigns_place():
+def test_a_campaign_takes_another_protocol():
     assert campaign.campaign_specs("table6", "reduced")[0].image_size == 64
 
 
-def test_the_next_run_is_the_first_that_fits_else_the_first_of_which_an_epoch_does(monkeypatch):
+def test_the_next_run_is_the_first_that_can_end_else_the_first_that_can_train_an_epoch(monkeypatch):
     hours = {"resnet50": 3.0, "effb0": 2.0, "effb1": 1.0, "effb2": None}
     runs = [RunSpec("caltech101", backbone, "original", "equal") for backbone in hours]
     monkeypatch.setattr(campaign, "measurements", list)

@@ -104,7 +104,7 @@ def test_the_answer_counts_every_claim_once():
     assert ours == claims.count_verdicts()[[REPRODUCED, NOT_REPRODUCED]].sum().sum()
 
 
-def test_what_compares_printed_gains_says_how_many_runs_are_bypassed():
+def test_claims_on_printed_gains_name_the_number_of_bypassed_runs():
     table = claims.as_table()
     gains = table[
         table["The numbers"].str.contains("points") & table["The numbers"].str.contains("Table [68]")

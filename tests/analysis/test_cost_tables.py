@@ -32,7 +32,7 @@ def test_costs_are_never_half_written(tmp_path, monkeypatch):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
 
 
-def test_costs_that_nobody_has_measured_are_asked_for():
+def test_missing_costs_give_the_command_that_measures_them():
     with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
         cost_tables.read_costs(5)
 

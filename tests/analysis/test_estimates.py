@@ -90,14 +90,14 @@ def test_a_gpu_comes_before_a_cpu_with_more_records():
     assert expected() == expected(device=GPU) == pytest.approx(expected(device=CPU) / 10)
 
 
-def test_a_run_that_nothing_can_estimate_asks_for_the_longest():
+def test_a_run_without_an_estimate_requests_the_longest_time():
     spec = RunSpec("caltech101", "resnet18", "original", "equal")
     assert estimates.estimate_hours(spec, []) is None
     asked = estimates.resources(spec, [], longest=300)
     assert asked == {"runtime": 300, "mem_mb": estimates.LEAST_MEMORY, "gpu": 1}
 
 
-def test_a_request_has_room_grows_with_attempts_and_has_an_end():
+def test_a_request_has_a_margin_grows_with_attempts_and_has_a_maximum():
     measure(100)
     measured, spec = estimates.measurements(), RunSpec("caltech101", "resnet18", "original", "reduced")
     first, second = (estimates.resources(spec, measured, attempt)["runtime"] for attempt in (1, 2))
@@ -125,7 +125,7 @@ def test_images_are_those_of_the_protocol():
     assert images("cifar10", "cifar-cnn", "system") == (49_000, 11_000)
 
 
-def test_what_is_missing_has_a_price_and_a_device():
+def test_missing_runs_have_estimated_hours_on_a_device():
     assert estimates.missing_in_words(["smoke"], []).endswith("hours unknown, as no run has been measured")
     measure(100, "effb0")
     line = estimates.missing_in_words(["table6"], estimates.measurements(), 1, "reduced")
@@ -166,7 +166,7 @@ def test_without_records_the_page_says_so():
     assert estimates.recorded_throughput().iloc[0, 0] == "not yet measured"
 
 
-def test_of_a_network_the_fastest_record_counts():
+def test_the_fastest_record_of_a_network_counts():
     spec = RunSpec("caltech101", "resnet18", "original", "reduced")
     slow, fast = (
         estimates.Measurement("A, 2 cores", "resnet18", "original", 64, 20, speed, 100.0)

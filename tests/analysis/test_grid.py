@@ -40,7 +40,7 @@ def test_the_arms_have_at_most_five_seeds_each():
     )
 
 
-def test_a_run_of_two_targets_is_one():
+def test_a_run_of_two_targets_is_listed_once():
     both = grid.unique_specs(["table6", "claims"], 1)
     shared = {s.name for s in grid.target_specs("table6", 1)} & {
         s.name for s in grid.target_specs("claims", 1)

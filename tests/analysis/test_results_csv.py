@@ -17,7 +17,7 @@ def test_the_committed_table_is_that_of_the_records(committed):
     assert kept["test"].tolist() == tests
 
 
-def test_a_run_s_numbers_stand_in_its_row(tmp_path):
+def test_a_row_has_the_numbers_of_its_run(tmp_path):
     path = write_run("lstn", 2, 41.237)
     record = records.read_record(path)
     record["data"] |= {"image_size": 64}

@@ -180,7 +180,7 @@ def test_another_number_of_validation_images(official):
     assert np.array_equal(own.test, other.test) and set(other.validation) <= set(own.validation)
 
 
-def test_an_official_test_set_stays_one():
+def test_an_official_test_set_stays_the_test_split():
     data = Images(None, np.arange(70_000) % 10, (), "", test_start=60_000)
     parts = split("mnist", data, seed=3)
     assert tuple(map(len, parts)) == SIZES["mnist"]
@@ -270,7 +270,7 @@ def sentence(data):
     return str(error.value)
 
 
-def test_a_folder_a_class(data):
+def test_each_class_has_a_folder(data):
     found = load_images("caltech101", 8, data)
     assert found.classes == ("ant", "bee")
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -417,7 +417,7 @@ def test_writing_into_the_images_leaves_the_cache_alone(data):
     assert torch.equal(load_images("caltech101", 8, data).images, kept)
 
 
-def test_nothing_half_done_stays_behind(data):
+def test_a_corrupt_image_leaves_no_cached_file(data):
     path = corrupt(data, "5.png", b"no image")
     assert str(path) in sentence(data)
     assert cached() == []
@@ -467,7 +467,7 @@ BAD = (broken_link, pipe, huge, larger_than_allowed, of_floats, misleading)
 
 
 @pytest.mark.parametrize("make", BAD)
-def test_a_file_that_is_no_usable_image_is_named_or_skipped(data, make):
+def test_an_unusable_image_file_is_named_or_skipped(data, make):
     (root_of(data) / "bee/5.png").unlink()
     make(root_of(data) / "bee/5.png")
     message = sentence(data)
@@ -477,7 +477,7 @@ def test_a_file_that_is_no_usable_image_is_named_or_skipped(data, make):
     assert found.images[6].amin((1, 2)).tolist() == COLOURS[6]
 
 
-def test_a_name_that_is_no_utf8_is_read_and_can_be_printed(data):
+def test_a_file_name_that_is_not_utf8_is_read_and_can_be_printed(data):
     odd = root_of(data) / os.fsdecode(b"bee/5\xff\n.png")
     (root_of(data) / "bee/5.png").rename(odd)
     assert load_images("caltech101", 8, data).images[5].amin((1, 2)).tolist() == COLOURS[5]
@@ -515,7 +515,7 @@ def test_space_is_reserved_before_an_image_is_decoded(data, monkeypatch):
     assert asked[0] > 8 * 3 * 8 * 8 and cached() == []
 
 
-def test_a_disk_that_fills_up_while_decoding_is_one_sentence(data, monkeypatch):
+def test_a_disk_that_fills_up_while_decoding_gives_one_sentence(data, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 

@@ -279,7 +279,7 @@ def test_a_folder_with_more_than_the_dataset_is_refused_and_its_archive_kept(pub
     assert len(site.log) == 1
 
 
-def test_what_cannot_be_downloaded_says_where_it_is(monkeypatch, folder):
+def test_a_dataset_without_archives_names_its_address(monkeypatch, folder):
     assert "'digits' has no files" in refusal("digits", folder)
     tiny_row(monkeypatch, "tsrd", 58, 4170, 1994)
     sentence = refusal("tsrd", folder)
@@ -330,7 +330,7 @@ def test_a_download_larger_than_a_chunk_goes_on_twice(publish, site, folder, mon
     assert sum(sent for *_, sent in site.log) == len(site.files["caltech-101.zip"])
 
 
-def test_archives_that_came_whole_are_not_downloaded_again(publish, site, folder):
+def test_complete_archives_are_not_downloaded_again(publish, site, folder):
     publish("gtsrb")
     site.cut["GTSRB_Final_Test_GT.zip"] = 10
     refusal("gtsrb", folder)
@@ -350,7 +350,7 @@ def test_a_server_without_ranges_sends_all_anew(publish, site, folder):
 
 
 @pytest.mark.parametrize("more, requests", [(b"", 0), (b"more", 2)])
-def test_a_part_as_long_as_the_archive_or_longer(more, requests, publish, site, folder):
+def test_a_partial_download_as_long_as_the_archive_or_longer(more, requests, publish, site, folder):
     publish("caltech101")
     part = cache_dir() / "downloads/caltech-101.zip.part"
     part.parent.mkdir(parents=True)
@@ -387,7 +387,7 @@ def test_a_missing_file_on_the_server(publish, site, folder):
     assert "404" in sentence and f"{site.url}caltech-101.zip" in sentence and "goes on" in sentence
 
 
-def test_a_part_outlasts_a_server_that_is_gone(publish, site, folder):
+def test_a_partial_download_is_kept_if_the_server_is_gone(publish, site, folder):
     broken_off(publish, site, folder)
     site.close()
     sentence = refusal("caltech101", folder)
@@ -402,7 +402,7 @@ def test_a_server_that_does_not_answer(publish, site, folder, monkeypatch):
     assert "timed out" in refusal("caltech101", folder)
 
 
-def test_a_full_disk_keeps_what_has_come(publish, site, folder, monkeypatch):
+def test_a_full_disk_keeps_the_partial_download(publish, site, folder, monkeypatch):
     resource = pytest.importorskip("resource")
     publish("caltech101")
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)

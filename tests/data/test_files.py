@@ -316,7 +316,7 @@ def test_images_of_each_usual_ending_are_read(caltech, ending, monkeypatch):
     assert (images[:, 0].int() - 80).abs().max() <= 3
 
 
-def test_the_endings_that_count_are_said(caltech):
+def test_the_error_names_the_allowed_endings(caltech):
     next(caltech.rglob("ant/1.jpg")).rename(caltech / CALTECH / "ant/1.heic")
     message = sentence("caltech101", TINY, caltech)
     assert "has 3 images" in message and all(ending in message for ending in listings.ENDINGS)
@@ -369,7 +369,7 @@ def tiny(name):
 
 
 @pytest.mark.parametrize("name, place", PLACES)
-def test_what_the_usual_downloads_unpack_to_is_found(tmp_path, name, place):
+def test_the_folders_of_the_usual_downloads_are_found(tmp_path, name, place):
     fill(name, tmp_path / place)
     assert find(name, tiny(name), tmp_path).root.samefile(tmp_path / place)
 
@@ -423,7 +423,7 @@ def test_cifar10_as_pickled_batches(tmp_path, monkeypatch, place):
     assert np.array_equal(datasets.load_images("cifar10", 32, tmp_path).images, PIXELS)
 
 
-def test_only_images_smaller_than_the_networks_wait_for_their_batch():
+def test_only_images_smaller_than_the_networks_input_are_enlarged_in_batches():
     assert [datasets.stored_size("cifar10", size) for size in (16, 32, 224)] == [16, 32, 32]
     assert datasets.stored_size("caltech101", 224) == 224
 

@@ -39,7 +39,7 @@ def test_the_digit_is_somewhere_and_the_clutter_is_small():
         assert 64 < (image > 0).sum() <= scenes.CLUTTER_PATCHES * scenes.CLUTTER_PATCH**2
 
 
-def test_what_lies_on_each_other_is_added_and_clipped():
+def test_overlapping_pixels_are_added_and_clipped():
     grey = np.full((50, 28, 28), 100, np.uint8)
     values = {value for image in cluttered(grey, grey) for value in np.unique(image).tolist()}
     assert {0, 100, 200, 255} >= values >= {0, 100, 200}

@@ -96,7 +96,7 @@ def test_a_composed_transformer_turns_once_a_step_and_samples_the_image_once():
         torch.testing.assert_close(seen[step], warp(images, affine_theta(10.0 * step).expand(2, 2, 3)))
 
 
-def test_what_left_the_frame_at_one_step_comes_back_at_the_next():
+def test_content_outside_the_frame_after_one_step_can_come_back_in_the_next():
     shifts = iter([[1.0, 0.0], [-1.0, 0.0]])
     images = torch.rand(1, 1, 8, 8)
     stn = SpatialTransformer(lambda seen: torch.tensor([next(shifts)]), "translation", steps=2)
@@ -170,7 +170,7 @@ def test_glimpses_are_the_warps_of_each_map_alone(transform, options):
     torch.testing.assert_close(distances[:, 1], grid_distance(theta[:, 1], transform))
 
 
-def test_a_recurrent_net_gives_a_map_a_glimpse_each_of_which_sees_those_before():
+def test_a_recurrent_net_predicts_a_different_map_for_each_glimpse():
     torch.manual_seed(0)
     stn = SpatialTransformer(localization_net("lstn", 40, glimpses=3), output_size=(16, 20), keep_graph=True)
     images = torch.rand(5, 3, 40, 40)

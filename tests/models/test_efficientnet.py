@@ -86,7 +86,7 @@ def test_squeeze_and_excitation_weighs_channels():
     assert ((weights > 0) & (weights < 1)).all()
 
 
-def test_chance_is_for_training_only():
+def test_the_network_is_random_in_training_only():
     torch.manual_seed(0)
     model, images = efficientnet("effb0", 4), torch.rand(2, 3, 32, 32)
     assert not torch.equal(model(images), model(images))

@@ -94,7 +94,7 @@ def test_an_ablation_stands_before_any_backbone_of_the_paper(variant):
     assert torch.allclose(model.transformer(images), images, atol=1e-5)  # starts at the identity
 
 
-def test_a_relu_parts_the_two_linear_layers():
+def test_a_relu_is_between_the_two_linear_layers():
     kinds = [type(layer) for layer in localization_net("stn", 64).head]
     assert kinds == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]  # without it they were one linear layer
 

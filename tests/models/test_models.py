@@ -128,7 +128,7 @@ CASES = [("resnet18", "lstn"), ("mnist-cnn", "stn"), ("sign-cnn", "two")]
 
 
 @pytest.mark.parametrize("backbone, variant", CASES)
-def test_as_released_is_the_bare_backbone_with_idle_parameters(backbone, variant):
+def test_a_bypassed_variant_is_the_backbone_with_unused_parameters(backbone, variant):
     released = build_model(backbone, f"{variant}-released", 10, 42).eval()
     applied = build_model(backbone, variant, 10, 42)
     assert [p.shape for p in released.parameters()] == [p.shape for p in applied.parameters()]
@@ -141,7 +141,7 @@ def test_as_released_is_the_bare_backbone_with_idle_parameters(backbone, variant
     assert all(p.grad is not None for part in parts for p in part.parameters())
 
 
-def test_as_released_is_one_argument():
+def test_a_variant_is_bypassed_by_one_argument():
     model = build_model("resnet18", "stn", 10, 42, applied=False)
     assert not model.transformer.applied and build_model("resnet18", "stn", 10, 42).transformer.applied
     images = torch.randn(2, 3, 42, 42)
@@ -150,6 +150,6 @@ def test_as_released_is_one_argument():
     assert not with_stn(torch.nn.Identity(), "lstn", 42, applied=False).transformer.applied
 
 
-def test_there_is_no_original_as_released():
+def test_the_original_has_no_bypassed_variant():
     with pytest.raises(InputError, match="Unknown variant 'original-released': choose one of original, stn"):
         build_model("resnet18", "original-released", 10)

@@ -219,7 +219,7 @@ def test_a_penalty_without_theta_or_gradient_is_refused():
     assert stn.eval().penalty() == 0
 
 
-def test_a_lost_grid_is_told_once_and_in_training_only():
+def test_a_lost_grid_gives_one_warning_and_only_in_training():
     images = torch.rand(2, 1, 8, 8)
     stn = fixed(affine_theta(shift=(9.0, 0.0)))
     with warnings.catch_warnings():
@@ -234,12 +234,12 @@ def test_a_lost_grid_is_told_once_and_in_training_only():
     assert len(told) == 1
 
 
-def test_a_grid_that_is_not_a_number_is_told():
+def test_a_grid_of_nan_gives_a_warning():
     with pytest.warns(RuntimeWarning, match="100%"):
         fixed(affine_theta(scale=math.nan))(torch.rand(1, 1, 8, 8))
 
 
-def test_a_grid_that_leaves_later_is_told():
+def test_a_grid_that_leaves_later_gives_a_warning():
     stn = SpatialTransformer(ConstantMap())
     with pytest.warns(RuntimeWarning, match="outside"):
         for step in range(guards.CHECK_EVERY + 1):

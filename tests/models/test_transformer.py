@@ -156,7 +156,7 @@ def test_scale_half_shows_the_central_half_enlarged():
     torch.testing.assert_close(enlarged[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
 
 
-def test_what_lies_outside_reads_as_zero():
+def test_points_outside_the_image_read_as_zero():
     assert warp(torch.ones(1, 3, 8, 8), affine_theta(shift=(3.0, 0.0))).abs().max() == 0
 
 
@@ -276,7 +276,7 @@ def test_control_points_lie_row_by_row_and_are_the_outputs():
     assert moved[..., 0].argmax() == 39 and moved[[-1, 0, -1], [0, 0, -1]].abs().max() < 0.1
 
 
-def test_what_lies_behind_the_horizon_reads_as_zero_with_finite_gradients():
+def test_points_behind_the_horizon_read_as_zero_with_finite_gradients():
     numbers = TRANSFORMS["projective"].identity.repeat(2, 1)
     numbers[0, 6] = 1 / 0.625  # w is 0 at x = -0.625, the centre of a pixel, and negative to its left
     numbers[1, 6:] = torch.tensor([5.0, -7.0])
@@ -322,7 +322,7 @@ def test_splines_have_no_exact_inverse():
         invert(torch.zeros(1, 16, 2), "tps")
 
 
-def test_a_spline_first_asked_for_without_gradients_trains_and_stores_nothing():
+def test_a_spline_used_first_without_gradients_trains_and_stores_nothing():
     stn = SpatialTransformer(localization_net("lstn", 37, transform="tps"), "tps")
     images = torch.rand(2, 3, 37, 37)
     with torch.inference_mode():

@@ -54,7 +54,7 @@ def test_the_affine_grid_is_torchs(height, width):
 
 
 @pytest.mark.parametrize("height, width", SIZES)
-def test_its_gradient_is_torchs(height, width):
+def test_the_affine_grids_gradient_is_torchs(height, width):
     weight = torch.randn(5, height, width, 2, dtype=torch.float64)
     gradients = []
     for grid in (sampling_grid, torchs):
@@ -66,7 +66,7 @@ def test_its_gradient_is_torchs(height, width):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("transform", [transform for transform in TRANSFORMS if transform != "tps"])
-def test_the_identitys_points_are_the_pixels_places_to_the_last_bit(transform, dtype):
+def test_the_identity_gives_the_exact_pixel_centres(transform, dtype):
     theta = TRANSFORMS[transform].theta(TRANSFORMS[transform].identity[None].to(dtype))
     grid = sampling_grid(theta, 37, 100, transform)
     assert grid.dtype == dtype
@@ -76,7 +76,7 @@ def test_the_identitys_points_are_the_pixels_places_to_the_last_bit(transform, d
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_a_batch_of_none_passes(transform):
+def test_an_empty_batch_gives_an_empty_output(transform):
     stn = SpatialTransformer(localization_net("lstn", 32, transform=transform), transform).eval()
     images = torch.rand(0, 3, 32, 32)
     assert stn(images).shape == images.shape

@@ -43,7 +43,7 @@ def test_every_mixture_of_verdicts_becomes_whole_sentences(gains):
     assert text and "nan" not in text and "  " not in text and ".." not in text
 
 
-def test_collapses_and_a_failed_original_are_told():
+def test_a_verdict_names_collapsed_runs_and_a_failed_original():
     lost = {"theta": {"mean": [1.0, 0, 9.0, 0, 1.0, 9.0], "std": [0.0] * 6, "outside": 100.0}}
     write_study({"stn": 5.0})
     write_run("stn", 4, 1.0, row=lost)

@@ -21,7 +21,7 @@ def test_the_central_square_of_any_image_file_is_read(tmp_path):
     assert image.min() == 200
 
 
-def test_what_is_no_picture_is_named(tmp_path):
+def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     for path in (tmp_path / "notes.txt", tmp_path / "missing.png"):
         with pytest.raises(InputError, match=f"Picture '{path}' cannot be read: give the path of an image"):
@@ -60,7 +60,7 @@ def test_a_wrong_number_is_named(wrong, said):
         own_picture.learn(own_picture.read_picture(), **wrong)
 
 
-def test_the_verdict_is_of_what_is_left():
+def test_the_verdict_names_the_share_that_is_undone():
     picture = own_picture.read_picture()
 
     class Exact:

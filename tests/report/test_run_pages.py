@@ -108,7 +108,7 @@ def test_a_page_lists_itself_and_a_bounded_number_of_seeds(monkeypatch):
     assert {len(group) for group in groups.values()} == {6, 7}  # a page's own run beside those listed
 
 
-def test_a_protocol_of_ones_own_has_its_place_on_every_page():
+def test_a_users_own_protocol_is_shown_on_every_page():
     mine = Protocol("mine", image_size=64, batch_size=8, max_epochs=20, min_epochs=20)
     path = write_run("lstn", 0, 40.0, protocol=mine)
     found = records.all_records()
@@ -127,7 +127,7 @@ def test_a_copy_of_a_record_is_no_other_run():
         records.records_of_protocol("caltech101", "reduced")
 
 
-def test_what_a_record_says_is_text_and_not_html():
+def test_text_in_a_record_is_escaped():
     path = write_run("original", 0, 40.0)
     record = without_digest(path)
     record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
@@ -173,7 +173,7 @@ def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
         assert asked[0][0].name == name
 
 
-def test_a_protocol_of_ones_own_has_no_command():
+def test_a_users_own_protocol_has_no_command():
     path = write_run("original", 0, 40.0)
     record = records.read_record(path)
     record["spec"]["protocol"]["name"] = "mine"

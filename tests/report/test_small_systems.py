@@ -51,7 +51,7 @@ def test_without_records_every_page_says_so():
     )
 
 
-def test_ours_stand_beside_the_published():
+def test_our_numbers_are_beside_the_published_numbers():
     write_system("cifar10", "cifar-cnn", "affine", 60.0)
     beside = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
     assert beside.tolist() == ["not yet run", "60.00 (n=1)"]  # of 20 epochs none is the 50th
@@ -81,7 +81,7 @@ def test_other_backbones_on_the_dataset_are_not_the_systems():
     assert small_systems.system_runs("cifar10", "cifar-cnn").empty
 
 
-def test_errors_are_what_accuracies_lack():
+def test_an_error_is_100_minus_the_accuracy():
     write_system("mnist-rts", "mnist-cnn-400k", "original", 99.5)
     write_system("mnist-rts", "mnist-cnn-400k", "original", 98.5, seed=1)
     write_system("mnist-rts", "mnist-cnn-400k", "affine", 98.5)
@@ -141,7 +141,7 @@ def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
     assert found["ratio"] == sorted(found["ratio"]) and len(found["ratio"]) == 3
 
 
-def test_what_is_recovered_is_a_share_of_what_was_there():
+def test_recovery_is_a_share_of_the_distortion():
     left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
     left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
     write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered": left})

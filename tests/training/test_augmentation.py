@@ -121,7 +121,7 @@ def test_local_normalization_takes_brightness_and_contrast_away():
 
 
 @pytest.mark.parametrize("padding", ["border", -1.0])
-def test_a_protocol_says_what_lies_outside(data, monkeypatch, padding):
+def test_a_protocol_sets_the_padding(data, monkeypatch, padding):
     asked = []
     build = loop.build_network
     monkeypatch.setattr(loop, "build_network", lambda *a, **k: asked.append(build(*a, **k)) or asked[0])

@@ -125,7 +125,7 @@ def test_strengths_are_in_their_units():
 NOTHING = {"rotation": 0, "scale": 1, "shift": 0}
 
 
-def test_accuracy_falls_from_that_on_untouched_images():
+def test_accuracy_falls_with_the_strength_of_a_distortion():
     """A network that knows each image by heart reads it rightly until it is distorted."""
     torch.manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
@@ -173,7 +173,7 @@ def test_a_record_keeps_what_pictures_need(record):
     assert len(json.dumps(kept)) < 100_000
 
 
-def test_the_training_is_watched_from_the_identity_on(record):
+def test_theta_is_recorded_from_the_identity_on(record):
     watched = record["probes"]["training"]
     steps = examples.watched_steps(10)  # two epochs of five batches of 64
     assert watched["steps"] == steps and np.shape(watched["theta"]) == (len(steps), 4, 2, 3)
@@ -181,13 +181,13 @@ def test_the_training_is_watched_from_the_identity_on(record):
     assert watched["theta"][-1] != watched["theta"][0]
 
 
-def test_what_is_watched_lies_closer_at_the_beginning():
+def test_recorded_steps_are_closer_at_the_beginning():
     steps = examples.watched_steps(10_000)
     assert (steps[0], steps[-1], len(steps)) == (0, 10_000, examples.SNAPSHOTS)
     assert np.diff(steps, 2).min() > 0
 
 
-def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
+def test_a_continued_run_has_recorded_theta_at_every_step(record, monkeypatch):
     one_epoch = loop._one_epoch
 
     def stops(*arguments):
@@ -201,6 +201,6 @@ def test_a_run_that_goes_on_has_watched_all(record, monkeypatch):
     assert loop.run(SHORT, "cpu")["probes"] == record["probes"]
 
 
-def test_watching_changes_nothing(record, monkeypatch):
+def test_recording_theta_changes_no_result(record, monkeypatch):
     monkeypatch.setattr(examples, "watched_steps", lambda steps: [0])
     assert loop.run(SHORT, "cpu")["epochs"] == record["epochs"]

@@ -19,7 +19,7 @@ from stn_paper.training.batches import normalize
 from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
 
 
-def test_a_run_keeps_the_weights_that_its_record_is_of(tmp_path):
+def test_a_run_keeps_the_weights_of_its_record(tmp_path):
     protocol = Protocol(
         "short", 42, 8, max_epochs=1, min_epochs=1, selection=LAST_EPOCH, max_images=40, test_once=True
     )

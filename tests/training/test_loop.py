@@ -247,7 +247,7 @@ def test_the_localization_net_has_its_own_rate(share):
     assert (net["lr"], backbone["lr"]) == (pytest.approx(0.001 * share / 25), pytest.approx(0.001 / 25))
 
 
-def test_test_images_are_looked_at_once(tiny, monkeypatch):
+def test_test_images_are_evaluated_once(tiny, monkeypatch):
     """After the last epoch, in the split's order; accuracy over images, over classes and for each image."""
     evaluate, seen = evaluation.evaluate, []
 
@@ -296,7 +296,7 @@ def test_a_resumed_run_keeps_its_best_weights(tiny, monkeypatch):
     assert again["measured"]["resumed"] == 1 and again["test"] == undisturbed["test"]
 
 
-def test_accuracy_is_told_apart_for_copies(tiny):
+def test_accuracy_is_recorded_with_and_without_copies(tiny):
     data = load_once("digits", 24)
     spec = tiny_spec("original", test_once=True, selection="last-epoch", max_epochs=1, min_epochs=1)
     split = datasets.split("digits", data, 0, max_images=48)
@@ -506,7 +506,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(tiny, tmp_path, monkeypatc
         assert record[field] == undisturbed[field]
 
 
-def test_two_processes_asked_for_one_run_make_it_once(tiny, monkeypatch):
+def test_two_processes_train_one_run_once(tiny, monkeypatch):
     spec, trained = tiny_spec(), multiprocessing.get_context("fork").Value("i", 0)
     one_run = loop._train
 
@@ -545,7 +545,7 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_the_checkpoint(tiny):
     assert checkpoint.read_bytes() == before
 
 
-def test_a_checkpoint_of_other_images_is_not_gone_on_with(tiny, monkeypatch):
+def test_a_checkpoint_of_other_images_is_refused(tiny, monkeypatch):
     one_epoch, load = loop._one_epoch, datasets.load_images
 
     def stops(*arguments):
@@ -577,7 +577,7 @@ def kept_checkpoint(tmp_path_factory):
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
-def test_a_checkpoint_that_is_not_whole_is_named(tiny, kept_checkpoint, share):
+def test_a_truncated_checkpoint_is_named(tiny, kept_checkpoint, share):
     path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint[: int(share * len(kept_checkpoint))])
@@ -800,7 +800,7 @@ def test_a_lack_of_memory_names_what_it_depends_on(tiny, monkeypatch, error):
         loop.run(tiny_spec(), "cpu")
 
 
-def test_a_checkpoint_of_another_run_is_not_gone_on_with(tiny, kept_checkpoint):
+def test_a_checkpoint_of_another_run_is_refused(tiny, kept_checkpoint):
     other = replace(tiny_spec(), seed=1)
     path = checkpoint.checkpoint_path(other)
     path.parent.mkdir(parents=True)
@@ -809,7 +809,7 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tiny, kept_checkpoint):
         loop.run(other, "cpu")
 
 
-def test_what_a_killed_process_left_of_the_record_is_removed(tiny):
+def test_partial_files_of_a_killed_process_are_removed(tiny):
     path = records.record_path(tiny_spec())
     path.parent.mkdir(parents=True)
     left = path.with_name(f"{path.name}.77.part")
@@ -828,7 +828,7 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
 
 
 @pytest.mark.parametrize("what", ["validation loss", "theta"])
-def test_what_no_record_can_hold_ends_the_run_too(tiny, monkeypatch, what):
+def test_a_value_that_is_not_finite_ends_the_run_too(tiny, monkeypatch, what):
     if what == "theta":
         lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
         monkeypatch.setattr(loop.diagnostics, "theta_statistics", lambda *_: lost)

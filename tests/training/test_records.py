@@ -147,12 +147,12 @@ def changed(*place, value):
         ("JSON", ("data", "classes"), [float("nan")]),
     ],
 )
-def test_what_no_run_gives_is_named(named, place, values):
+def test_a_value_that_no_run_gives_is_named(named, place, values):
     for value in values:
         assert f"({named})" in damage(changed(*place, value=value)), value
 
 
-def test_a_number_too_large_to_be_one_is_named():
+def test_an_infinite_number_is_named():
     assert "(epochs.0.test_loss)" in damage(
         lambda text: text.replace('"test_loss": 1.0', '"test_loss": 1e999')
     )
@@ -212,7 +212,7 @@ def once(**changes):
     return records.write_record(spec, made | changes)
 
 
-def test_a_record_of_one_look_at_the_test_images_is_whole_without_their_curve():
+def test_a_record_of_one_test_needs_no_test_curve():
     read = records.read_record(once())
     assert records.selected_result(read) | {"epoch": 0} == {"epoch": 0, "validation": 50.0, "test": 40.0}
 
@@ -239,7 +239,7 @@ def test_json_that_is_nested_without_end_is_named(text):
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "broken link", "link to itself", "too large"])
-def test_what_is_no_file_of_a_record_is_named(kind):
+def test_a_path_that_is_no_record_file_is_named(kind):
     path = records.record_path(SPEC)
     path.parent.mkdir(parents=True)
     if kind == "too large":
