@@ -18,8 +18,7 @@ from torch import nn
 
 from stn_paper import build_model
 from stn_paper.training import hardware, loop, optimizers
-from stn_paper.training.batches import keep_on_device
-from stn_paper.training.batches import make_batches as batches_of_loop
+from stn_paper.training.batches import keep_on_device, make_batches
 from stn_paper.training.spec import Protocol
 
 from . import files
@@ -49,7 +48,7 @@ def batches(setting, image_size, batch, place=keep_on_device):
     whole = len(data.labels) // batch * batch
     while True:
         order = np.resize(draw.permutation(len(data.labels)), max(whole, batch))
-        yield from batches_of_loop(data, setting.device, NORMALIZATION, image_size, order, batch)
+        yield from make_batches(data, setting.device, NORMALIZATION, image_size, order, batch)
 
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):

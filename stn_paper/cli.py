@@ -276,8 +276,8 @@ def _readme(options):
         ) from None
     found = f"\n{front_page.lstn_verdict()}\n\n{overview.as_markdown(overview.findings())}\n"
     content = README_MARK.join([before, found, after])
-    with replace_file(path) as partial:
-        partial.write_text(content, encoding="utf-8")
+    with replace_file(path) as part:
+        part.write_text(content, encoding="utf-8")
 
 
 def _card(options):

@@ -23,8 +23,7 @@ from ..models import ORIGINAL, VARIANTS
 from ..models.localization import CONSTANT
 from ..paths import remove_partials, replace_file, results_dir
 from ..training import records
-from ..training.checkpoint import checkpoint_path as checkpoint
-from ..training.checkpoint import epochs_done
+from ..training.checkpoint import checkpoint_path, epochs_done
 from ..training.hardware import check_device, device_name
 from ..training.loop import run
 from ..training.networks import check_networks
@@ -172,7 +171,7 @@ def _finish(process, spec):
     """End a process that is done or too late; return its run if there is a record, else None."""
     process.kill()  # a late run loses its work since the last checkpoint
     process.join()
-    for path in (records.record_path(spec), checkpoint(spec)):
+    for path in (records.record_path(spec), checkpoint_path(spec)):
         remove_partials(path)
     found = records.find(spec)
     print(f"{spec.name}: {_outcome_in_words(spec, found)}", flush=True)
@@ -204,7 +203,7 @@ def _train_in_process(spec, device, data_dir, until, threads, compiled):
 def _outcome_in_words(spec, record):
     if record:
         return f"test accuracy {records.selected_result(record)['test']:.2f} %"
-    return "left at its checkpoint" if checkpoint(spec).exists() else "not trained"
+    return "left at its checkpoint" if checkpoint_path(spec).exists() else "not trained"
 
 
 def pack_records(paths, archive):

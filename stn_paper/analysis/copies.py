@@ -84,7 +84,7 @@ def copy_flags(record, near=False):
     return exact | close if near else exact
 
 
-def accuracy_apart(record, near=False):
+def accuracy_by_copies(record, near=False):
     """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN for a part without images.
 
     With `near`, near copies count as copies too. None if the record lacks `record["test"]["correct"]`, which test
@@ -93,11 +93,11 @@ def accuracy_apart(record, near=False):
     flags, text = copy_flags(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:
         return None
-    parts = count_apart(unpack_flags(text, len(flags)), flags)
+    parts = count_by_copies(unpack_flags(text, len(flags)), flags)
     return {name: 100 * right / number if number else np.nan for name, (number, right) in parts.items()}
 
 
-def count_apart(correct, copied):
+def count_by_copies(correct, copied):
     """Return {images: (number, number correct)} for all test images, for images with a copy and for images without."""
     parts = {"all": np.ones_like(copied), "with copy": copied, "without copy": ~copied}
     return {name: (int(part.sum()), int(correct[part].sum())) for name, part in parts.items()}

@@ -31,7 +31,7 @@ from .copies import (
     STUDIED,
     THRESHOLD,
     copies_dir,
-    count_apart,
+    count_by_copies,
     pack_flags,
     read_table,
     sheet_path,
@@ -241,7 +241,7 @@ def test_baselines(name, compared):
     }
     rows = []
     for baseline, classes in predicted.items():
-        for images, (number, right) in count_apart(classes == labels[test], compared.exact).items():
+        for images, (number, right) in count_by_copies(classes == labels[test], compared.exact).items():
             row = {
                 "dataset": name,
                 "baseline": baseline,

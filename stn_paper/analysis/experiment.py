@@ -119,13 +119,13 @@ def environment_differences(dataset, backbone, protocol):
     names the fields of the environment in which the two runs differ. An empty set would be an error of this package.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
-    apart = []
+    differences = []
     for (variant, seed), record in stored.items():
         alone = stored.get((ORIGINAL, seed))
         if alone and variant.endswith(RELEASED) and _test_results(alone) != _test_results(record):
             here, there = record["environment"], alone["environment"]
-            apart.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
-    return apart
+            differences.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
+    return differences
 
 
 def count_mixed_pairs(dataset, backbone, protocol):

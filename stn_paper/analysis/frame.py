@@ -159,11 +159,11 @@ def fate(record):
     """The columns `spread`, `outside`, `collapsed` and `failed` of `runs`, from a record's last epoch: a dict."""
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")
-    away = math.nan if theta is None else outside(theta)
-    collapsed = away >= guards.COLLAPSED_PERCENT
+    percent = math.nan if theta is None else outside(theta)
+    collapsed = percent >= guards.COLLAPSED_PERCENT
     spread = math.nan if collapsed or theta is None else theta.get("spread", [math.nan])[0]
     failed = not collapsed and last["train_loss"] > UNTRAINED * chance_loss(spec["dataset"])
-    return {"spread": spread, "outside": away, "collapsed": collapsed, "failed": failed}
+    return {"spread": spread, "outside": percent, "collapsed": collapsed, "failed": failed}
 
 
 def outside(theta):

@@ -10,7 +10,7 @@ from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..errors import InputError, printable
 from ..models import HEADINGS, ORIGINAL
-from ..models.backbones import title as network
+from ..models.backbones import title as network_title
 from ..paths import replace_file, results_dir
 from ..training import kept, records
 from ..training.spec import PROTOCOLS
@@ -100,7 +100,7 @@ def _header(spec, chosen):
 
 def _network(spec):
     """The network of the run, in one sentence."""
-    name = network(spec.backbone)
+    name = network_title(spec.backbone)
     if spec.variant == ORIGINAL:
         return f"{name} without a spatial transformer."
     return f"{name} behind the spatial transformer {HEADINGS[spec.variant]}."

@@ -70,11 +70,11 @@ def distorted_verdict():
     if trained.empty:
         return f"{MISSING.capitalize()}."
     trained = trained.assign(error=trained["ours"].map(np.mean))
-    away = trained["error"] - trained["published"]
-    near = (away.abs() <= NEAR_POINTS).sum()
+    differences = trained["error"] - trained["published"]
+    near = (differences.abs() <= NEAR_POINTS).sum()
     text = (
         f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
-        f"differences are {away.min():+.2f} to {away.max():+.2f} points."
+        f"differences are {differences.min():+.2f} to {differences.max():+.2f} points."
     )
     alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
     behind = trained[trained["variant"] != ORIGINAL]

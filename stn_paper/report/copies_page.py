@@ -156,7 +156,7 @@ def accuracy_by_copies():
     """
     rows = []
     for record in frame.records_by_name().values():
-        exact, either = (copies.accuracy_apart(record, near=near) for near in (False, True))
+        exact, either = (copies.accuracy_by_copies(record, near=near) for near in (False, True))
         if exact is None or records.spec_of(record).changes:
             continue
         spec = record["spec"]

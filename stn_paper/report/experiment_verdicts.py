@@ -116,10 +116,10 @@ def _mixed_pairs_note(study):
 
 def _environment_note(study):
     """Why bypassed runs differ from the original's, where they are not identical: a list of sentences."""
-    apart = experiment.environment_differences(*study)
-    if not apart:
+    differences = experiment.environment_differences(*study)
+    if not differences:
         return []
-    fields = set().union(*apart)
+    fields = set().union(*differences)
     told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
     return [
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "

@@ -145,12 +145,12 @@ def figure1_verdict(transformer, image):
     u = normalize(image)
     theta = transformer.theta(u)
     grid = sampling_grid(theta, *u.shape[-2:])[0]
-    apart = (outline(theta[0]) - _corners_of(grid)).abs().max()
+    distance = (outline(theta[0]) - _corners_of(grid)).abs().max()
     inside = (grid.abs() <= 1).all(-1).float().mean()
     untouched = untrained_transformer(size=u.shape[-1])(u)
     change = 127.5 * (untouched - u).abs().max()
     return (
-        f"The grid ends where theta takes the output's four corners, within {power_of_ten(apart, 1e-6)}, and "
+        f"The grid ends where theta takes the output's four corners, within {power_of_ten(distance, 1e-6)}, and "
         f"{inside:.0%} of the output's pixels are read from inside the input. With the identity, its first map, the "
         f"transformer changes no pixel by more than {power_of_ten(change, 1e-3)} of 255 grey levels."
     )

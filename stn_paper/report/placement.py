@@ -41,8 +41,8 @@ def rotation_left(angles=ANGLES, images=IMAGES):
             ("shared", features(warp(rotated, back, padding="border"))),
         ):
             upright = features(digits)
-            away = (maps - upright).flatten(1).norm(dim=1) / upright.flatten(1).norm(dim=1)
-            found[name].append(away.mean().item())
+            distance = (maps - upright).flatten(1).norm(dim=1) / upright.flatten(1).norm(dim=1)
+            found[name].append(distance.mean().item())
     return found
 
 

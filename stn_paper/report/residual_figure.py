@@ -156,13 +156,13 @@ def figure2_verdict(model, image):
     """Check the statement of Figure 2 by computation: a block whose F is zero returns x unchanged."""
     start, end = (trace_block(model, image, last_weight=weight) for weight in (1, 0))
     changed = ((start.output - start.x).abs().mean() / start.x.abs().mean()).item()
-    apart = power_of_ten((end.output - end.x).abs().max())
+    difference = power_of_ten((end.output - end.x).abs().max())
     alone = power_of_ten(F.relu(end.f).abs().max())
     block = model.layer1[0]
     layers = nn.ModuleList([block.conv1, block.bn1, block.conv2, block.bn2])
     own, in_layers = (sum(p.numel() for p in part.parameters()) for part in (block, layers))
     return (
         f"The untrained block changes its input by {changed:.0%} on average. With the last batch norm's weight at "
-        f"zero it passes x on: output and input differ by at most {apart}, while without the shortcut no number "
+        f"zero it passes x on: output and input differ by at most {difference}, while without the shortcut no number "
         f"larger than {alone} comes out. The shortcut has {own - in_layers} of the block's {own:,} parameters."
     )

@@ -16,7 +16,7 @@ import jinja2
 from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
-from ..models.backbones import title as network
+from ..models.backbones import title as network_title
 from ..training import records
 from ..training.record_fields import PARTLY
 from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
@@ -87,7 +87,7 @@ def run_title(spec):
     variant = spec["variant"]
     behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
     where = f"{DATASETS[spec['dataset']].title}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
-    return f"{network(spec['backbone'])} {behind} on {where}"
+    return f"{network_title(spec['backbone'])} {behind} on {where}"
 
 
 def protocol_in_words(spec):
@@ -212,10 +212,10 @@ def _commit(record):
 
 def _relatives(name, runs):
     """Runs of the same dataset, network and protocol: (variant, [(address, text)]); the page's own has no address."""
-    kin, rows = _group_key(runs[name]["spec"]), {}
+    key, rows = _group_key(runs[name]["spec"]), {}
     for other, record in runs.items():
         spec = record["spec"]
-        if _group_key(spec) == kin:
+        if _group_key(spec) == key:
             text = f"seed {spec['seed']}: {records.selected_result(record)['test']:.2f}"
             rows.setdefault(spec["variant"], []).append(("" if other == name else f"{other}.html", text))
     return [(HEADINGS[variant], rows[variant]) for variant in HEADINGS if variant in rows]

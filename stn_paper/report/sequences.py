@@ -6,8 +6,7 @@ import torch
 
 from ..analysis.statistics import MISSING
 from ..data.datasets import embedded_digits
-from ..data.scenes import DIGITS_A_SEQUENCE
-from ..data.scenes import digit_sequences as drawn
+from ..data.scenes import DIGITS_A_SEQUENCE, digit_sequences
 from ..models import HEADINGS
 from ..models.transformer import sample, sampling_grid
 from ..training.examples import from_png
@@ -23,7 +22,7 @@ LOOK_SIDE = 33  # pixels of a side of a look
 def sequence_samples_plot(count=4):
     """The first images of the dataset's kind, made of the embedded digits."""
     pixels, labels = embedded_digits()
-    images, _, _ = drawn(pixels, labels, len(pixels))
+    images, _, _ = digit_sequences(pixels, labels, len(pixels))
     figure, axes = plt.subplots(1, count, figsize=(1.45 * count, 1.6))
     for axis, image in zip(axes, images):
         _show_digits(axis, image)

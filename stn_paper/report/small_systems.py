@@ -80,11 +80,11 @@ def published_and_ours(system):
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
     view["ours"] = list(map(mean_text, ours))
-    view["away"] = [f"{np.mean(o) - v:+.2f}" if len(o) else "–" for o, v in zip(ours, view["value"])]
+    view["difference"] = [f"{np.mean(o) - v:+.2f}" if len(o) else "–" for o, v in zip(ours, view["value"])]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
-    names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours", "away": "Difference"}
-    names |= {"source": "Source"}
+    names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours"}
+    names |= {"difference": "Difference", "source": "Source"}
     return view[list(names)].rename(columns=names)
 
 
@@ -155,16 +155,15 @@ def small_cnn_verdict():
     last = {v: np.mean([e[-1] for e in _test_curves(mine)]) for v, mine in ours.groupby("variant")}
     if "affine" not in last:
         return f"Ours with the transformer: {MISSING}."
-    text = (
-        f"Behind the transformer our network ends {_apart(last['affine'] - log.iloc[-1])} the published log."
-    )
+    difference = _difference_in_words(last["affine"] - log.iloc[-1])
+    text = f"Behind the transformer our network ends {difference} the published log."
     if ORIGINAL in last:
-        apart = _apart(last[ORIGINAL] - last["affine"])
-        text += f" Without the transformer, our network ends {apart} our network with the transformer."
+        difference = _difference_in_words(last[ORIGINAL] - last["affine"])
+        text += f" Without the transformer, our network ends {difference} our network with the transformer."
     return text
 
 
-def _apart(points):
+def _difference_in_words(points):
     """A difference in words: "1.20 points below"."""
     return f"{abs(points):.2f} points {'above' if points >= 0 else 'below'}"
 
@@ -181,7 +180,7 @@ def signs_verdict():
     best = published_values(SIGNS)["value"].max()
     text = (
         f"Our best network, {HEADINGS[means.idxmax()].lower()}, reads {means.max():.2f} % of the signs, "
-        f"{_apart(means.max() - best)} the highest published accuracy."
+        f"{_difference_in_words(means.max() - best)} the highest published accuracy."
     )
     if len(means) > 1 and ORIGINAL in means:
         changes = [

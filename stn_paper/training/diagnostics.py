@@ -49,8 +49,8 @@ def grid_statistics(grid, size):
     corners = grid[:, [0, 0, -1, -1], [0, -1, 0, -1]].double() * size / 2  # (N, 4, 2), in pixels
     edge = (1 - 1 / grid.shape[1]) * size / 2  # where the identity puts the outermost points
     own = torch.tensor([[-edge, -edge], [edge, -edge], [-edge, edge], [edge, edge]]).to(corners)
-    away = (corners - corners.mean(0)).norm(dim=-1).mean(1)
-    middle, high = torch.quantile(away, torch.tensor([0.5, 0.9]).to(away)).tolist()
+    distance = (corners - corners.mean(0)).norm(dim=-1).mean(1)
+    middle, high = torch.quantile(distance, torch.tensor([0.5, 0.9]).to(distance)).tolist()
     return {
         "spread": [round(middle, 4), round(high, 4)],
         "from_identity": round((corners.mean(0) - own).norm(dim=-1).mean().item(), 4),

@@ -258,11 +258,11 @@ def _distances(maps):
     """Return each map's distances from the median pose of all maps: rotation, scale and shift, (N,) each."""
     (a, b, x), (c, d, y) = maps.double().numpy().transpose(1, 2, 0)
     turn = np.exp(1j * np.arctan2(c - b, a + d))  # the rotation that is nearest to the map
-    away = np.angle(turn / np.mean(turn))
+    angle = np.angle(turn / np.mean(turn))
     scale = np.log(np.sqrt(np.abs(a * d - b * c)).clip(1e-6))
     shift = np.stack([x, y]) * DIGIT / 2
     return {
-        "rotation": np.abs(np.degrees(away - np.median(away))),
+        "rotation": np.abs(np.degrees(angle - np.median(angle))),
         "scale": np.exp(np.abs(scale - np.median(scale))),
         "shift": np.linalg.norm(shift - np.median(shift, 1, keepdims=True), axis=0),
     }

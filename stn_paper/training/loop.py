@@ -109,8 +109,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
         state["compiled"] = PARTLY
     about["compiled"] = state["compiled"]
     data = data._replace(images=batches.keep_on_device(data.images, device))
-    given = batches.batches_of(data, device, protocol.normalization, spec.image_size)
-    job = Job(spec, model, data, split, device, given)
+    batch_maker = batches.batches_of(data, device, protocol.normalization, spec.image_size)
+    job = Job(spec, model, data, split, device, batch_maker)
     saved = state["seconds"]
     with progress_bar(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):

@@ -139,7 +139,7 @@ def test_the_look_up_by_hand_on_ten_images():
     queries, truth = np.array([4, 9, 3, 8]), np.array([1, 2, 0, 0])
     predicted = copy_search.look_up(contents, labels, queries)
     assert predicted.tolist() == [1, 2, 0, 2]  # the unknown ones get the most frequent class, 2
-    apart = copies.count_apart(predicted == truth, np.isin(queries, contents))
+    apart = copies.count_by_copies(predicted == truth, np.isin(queries, contents))
     assert apart == {"all": (4, 3), "with copy": (2, 2), "without copy": (2, 1)}
 
 
@@ -174,8 +174,8 @@ def record():
 
 
 def test_accuracy_apart(record):
-    assert copies.accuracy_apart(record) == {"all": 62.5, "with copy": 100, "without copy": 40}
-    assert copies.accuracy_apart(record, near=True) == {"all": 62.5, "with copy": 75, "without copy": 50}
+    assert copies.accuracy_by_copies(record) == {"all": 62.5, "with copy": 100, "without copy": 40}
+    assert copies.accuracy_by_copies(record, near=True) == {"all": 62.5, "with copy": 75, "without copy": 50}
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ def test_accuracy_apart(record):
         ("test", {"correct": None}),
     ],
 )
-def test_other_images_or_no_answers_have_no_accuracy_apart(record, part, change):
-    assert copies.accuracy_apart(record | {part: record[part] | change}) is None
+def test_other_images_or_no_answers_have_no_accuracy_by_copies(record, part, change):
+    assert copies.accuracy_by_copies(record | {part: record[part] | change}) is None
 
 
 def test_a_group_without_images_has_no_accuracy(record):
     row = copies.read_table("test_images").assign(exact=copies.pack_flags(np.zeros(8, bool)))
     copy_search._store("test_images", row)
-    assert np.isnan(copies.accuracy_apart(record)["with copy"])
+    assert np.isnan(copies.accuracy_by_copies(record)["with copy"])
 
 
 # --- what is committed ---

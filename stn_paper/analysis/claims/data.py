@@ -34,9 +34,11 @@ ABOUT_PERCENT = 5  # points: "about 75%" is read as 75 % plus or minus so many
 def sum_in_words(values, whole):
     """A sum of numbers of images as text, and how it compares with the total."""
     found = sum(values)
-    apart = abs(found - whole)
+    difference = abs(found - whole)
     against = (
-        f"{apart:,.0f} {'fewer' if found < whole else 'more'} than {whole:,.0f}" if apart else "all of them"
+        f"{difference:,.0f} {'fewer' if found < whole else 'more'} than {whole:,.0f}"
+        if difference
+        else "all of them"
     )
     return f"{' + '.join(f'{v:,.0f}' for v in values)} = {found:,.0f}: {against}."
 
