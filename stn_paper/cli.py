@@ -198,7 +198,7 @@ def _run(options):
             stopped.where = f"{spec.name} has {done} of {epochs} epochs in its checkpoint"
             raise
         if record is None:
-            sys.exit(f"{spec.name} is not finished: its time was up. The same command goes on with it.")
+            sys.exit(f"{spec.name} is not finished: its time was up. The same command continues it.")
         found = selected_result(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
 

@@ -74,11 +74,11 @@ def _folder(path, kind):
     """The path with "~" and "~user" expanded."""
     path = os.fsdecode(path)
     if "\0" in path:
-        raise InputError(f"{kind} {path!r} is not allowed: a path holds no zero byte.")
+        raise InputError(f"{kind} {path!r} is not allowed: give a path without a zero byte.")
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise InputError(f"{kind} {path} is not allowed: this machine knows no such user.") from None
+        raise InputError(f"{kind} {path} is not allowed: this machine has no such user.") from None
 
 
 def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:

@@ -45,12 +45,12 @@ def _record_files(folders):
     places = [results_dir(), *map(Path, folders)]
     if not IN_CLONE and not os.path.isdir(places[0]):
         raise InputError(
-            f"Folder {places[0]} holds no records yet: an installed package brings none, and those of the book "
-            "are in the repository's folder results/."
+            f"Folder {places[0]} has no records yet: an installed package has none, and the book's records are in "
+            "the repository's folder results/."
         )
     for place in places:
         if not os.path.isdir(place):
-            raise InputError(f"Folder {place} is not there: give one that holds records.")
+            raise InputError(f"Folder {place} does not exist: give a folder with records.")
     paths = {os.path.realpath(path) for place in places for path in files_below(place, "*.json")}
     return sorted(map(Path, paths))
 

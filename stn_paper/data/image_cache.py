@@ -22,7 +22,7 @@ from .distortions import DISTORTIONS, distort_digits, known_theta
 
 def unusable_image(item, verb, reason):
     """Return the InputError for an image that cannot be read or decoded (`verb`)."""
-    choice = "replace the file or choose to leave such images out with --skip-corrupt"
+    choice = "replace the file, or leave such images out with --skip-corrupt"
     return InputError(f"Image {item} cannot be {verb}: {choice} ({str(reason).rstrip('.')}).")
 
 

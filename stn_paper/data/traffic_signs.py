@@ -87,7 +87,7 @@ def _track(path):
     """Class folder and track of a training image named `track_frame` or `class_track_frame`."""
     named = re.fullmatch("((?:[0-9]+_)?[0-9]+)_[0-9]+", path.stem)
     if not named:
-        raise Incomplete(f"has the training image {path}, whose name does not tell its track and frame")
+        raise Incomplete(f"has the training image {path}, whose name does not contain its track and frame")
     return f"{path.parent.name}/{named[1]}"
 
 

@@ -125,7 +125,7 @@ def check_padding(padding: Padding) -> Padding:
     if not values or not all(numbers):
         raise InputError(
             f"padding {padding!r} is not allowed: give zeros, border, reflection, "
-            "a finite fill value, or one for each channel."
+            "a finite fill value, or a tuple with a fill value for each channel."
         )
     return tuple(map(float, values)) if isinstance(padding, (tuple, list)) else float(padding)
 
@@ -138,7 +138,7 @@ def fill_values(images: Tensor, padding: float | tuple[float, ...]) -> Tensor:
     fill = images.new_tensor(padding).view(-1, 1, 1)
     if isinstance(padding, tuple) and len(fill) != images.shape[1]:
         raise InputError(
-            f"padding {padding} does not fit images of {images.shape[1]} channels: give one each."
+            f"padding {padding} does not fit images of {images.shape[1]} channels: give a fill value for each."
         )
     return fill
 
@@ -231,7 +231,7 @@ def keep_theta(transformer: Any, theta: Tensor, sampling_grid: Callable) -> None
 
 def _warn(percent):
     warnings.warn(
-        f"{percent:.0f}% of the sampling grid lies outside the images: the transformer has lost them. "
+        f"{percent:.0f}% of the sampling grid lies outside the images: the transformer has collapsed. "
         "Give the localization net a lower rate (stn_paper.models.param_groups), "
         "add transformer.penalty() to the loss, or choose a restricted map.",
         RuntimeWarning,

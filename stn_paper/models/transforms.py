@@ -181,7 +181,7 @@ def check_bounds(
         bounded = [other for other, family in TRANSFORMS.items() if name in family.names]
         if transform not in bounded:
             raise InputError(
-                f"{argument} {value!r} is not allowed for {transform} maps: {', '.join(bounded)} have it."
+                f"{argument} {value!r} is not allowed for {transform} maps: only {', '.join(bounded)} take it."
             )
     return max_scale, max_angle
 

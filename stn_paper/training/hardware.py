@@ -99,8 +99,8 @@ def name_memory_error(spec):
     except (MemoryError, RuntimeError) as error:
         if not is_memory_error(error):
             raise
-        sizes = f"images of {spec.image_size} pixels a side in batches of {spec.protocol.batch_size}"
-        raise InputError(f"{spec.name} needs more memory than there is: give less than {sizes}.") from None
+        sizes = f"images of {spec.image_size} pixels a side or batches of {spec.protocol.batch_size}"
+        raise InputError(f"{spec.name} needs more memory than there is: give smaller {sizes}.") from None
 
 
 def training_stream(device):

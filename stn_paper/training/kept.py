@@ -112,7 +112,7 @@ def load(name: str) -> torch.nn.Module:
     if not path.exists():
         raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
     if record.get("weights", found := file_digest(path)) != found:
-        raise InputError(f"{path} is not the file that the run's record tells of: restore it.")
+        raise InputError(f"{path} does not have the digest that the run's record states: restore the file.")
     model = build_model(
         spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
     )

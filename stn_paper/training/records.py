@@ -96,7 +96,7 @@ def spec_of(record: dict) -> RunSpec:
     unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
     unknown += [f"Schema {version}"] if version != SCHEMA else []
     if unknown:
-        raise InputError(f"{unknown[0]} is of other code than this: update the code or move the record away.")
+        raise InputError(f"{unknown[0]} is not known to this code: update the code or move the record away.")
     return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
 
 

@@ -54,7 +54,7 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
     ("field", "value", "said"),
     [
         ("backbone", "resnet19", "Unknown backbone 'resnet19'"),
-        ("protocol", {"name": "x", "new": 1}, "Setting 'new' is of other code than this"),
+        ("protocol", {"name": "x", "new": 1}, "Setting 'new' is not known to this code"),
     ],
 )
 def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, said):

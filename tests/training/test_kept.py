@@ -115,7 +115,7 @@ def test_an_exchanged_file_and_a_missing_one_are_named(tmp_path, monkeypatch):
         load("digits-lstn")
     kept.save_weights(build_model(spec.backbone, spec.variant, 10), kept.weights_path(spec), spec.name)
     monkeypatch.setattr(kept.records, "find", lambda _: {"weights": "0" * 64})
-    with pytest.raises(InputError, match="not the file that the run's record tells of"):
+    with pytest.raises(InputError, match="digest that the run's record states"):
         load("digits-lstn")
     with pytest.raises(InputError, match="Unknown network 'digits-xstn'"):
         load("digits-xstn")

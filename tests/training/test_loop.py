@@ -793,7 +793,7 @@ def test_a_lack_of_memory_names_what_it_depends_on(tiny, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(loop, "_train", fails)
-    with pytest.raises(InputError, match="24 pixels a side in batches of 16"):
+    with pytest.raises(InputError, match="24 pixels a side or batches of 16"):
         loop.run(tiny_spec(), "cpu")
     error = KeyError("a fault of the code stays one")
     with pytest.raises(KeyError):

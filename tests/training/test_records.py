@@ -167,9 +167,9 @@ def test_a_used_up_budget_is_no_fault():
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is of other code than this"),
-        (("spec", "machine"), "a", "Setting 'machine' is of other code than this"),
-        (("schema",), 2, "Schema 2 is of other code than this"),
+        (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is not known to this code"),
+        (("spec", "machine"), "a", "Setting 'machine' is not known to this code"),
+        (("schema",), 2, "Schema 2 is not known to this code"),
         (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
         (("spec", "seed"), -1, "Seed -1 is not allowed"),
         (("spec", "protocol", "selection"), "best", "Unknown selection 'best': choose one of last-epoch"),
