@@ -136,7 +136,7 @@ def test_the_command_says_it_by_its_exit_status(capsys, tmp_path):
     for name in ("nowhere", 999 * "x"):
         with pytest.raises(SystemExit) as end:
             main(["results", "check", str(tmp_path / name)])
-        assert f"{name} is not there" in end.value.code
+        assert f"{name} does not exist" in end.value.code
 
 
 def test_a_link_to_itself_is_a_fault():

@@ -38,7 +38,10 @@ def inferior():
 
 
 def check_better(number, variant, against, ties=False):
-    """Whether each model's printed test accuracy is higher with a variant than with another; `ties` count if set."""
+    """Check whether each model's printed test accuracy is higher with `variant` than with `against`.
+
+    With `ties`, equal accuracies count as higher.
+    """
     gain = printed_gains(number, variant, against)
     sides = [v for v in (variant, against) if v != ORIGINAL]
     return Finding(

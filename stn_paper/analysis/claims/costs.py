@@ -28,7 +28,7 @@ from .verdicts import (
 
 
 def check_costs(*numbers):
-    """Whether our networks have the printed parameters and GFLOPS of these tables."""
+    """Check whether our networks have the printed parameters and GFLOPS of these tables."""
     cells = cost_tables.compare_costs(*numbers)
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(

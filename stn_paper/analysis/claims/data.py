@@ -17,7 +17,7 @@ from .verdicts import (
 )
 
 FILES = "results/copies/files.csv"
-TSRD_IMAGES = 6164  # images, as section 4.1.A gives them
+TSRD_IMAGES = 6164  # images in TSRD by section 4.1.A
 TSRD_SPLIT = (
     "Some duplicated images have been removed … 4000 data were kept as training set, 1000 as testing set and "
     "the remaining 998 images"
@@ -27,12 +27,12 @@ CALTECH = (
     "were split evenly as validation (1200) and testing dataset (1200)"
 )
 CALTECH_CLASSES = "101 classes, most category has about 50 images"
-ABOUT = 10  # images: "about 50" is read as 50 plus or minus so many
-ABOUT_PERCENT = 5  # points: "about 75%" is read as 75 % plus or minus so many
+ABOUT = 10  # "about 50" is read as 50 plus or minus so many images
+ABOUT_PERCENT = 5  # "about 75%" is read as 75 % plus or minus so many points
 
 
 def sum_in_words(values, whole):
-    """A sum of numbers of images as text, and how it compares with the total."""
+    """A sum of numbers of images as text, and its difference from the total `whole`."""
     found = sum(values)
     difference = abs(found - whole)
     against = (

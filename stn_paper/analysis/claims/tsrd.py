@@ -26,9 +26,10 @@ from .verdicts import (
 
 @claim("tsrd", "4.3.A", "the accuracy of all models is well above 98%")
 def above_98():
-    """Our runs decide once more than half of the networks have a run; each must reach it on images without a copy.
+    """Our runs decide if more than half of the networks have a run; until then, the paper's own table decides.
 
-    Otherwise the claim is refuted only if all runs have the paper's image size; with smaller images it stays open.
+    Reproduced: each network with a run reaches WELL_ABOVE_98 on images without a copy. Not reproduced: some network
+    does not, and all runs have the paper's image size. Open: otherwise.
     """
     cells = paper.table(4).set_index("model")[["training", "validation"]].astype(float)
     limit, ours = accuracy.WELL_ABOVE_98, tsrd_runs()
@@ -50,7 +51,7 @@ def above_98():
 
 
 def tsrd_runs():
-    """The rows of `accuracy.cells` for Table 4, by model, whose runs tell test images with a copy apart."""
+    """The rows of `accuracy.cells` for Table 4, by model, that have an accuracy on test images without a copy."""
     cells = accuracy.cells(4).set_index("model")
     return cells[cells["without_copy"].notna()]
 
@@ -78,7 +79,7 @@ def errors():
 
 @claim("tsrd", "4.3.A", "not model with the most parameters perform the best")
 def not_the_largest():
-    """Our runs decide if all have the paper's image size; otherwise they are only mentioned."""
+    """Our runs decide if all have the paper's image size; else the paper's own table decides, and ours are mentioned."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
     ours, told, verdict = tsrd_runs(), "", by_tables(largest != best)
@@ -98,7 +99,7 @@ def not_the_largest():
 
 @claim("tsrd", "4.3.A", "some smaller models even have higher accuracy")
 def smaller_and_better():
-    """A pair counts if its gap is larger than sampling explains; our runs, mostly of one seed, decide nothing."""
+    """A pair of networks counts if its gap is larger than `sampling_gap`. Our runs, mostly of one seed, do not decide."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     gaps, ours = smaller_gaps(cells["parameters"], cells["validation"]), tsrd_runs()
     ahead = {pair: gap for pair, gap in gaps.items() if gap > 0}
@@ -125,10 +126,10 @@ def smaller_and_better():
 
 
 def sampling_gap(first, second, tests=1):
-    """Largest difference in points that sampling explains: 95 % of pairs of equally good networks stay below it.
+    """The largest difference in points that sampling explains: of equally good networks, 95 % of pairs are below it.
 
-    `first`, `second`: their accuracies in percent on TSRD's test images. With `tests` pairs, all of them stay below it
-    in 95 % of samples (Bonferroni).
+    `first` and `second` are accuracies in percent on TSRD's test images. With several pairs (`tests`), all of them are
+    below it in 95 % of samples (Bonferroni).
     """
     number = DATASETS["tsrd"].splits["test"]
     shares = np.array([first, second]) / 100
@@ -137,7 +138,7 @@ def sampling_gap(first, second, tests=1):
 
 
 def smaller_gaps(parameters, accuracies):
-    """Accuracy of the smaller model minus the larger's, for pairs of a family: {(smaller, larger): points}."""
+    """{(smaller, larger): accuracy of the smaller model minus the larger's, in points}, for all pairs of a family."""
     known = accuracies.dropna()
     pairs = [
         sorted(p, key=parameters.get) for p in combinations(known.index, 2) if _family(p[0]) == _family(p[1])

@@ -1,7 +1,7 @@
 """The playground: trained digit networks that run in the reader's browser, without a server.
 
-`playground` gives the page's HTML: page.html with network.js (forward pass) and page.js (what the reader
-does). `network_script` writes a trained network as a script, which the book loads on that page only.
+`playground` returns the page's HTML: page.html with network.js (forward pass) and page.js (drawing and controls).
+`network_script` writes a trained network as a script, which the book loads only on this page.
 """
 
 import base64
@@ -24,15 +24,15 @@ from ..figures import COLORS
 
 FOLDER = PACKAGE / "report/playground"
 MODULES = ("network.js", "page.js")
-# of the embedded digits, one of each class that the validation split of MNIST holds
+# embedded digits, one of each class, that are in the validation split of MNIST
 HELD_OUT = [12, 518, 1013, 1511, 2034, 2515, 3011, 3530, 4002, 4511]
 
 
 def playground():
-    """HTML on which readers draw or choose a digit, rotate, scale and move it, and see what three networks answer.
+    """HTML on which readers draw or choose a digit, rotate, scale and move it, and see the answers of three networks.
 
-    The reader's browser computes everything. The networks come with the book, as the scripts of `network_scripts`;
-    where they are missing, as in Jupyter, the page says so.
+    The reader's browser computes everything. The book has the networks as the scripts of `network_scripts`; without
+    them, for example in Jupyter, the page says so.
     """
     parts = {
         "script": "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in MODULES),
@@ -62,8 +62,8 @@ def network_script(variant, model):
 def export_layers(model):
     """{transformer, classifier}: {layers, weights} of a digit CNN, as network.js computes them.
 
-    Exact up to rounding: batch norms are folded into the convolutions before them, and a first convolution
-    takes one channel, as the three channels of a grey image are equal.
+    They are exact up to rounding: batch norms are folded into the convolutions before them, and a first convolution
+    takes one channel, because the three channels of a grey image are equal.
     """
     parts = {"transformer": None, "classifier": _layers_and_weights(getattr(model, "backbone", model))}
     if hasattr(model, "transformer"):
@@ -105,7 +105,7 @@ def _folded(modules):
 
 
 def real_digits():
-    """Ten MNIST digits, 0 to 9, uint8 (10, 28, 28). The networks were not trained on them: HELD_OUT."""
+    """The ten MNIST digits of HELD_OUT, 0 to 9, uint8 (10, 28, 28); the networks were not trained on them."""
     return embedded_digits()[0][HELD_OUT]
 
 
@@ -125,7 +125,7 @@ def networks_table():
 
 
 def bypass_verdict(dataset="mnist-rts", protocol="system"):
-    """How far our runs with a bypassed transformer equal those of the network alone, in words."""
+    """How many of our runs with a bypassed transformer equal the runs of the network alone, in words."""
     found = {
         (r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records_of_protocol(dataset, protocol)
     }
