@@ -79,7 +79,7 @@ def errors():
 
 @claim("tsrd", "4.3.A", "not model with the most parameters perform the best")
 def not_the_largest():
-    """Our runs decide if all have the paper's image size; else the paper's own table decides, and ours are mentioned."""
+    """Our runs decide if all have the paper's image size; else the paper's table decides, and ours are mentioned."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
     ours, told, verdict = tsrd_runs(), "", by_tables(largest != best)
@@ -99,7 +99,7 @@ def not_the_largest():
 
 @claim("tsrd", "4.3.A", "some smaller models even have higher accuracy")
 def smaller_and_better():
-    """A pair of networks counts if its gap is larger than `sampling_gap`. Our runs, mostly of one seed, do not decide."""
+    """A pair counts if its gap is larger than `sampling_gap`. Our runs, mostly of one seed, do not decide."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     gaps, ours = smaller_gaps(cells["parameters"], cells["validation"]), tsrd_runs()
     ahead = {pair: gap for pair, gap in gaps.items() if gap > 0}
