@@ -173,7 +173,7 @@ def record():
     }
 
 
-def test_accuracy_apart(record):
+def test_accuracy_by_copies(record):
     assert copies.accuracy_by_copies(record) == {"all": 62.5, "with copy": 100, "without copy": 40}
     assert copies.accuracy_by_copies(record, near=True) == {"all": 62.5, "with copy": 75, "without copy": 50}
 
