@@ -35,8 +35,8 @@ TASKS = {  # task -> arguments of Python
     "run pages": (
         "-c",
         "from stn_paper.analysis import frame; from stn_paper.report import run_pages\n"
-        "kin = run_pages.related_runs(frame.records_by_name())\n"
-        "for name in kin: run_pages.run_page(name, kin[name])",
+        "groups = run_pages.related_runs(frame.records_by_name())\n"
+        "for name in groups: run_pages.run_page(name, groups[name])",
     ),
 }
 COLUMNS = ("task", "records", "seconds", "mib")

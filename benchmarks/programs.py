@@ -93,7 +93,7 @@ def plain(setting, backbone, variant, batch):
 
 @contextmanager
 def elsewhere(program, *what):
-    """Return a call of `program(*what)` in a process of its own, with as many threads as this one.
+    """Context: a call of `program(*what)` in a process of its own, with as many threads as this process.
 
     The process starts with the system's default handling of memory.
     """
@@ -164,7 +164,7 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
 
 
 def tuned(setting, backbone, variant, batch):
-    """A loop of a few lines on our batches: channels-last, fused Adam, memory kept, no loss read from the device."""
+    """A loop of a few lines on our batches: channels-last, fused Adam, freed memory is kept, the loss is not read."""
     hardware.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
@@ -186,7 +186,7 @@ def tuned(setting, backbone, variant, batch):
 def lightning(setting, backbone, variant, batch):
     """Lightning's `Trainer.fit` on our batches, channels-last and with fused Adam, without its log and checkpoints.
 
-    It runs in a thread that waits between two batches; a call lets it do one.
+    `fit` runs in a thread that waits before each batch; a call lets it train one batch.
     """
     from pytorch_lightning import Callback, LightningModule, Trainer
 

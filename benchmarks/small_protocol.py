@@ -1,7 +1,7 @@
 """Training steps in the protocol `small`: our step against other loops, and what a transformer adds to it.
 
-A CPU computes on one thread, as in the queue, which trains one run a core. All is measured several times with
-new networks and processes, because a second measurement can lie outside the quartiles of the first.
+On a CPU all programs use one thread, because runs of this protocol are trained one a core. Everything is measured
+several times with new networks and processes, because a second measurement can lie outside the quartiles of the first.
 """
 
 from contextlib import ExitStack
@@ -20,14 +20,14 @@ from .throughput import VARIANTS as COMPARED
 from .transformer import MORE
 
 PROGRAMS = {AUTHORS_LOOP: plain, "timm": timm_step, "tuned": tuned}
-if find_spec("pytorch_lightning"):  # no requirement of the package
+if find_spec("pytorch_lightning"):  # not a requirement of the package
     PROGRAMS["lightning"] = lightning
 
 
 def run(setting):
-    """`rows`: all programs; `variants`: our step of all variants, with `flops`; `peaks`: a matrix product.
+    """Yield `rows` of all programs, `variants` (our step of each variant, with `flops`) and `peaks` of the machine.
 
-    Each row has the number of its measurement. Lightning is left out where it is not installed.
+    Each row has the number of its measurement. Lightning is left out if it is not installed.
     """
     protocol, sizes = preset("small", files.DATASET, "original"), setting.sizes
     batch, image_size = protocol.batch_size, sizes.image_size or protocol.image_size
@@ -66,7 +66,7 @@ def _programs(setting, backbone, variant, batch):
 
 
 def _variants(setting, backbone, batch):
-    """Our step of each variant, with its operations and its ratio to the original's."""
+    """Rows of our step of each variant, with its operations and its ratio to the original's step."""
     fresh(setting.device)
     steps = {variant: ours(setting, backbone, variant, batch) for variant in VARIANTS}
     counts = {variant: limit.count(call) for variant, call in steps.items()}

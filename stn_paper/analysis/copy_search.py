@@ -104,9 +104,9 @@ def nearest(queries, keys, neighbour=NEIGHBOUR):
     return Neighbours(index, first, first / np.maximum(last, 1e-9))
 
 
-def is_near(neighbours, threshold=THRESHOLD):
+def is_near(neighbours):
     """bool (N,): whether the nearest training image is a near copy; exact copies count too."""
-    return neighbours.ratio <= threshold
+    return neighbours.ratio <= THRESHOLD
 
 
 def compare_splits(name, folder=None):
@@ -256,13 +256,13 @@ def test_baselines(name, compared):
 # --- contact sheets -----------------------------------------------------------------------------
 
 
-def draw_contact_sheet(compared, seed=0):
+def draw_contact_sheet(compared):
     """Draw a PIL image of pairs, test image left and nearest training image right; a row for each of BANDS.
 
     The pairs of a band are chosen at random and sorted by their ratio, which is below each pair. Exact copies are left
     out. A line divides near copies from other pairs.
     """
-    draw, ratio = np.random.RandomState(seed), np.where(compared.exact, np.inf, compared.neighbours.ratio)
+    draw, ratio = np.random.RandomState(0), np.where(compared.exact, np.inf, compared.neighbours.ratio)
     wide, high = 2 * THUMB + 12, THUMB + 16
     image = Image.new("RGB", (PAIRS * wide, len(BANDS) * high + 4), "white")
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(10)

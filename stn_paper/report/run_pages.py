@@ -78,7 +78,7 @@ DATA_NAMES = {
     "duplicates": "Images left out as copies of others",
     "fingerprint": "Fingerprint of the images",
 }
-RELATED = 20  # seeds of a variant that a page of another run lists
+RELATED = 20  # seeds of a variant that the page of a related run lists at most
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -226,19 +226,19 @@ def _group_key(spec):
 
 
 def related_runs(runs):
-    """For each run of {name: record}, itself and runs of the same dataset, network and protocol, in the same form.
+    """For each run of {name: record}, this run and the runs of the same dataset, network and protocol: {name: record}.
 
-    These are `RELATED` seeds of each variant at most, so that all pages together grow no faster than the records.
+    At most RELATED seeds of each variant are listed, so that all pages together grow no faster than the records.
     """
     groups, seeds = {}, Counter()
     for name, record in runs.items():
-        kin = _group_key(record["spec"])
-        group, variant = groups.setdefault(kin, {}), (kin, record["spec"]["variant"])
+        key = _group_key(record["spec"])
+        group, variant = groups.setdefault(key, {}), (key, record["spec"]["variant"])
         if seeds[variant] < RELATED:
             seeds[variant] += 1
             group[name] = record
-    kin_of = {name: groups[_group_key(record["spec"])] for name, record in runs.items()}
-    return {name: kin if name in kin else kin | {name: runs[name]} for name, kin in kin_of.items()}
+    group_of = {name: groups[_group_key(record["spec"])] for name, record in runs.items()}
+    return {name: group if name in group else group | {name: runs[name]} for name, group in group_of.items()}
 
 
 # --- learning curves ----------------------------------------------------------------------------
