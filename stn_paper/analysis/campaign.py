@@ -1,7 +1,7 @@
 """A campaign: train the most valuable missing runs of a table within a time slot, several at once on a device.
 
 `python -m stn_paper campaign table6 --minutes 9` starts each run as a process of its own, in the order of
-`PLANS`, and packs the new records into one archive. An unfinished run stays at its checkpoint and goes on in
+`PLANS`, and packs the new records into one archive. An unfinished run stays at its checkpoint and continues in
 the next slot on the same machine.
 """
 

@@ -33,7 +33,7 @@ LARGER = (  # studies for a GPU, at the paper's image sizes; a page shows those 
 )
 
 
-PUBLISHED = "published"  # a notebook's parameter `backbone`: show what is recorded, train nothing
+PUBLISHED = "published"  # a value of a notebook's parameter `backbone`: show the recorded runs, train nothing
 
 
 def study_specs(dataset, backbone, protocol, seeds):
@@ -47,7 +47,7 @@ def study_specs(dataset, backbone, protocol, seeds):
 def shown_studies(request=None, backbone=PUBLISHED):
     """The CPU studies, and every GPU study with at least one record.
 
-    With a `backbone`, the studies that the notebook's parameters ask for; `request` is their Request.
+    With a `backbone`, the studies of the notebook's parameters; `request` is their Request.
     """
     if request is not None and backbone != PUBLISHED:
         return [(request.dataset, backbone, protocol) for protocol in request.protocols]

@@ -115,7 +115,7 @@ def _run_table(smoke):
 
 
 def _read_files(smoke):
-    """{path: (stamp, record or InputError)} of the record files, sorted; reads those that are new or changed."""
+    """{path: (stamp, record or InputError)} of the record files, sorted; reads only new and changed files."""
     found = {}
     for path, stamp in sorted(_stamps(smoke), key=lambda item: Path(item[0]).parts):
         if path not in _read or _read[path][0] != stamp:

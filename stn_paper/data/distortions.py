@@ -37,7 +37,7 @@ IMAGES_AT_ONCE = 500  # images that are distorted at once
 
 class Distortion(NamedTuple):
     title: str
-    kind: str  # of the map, one of `transforms.TRANSFORMS`
+    kind: str  # kind of the map: a key of `transforms.TRANSFORMS`
     draw: Callable  # (RandomState, count) -> theta of `count` images
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import torch
 
-BITS = 22  # Pillow's weights are whole multiples of 2 ** -22: float64 holds each sum of them exactly
+BITS = 22  # Pillow's weights are whole multiples of 2 ** -22, so that their sums are exact in float64
 
 
 def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
