@@ -29,13 +29,15 @@ def protocols_in_words(number):
             f" of {part['train_images'].iloc[0]:,.0f} training images" if part["train_images"].iloc[0] else ""
         )
         rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
-        told = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
-        kinds.append((backbones, told))
+        settings = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
+        kinds.append((backbones, settings))
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
     texts = [
-        told if whole or (i == 0 and len(kinds) > 1) else f"{join_words(list(map(title, backbones)))}: {told}"
-        for i, (backbones, told) in enumerate(kinds)
+        settings
+        if whole or (i == 0 and len(kinds) > 1)
+        else f"{join_words(list(map(title, backbones)))}: {settings}"
+        for i, (backbones, settings) in enumerate(kinds)
     ]
     return f"**Ours: {'; '.join(texts)}.**"
 
@@ -43,9 +45,9 @@ def protocols_in_words(number):
 def coverage_in_words(number):
     """How many cells have a run, how many lack a run at the paper's image size, and the missing hours, in words."""
     found = accuracy.count_missing(number)
-    told = f"{found['with_run']} of {found['cells']} cells have a run of ours."
+    coverage = f"{found['with_run']} of {found['cells']} cells have a run of ours."
     if not found["lacking"]:
-        return f"{told} All cells have a run at the paper's image size."
+        return f"{coverage} All cells have a run at the paper's image size."
     hours, device = found["hours"], found["device"]
     effort = "what they would cost is not known, as no run has been measured"
     if hours is not None:
@@ -56,7 +58,7 @@ def coverage_in_words(number):
         )
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
     size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
-    return f"{told} {size} {lacking} are missing; {effort}."
+    return f"{coverage} {size} {lacking} are missing; {effort}."
 
 
 def smallest_p(number):
@@ -160,7 +162,7 @@ def accuracies_in_words(number):
     """Our accuracies in the rows of Table 6 or 8 with runs, in words, and how many cells have a run."""
     found = accuracy.cells(number)
     run = found[found["n"] > 0]
-    told = []
+    texts = []
     for backbone, row in run.groupby("backbone", sort=False):
         first = row.iloc[0]
         parts = [
@@ -168,8 +170,8 @@ def accuracies_in_words(number):
             for cell in row.itertuples()
         ]
         size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={first['n']:.0f}"
-        told.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
-    return f"{'; '.join(told) or 'no run yet'}. {len(run)} of {len(found)} cells have a run"
+        texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
+    return f"{'; '.join(texts) or 'no run yet'}. {len(run)} of {len(found)} cells have a run"
 
 
 def above_98_in_words():

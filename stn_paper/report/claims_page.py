@@ -56,10 +56,10 @@ def verdict_filter():
 
 
 def _filter_choice(code, name, number, meaning, checked=""):
-    told = f": {escape(meaning)}" if meaning else ""
+    text = f": {escape(meaning)}" if meaning else ""
     return (
         f'<label><input type="radio" name="verdict" value="{code}"{checked}> '
-        f"<b>{escape(name)}</b> ({number}){told}</label>"
+        f"<b>{escape(name)}</b> ({number}){text}</label>"
     )
 
 

@@ -15,22 +15,22 @@ def studies_verdict(chosen):
     return _lines({study: comparisons_in_words(rows) for study, rows in found.items()})
 
 
-def _lines(told):
-    """A Markdown list of the texts of `told`, {study: text}; each text follows the names of its studies."""
+def _lines(texts):
+    """A Markdown list of {study: text}; each text follows the names of its studies."""
     studies = {}
-    for study, text in told.items():
+    for study, text in texts.items():
         studies.setdefault(text, []).append(experiment.study_title(*study))
     return "\n".join(f"- **{join_words(names)}.** {text}" for text, names in studies.items())
 
 
 def notes(chosen):
     """Pairs of runs from two commits or devices, and images that are not the official files, as a Markdown list."""
-    told = {}
+    texts = {}
     for study in chosen:
         copies = frame.image_notes(experiment.study_runs(*study)["record"])
         if sentences := [*_mixed_pairs_note(study), *_environment_note(study), *copies]:
-            told[study] = " ".join(sentences)
-    return _lines(told)
+            texts[study] = " ".join(sentences)
+    return _lines(texts)
 
 
 def comparisons_in_words(found):
@@ -48,7 +48,7 @@ def comparisons_in_words(found):
 
 def _between_transformers(rows):
     """Which transformer is better than which, and which are equal, in a sentence."""
-    told = {EQUAL: [], NOT_SHOWN: [], FEW: [], SAME: []}
+    pairs = {EQUAL: [], NOT_SHOWN: [], FEW: [], SAME: []}
     parts = []
     for row in rows.itertuples():
         first, second = HEADINGS[row.variant], HEADINGS[row.against]
@@ -57,11 +57,11 @@ def _between_transformers(rows):
             little = BY_LITTLE if row.shown.endswith(BY_LITTLE) else ""
             parts.append(f"{better} is better than {than}{little}")
         else:
-            told[row.shown].append(f"{first} and {second}")
+            pairs[row.shown].append(f"{first} and {second}")
     whole = len(effects.FAMILIES[BETWEEN])
     names = {
         k: "any two of the three transformers" if len(v) == whole else join_words(v, ", and ")
-        for k, v in told.items()
+        for k, v in pairs.items()
     }
     sentences = {
         EQUAL: f"{names[EQUAL]} are equal within {statistics.MARGIN:g} point",
@@ -69,7 +69,7 @@ def _between_transformers(rows):
         NOT_SHOWN: f"between {names[NOT_SHOWN]} neither a difference nor equality is shown",
         FEW: f"{names[FEW]} have too few runs to compare",
     }
-    return _sentence([*parts, *(text for kind, text in sentences.items() if told[kind])])
+    return _sentence([*parts, *(text for kind, text in sentences.items() if pairs[kind])])
 
 
 def _against_original(rows):
@@ -87,8 +87,8 @@ def _against_original(rows):
             EQUAL: f"{names} {is_} equal to the original within {statistics.MARGIN:g} point",
             SAME: f"{names} {is_} identical to the original",
         }
-        told = f"{names} {is_} {better} than the original{','.join(['', *little])}"
-        parts.append(sentences.get(shown, told))
+        comparison = f"{names} {is_} {better} than the original{','.join(['', *little])}"
+        parts.append(sentences.get(shown, comparison))
     return _sentence(parts)
 
 
@@ -120,10 +120,12 @@ def _environment_note(study):
     if not differences:
         return []
     fields = set().union(*differences)
-    told = f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
+    difference = (
+        f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
+    )
     return [
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
-        f"of {told}."
+        f"of {difference}."
     ]
 
 
@@ -147,12 +149,12 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
         found = experiment.strength_comparisons(*study)
         parts = []
         for family, tell in ((AGAINST_ORIGINAL, _against_original), (BETWEEN, _between_transformers)):
-            told = {}
+            distortions = {}
             for distortion in experiment.UNITS:
                 rows = found[(found["family"] == family) & (found["distortion"] == distortion)]
                 if text := tell(rows):
-                    told.setdefault(text, []).append(distortion)
-            parts += [f"Under {join_words(names)}, {_lower(text)}" for text, names in told.items()]
+                    distortions.setdefault(text, []).append(distortion)
+            parts += [f"Under {join_words(names)}, {_lower(text)}" for text, names in distortions.items()]
         lines[study] = " ".join(parts) or f"{MISSING.capitalize()}."
     return _lines(lines)
 

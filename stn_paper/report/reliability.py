@@ -87,8 +87,8 @@ def count_defects_in_words():
     if not DEFECTS.exists():
         return NOT_TRIED
     counts = pd.read_csv(DEFECTS)["shown by"].value_counts()
-    told = ", ".join(f"{counts[how]} {text}" for how, text in SHOWN_BY.items() if how in counts)
-    return f"{counts.sum()} faults of commit ac5d3d1 with a test that passes now: {told}."
+    listed = ", ".join(f"{counts[how]} {text}" for how, text in SHOWN_BY.items() if how in counts)
+    return f"{counts.sum()} faults of commit ac5d3d1 with a test that passes now: {listed}."
 
 
 def count_tries_in_words():

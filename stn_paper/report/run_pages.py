@@ -132,7 +132,7 @@ def run_page(name, runs):
             f"{ends[record['stopped']]}; {record['parameters']:,} parameters."
         ),
         rules=[
-            (r, told, record["selected"][r]) for r, told in RULE_NAMES.items() if record["selected"].get(r)
+            (r, words, record["selected"][r]) for r, words in RULE_NAMES.items() if record["selected"].get(r)
         ],
         measured=[*_test(record), *_theta(record)],
         chart=json.dumps(curves_chart(record)),

@@ -36,8 +36,8 @@ def goals_verdict():
     text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."
     accuracy = precision_table().iloc[-1]
     if accuracy["Pairs"]:
-        told = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
-        text += f" {told.format(**accuracy)}"
+        form = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
+        text += f" {form.format(**accuracy)}"
     return text
 
 

@@ -116,8 +116,8 @@ def judge_part(without):
         return OPEN, f"{place} has fewer than {statistics.FEWEST_RUNS} runs, so there is no verdict."
     row = found.iloc[0]
     better = row["shown"].startswith(statistics.BETTER)
-    told = f"L-STN minus {place} is {row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy: {row['shown']}."
-    return by_ours(better), told
+    text = f"L-STN minus {place} is {row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy: {row['shown']}."
+    return by_ours(better), text
 
 
 @claim(
@@ -133,11 +133,11 @@ def batch_normalization():
     operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
     share = operations / read_costs(3)["gflops"].sum()
     efficient = norm.all() and share < SLIGHTLY
-    effective, told = judge_part("lstn-no-bn")
+    effective, text = judge_part("lstn-no-bn")
     return Finding(
         effective if efficient else DISAGREES,
         f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
-        f"operations of the localization net. {told}",
+        f"operations of the localization net. {text}",
         f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 
@@ -145,11 +145,11 @@ def batch_normalization():
 @claim("nets", "3.C", "the concentration mechanism would lead to better performances")
 def concentration():
     rows = paper.table(3)["filter"].str.startswith("1 x 1").sum()
-    verdict, told = judge_part("lstn-no-1x1")
+    verdict, text = judge_part("lstn-no-1x1")
     return Finding(
         verdict,
         f"L-STN differs from STN and V-STN in three things at once: {rows} layers of 1 x 1, batch normalization and "
-        f"strides. Only a comparison without the layers of 1 x 1 tests the sentence. {told}",
+        f"strides. Only a comparison without the layers of 1 x 1 tests the sentence. {text}",
         "Table 3; the experiment's page",
     )
 

@@ -34,17 +34,17 @@ def above_98():
     cells = paper.table(4).set_index("model")[["training", "validation"]].astype(float)
     limit, ours = accuracy.WELL_ABOVE_98, tsrd_runs()
     above = cells.min(axis=1) >= limit
-    told = (
+    text = (
         f"“Well above 98%” is read as {limit:.0f} % or more. In the paper's Table 4, {count_true(above)} models reach "
         "it in both columns. "
     )
     if 2 * len(ours) <= len(cells):
-        return Finding(by_tables(above), f"{told}{len(ours)} of these models have a run of ours.", "Table 4")
+        return Finding(by_tables(above), f"{text}{len(ours)} of these models have a run of ours.", "Table 4")
     reached, without = ours["test"] >= limit, ours["without_copy"] >= limit
     at_scale = ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all()
     return Finding(
         REPRODUCED if without.all() else NOT_REPRODUCED if at_scale else OPEN,
-        f"{told}In our runs{'' if at_scale else ', at smaller sizes,'} {count_true(reached)} networks reach it "
+        f"{text}In our runs{'' if at_scale else ', at smaller sizes,'} {count_true(reached)} networks reach it "
         f"on all test images, and {without.sum()} on the test images that have no identical training image.",
         "Table 4, records of TSRD",
     )
@@ -82,18 +82,18 @@ def not_the_largest():
     """Our runs decide if all have the paper's image size; else the paper's table decides, and ours are mentioned."""
     cells = paper.table(4).astype({"parameters": int, "validation": float}).set_index("model")
     largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
-    ours, told, verdict = tsrd_runs(), "", by_tables(largest != best)
+    ours, text, verdict = tsrd_runs(), "", by_tables(largest != best)
     if len(ours) >= statistics.RANKED and largest in ours.index:
         mine = ours["without_copy"].idxmax()
         if ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all():
             verdict = by_ours(mine != largest)
-        told = f" Of our {len(ours)} networks, {mine} has the highest accuracy on images without a copy."
+        text = f" Of our {len(ours)} networks, {mine} has the highest accuracy on images without a copy."
     return Finding(
         verdict,
         f"{largest} has the most parameters ({cells.loc[largest, 'parameters']:,}) and an accuracy of "
         f"{cells.loc[largest, 'validation']:.2f} %. The highest accuracy is {cells.loc[best, 'validation']:.2f} %, by "
-        f"{best} with {cells.loc[best, 'parameters']:,} parameters.{told}",
-        "Table 4, records of TSRD" if told else "Table 4",
+        f"{best} with {cells.loc[best, 'parameters']:,} parameters.{text}",
+        "Table 4, records of TSRD" if text else "Table 4",
     )
 
 
@@ -105,10 +105,10 @@ def smaller_and_better():
     ahead = {pair: gap for pair, gap in gaps.items() if gap > 0}
     chance = {pair: sampling_gap(*cells.loc[[*pair], "validation"], len(gaps)) for pair in ahead}
     clear = sum(ahead[pair] > chance[pair] for pair in ahead)
-    told = ""
+    text = ""
     if ahead:
         largest = max(ahead, key=ahead.__getitem__)
-        told = (
+        text = (
             f" The largest gap is {ahead[largest]:.2f} points. Among so many pairs of equally good networks, sampling "
             f"alone gives gaps of up to {chance[largest]:.2f} points; {clear} pairs have a larger gap."
         )
@@ -116,11 +116,11 @@ def smaller_and_better():
         mine = smaller_gaps(cells["parameters"], ours["without_copy"])
         in_front = sum(gap > 0 for gap in mine.values())
         pairs = f"{in_front} of {len(mine)} pairs"
-        told += f" In our runs, on images without a copy, the smaller network is ahead in {pairs}."
+        text += f" In our runs, on images without a copy, the smaller network is ahead in {pairs}."
     return Finding(
         AGREES if clear else OPEN if ahead else by_tables(False),
         f"In {len(ahead)} of {len(gaps)} pairs of networks of one family, the smaller network has the higher printed "
-        f"accuracy.{told}",
+        f"accuracy.{text}",
         "Table 4, “Validation Error”" + (", records of TSRD" if len(ours) >= statistics.RANKED else ""),
     )
 

@@ -149,13 +149,13 @@ def judge_by_runs(number, variant, against):
             enough, up, used = len(found), int(better.sum()), protocol
             break
     verdict = OPEN if 2 * enough <= len(wanted) else by_ours(2 * up > len(wanted))
-    told = (
+    text = (
         f"{enough} of the {len(wanted)} networks have three runs of both variants at the paper's image size"
     )
-    told += f" (protocol `{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
+    text += f" (protocol `{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
     return Finding(
         verdict,
-        f"{told} {studies_in_words(variant, against)}",
+        f"{text} {studies_in_words(variant, against)}",
         f"records of {DATASETS[dataset].title}; the experiment's page",
     )
 
