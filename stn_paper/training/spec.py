@@ -41,6 +41,9 @@ class Protocol:
 
     The defaults are those of the paper's section 4.2. Raises InputError for any setting out of its range, and for
     `best-of-five` with `test_once`, because that rule needs the test accuracy after each epoch.
+
+    >>> Protocol("mine", image_size=64, max_epochs=20, min_epochs=20).learning_rate
+    0.001
     """
 
     name: str
