@@ -6,7 +6,6 @@ that a cell with a number contains nothing else. Without JavaScript a table is c
 """
 
 import re
-from collections import Counter
 from html import escape
 from urllib.parse import quote
 
@@ -189,12 +188,11 @@ def all_runs_in_words():
     found = frame.records_by_name().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
-    counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)
-    of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
+    datasets = len({record["spec"]["dataset"] for record in found})
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
     unknown, changed = commits.count(""), sum(commit.endswith(records.CHANGED) for commit in commits)
     code = "Each names the commit of the code that made it, and none had changes that no commit holds."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
-    return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. {code}"
+    return f"{len(found)} runs on {datasets} dataset{'s'[: datasets > 1]} took {hours:.1f} hours of training. {code}"

@@ -220,7 +220,7 @@ def recovery_verdict(dataset):
     if not parts:
         return f"{MISSING.capitalize()}."
     names = join_words([HEADINGS[variant] for variant in found])
-    return f"The share of the median distance that {names} undo: {join_words(parts)}."
+    return f"In the median, {names} undo{'es' if len(found) == 1 else ''} {join_words(parts)}."
 
 
 def _recovery_by_variant(dataset):

@@ -93,9 +93,10 @@ def stillness_verdict(dataset, system):
     rows = stillness_table(dataset, system)
     if "At the output" not in rows:
         return f"{MISSING.capitalize()}."
-    parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
+    shares = sorted(rows["At the output"].unique(), key=lambda share: int(share.rstrip("%")))
+    after = " to ".join(dict.fromkeys((shares[0], shares[-1])))
     before = rows["At the input"].iloc[0]
-    return f"The motion makes {before} of the picture's variance at the input, and {', '.join(parts)}."
+    return f"Motion makes {before} of the picture's variance at the input, and {after} at the output of a transformer."
 
 
 # --- three properties of a transformer ----------------------------------------------------------
