@@ -93,7 +93,7 @@ def gains_in_words(dataset, system):
             half = "" if math.isnan(one.half) else f" ± {one.half:.2f}"
             parts.append(f"{HEADINGS[variant].lower()} {one.mean:+.2f}{half} (n={one.n} and {one.n_against})")
     if not parts:
-        return f"What the transformer adds: {MISSING}."
+        return "**Open.** None of these networks has a run yet."
     return f"In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
@@ -113,7 +113,7 @@ def padding_table():
 
 
 def theta_in_words(dataset, system):
-    """For each variant whether theta depends on the image, from its records' last epochs, as a list."""
+    """For each variant that has runs, whether theta depends on the image in their last epochs, as a Markdown list."""
     ours, lines = small_systems.system_runs(dataset, system), []
     for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
         mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
@@ -128,7 +128,7 @@ def theta_in_words(dataset, system):
             f"- {HEADINGS[variant]}: theta {kind}: its corners move by {between} pixels from image to image "
             f"(median; n={len(mine)}).{_zoom_in_words(mine)}"
         )
-    return "\n".join(lines) or f"{MISSING.capitalize()}."
+    return "\n".join(lines)
 
 
 def _zoom_in_words(mine):

@@ -10,7 +10,7 @@ from html import escape
 from urllib.parse import quote
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import HTML
 
 from ..analysis import effects, frame, statistics
 from ..analysis.statistics import BETTER, WORSE
@@ -141,10 +141,10 @@ def show_accuracies(dataset, protocols):
 
 
 def show_system_runs(dataset, system):
-    """`small_systems.system_runs_table` with links to the runs, or "not yet run"."""
+    """`small_systems.system_runs_table` with links to the runs; None without a run."""
     view, ours = small_systems.system_runs_table(dataset, system), small_systems.system_runs(dataset, system)
     if ours.empty:
-        return Markdown(f"*{statistics.MISSING.capitalize()}.*")
+        return None
     view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     view = view.rename_axis("Variant").reset_index()
     return show_table(view, f"Our runs on {DATASETS[dataset].title}")

@@ -72,7 +72,8 @@ def published_values(system):
 def published_and_ours(system):
     """Each published number (percent) beside the same quantity of ours, and ours minus theirs in points.
 
-    Where the document says only "test accuracy", ours is that at the best validation epoch.
+    Where the document says only "test accuracy", ours is that at the best validation epoch. Without any run of ours,
+    the published numbers alone.
     """
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
@@ -82,6 +83,8 @@ def published_and_ours(system):
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
     names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours", "away": "Difference"}
     names |= {"source": "Source"}
+    if not any(ours):
+        names = {name: names[name] for name in ("quantity", "value", "source")}
     return view[list(names)].rename(columns=names)
 
 

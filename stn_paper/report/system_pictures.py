@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from IPython.display import Markdown
 
 from ..analysis.statistics import MISSING
 from ..models import HEADINGS
@@ -56,19 +55,19 @@ def gradcam_plot(dataset, system, variants):
 
 
 def training_pictures(dataset, system, variant, still=False):
-    """The animation of our first run's training, or a strip of five of its pictures."""
+    """The animation of our first run's training, or a strip of five of its pictures; None without a run."""
     kept = first_probes(dataset, system, variant)
     if kept is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
+        return None
     draw = explorer.training_strip if still else explorer.training_animation
     return draw(example_images(kept), kept["training"]["steps"], torch.tensor(kept["training"]["theta"]))
 
 
 def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example behind our first run, or a strip of five of its pictures."""
+    """The animation of a moving example behind our first run, or a strip of five pictures; None without a run."""
     kept = first_probes(dataset, system, variant)
     if kept is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
+        return None
     draw = explorer.motion_strip if still else explorer.motion_animation
     return draw(moving_example(example_images(kept)), motion_maps(), torch.tensor(kept["motion"]))
 
