@@ -27,7 +27,7 @@ def former_note(system):
     if not small_systems.shows_former(system):
         return ""
     return (
-        f"*{title(system)} is {MISSING}: until then, what stands here as ours is of the former network, "
+        f"*{title(system)} is {MISSING}. Until then our numbers here are those of the former network, "
         f"{title(small_systems.FORMER[system].system)}.*"
     )
 

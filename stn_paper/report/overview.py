@@ -53,7 +53,7 @@ def _settings(presets):
         "Optimizer": first.optimizer,
         "Learning rate": first.learning_rate,
         "Schedule": first.schedule,
-        "Localization net's rate": f"{first.localization_rate:g} of it",
+        "Localization net's rate": f"{first.localization_rate:g} × it",
         "Epochs at most": _each_once(p.max_epochs for p in presets),
         "Early stop not before": _each_once(p.min_epochs for p in presets),
         "Training images": first.train_images or "all",
