@@ -126,7 +126,7 @@ def show_accuracies(dataset, protocols):
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
-    view = pd.concat(parts, ignore_index=True)
+    view = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
     marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
     note = (
         "★: better than each other variant, in the 95 % interval of the difference over seeds."

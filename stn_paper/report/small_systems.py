@@ -77,7 +77,7 @@ def published_and_ours(system):
     """
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
-    view["ours"] = list(map(mean_text, ours))
+    view["ours"] = [mean_text(o).replace(" ± ", "\u00a0±\u00a0") for o in ours]
     view["away"] = [f"{np.mean(o) - v:+.2f}" if len(o) else "–" for o, v in zip(ours, view["value"])]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
