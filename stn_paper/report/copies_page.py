@@ -18,7 +18,7 @@ from ..paths import PRINTED
 from ..training import records
 from .figures import close_figure
 
-KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
+KINDS = {"validation": "", "validation, tracks ignored": ", split by image"}  # what a row's name adds to the dataset
 
 
 def dataset_title(dataset):
@@ -125,7 +125,7 @@ def validation_copies_table():
     """Count validation images with a copy in training: a row a dataset, and a row for GTSRB without tracks."""
     rows = {}
     for row in copies.read_table("counts").query("images != 'test'").itertuples():
-        rows[dataset_title(row.dataset), KINDS[row.images]] = {
+        rows[dataset_title(row.dataset) + KINDS[row.images]] = {
             "Images": f"{row.number:,}",
             "Exact copy in training": share_text(row.exact, row.number),
             "Near copy in training": share_text(row.near, row.number),

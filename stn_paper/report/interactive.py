@@ -133,9 +133,9 @@ def show_accuracies(dataset, protocols):
         if marks
         else ""
     )
-    note += (
-        " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
-    )
+    if any(column.endswith("±") for column in view):
+        note += " ±: half of the 95 % interval of the mean over n seeds."
+    note += " Runs are seeds, which lead to their pages."
     name = f"Accuracies on {DATASETS[dataset].title}"
     return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
 
