@@ -56,7 +56,7 @@ def _settings(presets):
         "Optimizer": first.optimizer,
         "Learning rate": first.learning_rate,
         "Schedule": first.schedule,
-        "Localization net's share of it": f"{first.localization_rate:g}",
+        "Localization net's share of the rate": f"{first.localization_rate:g}",
         "Epochs at most": _each_once(p.max_epochs for p in presets),
         "Early stop not before": _each_once(p.min_epochs for p in presets),
         "Training images": first.train_images or "all",
