@@ -12,7 +12,7 @@ from stn_paper.errors import InputError, check_choice
 from stn_paper.paths import UNFINISHED, replace_file
 from stn_paper.training.hardware import check_device
 
-from . import data, everyday, limit, small, throughput, transformer
+from . import data, everyday, limit, small, small_protocol, throughput, transformer
 from .measuring import machine
 from .sizes import SIZES, Setting
 
@@ -22,6 +22,7 @@ PARTS = {
     "data": data.run,
     "limit": limit.run,
     "small": small.run,
+    "small_protocol": small_protocol.run,
     "everyday": everyday.run,
 }
 SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file

@@ -33,10 +33,11 @@ def run(setting):
             shared = {"backbone": backbone, "variant": variant, "batch": batch}
             for row, (precision, _) in zip(found, modes):
                 rows.append(shared | row | counts[row["program"]] | {"precision": precision})
-    yield {"peaks": _peaks(setting), "rows": rows, "bytes_are": Traffic.__doc__}
+    yield {"peaks": peaks(setting), "rows": rows, "bytes_are": Traffic.__doc__}
 
 
-def _peaks(setting):
+def peaks(setting):
+    """Rows of a copy and of a large matrix product at each precision: the machine's peaks."""
     fresh(setting.device)
     side, device = setting.sizes.product, setting.device
     source = torch.ones(setting.sizes.copied * 2**18, device=device)  # float32: four bytes each

@@ -16,6 +16,8 @@ class Sizes(NamedTuple):
     steps: int  # training steps a round
     single: str = "effb0"  # the network of the parts that measure only one
     small: tuple = (10, 20)  # images a step: the paper's
+    compared: tuple = ("resnet50", "effb0")  # backbones whose steps are compared in the protocol `small`
+    measurements: int = 2  # of these steps, each with new networks and processes
     image_size: int | None = None  # pixels of a side; None is the backbone's own
     cached: int = 256  # images of our cache
     inference: int = 20  # images of a batch where the localization nets' throughput is measured
@@ -50,6 +52,8 @@ SIZES = {
         steps=1,
         single="mnist-cnn",
         small=(2,),
+        compared=("mnist-cnn",),
+        measurements=1,
         image_size=42,
         cached=8,
         inference=2,

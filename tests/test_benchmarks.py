@@ -220,6 +220,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
 TABLES = (
     *("machines_table", "throughput_table", "added_time_table", "nets_table", "data_path_table"),
     *("limit_table", "small_batches_table", "sharing_table", "everyday_table"),
+    *("small_protocol_table", "small_added_time_table"),
 )
 FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline_plot")
 
@@ -269,6 +270,31 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
     assert speed.limit_table().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
+
+
+def test_measurements_in_the_protocol_small_are_taken_together(tmp_path, monkeypatch):
+    step = {"backbone": "resnet50", "batch": 16, "image_size": 64}
+    rows, variants, peaks = [], [], []
+    for number, (ahead, behind) in enumerate(((1.2, 0.95), (1.4, 0.93)), 1):
+        shared = step | {"measurement": number}
+        ratios = {speed.AUTHORS_LOOP: [1.0, ahead, 9.0], "timm": [0.5, 0.96, 9.0]}
+        rows.append(shared | {"variant": "lstn", "program": "ours", "rate": 100.0 * number, "ratios": ratios})
+        rows.append(shared | {"variant": "lstn", "program": "timm", "rate": 1.0, "ratios": ratios})
+        shares = {"seconds": 0.5, "flops": 40 * number, "ratios": {"original": [0.1, behind, 9.0]}}
+        variants.append(shared | {"variant": "lstn", "program": "lstn"} | shares)
+        peaks.append({"measurement": number, "program": "float32", "rate": 100.0})
+    parts = {"small_protocol": {"rows": rows, "variants": variants, "peaks": peaks}}
+    content = {"quick": False, "device": "cpu", "machine": {"name": "M", "processor": "M"}, "parts": parts}
+    (tmp_path / "cpu.json").write_text(json.dumps(content))
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
+    (row,) = speed.small_protocol_table().to_dict("records")
+    assert list(row.values()) == ["150.0", "1.30 (1.20 to 1.40)", "0.96 (0.96 to 0.96)", "–", "–"]
+    (row,) = speed.small_added_time_table().to_dict("records")
+    assert list(row.values()) == ["500", "6.0% (5.0% to 7.0%)", "120% (80% to 160%)"]
+    judged = speed_goals.goals_table()
+    judged = judged[judged["Verdict"] != speed.MISSING]
+    assert [text.split()[0] for text in judged["Came out"]] == ["1.30", "0.96", "6.0%", "120%"]
+    assert judged["Verdict"].tolist() == ["missed", "missed", "met", "met"]
 
 
 @pytest.mark.parametrize(

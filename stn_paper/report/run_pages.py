@@ -6,6 +6,7 @@ the pages to the book.
 
 import json
 import math
+from collections import Counter
 from functools import cache
 from shlex import join
 
@@ -77,6 +78,7 @@ DATA_NAMES = {
     "duplicates": "Images left out as copies of others",
     "fingerprint": "Fingerprint of the images",
 }
+RELATED = 20  # seeds of a variant that a page of another run lists
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -136,6 +138,7 @@ def run_page(name, runs):
         chart=json.dumps(curves_chart(record)),
         curves=curves_in_words(record),
         relatives=_relatives(name, runs),
+        most=RELATED,
         protocol=f"{spec['protocol']['name']}: {PROTOCOLS.get(spec['protocol']['name'], 'settings of its own')}.",
         settings=[(label, _value_text(value)) for label, value in _named_settings(record)],
         notes=frame.image_notes([record]),
@@ -223,11 +226,19 @@ def _group_key(spec):
 
 
 def related_runs(runs):
-    """For each run of {name: record}, the runs of the same dataset, network and protocol, in the same form."""
-    groups = {}
+    """For each run of {name: record}, itself and runs of the same dataset, network and protocol, in the same form.
+
+    These are `RELATED` seeds of each variant at most, so that all pages together grow no faster than the records.
+    """
+    groups, seeds = {}, Counter()
     for name, record in runs.items():
-        groups.setdefault(_group_key(record["spec"]), {})[name] = record
-    return {name: group for group in groups.values() for name in group}
+        kin = _group_key(record["spec"])
+        group, variant = groups.setdefault(kin, {}), (kin, record["spec"]["variant"])
+        if seeds[variant] < RELATED:
+            seeds[variant] += 1
+            group[name] = record
+    kin_of = {name: groups[_group_key(record["spec"])] for name, record in runs.items()}
+    return {name: kin if name in kin else kin | {name: runs[name]} for name, kin in kin_of.items()}
 
 
 # --- learning curves ----------------------------------------------------------------------------

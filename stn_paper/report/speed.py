@@ -24,11 +24,27 @@ from . import experiment_page
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
-GOALS = {
-    "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop, at the paper's batch sizes
-    "transformer": {"cpu": 0.15, "cuda": 0.05},  # share of the step
+SMALL = "small_protocol"  # the part that measures steps in the protocol `small`
+LOOPS = {
+    AUTHORS_LOOP: "× the authors' loop",
+    "timm": "× timm's step",
+    "tuned": "× a tuned loop",
+    "lightning": "× Lightning",
+}
+GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
+    "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop
+    "timm": {"cpu": 0.97, "cuda": 1},  # times as fast as timm's step
+    "transformer": {"cpu": 0.08, "cuda": 0.05},  # L-STN's share of the step
+    "peak": {"ResNet": 0.7, "EfficientNet": 0.55},  # share of the rate of a large matrix product
     "data": {"cuda": 0.03},  # share of the step
-    "everyday": {"papermill": 60, "jb build book": 60, "tests": 300, "import": 2},  # seconds
+    "everyday": {  # seconds
+        "papermill": 30,
+        "papermill beside two busy loops": 60,
+        "jb build book": 45,
+        "tests": 240,
+        "import": 0.3,
+        "--help": 1,
+    },
 }
 
 
@@ -109,6 +125,32 @@ def median_and_quartiles(quartiles, form="{:.2f}"):
     return f"{middle} ({low} to {high})"
 
 
+def small_protocol_table():
+    """Our step in the protocol `small` against other loops: ratios with their range over the measurements."""
+    table = {}
+    for (machine, backbone, variant), rows in small_protocol_rows(program="ours").items():
+        cells = {"Images a second": f"{np.median([row['rate'] for row in rows]):.1f}"}
+        for loop, heading in LOOPS.items():
+            cells[heading] = median_and_range(
+                [row["ratios"][loop][1] for row in rows if loop in row["ratios"]]
+            )
+        table[machine, title(backbone), HEADINGS[variant]] = cells
+    return measurements_table(table, ["Machine", "Network", "Variant"])
+
+
+def small_protocol_rows(of="rows", **where):
+    """{(machine, backbone, variant): its row of each measurement} of the steps in the protocol `small`."""
+    found: dict[tuple, list] = {}
+    for row in benchmark_rows(SMALL, of, **where).to_dict("records"):
+        found.setdefault((row["machine"], row["backbone"], row["variant"]), []).append(row)
+    return found
+
+
+def median_and_range(values, form="{:.2f}"):
+    """The median of several measurements with the lowest and the highest."""
+    return median_and_quartiles([min(values), np.median(values), max(values)] if values else None, form)
+
+
 def precision_table():
     """Test accuracy in bfloat16 minus that of the same run in float32, in points, from the run records."""
     found: dict[str, Any] = {}
@@ -138,6 +180,26 @@ def added_time_table():
                 added_share(row["ratios"]), "{:.1%}"
             )
     return measurements_table(table, ["Machine", "Network", "Mode"])
+
+
+def small_added_time_table():
+    """What each transformer adds to a step in the protocol `small`, and how near the step comes to the peak."""
+    table = {}
+    for (machine, backbone, variant), rows in small_protocol_rows("variants").items():
+        shares = [added_share(row["ratios"])[1] for row in rows]
+        table[machine, title(backbone), HEADINGS[variant]] = {
+            "Milliseconds": f"{1000 * np.median([row['seconds'] for row in rows]):.3g}",
+            "Share added": "" if variant == ORIGINAL else median_and_range(shares, "{:.1%}"),
+            "Of the peak": median_and_range(shares_of_peak(rows), "{:.0%}"),
+        }
+    return measurements_table(table, ["Machine", "Network", "Variant"])
+
+
+def shares_of_peak(rows):
+    """The rate of each row's step as a share of that of a float32 matrix product in the same measurement."""
+    peaks = benchmark_rows(SMALL, "peaks", program="float32").itertuples()
+    rates = {(peak.machine, peak.measurement): peak.rate for peak in peaks}
+    return [row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"]] for row in rows]
 
 
 def added_share(ratios):

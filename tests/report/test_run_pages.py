@@ -97,6 +97,17 @@ def test_a_pages_relatives_share_dataset_network_and_protocol():
         assert run_pages.run_page(name, groups[name]) == run_pages.run_page(name, found)
 
 
+def test_a_page_lists_itself_and_a_bounded_number_of_seeds(monkeypatch):
+    monkeypatch.setattr(run_pages, "RELATED", 3)
+    for seed in range(5):
+        for variant in ("original", "lstn"):
+            write_run(variant, seed, 40.0 + seed)
+    found = records.all_records()
+    groups = run_pages.related_runs(found)
+    assert groups.keys() == found.keys() and all(name in group for name, group in groups.items())
+    assert {len(group) for group in groups.values()} == {6, 7}  # a page's own run beside those listed
+
+
 def test_a_protocol_of_ones_own_has_its_place_on_every_page():
     mine = Protocol("mine", image_size=64, batch_size=8, max_epochs=20, min_epochs=20)
     path = write_run("lstn", 0, 40.0, protocol=mine)

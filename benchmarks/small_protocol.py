@@ -1,0 +1,74 @@
+"""Training steps in the protocol `small`: our step against other loops, and what a transformer adds to it.
+
+A CPU computes on one thread, as in the queue, which trains one run a core. All is measured several times with
+new networks and processes, because a second measurement can lie outside the quartiles of the first.
+"""
+
+from contextlib import ExitStack
+from importlib.util import find_spec
+
+import torch
+
+from stn_paper.models import VARIANTS
+from stn_paper.paths import AUTHORS_LOOP
+from stn_paper.training.spec import preset
+
+from . import files, limit
+from .measuring import fresh, measure
+from .programs import elsewhere, lightning, ours, plain, timm_step, tuned
+from .throughput import VARIANTS as COMPARED
+from .transformer import MORE
+
+PROGRAMS = {AUTHORS_LOOP: plain, "timm": timm_step, "tuned": tuned}
+if find_spec("pytorch_lightning"):  # no requirement of the package
+    PROGRAMS["lightning"] = lightning
+
+
+def run(setting):
+    """`rows`: all programs; `variants`: our step of all variants, with `flops`; `peaks`: a matrix product.
+
+    Each row has the number of its measurement. Lightning is left out where it is not installed.
+    """
+    protocol, sizes = preset("small", files.DATASET, "original"), setting.sizes
+    batch, image_size = protocol.batch_size, sizes.image_size or protocol.image_size
+    setting = setting._replace(sizes=sizes._replace(image_size=image_size))
+    found = {"rows": [], "variants": [], "peaks": []}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for number in range(1, sizes.measurements + 1):
+            for backbone in sizes.compared:
+                shared = {
+                    "measurement": number,
+                    "backbone": backbone,
+                    "batch": batch,
+                    "image_size": image_size,
+                }
+                found["variants"] += [shared | row for row in _variants(setting, backbone, batch)]
+                for variant in COMPARED:
+                    rows = _programs(setting, backbone, variant, batch)
+                    found["rows"] += [shared | {"variant": variant} | row for row in rows]
+            found["peaks"] += [{"measurement": number} | row for row in limit.peaks(setting)]
+            yield {"images": files.source(setting.folder)[1], **found}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _programs(setting, backbone, variant, batch):
+    fresh(setting.device)
+    with ExitStack() as stack:
+        calls = {"ours": ours(setting, backbone, variant, batch)}
+        for name, program in PROGRAMS.items():
+            calls[name] = stack.enter_context(elsewhere(program, setting, backbone, variant, batch))
+        work = dict.fromkeys(calls, batch)
+        sizes = setting.sizes
+        return measure(calls, setting.device, list(PROGRAMS), sizes.rounds, sizes.steps, work=work)
+
+
+def _variants(setting, backbone, batch):
+    """Our step of each variant, with its operations and its ratio to the original's."""
+    fresh(setting.device)
+    steps = {variant: ours(setting, backbone, variant, batch) for variant in VARIANTS}
+    counts = {variant: limit.count(call) for variant, call in steps.items()}
+    rows = measure(steps, setting.device, ["original"], MORE * setting.sizes.rounds, setting.sizes.steps)
+    return [row | {"variant": row["program"]} | counts[row["program"]] for row in rows]
