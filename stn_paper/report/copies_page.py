@@ -18,7 +18,10 @@ from ..paths import PRINTED
 from ..training import records
 from .figures import close_figure
 
-KINDS = {"validation": "", "validation, tracks ignored": ", split by image"}  # what a row's name adds to the dataset
+KINDS = {
+    "validation": "",
+    "validation, tracks ignored": ", split by image",
+}  # what a row's name adds to the dataset
 
 
 def dataset_title(dataset):
