@@ -135,7 +135,7 @@ def show_accuracies(dataset, protocols):
     )
     if any(column.endswith("±") for column in view):
         note += " ±: half of the 95 % interval of the mean over n seeds."
-    note += " Runs are seeds, which lead to their pages."
+    note += " Each seed under Runs leads to the page of its run."
     name = f"Accuracies on {DATASETS[dataset].title}"
     return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
 
