@@ -24,7 +24,7 @@ from stn_paper.training import hardware
 
 OUT = Path(__file__).with_suffix(".csv")
 MODEL, SIZE, CLASSES = "lstn_resnet50", 32, 10
-EPOCHS, IMAGES, SEED = 5, 2000, 0
+EPOCHS, IMAGES, SEED = 15, 2000, 0
 ARGUMENTS = (
     f"--model {MODEL} --num-classes {CLASSES} --model-kwargs img_size={SIZE} --opt adamw --lr 1e-3 "
     "--weight-decay 0.05 --warmup-epochs 0 --batch-size 64 --scale 0.7 1 --hflip 0 --crop-pct 1 --workers 1"

@@ -166,6 +166,25 @@ def sign_test(ahead, behind):
     return float(stats.binomtest(ahead, ahead + behind).pvalue)
 
 
+def exact_interval(count, total):
+    """The exact 95 % interval (Clopper and Pearson), in percent, of the share of which `count` of `total` is a sample.
+
+    >>> [round(end, 1) for end in exact_interval(0, 10)]
+    [0.0, 30.8]
+    """
+    from scipy import stats  # here, so that a machine without it can still train
+
+    low, high = stats.binomtest(count, total).proportion_ci(method="exact")
+    return 100 * float(low), 100 * float(high)
+
+
+def fisher_test(first, second):
+    """Two-sided p of Fisher's exact test of two shares, each (count, total)."""
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.fisher_exact([[count, total - count] for count, total in (first, second)]).pvalue)
+
+
 def rank_correlation(a, b):
     """(Spearman's rank correlation, its two-sided p by permutation, which orders of `a` were counted, in words)."""
     from scipy import stats  # here, so that a machine without it can still train

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL, RELEASED
-from . import frame
+from . import frame, stability
 from .frame import outside
 
 PHOTOGRAPHS = ("caltech101", "cifar10")
@@ -28,7 +28,7 @@ STILL_BELOW = 0.05, 0.01  # standard deviations of theta below which a transform
 
 
 def theta_by_run():
-    """A row a run with an applied transformer and affine maps.
+    """A row a run with an applied transformer and affine maps, without the short runs of `stability`.
 
     Columns: run (name), dataset, backbone, variant, protocol, seed; std: the largest standard deviation of
     theta's six numbers over the validation images after the last epoch; outside: percent of the sampling grid
@@ -39,7 +39,7 @@ def theta_by_run():
     theta = every["record"].map(lambda record: record["epochs"][-1].get("theta"))
     affine = theta.map(lambda one: one is not None and len(one["mean"]) == 6).astype(bool)
     applied = (every["variant"] != ORIGINAL) & ~every["variant"].str.endswith(RELEASED)
-    found = every[affine & applied].copy()
+    found = every[affine & applied & ~every["run"].isin(stability.start_names())].copy()
     found["std"] = theta[found.index].map(lambda one: max(one["std"]))
     found["photographs"] = found["dataset"].isin(PHOTOGRAPHS)
     return found[list(THETA_COLUMNS)].reset_index(drop=True).astype({"collapsed": bool, "photographs": bool})

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..analysis import frame, theta
+from ..analysis import frame, stability, theta
+from ..analysis.statistics import LEVEL, MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from ..models.backbones import title
@@ -124,3 +125,57 @@ def theta_table(found):
         }
     )
     return view.sort_values("Grid outside (%)", ascending=False, kind="stable")
+
+
+def start_verdict(found):
+    """How many runs of first steps lost the image at each rate, and whether the rates differ: two sentences."""
+    if found.empty:
+        return f"**{MISSING.capitalize()}.**"
+    full, tenth = ((int(mine.sum()), len(mine)) for mine in _collapsed_by_rate(found))
+    text = (
+        f"**Within {stability.STEPS} steps, {full[0]} of {full[1]} transformers lost the image at the full rate, and "
+        f"{tenth[0]} of {tenth[1]} at a tenth of it.**"
+    )
+    tests = stability.start_tests(found).set_index("comparison")
+    p = tests.loc["all nets, the full rate against a tenth", "p_holm"]
+    if p < LEVEL:
+        return f"{text} So the lower rate keeps the sampling grid inside the image (p = {p:.2g})."
+    return f"{text} These numbers do not show a difference (p = {p:.2g})."
+
+
+def _collapsed_by_rate(found):
+    return (found.loc[found["rate"] == rate, "collapsed"] for rate in stability.RATES)
+
+
+def start_table(found):
+    """Runs of first steps, a row a net and rate: how many collapsed, and how far theta moved, in pixels."""
+    counts = stability.start_counts(found)
+    if counts.empty:
+        return pd.DataFrame({"": [MISSING]}, index=[""])
+    return pd.DataFrame(
+        {
+            "Transformer": counts["variant"].map(HEADINGS),
+            "Share of the rate": counts["rate"],
+            "Runs": counts["runs"],
+            "Collapsed": counts["collapsed"],
+            "95 % interval (%)": [
+                f"{low:.0f} to {high:.0f}" for low, high in zip(counts["low"], counts["high"])
+            ],
+            "Mean corners moved by (pixels)": counts["moved"].round(1),
+            "Corners move between images by (pixels)": counts["spread"].round(2),
+        }
+    ).set_index("Transformer")
+
+
+def start_tests_table(found):
+    """Fisher's exact tests of the runs of first steps, with Holm's correction."""
+    tests = stability.start_tests(found)
+    if tests.empty:
+        return pd.DataFrame({"": [MISSING]}, index=[""])
+    sides = {
+        f"Collapsed, {name} side": [f"{count} of {total}" for count, total in tests[name]]
+        for name in ("first", "second")
+    }
+    return pd.DataFrame(
+        {"Comparison": tests["comparison"], **sides, "p after Holm": tests["p_holm"].round(4)}
+    ).set_index("Comparison")

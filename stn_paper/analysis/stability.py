@@ -1,0 +1,96 @@
+"""Does a lower rate of the localization net keep the sampling grid inside the image in the first steps?
+
+The runs are ResNet-50 on Caltech-101 in the protocol `small`, cut to 300 steps at a constant learning rate: three
+localization nets, two rates, ten seeds.
+"""
+
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+import pandas as pd
+
+from ..training.spec import RunSpec, preset
+from . import frame, statistics
+
+DATASET, BACKBONE = "caltech101", "resnet50"
+NETS, SEEDS = ("stn", "vstn", "lstn"), range(10)
+RATES = (
+    1.0,
+    0.1,
+)  # the localization net's rate as a share of the classifier's: the paper's, and that of `small`
+STEPS = 300
+COUNT_COLUMNS = ["variant", "rate", "runs", "collapsed", "low", "high", "moved", "spread"]
+ALL = "all"  # the nets together
+COMPARISONS = {  # what is compared: two sides (variant or ALL, rate)
+    "all nets, the full rate against a tenth": ((ALL, 1.0), (ALL, 0.1)),
+    **{f"{net}, the full rate against a tenth": ((net, 1.0), (net, 0.1)) for net in NETS},
+    "L-STN against STN, the full rate": (("lstn", 1.0), ("stn", 1.0)),
+    "V-STN against STN, the full rate": (("vstn", 1.0), ("stn", 1.0)),
+}
+
+
+def start_spec(net, rate, seed):
+    """The RunSpec of a net's first steps."""
+    protocol = preset("small", DATASET, net, BACKBONE)
+    cut = {
+        "max_epochs": 1,
+        "min_epochs": 1,
+        "max_evaluation": 600,
+        "train_images": STEPS * protocol.batch_size,
+    }
+    protocol = replace(protocol, schedule="constant", localization_rate=rate, **cut)
+    return RunSpec(DATASET, BACKBONE, net, protocol, seed)
+
+
+@cache
+def start_names():
+    """The names of the study's runs: {name: localization rate}. Other analyses leave these runs out."""
+    return {start_spec(net, rate, seed).name: rate for net in NETS for rate in RATES for seed in SEEDS}
+
+
+def start_runs():
+    """`frame.runs` of this study, with two more columns.
+
+    rate: of the localization net; moved: how far its mean map has moved the image's corners, in pixels.
+    """
+    found = frame.runs()
+    found = found[found["run"].isin(start_names())].copy()
+    found["rate"] = found["run"].map(start_names())
+    found["moved"] = found["record"].map(lambda record: record["epochs"][-1]["theta"]["from_identity"])
+    return found
+
+
+def start_counts(found):
+    """A row for each net and rate of `start_runs` that has runs.
+
+    Columns: runs; collapsed; low and high, the exact 95 % interval of the share that collapses, in percent; moved
+    and spread, medians in pixels: how far the mean map is from the identity, and how far theta moves the corners from
+    image to image (collapsed runs have no spread).
+    """
+    rows = []
+    for net, rate in product(NETS, RATES):
+        mine = found[(found["variant"] == net) & (found["rate"] == rate)]
+        if len(mine):
+            collapsed = int(mine["collapsed"].sum())
+            low, high = statistics.exact_interval(collapsed, len(mine))
+            counts = {"runs": len(mine), "collapsed": collapsed, "low": low, "high": high}
+            medians = {column: mine[column].median() for column in ("moved", "spread")}
+            rows.append({"variant": net, "rate": rate} | counts | medians)
+    return pd.DataFrame(rows, columns=COUNT_COLUMNS)
+
+
+def start_tests(found):
+    """Fisher's exact test of the collapsed runs of each of COMPARISONS with runs on both sides, p_holm corrected."""
+    both = pd.concat([found.assign(variant=ALL), found])
+    counts = {
+        side: (int(mine.sum()), len(mine)) for side, mine in both.groupby(["variant", "rate"])["collapsed"]
+    }
+    rows = [
+        {"comparison": name, "first": counts[one], "second": counts[other]}
+        for name, (one, other) in COMPARISONS.items()
+        if one in counts and other in counts
+    ]
+    tests = pd.DataFrame(rows, columns=["comparison", "first", "second"])
+    tests["p"] = [statistics.fisher_test(*sides) for sides in zip(tests["first"], tests["second"])]
+    return tests.assign(p_holm=statistics.holm(tests["p"]))

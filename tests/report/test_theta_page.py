@@ -1,0 +1,39 @@
+"""The page on theta tells what the first steps showed, from made-up counts."""
+
+import pandas as pd
+import pytest
+
+from stn_paper.report import theta_page
+
+
+def runs(full, tenth, total=10):
+    """Runs of STN, `full` and `tenth` of `total` collapsed at the two rates."""
+    rows = [
+        {"variant": "stn", "rate": rate, "collapsed": number < count, "moved": 3.0, "spread": 0.5}
+        for rate, count in ((1.0, full), (0.1, tenth))
+        for number in range(total)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("full, shown", [(9, True), (1, False)])
+def test_a_lower_rate_helps_only_where_the_test_shows_it(full, shown):
+    verdict = theta_page.start_verdict(runs(full, 0))
+    assert f"{full} of 10" in verdict and "0 of 10" in verdict
+    assert ("keeps" in verdict) == shown
+
+
+def test_the_tables_hold_the_counts():
+    table = theta_page.start_table(runs(4, 1)).reset_index()
+    assert table[["Transformer", "Share of the rate", "Runs", "Collapsed"]].to_numpy().tolist() == [
+        ["STN", 1.0, 10, 4],
+        ["STN", 0.1, 10, 1],
+    ]
+    tests = theta_page.start_tests_table(runs(4, 1))
+    assert len(tests) == 2 and (tests["Collapsed, first side"] == "4 of 10").all()
+
+
+def test_without_runs_the_page_says_so():
+    nothing = runs(0, 0).iloc[:0]
+    assert "ot yet run" in theta_page.start_verdict(nothing)
+    assert theta_page.start_table(nothing).iloc[0, 0] == theta_page.start_tests_table(nothing).iloc[0, 0]
