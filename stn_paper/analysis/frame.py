@@ -218,4 +218,5 @@ def best_protocol(dataset, protocols):
 def image_notes(records):
     """Return a list of sentences on the datasets of these records whose files are not the official files."""
     notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
-    return [notes[f] for f in sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))]
+    found = sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))
+    return list(dict.fromkeys(notes[found]))

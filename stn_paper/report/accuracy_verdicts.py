@@ -67,12 +67,12 @@ def smallest_p(number):
     smallest = statistics.sign_test(backbones, 0)
     adjusted = min(1.0, tests * smallest)
     means = (
-        "the interval of the mean has to show a gain"
+        "counts alone cannot show a gain, but the interval of the mean can"
         if adjusted >= 0.05
-        else "one backbone less would not do"
+        else "counts show a gain only if no backbone is behind"
     )
     return (
-        f"Ahead in {backbones} of {backbones} backbones gives p = {smallest:.2g} in a sign test, and "
+        f"A variant that is ahead in all {backbones} backbones has p = {smallest:.2g} in a sign test, and "
         f"p = {adjusted:.2g} after Holm's correction for {tests} comparisons: {means}."
     )
 

@@ -9,17 +9,33 @@ from pathlib import Path
 from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..errors import InputError, printable
-from ..models import HEADINGS, ORIGINAL
+from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title as network_title
+from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
 from ..training import kept, records
 from ..training.spec import PROTOCOLS
 from . import run_pages
 
-ORIGIN = (
+PAPER = (
     "T.-H. Hsu, “An Improved Spatial Transformer Network based on Lightweight Localization Net and its "
     "Application to Computer Vision”, ISASD 2024"
 )
+TUTORIAL = "PyTorch's “Spatial Transformer Networks Tutorial”"
+JADERBERG = "M. Jaderberg et al., “Spatial Transformer Networks”, NIPS 2015"
+SIGNS = "Moodstocks, “The power of spatial transformer networks”, 2015, and the code Moodstocks/gtsrb.torch"
+SOURCES = {  # smaller system -> the document that its layers are taken from; all other networks are the paper's
+    "cifar-cnn": f"the README of a public notebook on CIFAR-10, and {TUTORIAL}",
+    "clutter-cnn": "MatConvNet, examples/spatial_transformer (for the output of 20 pixels: Lasagne/Recipes)",
+    "lenet": f"{TUTORIAL}, without its dropout",
+    "mnist-cnn": TUTORIAL,
+    "mnist-cnn-400k": f"{JADERBERG}; batch normalization and the localization net are ours",
+    "placement-cnn": "L. Finnveden et al., “Understanding when spatial transformer networks do not support "
+    "invariance, and what to do about it”, ICPR 2020",
+    "sequence-cnn": "S. K. Sønderby et al., “Recurrent Spatial Transformer Networks”, 2015, arXiv 1509.05329",
+    "sign-cnn": SIGNS,
+    "sign-cnn-bn": f"{SIGNS}; batch normalization is ours",
+}
 
 
 def find_record(run):
@@ -69,7 +85,7 @@ def model_card(record):
         _header(spec, chosen),
         f"# {run_pages.run_title(record['spec'])}",
         f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
-        f"pixels and was trained from random weights. Source: {ORIGIN}.",
+        f"pixels and was trained from random weights. {_sources(spec)}",
         "## Results",
         f"The network classifies {chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images correctly. "
         f"The number is of one run (seed {spec.seed}), from epoch {chosen['epoch']} of {len(record['epochs'])}: "
@@ -104,6 +120,17 @@ def _network(spec):
     if spec.variant == ORIGINAL:
         return f"{name} without a spatial transformer."
     return f"{name} behind the spatial transformer {HEADINGS[spec.variant]}."
+
+
+def _sources(spec):
+    """The documents that the network and its localization net are taken from, in a sentence each."""
+    if spec.backbone not in SOURCES:
+        return f"Source: {PAPER}."
+    told = (
+        f"Source of the {'network' if spec.variant == ORIGINAL else 'classifier'}: {SOURCES[spec.backbone]}."
+    )
+    net = spec.variant.removesuffix(RELEASED)
+    return f"{told} Source of the localization net: {PAPER}." if net in LOCALIZATION_NETS else told
 
 
 def _limits_section(record, spec):

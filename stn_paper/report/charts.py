@@ -100,6 +100,9 @@ def _data(rows, columns):
     return alt.InlineData(text, format=alt.CsvDataFormat(type="csv"))
 
 
+LABEL_ABOVE = {6: "ResNet-50"}  # table -> the backbone whose name would overlap others' marks below its own
+
+
 def learning_curves(dataset, protocol):
     """Learning curves: validation accuracy (percent) after each epoch, a panel a backbone, a line a run.
 
@@ -160,16 +163,17 @@ def accuracy_against_cost(number):
         opacity=alt.condition(chosen, alt.value(0.9), alt.value(0.1)),
         tooltip=["model:N", "variant:N", "gflops:Q", "accuracy:Q"],
     )
-    labels = (
-        alt.Chart(data)
-        .transform_calculate(short="replace(datum.model, 'EfficientNet-', '')")
-        .transform_joinaggregate(lowest="min(accuracy)", groupby=["model"])
-        .transform_filter("datum.accuracy == datum.lowest")
-        .mark_text(dy=16, fontSize=11, color="#262626")
+    named = alt.Chart(data).transform_calculate(short="replace(datum.model, 'EfficientNet-', '')")
+    above = f"datum.model == '{LABEL_ABOVE.get(number, '')}'"
+    labels = [
+        named.transform_joinaggregate(end=f"{end}(accuracy)", groupby=["model"])
+        .transform_filter(f"datum.accuracy == datum.end && {where}")
+        .mark_text(dy=shift, fontSize=11, color="#262626")
         .encode(x=x, y=y, text="short:N")
-    )
-    return (
-        lines + points.add_params(chosen) + labels  # a legend answers to a parameter of its own layer
+        for end, where, shift in (("min", f"!({above})", 16), ("max", above, -14))
+    ]
+    return alt.layer(
+        *(lines, points.add_params(chosen), *labels)  # a legend answers to a parameter of its own layer
     ).properties(
         width=370,
         height=340,

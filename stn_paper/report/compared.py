@@ -27,7 +27,7 @@ def former_note(system):
     if not small_systems.shows_former(system):
         return ""
     return (
-        f"*{title(system)} is {MISSING}: until then, what stands here as ours is of the former network, "
+        f"*{title(system)} is {MISSING}. Until then our numbers here are those of the former network, "
         f"{title(small_systems.FORMER[system].system)}.*"
     )
 
@@ -98,7 +98,7 @@ def gains_in_words(dataset, system):
                 f"{HEADINGS[variant].lower()} {gain.mean:+.2f}{half} (n={gain.n} and {gain.n_against})"
             )
     if not parts:
-        return f"What the transformer adds: {MISSING}."
+        return "**Open.** None of these networks has a run yet."
     return f"In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
@@ -118,7 +118,7 @@ def padding_table():
 
 
 def theta_in_words(dataset, system):
-    """Whether theta depends on the image, for each variant, from the last epochs of its runs, as a Markdown list."""
+    """For each variant that has runs, whether theta depends on the image in their last epochs, as a Markdown list."""
     ours, lines = small_systems.system_runs(dataset, system), []
     for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
         mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
@@ -133,7 +133,7 @@ def theta_in_words(dataset, system):
             f"- {HEADINGS[variant]}: theta {kind}: its corners move by {between} pixels from image to image "
             f"(median; n={len(mine)}).{_zoom_in_words(mine)}"
         )
-    return "\n".join(lines) or f"{MISSING.capitalize()}."
+    return "\n".join(lines)
 
 
 def _zoom_in_words(mine):

@@ -18,7 +18,10 @@ from ..paths import PRINTED
 from ..training import records
 from .figures import close_figure
 
-KINDS = {"validation": "as in our runs", "validation, tracks ignored": "by image, tracks ignored"}
+KINDS = {
+    "validation": "",
+    "validation, tracks ignored": ", split by image",
+}  # what a row's name adds to the dataset
 
 
 def dataset_title(dataset):
@@ -59,14 +62,12 @@ def copies_verdict():
     others = tests.drop(["tsrd", "tsrd-distinct"])
     exact = [dataset_title(dataset) for dataset in others.index[others["exact"] > 0]]
     also = f"{', '.join(exact)} has exact copies too" if exact else "The other datasets have no exact copies"
-    near = ", ".join(
-        f"{100 * row.near / row.number:.1f} % ({dataset_title(d)})" for d, row in others.iterrows()
-    )
+    near = 100 * others["near"] / others["number"]
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
-        f"{also}; their shares of test images with a near copy are {near}."
+        f"{also}; {near.min():.1f} to {near.max():.1f} % of their test images have a near copy."
     )
 
 
@@ -127,7 +128,7 @@ def validation_copies_table():
     """Count validation images with a copy in training: a row a dataset, and a row for GTSRB without tracks."""
     rows = {}
     for row in copies.read_table("counts").query("images != 'test'").itertuples():
-        rows[dataset_title(row.dataset), KINDS[row.images]] = {
+        rows[dataset_title(row.dataset) + KINDS[row.images]] = {
             "Images": f"{row.number:,}",
             "Exact copy in training": share_text(row.exact, row.number),
             "Near copy in training": share_text(row.near, row.number),

@@ -1,18 +1,66 @@
 """Sentences of the pages "Is it the transformer?" and "Where a transformer helps"; `experiment_page` has the tables."""
 
+import pandas as pd
+
 from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NOT_SHOWN, SAME, WORSE
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
-from .experiment_page import AGAINST_ORIGINAL, BETWEEN, arm_title, difference_text, plain_title, verdict_text
+from .experiment_page import AGAINST_ORIGINAL, BETWEEN, difference_text, plain_title, verdict_text
 from .sentences import join_words
 
 
 def studies_verdict(chosen):
-    """The verdict on the studies, as a Markdown list; studies with the same verdict share a line."""
-    found = experiment.comparisons_by_study(chosen)
-    return _lines({study: comparisons_in_words(rows) for study, rows in found.items()})
+    """The verdict on the studies, as Markdown: what is shown, and of how many comparisons nothing is shown."""
+    found, told = experiment.comparisons_by_study(chosen), {}
+    found = {study: rows[rows["family"].isin(TELL)] for study, rows in found.items() if len(rows)}
+    for study, rows in found.items():
+        parts = [tell(_decided(rows[rows["family"] == family])) for family, tell in TELL.items()]
+        if text := ", and ".join(filter(None, parts)):
+            told.setdefault(text, []).append(experiment.study_title(*study))
+    return _verdict({text: f"({join_words(names)})" for text, names in told.items()}, found.values())
+
+
+def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
+    """The verdict on distorted test images in the studies, as Markdown: as `studies_verdict`."""
+    found = {study: experiment.strength_comparisons(*study) for study in chosen}
+    found, told = {study: rows[rows["family"].isin(TELL)] for study, rows in found.items()}, {}
+    for family, tell in reversed(TELL.items()):
+        for study, rows in found.items():
+            distortions = {}
+            for distortion in experiment.UNITS:
+                of_both = (rows["family"] == family) & (rows["distortion"] == distortion)
+                if text := tell(_decided(rows[of_both])):
+                    distortions.setdefault(text, []).append(distortion)
+            for text, names in distortions.items():
+                told.setdefault(text, {}).setdefault(join_words(names), []).append(
+                    experiment.study_title(*study)
+                )
+    places = {
+        text: join_words([f"under {names} ({join_words(studies)})" for names, studies in under.items()])
+        for text, under in told.items()
+    }
+    return _verdict(places, found.values())
+
+
+def _decided(rows):
+    """The comparisons that show a difference or equality."""
+    return rows[~rows["shown"].isin((NOT_SHOWN, FEW)) & ~rows["left_out"].astype(bool)]
+
+
+def _verdict(told, found):
+    """A sentence for each text of `told`, {text: where it is true}, the first in bold; then one on all other rows."""
+    rows = pd.concat([*found, pd.DataFrame({"shown": [], "left_out": []})])
+    if rows.empty:
+        return f"{MISSING.capitalize()}."
+    sentences = [f"{text[0].upper()}{text[1:]} {where}." for text, where in told.items()]
+    left = len(rows) - len(_decided(rows))
+    few = (rows["shown"] == FEW).sum()
+    lead = f"**{sentences[0]}**" if sentences else "**Open.**"
+    rest = f"Neither a difference nor equality is shown in {left} of {len(rows)} comparisons"
+    rest += f"; {few} of these have too few runs." if few else "."
+    return " ".join([lead, *sentences[1:], *([rest] if left else [])])
 
 
 def _lines(texts):
@@ -33,29 +81,15 @@ def notes(chosen):
     return _lines(texts)
 
 
-def comparisons_in_words(found):
-    """The comparisons of one study in words: between the transformers, then against the original."""
-    if found.empty:
-        return f"{MISSING.capitalize()}."
-    if found["left_out"].any():
-        return "Nothing is compared, as the original failed to train in at least half of its runs."
-    texts = [
-        _between_transformers(found[found["family"] == BETWEEN]),
-        _against_original(found[found["family"] == AGAINST_ORIGINAL]),
-    ]
-    return " ".join([*filter(None, texts), *_collapsed_note(found)]) or f"{MISSING.capitalize()}."
-
-
 def _between_transformers(rows):
-    """Which transformer is better than which, and which are equal, in a sentence."""
-    pairs = {EQUAL: [], NOT_SHOWN: [], FEW: [], SAME: []}
-    parts = []
+    """Which transformer is better than which, and which are equal, as a clause."""
+    pairs, winners = {EQUAL: [], SAME: []}, {}
     for row in rows.itertuples():
         first, second = HEADINGS[row.variant], HEADINGS[row.against]
         if row.shown.startswith((BETTER, WORSE)):
             better, than = (first, second) if row.shown.startswith(BETTER) else (second, first)
             little = BY_LITTLE if row.shown.endswith(BY_LITTLE) else ""
-            parts.append(f"{better} is better than {than}{little}")
+            winners.setdefault(f"better than {than}{little}", []).append(better)
         else:
             pairs[row.shown].append(f"{first} and {second}")
     whole = len(effects.FAMILIES[BETWEEN])
@@ -66,42 +100,33 @@ def _between_transformers(rows):
     sentences = {
         EQUAL: f"{names[EQUAL]} are equal within {statistics.MARGIN:g} point",
         SAME: f"{names[SAME]} are identical",
-        NOT_SHOWN: f"between {names[NOT_SHOWN]} neither a difference nor equality is shown",
-        FEW: f"{names[FEW]} have too few runs to compare",
     }
-    return _sentence([*parts, *(text for kind, text in sentences.items() if pairs[kind])])
+    parts = [f"{join_words(v)} {'is' if len(v) == 1 else 'are'} {k}" for k, v in winners.items()]
+    return "; ".join([*parts, *(text for kind, text in sentences.items() if pairs[kind])])
 
 
 def _against_original(rows):
-    """Which transformers are better than the original, worse or equal, in a sentence."""
+    """Which transformers are better than the original, worse or equal, as a clause."""
     kinds, parts = {}, []
     for row in rows.itertuples():
         kinds.setdefault(row.shown, []).append(HEADINGS[row.variant])
     for shown, variants in kinds.items():
         names = "all three transformers" if len(variants) == len(effects.APPLIED) else join_words(variants)
-        is_, has = ("is", "has") if len(variants) == 1 else ("are", "have")
+        is_ = "is" if len(variants) == 1 else "are"
         better, *little = shown.split(",")
         sentences = {
-            NOT_SHOWN: f"no difference from the original is shown for {names.replace('all three', 'any of the three')}",
-            FEW: f"{names} {has} too few runs to compare with the original",
             EQUAL: f"{names} {is_} equal to the original within {statistics.MARGIN:g} point",
             SAME: f"{names} {is_} identical to the original",
         }
         comparison = f"{names} {is_} {better} than the original{','.join(['', *little])}"
         parts.append(sentences.get(shown, comparison))
-    return _sentence(parts)
+    return "; ".join(parts)
 
 
-def _collapsed_note(found):
-    """A sentence on the collapsed runs of a study, if there are any."""
-    counts = {}
-    for row in found.itertuples():
-        counts |= {
-            row.variant: (row.collapsed, row.runs),
-            row.against: (row.collapsed_against, row.runs_against),
-        }
-    lost = [f"{arm_title(arm)} in {number} of {of} runs" for arm, (number, of) in counts.items() if number]
-    return [f"Collapsed: {join_words(lost)}."] if lost else []
+TELL = {
+    BETWEEN: _between_transformers,
+    AGAINST_ORIGINAL: _against_original,
+}  # family -> its clause of a verdict
 
 
 def _mixed_pairs_note(study):
@@ -142,23 +167,6 @@ def untrained_in_words(chosen):
     return f"Not yet trained: {'; '.join(parts)}." if parts else ""
 
 
-def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """The verdict on distorted test images in the studies, as Markdown."""
-    lines = {}
-    for study in chosen:
-        found = experiment.strength_comparisons(*study)
-        parts = []
-        for family, tell in ((AGAINST_ORIGINAL, _against_original), (BETWEEN, _between_transformers)):
-            distortions = {}
-            for distortion in experiment.UNITS:
-                rows = found[(found["family"] == family) & (found["distortion"] == distortion)]
-                if text := tell(rows):
-                    distortions.setdefault(text, []).append(distortion)
-            parts += [f"Under {join_words(names)}, {_lower(text)}" for text, names in distortions.items()]
-        lines[study] = " ".join(parts) or f"{MISSING.capitalize()}."
-    return _lines(lines)
-
-
 def networks_verdict(dataset, protocol):
     """The verdict on each network of a dataset and protocol; without transformers, which does best."""
     ours = frame.runs(dataset, protocol)
@@ -183,13 +191,3 @@ def gain_in_words(study, variant="lstn", against=ORIGINAL):
         return MISSING
     row = next(found.itertuples())
     return f"{difference_text(row)} points ({verdict_text(row)})"
-
-
-def _lower(text):
-    """A sentence as a part of another sentence: its first letter is small, unless it begins a name."""
-    return text[0].lower() + text[1:] if text.startswith(("No ", "Between ", "All ", "Any ")) else text
-
-
-def _sentence(parts):
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""

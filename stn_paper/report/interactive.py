@@ -6,12 +6,11 @@ that a cell with a number contains only the number. A table is complete without 
 """
 
 import re
-from collections import Counter
 from html import escape
 from urllib.parse import quote
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import HTML
 
 from ..analysis import effects, frame, statistics
 from ..analysis.statistics import BETTER, WORSE
@@ -127,25 +126,25 @@ def show_accuracies(dataset, protocols):
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
-    view = pd.concat(parts, ignore_index=True)
+    view = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
     marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
     note = (
         "★: better than each other variant, in the 95 % interval of the difference over seeds."
         if marks
         else ""
     )
-    note += (
-        " ±: half of the 95 % interval of the mean over n seeds. Runs are seeds, which lead to their pages."
-    )
+    if any(column.endswith("±") for column in view):
+        note += " ±: half of the 95 % interval of the mean over n seeds."
+    note += " Each seed under Runs leads to the page of its run."
     name = f"Accuracies on {DATASETS[dataset].title}"
     return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
 
 
 def show_system_runs(dataset, system):
-    """`small_systems.system_runs_table` with links to the runs, or "not yet run"."""
+    """`small_systems.system_runs_table` with links to the runs; None without a run."""
     view, ours = small_systems.system_runs_table(dataset, system), small_systems.system_runs(dataset, system)
     if ours.empty:
-        return Markdown(f"*{statistics.MISSING.capitalize()}.*")
+        return None
     view["Runs"] = [seed_links(ours[ours["variant"].map(HEADINGS) == v]) for v in view.index]
     view = view.rename_axis("Variant").reset_index()
     return show_table(view, f"Our runs on {DATASETS[dataset].title}")
@@ -189,12 +188,11 @@ def all_runs_in_words():
     found = frame.records_by_name().values()
     if not found:
         return f"{statistics.MISSING.capitalize()}."
-    counts = Counter(DATASETS[record["spec"]["dataset"]].title for record in found)
-    of = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
+    datasets = len({record["spec"]["dataset"] for record in found})
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
     unknown, changed = commits.count(""), sum(commit.endswith(records.CHANGED) for commit in commits)
     code = "Each names the commit of the code that made it, and none had changes that no commit holds."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
-    return f"{len(found)} runs: {of}; {hours:.1f} hours of training in all. {code}"
+    return f"{len(found)} runs on {datasets} dataset{'s'[: datasets > 1]} took {hours:.1f} hours of training. {code}"

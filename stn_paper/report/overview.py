@@ -24,9 +24,12 @@ def protocol_settings(dataset):
     """The settings of the protocols for any network on a dataset, a column each."""
     names = (*COMPARABLE, "smoke")
     presets = {name: [preset(name, dataset, variant) for variant in VARIANTS] for name in names}
-    return pd.DataFrame(
-        {name: {"What it is": PROTOCOLS[name]} | _settings(each) for name, each in presets.items()}
-    )
+    return pd.DataFrame({name: _settings(each) for name, each in presets.items()})
+
+
+def protocol_meanings():
+    """What each protocol is, as a Markdown list."""
+    return "\n".join(f"- `{name}`: {meaning}" for name, meaning in PROTOCOLS.items())
 
 
 def protocol_differences(dataset, other):
@@ -53,7 +56,7 @@ def _settings(presets):
         "Optimizer": first.optimizer,
         "Learning rate": first.learning_rate,
         "Schedule": first.schedule,
-        "Localization net's rate": f"{first.localization_rate:g} of it",
+        "Localization net's share of the rate": f"{first.localization_rate:g}",
         "Epochs at most": _each_once(p.max_epochs for p in presets),
         "Early stop not before": _each_once(p.min_epochs for p in presets),
         "Training images": first.train_images or "all",

@@ -42,14 +42,19 @@ def faults_table():
     """The faults, a row each: how a fault is tried, how often, and how the tries ended."""
     part = _part_of_file("faults")
     rows = {
-        name: {
+        name.replace("`", ""): {
             "How it is tried": row["how"],
             "Tries": f"{row['tries']:,}",
-            "How they ended": ", ".join(f"{end}: {count:,}" for end, count in sorted(row["ends"].items())),
+            "How they ended": _ends_in_words(row["ends"]),
         }
         for name, row in (part["found"] if part else {}).items()
     }
     return pd.DataFrame(rows).T if rows else NOT_TRIED
+
+
+def _ends_in_words(ends):
+    """How the tries of a fault ended, {end: tries}; with their numbers if there are several ends."""
+    return next(iter(ends)) if len(ends) == 1 else ", ".join(f"{end}: {ends[end]:,}" for end in sorted(ends))
 
 
 def hostile_input_table():
@@ -77,6 +82,7 @@ def defects_table():
     rows["fault"] = rows["fault"].str.replace("`", "")
     return (
         rows.set_index("fault")
+        .rename_axis(None)
         .rename(columns={"at ac5d3d1": "At that commit"})
         .rename(columns=str.capitalize)
     )
@@ -101,7 +107,6 @@ def count_tries_in_words():
     rows = [*faults["found"].values(), *fuzz["found"].values()]
     commits = {commit for row in rows for commit in row["commit"].split(", ")}
     return (
-        f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the "
-        f"tables say. A case that ended in a traceback stopped the count until the fault was mended. "
-        f"Tried at commits {', '.join(sorted(commits))} on {faults['device']}."
+        f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the tables "
+        f"say, on {faults['device']}, at {len(commits)} commits that `tests/reliability.json` names."
     )

@@ -162,7 +162,7 @@ def figure2_verdict(model, image):
     layers = nn.ModuleList([block.conv1, block.bn1, block.conv2, block.bn2])
     own, in_layers = (sum(p.numel() for p in part.parameters()) for part in (block, layers))
     return (
-        f"The untrained block changes its input by {changed:.0%} on average. With the last batch norm's weight at "
-        f"zero it passes x on: output and input differ by at most {difference}, while without the shortcut no number "
-        f"larger than {alone} comes out. The shortcut has {own - in_layers} of the block's {own:,} parameters."
+        f"With the last batch norm's weight at zero, the block returns x (largest difference: {difference}); without "
+        f"the shortcut it would return zero (largest output: {alone}). The shortcut has {own - in_layers} of the "
+        f"block's {own:,} parameters. Untrained, the block changes x by {changed:.0%} on average."
     )

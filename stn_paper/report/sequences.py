@@ -4,7 +4,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from ..analysis.statistics import MISSING
 from ..data.datasets import embedded_digits
 from ..data.scenes import DIGITS_A_SEQUENCE, digit_sequences
 from ..models import HEADINGS
@@ -42,14 +41,16 @@ def sequence_runs(variant):
 
 
 def glimpses_plot(count=4):
-    """A row a test image of our first recurrent run: the image with the outlines of its looks, and the looks."""
+    """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows.
+
+    None without a run.
+    """
     found = sequence_runs("rnn")["record"]
+    if found.empty:
+        return None
     figure, axes = plt.subplots(
         count, 1 + DIGITS_A_SEQUENCE, figsize=(1.45 * (1 + DIGITS_A_SEQUENCE), 1.6 * count), squeeze=False
     )
-    if not len(found):
-        axes[0, 0].set_title(MISSING)
-        return close_figure(figure)
     kept = found.iloc[0]["glimpses"]
     fields = (kept[field] for field in ("images", "theta", "labels", "predicted"))
     for row, text, theta, labels, read in zip(axes, *fields):
@@ -70,7 +71,12 @@ def _spaced(labels):
 
 
 def sequence_curves_plot():
-    """Two panels against the epoch: above, validation accuracy per digit; below, the mean centre x of each look."""
+    """Above validation accuracy per digit after each epoch; below where each look is centred, x, mean of all images.
+
+    None without a run.
+    """
+    if small_systems.system_runs(DATASET, SEQUENCE_SYSTEM).empty:
+        return None
     figure, (above, below) = plt.subplots(2, figsize=(5.8, 6))
     for variant in ("original", "ffn", "rnn"):
         for record in sequence_runs(variant)["record"]:
@@ -88,6 +94,4 @@ def sequence_curves_plot():
     for axis in (above, below):
         if axis.has_data():
             axis.legend(fontsize=11)
-        else:
-            axis.set_title(MISSING)
     return close_figure(figure)

@@ -75,16 +75,24 @@ def published_values(system):
 def published_and_ours(system):
     """Each published number (percent) beside the same quantity of our runs, and ours minus theirs in points.
 
-    If the document says only "test accuracy", ours is the test accuracy by the run's own selection rule.
+    Where the document says only "test accuracy", ours is that at the best validation epoch. Without any run of ours,
+    the published numbers alone.
     """
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
-    view["ours"] = list(map(mean_text, ours))
+    view["ours"] = [mean_text(o).replace(" ± ", "\u00a0±\u00a0") for o in ours]
     view["difference"] = [f"{np.mean(o) - v:+.2f}" if len(o) else "–" for o, v in zip(ours, view["value"])]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
-    names = {"quantity": "Published quantity", "value": "Published", "ours": "Ours"}
-    names |= {"difference": "Difference", "source": "Source"}
+    names = {
+        "quantity": "Published quantity",
+        "value": "Published",
+        "ours": "Ours",
+        "difference": "Difference",
+    }
+    names |= {"source": "Source"}
+    if not any(ours):
+        names = {name: names[name] for name in ("quantity", "value", "source")}
     return view[list(names)].rename(columns=names)
 
 
@@ -222,7 +230,7 @@ def recovery_verdict(dataset):
     if not parts:
         return f"{MISSING.capitalize()}."
     names = join_words([HEADINGS[variant] for variant in found])
-    return f"The share of the median distance that {names} undo: {join_words(parts)}."
+    return f"In the median, {names} undo{'es' if len(found) == 1 else ''} {join_words(parts)}."
 
 
 def _recovery_by_variant(dataset):

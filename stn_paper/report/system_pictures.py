@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from IPython.display import Markdown
 
 from ..analysis.statistics import MISSING
 from ..models import HEADINGS
@@ -56,19 +55,20 @@ def gradcam_plot(dataset, system, variants):
 
 
 def training_pictures(dataset, system, variant, still=False):
-    """The animation of the training of our first run, or, if `still`, a strip of five of its pictures."""
+    """The animation of our first run's training, or a strip of five of its pictures; None without a run."""
     probes = first_probes(dataset, system, variant)
     if probes is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
-    draw, watched = explorer.training_strip if still else explorer.training_animation, probes["training"]
+        return None
+    draw = explorer.training_strip if still else explorer.training_animation
+    watched = probes["training"]
     return draw(example_images(probes), watched["steps"], torch.tensor(watched["theta"]))
 
 
 def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example and our first run's output, or, if `still`, a strip of five of its pictures."""
+    """The animation of a moving example behind our first run, or a strip of five pictures; None without a run."""
     probes = first_probes(dataset, system, variant)
     if probes is None:
-        return Markdown(f"*{MISSING.capitalize()}.*")
+        return None
     draw = explorer.motion_strip if still else explorer.motion_animation
     return draw(moving_example(example_images(probes)), motion_maps(), torch.tensor(probes["motion"]))
 
@@ -96,9 +96,10 @@ def stillness_verdict(dataset, system):
     rows = stillness_table(dataset, system)
     if "At the output" not in rows:
         return f"{MISSING.capitalize()}."
-    parts = [f"{share} at the output of {name}" for name, share in rows["At the output"].items()]
+    shares = sorted(rows["At the output"].unique(), key=lambda share: int(share.rstrip("%")))
+    after = " to ".join(dict.fromkeys((shares[0], shares[-1])))
     before = rows["At the input"].iloc[0]
-    return f"The motion makes {before} of the picture's variance at the input, and {', '.join(parts)}."
+    return f"Motion makes {before} of the picture's variance at the input, and {after} at the output of a transformer."
 
 
 # --- three properties of a transformer ----------------------------------------------------------

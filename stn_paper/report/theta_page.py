@@ -30,9 +30,8 @@ def theta_verdict(found):
     return (
         f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
         f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
-        "the same theta** (standard deviation below 0.05). On distorted digits, where a transformer helps, the "
-        f"deviation is {least:.2f} or more; {others['collapsed']} of {others['runs']} runs on digits and traffic signs "
-        "collapsed."
+        "the same theta** (standard deviation below 0.05). On distorted digits the deviation is at least "
+        f"{least:.2f}, and {others['collapsed']} of {others['runs']} runs on digits and traffic signs collapsed."
     )
 
 

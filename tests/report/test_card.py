@@ -8,6 +8,7 @@ from helpers import write_run
 
 from stn_paper.cli import main
 from stn_paper.errors import InputError
+from stn_paper.models.small_nets import SYSTEMS
 from stn_paper.report import card
 from stn_paper.training import records
 
@@ -31,6 +32,25 @@ def test_a_card_is_printed_for_a_name_and_for_a_file(capsys):
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1] == card.model_card(json.loads(path.read_text()))
     assert "61.50 %" in printed[0] and "--seed 3" in printed[0]
+
+
+def test_a_card_names_the_paper_only_for_what_is_the_papers():
+    told = {
+        (backbone, variant): card.model_card(
+            json.loads(write_run(variant, 0, 60.0, backbone, dataset).read_text())
+        )
+        for backbone, variant, dataset in (
+            ("resnet18", "lstn", "cifar10"),
+            ("mnist-cnn", "lstn", "mnist-rts"),
+            ("mnist-cnn", "original", "mnist-rts"),
+            ("sign-cnn-bn", "two", "gtsrb"),
+        )
+    }
+    assert [card.PAPER in text for text in told.values()] == [True, True, False, False]
+    assert all(
+        card.SOURCES[backbone] in text for (backbone, _), text in told.items() if backbone in card.SOURCES
+    )
+    assert set(card.SOURCES) == set(SYSTEMS)
 
 
 @pytest.mark.parametrize("run", ["no_such_run", "no/such.json", ""])

@@ -272,7 +272,7 @@ def test_every_run_is_counted_and_unknown_code_is_named():
         record |= {"environment": {"device": "", "commit": commit}, "measured": {"seconds": 1800}}
         path.write_text(json.dumps(record))
     assert interactive.all_runs_in_words() == (
-        "3 runs: 3 on Caltech-101; 1.5 hours of training in all. "
+        "3 runs on 1 dataset took 1.5 hours of training. "
         "Without a commit of their code: 1; with changes that no commit holds: 1."
     )
 

@@ -32,13 +32,15 @@ def test_published_numbers_are_as_printed():
 
 
 def test_without_records_every_page_says_so():
-    assert set(small_systems.published_and_ours("cifar-cnn")["Ours"]) == {"not yet run"}
+    assert "Ours" not in small_systems.published_and_ours("cifar-cnn")
     errors = compared.distorted_errors_table()
     assert (errors.xs("ours", axis=1, level=1) == "not yet run").all(axis=None)
     assert errors.loc["affine", ("RTS", "paper")] == "0.5"
     for verdict in (small_systems.small_cnn_verdict(), small_systems.signs_verdict()):
         assert verdict.endswith("not yet run.")
-    assert compared.distorted_verdict() == compared.theta_in_words("gtsrb", "sign-cnn-bn") == "Not yet run."
+    assert compared.distorted_verdict() == "Not yet run." and not compared.theta_in_words(
+        "gtsrb", "sign-cnn-bn"
+    )
     for view in (
         small_systems.recovery_table("digits"),
         small_systems.system_runs_table("gtsrb", "sign-cnn-bn"),
@@ -204,7 +206,7 @@ def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
     view = system_pictures.stillness_table("digits", "mnist-cnn")
     before, after = (int(view[c].item().rstrip("%")) for c in ("At the input", "At the output"))
     assert list(view.index) == ["STN"] and after < before / 2
-    assert f"{after}% at the output of STN" in system_pictures.stillness_verdict("digits", "mnist-cnn")
+    assert f"{after}% at the output" in system_pictures.stillness_verdict("digits", "mnist-cnn")
 
 
 def test_pictures_are_drawn_from_the_record(kept):
@@ -218,13 +220,12 @@ def test_pictures_are_drawn_from_the_record(kept):
 
 
 def test_without_a_record_nothing_moves():
-    assert system_pictures.training_pictures("digits", "mnist-cnn", "stn").data == "*Not yet run.*"
+    assert system_pictures.training_pictures("digits", "mnist-cnn", "stn") is None
     assert system_pictures.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
 
 
 def test_the_looks_are_drawn_from_the_record():
-    assert sequences.glimpses_plot().axes[0].get_title() == "not yet run"
-    assert {axis.get_title() for axis in sequences.sequence_curves_plot().axes} == {"not yet run"}
+    assert sequences.glimpses_plot() is sequences.sequence_curves_plot() is None
     maps = torch.eye(2, 3).expand(3, 2, 3).tolist()
     picture = examples.as_png(np.zeros((100, 100), np.uint8))
     kept = {
