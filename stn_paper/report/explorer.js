@@ -1,4 +1,4 @@
-// A spatial transformer's sampler in the browser, with the convention of transformer.py.
+// A spatial transformer's sampler in the browser, with the convention of `transforms`.
 
 // Marks of the corners, named as matplotlib names them, in a square from -1 to 1.
 const MARKS = {

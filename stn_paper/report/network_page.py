@@ -91,6 +91,20 @@ def warp_ratios_table(machine="cpu"):
     return table.rename_axis(["Work", "Against"]) if rows else table
 
 
+def warp_verdict(machine="cpu"):
+    """How our warp and the whole module compare with the fastest other program, over the image sizes: one sentence."""
+    found = warp_ratios(machine)
+    module = found["work"] == "module"
+    alone, whole = found.loc[~module, "middle"], found.loc[module, "middle"]
+    fastest = (
+        "at every size" if alone.min() >= 1 else f"at all but {(alone < 1).sum()} of {len(alone)} comparisons"
+    )
+    return (
+        f"**The warp alone is the fastest {fastest}; the whole module is {whole.min():.2f} to {whole.max():.2f} times "
+        "as fast as the tutorial's.**"
+    )
+
+
 def warp_machine_in_words(machine="cpu"):
     """A sentence on the machine of `warp_ratios`."""
     found = json.loads((BENCHMARKS / f"warps/{machine}.json").read_text(encoding="utf-8"))

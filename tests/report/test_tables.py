@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import cost_tables, frame
+from stn_paper.analysis import cost_tables, frame, stability
 from stn_paper.analysis.paper import table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
@@ -132,6 +132,8 @@ def test_committed_records_are_named_by_their_settings(committed):
         record = records.read_record(path)
         spec = record["spec"]
         assert records.record_path(records.spec_of(record)) == path
+        if path.stem in stability.start_names():
+            continue  # runs that are cut short
         if spec["protocol"]["name"] in PROTOCOLS and spec["protocol"]["name"] != "smoke":
             named = preset(spec["protocol"]["name"], spec["dataset"], spec["variant"], spec["backbone"])
             free = ("precision", *(PILOT if named.name == "small" else ()))  # --precision may change it

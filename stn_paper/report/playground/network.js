@@ -1,4 +1,4 @@
-// Networks of the playground: the layers that `export` lists, with their weights, in plain loops.
+// Networks of the playground: the layers that `export_layers` lists, with their weights, in plain loops.
 // A tensor is {data, channels, size}: channels of size x size numbers, row by row.
 
 // The numbers of base64 text, as float32.
