@@ -1,6 +1,6 @@
 """Executable companion of "An Improved Spatial Transformer Network based on Lightweight Localization Net".
 
-The networks are imported with the package; training and measuring are imported when they are first used.
+Each name is imported when it is first used, so that the command line answers before torch is loaded.
 """
 
 import os
@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from .errors import needing
-from .models import build_model, with_stn
-from .models.transformer import SpatialTransformer
 
 if TYPE_CHECKING:
-    from .models import costs
+    from .models import build_model, costs, with_stn
+    from .models.transformer import SpatialTransformer
     from .training import find, run
     from .training.kept import load
     from .training.spec import RunSpec
 
 __all__ = ["RunSpec", "SpatialTransformer", "build_model", "costs", "find", "load", "run", "with_stn"]
 
-_LATER = {  # name -> the module that holds it
+_LATER = {  # name -> the module that holds it; a module has its own name
     "RunSpec": "training.spec",
+    "SpatialTransformer": "models.transformer",
+    "build_model": "models",
     "costs": "models.costs",
     "find": "training",
     "load": "training.kept",
+    "models": "models",
     "run": "training",
+    "with_stn": "models",
 }
 
 
@@ -38,7 +41,7 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with needing("train"):
         module = import_module(f".{_LATER[name]}", __name__)
-    value = module if name == "costs" else getattr(module, name)
+    value = module if _LATER[name].endswith(name) else getattr(module, name)
     globals()[name] = value
     return value
 

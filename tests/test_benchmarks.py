@@ -230,6 +230,7 @@ def shown(monkeypatch, folder):
     for name in FIGURES:
         getattr(speed_figures, name)()
     texts = {name: getattr(speed, name)().to_string() for name in TABLES}
+    assert speed.time_verdict()
     return texts | {"goals_table": speed_goals.goals_table().to_string()}
 
 
@@ -291,6 +292,7 @@ def test_measurements_in_the_protocol_small_are_taken_together(tmp_path, monkeyp
     assert list(row.values()) == ["150.0", "1.30 (1.20 to 1.40)", "0.96 (0.96 to 0.96)", "–", "–"]
     (row,) = speed.small_added_time_table().to_dict("records")
     assert list(row.values()) == ["500", "6.0% (5.0% to 7.0%)", "120% (80% to 160%)"]
+    assert speed.time_verdict() == f"**{speed.MISSING.capitalize()}.**"  # without the nets alone
     judged = speed_goals.goals_table()
     judged = judged[judged["Verdict"] != speed.MISSING]
     assert [text.split()[0] for text in judged["Came out"]] == ["1.30", "0.96", "6.0%", "120%"]

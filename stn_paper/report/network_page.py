@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from ..analysis import effects
-from ..analysis.statistics import MISSING
+from ..analysis.statistics import MISSING, range_text
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL
 from ..models.backbones import title
@@ -113,7 +113,7 @@ def warp_machine_in_words(machine="cpu"):
     return (
         f"{here['name']}, {here['threads']} thread, {versions}, commit `{here['commit']}`. Batches of "
         f"{found['batch']} images of {found['channels']} channels. Other programs shared the machine: its load "
-        f"was {min(loads):.0f} to {max(loads):.0f}."
+        f"was {range_text([round(load) for load in loads])}."
     )
 
 

@@ -182,6 +182,28 @@ def added_time_table():
     return measurements_table(table, ["Machine", "Network", "Mode"])
 
 
+def time_verdict():
+    """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's: two sentences."""
+    nets = benchmark_rows("transformer", "nets", form="eager")
+    found = small_protocol_rows("variants")
+    if nets.empty or not found:
+        return f"**{MISSING.capitalize()}.**"
+    operations = nets.groupby("variant")["gflops"].first()
+    times = [1 / ratios["stn eager"][1] for ratios in nets.loc[nets["variant"] == "lstn", "ratios"]]
+    added = {
+        of: [
+            100 * added_share(row["ratios"])[1] for key, rows in found.items() if key[2] == of for row in rows
+        ]
+        for of in ("lstn", "stn")
+    }
+    takes = {of: f"{min(shares):.0f} to {max(shares):.0f} %" for of, shares in added.items()}
+    return (
+        f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS and takes "
+        f"{min(times):.2f} to {max(times):.2f} of its time.** In the protocol `small`, L-STN takes {takes['lstn']} of "
+        f"a training step, STN {takes['stn']}."
+    )
+
+
 def small_added_time_table():
     """What each transformer adds to a step in the protocol `small`, and how near the step comes to the peak."""
     table = {}

@@ -138,9 +138,14 @@ def start_verdict(found):
     )
     tests = stability.start_tests(found).set_index("comparison")
     p = tests.loc["all nets, the full rate against a tenth", "p_holm"]
-    if p < LEVEL:
-        return f"{text} So the lower rate keeps the sampling grid inside the image (p = {p:.2g})."
-    return f"{text} These numbers do not show a difference (p = {p:.2g})."
+    shown = (
+        "So the lower rate keeps the sampling grid inside the image"
+        if p < LEVEL
+        else "No difference is shown"
+    )
+    planned, lacking = len(stability.start_names()), len(stability.start_names()) - len(found)
+    missing = f"; {lacking} of {planned} planned runs are {MISSING}" if lacking else ""
+    return f"{text} {shown} (p = {p:.2g}){missing}."
 
 
 def _collapsed_by_rate(found):
