@@ -116,9 +116,7 @@ def test_importing_the_package_leaves_slow_packages_for_when_they_are_needed():
 def test_the_package_offers_its_names_when_they_are_asked_for():
     code = f"from stn_paper import {', '.join(stn_paper.__all__)}; costs.measure"
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = (
-        "import stn_paper; stn_paper.models.build_model; stn_paper.SpatialTransformer; stn_paper.costs"
-    )
+    code = "import stn_paper; stn_paper.models.build_model; stn_paper.SpatialTransformer; stn_paper.costs"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no_such_name"):
         stn_paper.no_such_name  # noqa: B018
