@@ -15,10 +15,8 @@ from . import frame, statistics
 
 DATASET, BACKBONE = "caltech101", "resnet50"
 NETS, SEEDS = ("stn", "vstn", "lstn"), range(10)
-RATES = (
-    1.0,
-    0.1,
-)  # the localization net's rate as a share of the classifier's: the paper's, and that of `small`
+# the localization net's rate as a share of the classifier's: the paper's, and that of `small`
+RATES = (1.0, 0.1)
 STEPS = 300
 COUNT_COLUMNS = ["variant", "rate", "runs", "collapsed", "low", "high", "moved", "spread"]
 ALL = "all"  # the nets together
@@ -81,7 +79,10 @@ def start_counts(found):
 
 
 def start_tests(found):
-    """Fisher's exact test of the collapsed runs of each of COMPARISONS with runs on both sides, p_holm corrected."""
+    """Fisher's exact test of the collapsed runs, a row for each of COMPARISONS that has runs on both sides.
+
+    Columns: comparison; first and second, each (collapsed runs, all runs); p; p_holm, adjusted by Holm's method.
+    """
     both = pd.concat([found.assign(variant=ALL), found])
     counts = {
         side: (int(mine.sum()), len(mine)) for side, mine in both.groupby(["variant", "rate"])["collapsed"]
