@@ -86,8 +86,8 @@ def round_of(setting):
 def from_files(setting, image_size, batch):
     """Yield (images, labels) on the device without end, from files that torchvision decodes anew every epoch.
 
-    An epoch is a round of `measure`, so that no image is decoded in advance while other programs are timed. With a GPU,
-    memory is pinned and copies do not wait.
+    An epoch has the batches of one round of `measure`. So the loader decodes no image while other programs are timed.
+    With a GPU, memory is pinned and copies do not wait.
     """
     from torchvision import transforms  # not at the top: the import takes seconds
     from torchvision.datasets import ImageFolder

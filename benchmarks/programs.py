@@ -212,7 +212,6 @@ def lightning(setting, backbone, variant, batch):
             return torch.optim.Adam(self.parameters(), lr=LEARNING_RATE, fused=True)
 
     def fit():
-        silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         try:
             trainer = Trainer(
                 accelerator="gpu" if setting.cuda else "cpu",
@@ -220,7 +219,9 @@ def lightning(setting, backbone, variant, batch):
                 max_epochs=1,
                 callbacks=[Turns()],
                 enable_checkpointing=False,
-                **silent,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                logger=False,
             )
             trainer.fit(Module(), given)
         except Exception as error:

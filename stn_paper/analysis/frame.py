@@ -58,10 +58,11 @@ _tables = {}  # True for smoke runs, False for the others -> (stamps of the file
 
 
 def runs(dataset=None, protocol=None, backbone=None):
-    """All runs, or those of a dataset, protocol or backbone: a table with the columns RUN_COLUMNS, sorted by file name.
+    """Return all runs, or the runs of one dataset, protocol or backbone, as a table sorted by file name.
 
-    `protocol` selects runs with exactly the settings of the protocol of this name. Smoke runs are in the table only
-    with the protocol "smoke". Accuracies are in percent, NaN if a record lacks them:
+    The columns are RUN_COLUMNS. `protocol` selects runs with exactly the settings of the protocol of this name. The
+    protocol "smoke" selects smoke runs, which are left out otherwise. Accuracies are in percent, NaN if a record lacks
+    them:
 
     - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
     - `class_accuracy`: mean over classes.

@@ -37,8 +37,9 @@ def table(number):
 
     Columns are those of `printed/table<number>.csv`. All callers share the table: do not change it.
 
-    >>> table(9).groupby("variant")["parameters"].first()["lstn"]
-    '869200'
+    >>> first = table(9).iloc[0]
+    >>> first["variant"], first["parameters"]  # as printed
+    ('stn', '868704')
     """
     printed = pd.read_csv(PRINTED / f"table{number}.csv", dtype=str, keep_default_na=False)
     if "model" in printed:

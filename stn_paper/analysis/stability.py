@@ -10,6 +10,7 @@ from itertools import product
 
 import pandas as pd
 
+from ..models import HEADINGS
 from ..training.spec import RunSpec, preset
 from . import frame, statistics
 
@@ -19,10 +20,10 @@ NETS, SEEDS = ("stn", "vstn", "lstn"), range(10)
 RATES = (1.0, 0.1)
 STEPS = 300
 COUNT_COLUMNS = ["variant", "rate", "runs", "collapsed", "low", "high", "moved", "spread"]
-ALL = "all"  # the nets together
+ALL, POOLED = "all", "all nets, the full rate against a tenth"  # the nets together
 COMPARISONS = {  # what is compared: two sides (variant or ALL, rate)
-    "all nets, the full rate against a tenth": ((ALL, 1.0), (ALL, 0.1)),
-    **{f"{net}, the full rate against a tenth": ((net, 1.0), (net, 0.1)) for net in NETS},
+    POOLED: ((ALL, 1.0), (ALL, 0.1)),
+    **{f"{HEADINGS[net]}, the full rate against a tenth": ((net, 1.0), (net, 0.1)) for net in NETS},
     "L-STN against STN, the full rate": (("lstn", 1.0), ("stn", 1.0)),
     "V-STN against STN, the full rate": (("vstn", 1.0), ("stn", 1.0)),
 }

@@ -34,7 +34,7 @@ def _round_sums(sums):
 
 @lru_cache
 def _weights(side, size, device):
-    """Return Pillow's weights as float64 (size, side): row i has the weights of the given pixels for pixel i."""
+    """Return Pillow's weights, float64 (size, side): pixel i of the output is the sum of the input times row i."""
     weights = torch.zeros(size, side, dtype=torch.float64)
     for i in range(size):
         middle = (i + 0.5) * (side / size)

@@ -59,7 +59,7 @@ def _channels(dataset):
 
 
 def _open_cached(cached, shape):
-    """The cached array and {index: file} of its skipped images; None if it is missing or was changed."""
+    """Return the cached array and its skipped images, {index: file}; or None if the cache is missing or damaged."""
     try:
         note = json.loads(_note_path(cached).read_text(encoding="utf-8"))
         if not cached.is_file() or cached.stat().st_size != note["bytes"]:

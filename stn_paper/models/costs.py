@@ -33,8 +33,8 @@ class Cost(NamedTuple):
 def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     """Return the cost of one forward pass of (1, in_channels, image_size, image_size) in evaluation mode.
 
-    `model` may have any precision, may be compiled, may have no parameters, and may be on any device; on torch's
-    "meta" device nothing is computed. It is not changed. Subclasses of convolutions, batch norms and linear layers
+    `model` is not changed. It may be compiled, of any precision, without parameters, and on any device. On torch's
+    "meta" device nothing is computed. Subclasses of convolutions, batch norms and linear layers
     (timm has many) are counted as their base classes; all other modules are counted as thop counts them. Raises
     InputError for an image size that is not a whole number from 1. Source: paper Tables 5, 7 and 9.
 

@@ -53,7 +53,8 @@ def affine_theta(
     """Return theta (2, 3) of the map that reads a rotated, scaled and shifted square of the input.
 
     The square is rotated by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
-    sides and is centred at `shift` (x, y, normalized). In the output, the content moves the opposite way.
+    sides and is centred at `shift` (x, y, normalized). The content of the output moves
+    in the opposite direction.
     Source: Jaderberg et al. 2015, section 3.2.
 
     >>> affine_theta(rotation=90, scale=0.5, shift=(0.25, 0)).round(decimals=3)

@@ -111,7 +111,7 @@ def _replication_in_words(row):
 
 
 def _open_verdict(number, compared):
-    """The verdict of `pattern_verdict` while too few backbones have runs of the variants."""
+    """The sentence that `pattern_verdict` returns if too few backbones have runs of two variants."""
     total = accuracy.cells(number)["backbone"].nunique()
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of two variants yet."

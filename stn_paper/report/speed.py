@@ -206,22 +206,29 @@ def time_verdict():
 
 def small_added_time_table():
     """What each transformer adds to a step in the protocol `small`, and how near the step comes to the peak."""
-    table = {}
-    for (machine, backbone, variant), rows in small_protocol_rows("variants").items():
+    table, of_peak = {}, shares_of_peak()
+    for key, rows in small_protocol_rows("variants").items():
+        machine, backbone, variant = key
         shares = [added_share(row["ratios"])[1] for row in rows]
         table[machine, title(backbone), HEADINGS[variant]] = {
             "Milliseconds": f"{1000 * np.median([row['seconds'] for row in rows]):.3g}",
             "Share added": "" if variant == ORIGINAL else median_and_range(shares, "{:.1%}"),
-            "Of the peak": median_and_range(shares_of_peak(rows), "{:.0%}"),
+            "Of the peak": median_and_range(of_peak[key], "{:.0%}"),
         }
     return measurements_table(table, ["Machine", "Network", "Variant"])
 
 
-def shares_of_peak(rows):
-    """The rate of each row's step as a share of that of a float32 matrix product in the same measurement."""
+def shares_of_peak():
+    """The rate of each step as a share of the rate of a float32 matrix product: a list over the measurements.
+
+    The keys are those of `small_protocol_rows`.
+    """
     peaks = benchmark_rows(SMALL, "peaks", program="float32").itertuples()
     rates = {(peak.machine, peak.measurement): peak.rate for peak in peaks}
-    return [row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"]] for row in rows]
+    return {
+        key: [row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"]] for row in rows]
+        for key, rows in small_protocol_rows("variants").items()
+    }
 
 
 def added_share(ratios):

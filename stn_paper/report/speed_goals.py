@@ -47,17 +47,16 @@ def _goals():
 
 def _goals_on_a_cpu():
     """In the protocol `small`, by the medians of its measurements."""
-
-    def ratios(loop):
-        return _small_cases(lambda rows: [row["ratios"][loop][1] for row in rows], program="ours")
-
     plain, timm, share = (GOALS[kind]["cpu"] for kind in ("plain", "timm", "transformer"))
-    added = _small_cases(
-        lambda rows: [added_share(row["ratios"])[1] for row in rows], of="variants", variant="lstn"
+    ours, lstn = small_protocol_rows(program="ours"), small_protocol_rows("variants", variant="lstn")
+    to_plain, to_timm = (
+        _small_cases({key: [row["ratios"][loop][1] for row in rows] for key, rows in ours.items()})
+        for loop in (AUTHORS_LOOP, "timm")
     )
-    of_peak = _small_cases(shares_of_peak, of="variants")
-    yield _goal_row(f"at least {plain} times the authors' loop", "cpu", ratios(AUTHORS_LOOP), least=plain)
-    yield _goal_row(f"at least {timm} times timm's step", "cpu", ratios("timm"), least=timm)
+    added = _small_cases({key: [added_share(row["ratios"])[1] for row in rows] for key, rows in lstn.items()})
+    of_peak = _small_cases(shares_of_peak())
+    yield _goal_row(f"at least {plain} times the authors' loop", "cpu", to_plain, least=plain)
+    yield _goal_row(f"at least {timm} times timm's step", "cpu", to_timm, least=timm)
     yield _goal_row(f"L-STN at most {share:.0%} of a step", "cpu", added, most=share, form="{:.1%}")
     for family, bound in GOALS["peak"].items():
         cases = [case for case in of_peak if case[1].startswith(family)]
@@ -65,11 +64,11 @@ def _goals_on_a_cpu():
         yield _goal_row(goal, "cpu", cases, least=bound, form="{:.0%}")
 
 
-def _small_cases(values, of="rows", **where):
-    """(median over the measurements, network, machine) of each network in the protocol `small`."""
+def _small_cases(values):
+    """(median over the measurements, network, machine) of {(machine, backbone, variant): value of each measurement}."""
     return [
-        (median(values(rows)), f"{title(backbone)} {HEADINGS[variant]}", machine)
-        for (machine, backbone, variant), rows in small_protocol_rows(of, **where).items()
+        (median(found), f"{title(backbone)} {HEADINGS[variant]}", machine)
+        for (machine, backbone, variant), found in values.items()
     ]
 
 

@@ -149,7 +149,7 @@ def mean_accuracies(dataset, protocol):
     """Our accuracies (percent) on a dataset at a protocol: a row a network that has a record, in the paper's order.
 
     Columns are means over n seeds, each with half of its 95 % interval (NaN for one seed): the validation accuracy, and
-    the test accuracy by both selection rules. The selection bias is the mean of `best-of-five` minus
+    the test accuracy by both selection rules. The selection bias is the test accuracy by `best-of-five` minus that by
     `best-validation`, in points. The seed control has a row of its own. Raises InputError for a damaged record.
 
     >>> mean_accuracies("caltech101", "small")["Validation"]  # doctest: +SKIP

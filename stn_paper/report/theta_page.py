@@ -14,6 +14,7 @@ from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
 from .figures import COLORS, close_figure
 from .paper_figures import photograph
+from .speed import measurements_table
 
 LINEAR_BELOW = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
 PAPER_VARIANTS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
@@ -129,58 +130,48 @@ def theta_table(found):
 
 def start_verdict(found):
     """How many runs of first steps lost the image at each rate, and whether the rates differ: two sentences."""
-    if found.empty:
-        return f"**{MISSING.capitalize()}.**"
-    full, tenth = ((int(mine.sum()), len(mine)) for mine in _collapsed_by_rate(found))
-    text = (
-        f"**Within {stability.STEPS} steps, {full[0]} of {full[1]} transformers lost the image at the full rate, and "
-        f"{tenth[0]} of {tenth[1]} at a tenth of it.**"
-    )
     tests = stability.start_tests(found).set_index("comparison")
-    p = tests.loc["all nets, the full rate against a tenth", "p_holm"]
-    shown = (
-        "So the lower rate keeps the sampling grid inside the image"
-        if p < LEVEL
-        else "No difference is shown"
+    if stability.POOLED not in tests.index:
+        return f"**{MISSING.capitalize()}.**"
+    pooled = tests.loc[stability.POOLED]
+    full, tenth = (f"{collapsed} of {runs}" for collapsed, runs in (pooled["first"], pooled["second"]))
+    text = (
+        f"**Within {stability.STEPS} steps, {full} transformers lost the image at the full rate, and {tenth} at a "
+        "tenth of it.**"
     )
-    planned, lacking = len(stability.start_names()), len(stability.start_names()) - len(found)
+    lower = pooled["p_holm"] < LEVEL
+    shown = (
+        "So the lower rate keeps the sampling grid inside the image" if lower else "No difference is shown"
+    )
+    planned = len(stability.start_names())
+    lacking = planned - len(found)
     missing = f"; {lacking} of {planned} planned runs are {MISSING}" if lacking else ""
-    return f"{text} {shown} (p = {p:.2g}){missing}."
-
-
-def _collapsed_by_rate(found):
-    return (found.loc[found["rate"] == rate, "collapsed"] for rate in stability.RATES)
+    return f"{text} {shown} (p = {pooled['p_holm']:.2g}){missing}."
 
 
 def start_table(found):
     """Runs of first steps, a row a net and rate: how many collapsed, and how far theta moved, in pixels."""
-    counts = stability.start_counts(found)
-    if counts.empty:
-        return pd.DataFrame({"": [MISSING]}, index=[""])
-    return pd.DataFrame(
-        {
-            "Transformer": counts["variant"].map(HEADINGS),
-            "Share of the rate": counts["rate"],
-            "Runs": counts["runs"],
-            "Collapsed": counts["collapsed"],
-            "95 % interval (%)": [
-                f"{low:.0f} to {high:.0f}" for low, high in zip(counts["low"], counts["high"])
-            ],
-            "Mean corners moved by (pixels)": counts["moved"].round(1),
-            "Corners move between images by (pixels)": counts["spread"].round(2),
+    cells = {
+        (HEADINGS[row.variant], row.rate): {
+            "Runs": row.runs,
+            "Collapsed": row.collapsed,
+            "95 % interval (%)": f"{row.low:.0f} to {row.high:.0f}",
+            "Mean corners moved by (pixels)": round(row.moved, 1),
+            "Corners move between images by (pixels)": round(row.spread, 2),
         }
-    ).set_index("Transformer")
+        for row in stability.start_counts(found).itertuples()
+    }
+    return measurements_table(cells, ["Transformer", "Share of the rate"])
 
 
 def start_tests_table(found):
     """Fisher's exact tests of the runs of first steps, with Holm's correction."""
-    tests = stability.start_tests(found)
-    if tests.empty:
-        return pd.DataFrame({"": [MISSING]}, index=[""])
-    sides = {
-        f"Collapsed, {name} side": [f"{count} of {total}" for count, total in tests[name]]
-        for name in ("first", "second")
+    cells = {
+        row.comparison: {
+            "Collapsed, first side": "{} of {}".format(*row.first),
+            "Collapsed, second side": "{} of {}".format(*row.second),
+            "p after Holm": round(row.p_holm, 4),
+        }
+        for row in stability.start_tests(found).itertuples()
     }
-    return pd.DataFrame(
-        {"Comparison": tests["comparison"], **sides, "p after Holm": tests["p_holm"].round(4)}
-    ).set_index("Comparison")
+    return measurements_table(cells, ["Comparison"])

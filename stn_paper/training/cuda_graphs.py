@@ -15,8 +15,8 @@ def record_step(step):
     """Return the step (optimizer, images, labels) -> (loss, logits) as a CUDA graph, recorded once and then replayed.
 
     The first WARM_UP batches, and batches of another size than the recorded batch, run eagerly. The next call
-    overwrites loss and logits. The optimizer must be `capturable`, its learning rate must be a CUDA tensor, and the
-    current stream must not be the default stream.
+    overwrites loss and logits. The optimizer needs `capturable=True` and a learning rate that is a CUDA tensor.
+    Call the step on a stream other than CUDA's default stream.
     """
     graph = static = None
     calls = largest = 0

@@ -82,7 +82,7 @@ def tab(browser):
 
 @pytest.fixture(scope="module", params=PAGES or ["no page"])
 def visit(request, tab):
-    """A page in its views, and then with all its parts unfolded.
+    """A page that was opened in each view, and once more with every folded part open.
 
     It has the page's `errors` and `asked`, `wider` (pixels beyond the window, by width) and axe's `violations`.
     """

@@ -28,7 +28,7 @@ from .verdicts import (
 
 
 def check_costs(*numbers):
-    """Check whether our networks have the printed parameters and GFLOPS of these tables."""
+    """Compare the parameters and GFLOPS of our networks with the numbers printed in these tables."""
     cells = cost_tables.compare_costs(*numbers)
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return Finding(

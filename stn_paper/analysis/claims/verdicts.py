@@ -80,7 +80,7 @@ def by_tables(*cases):
 
 
 def by_ours(*cases):
-    """REPRODUCED if all cases (booleans, or Series of booleans) hold in our numbers, else NOT_REPRODUCED."""
+    """Return REPRODUCED if all cases are true, else NOT_REPRODUCED; a case is a boolean or a Series of booleans."""
     return REPRODUCED if _all(cases) else NOT_REPRODUCED
 
 
