@@ -95,10 +95,11 @@ def plain(setting, backbone, variant, batch):
 def elsewhere(program, *what):
     """Context: a call of `program(*what)` in a process of its own, with as many threads as this process.
 
-    The process starts with the system's default handling of memory.
+    The process compiles if this one does, and starts with the system's default handling of memory.
     """
     here, there = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=_serve, args=(there, program, what, torch.get_num_threads()))
+    settings = torch.get_num_threads(), torch._dynamo.config.disable
+    process = PROCESSES.Process(target=_serve, args=(there, program, what, *settings))
     process.start()
     there.close()
 
@@ -114,8 +115,9 @@ def elsewhere(program, *what):
         process.join()
 
 
-def _serve(pipe, program, what, threads):
+def _serve(pipe, program, what, threads, never_compile):
     torch.set_num_threads(threads)
+    torch._dynamo.config.disable = never_compile
     call = None
     try:
         while pipe.recv():

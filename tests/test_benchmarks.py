@@ -31,7 +31,6 @@ def quick(tmp_path_factory):
     out = tmp_path_factory.mktemp("quick") / "cpu.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STN_PAPER_DATA", str(out.parent))
-        patch.setenv("TORCHDYNAMO_DISABLE", "1")  # for processes of their own
         with torch._dynamo.config.patch(disable=True):
             command.main(["--device", "cpu", "--out", str(out), "--quick"])
     return out
