@@ -85,42 +85,55 @@ for batch in (3, 5, 2, 8):
 EXPORTS = """
 import torch, torchvision
 from stn_paper import with_stn
-from tests.models.test_deployment import CASES, moving
+from tests.models.test_deployment import CASES, Several, few_and_more, moving
 
-few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
-batch = ({0: torch.export.Dim("batch")},)
+few, more = few_and_more()
 inner = with_stn(torchvision.models.resnet18(num_classes=4), "constant", 24, before="layer1").eval()
-for stn in (inner, *(moving(**options) for options in CASES.values())):
-    program = torch.export.export(stn, (more,), dynamic_shapes=batch).module()
-    for images in (few, more):
-        torch.testing.assert_close(program(images), stn(images), atol=1e-5, rtol=0)
+stns = Several(inner, *(moving(**options) for options in CASES.values()))
+program = torch.export.export(stns, (more,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+for images in (few, more):
+    torch.testing.assert_close(program(images), stns(images), atol=1e-5, rtol=0)
 """
 
 ONNX = """
-import io, sys, torch, onnxruntime
-from tests.models.test_deployment import CASES, moving
+import sys, torch, onnxruntime
+from tests.models.test_deployment import CASES, Several, few_and_more, moving
 
-few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
-batch = torch.export.Dim("batch")
+few, more = few_and_more()
 one_thread = onnxruntime.SessionOptions()
 one_thread.intra_op_num_threads = 1
-for case in CASES:
-    stn = moving(**CASES[case])
-    for newer in (False, True):
-        if case == "copy" and not newer:
-            continue  # the older exporter has no anti-aliased resizing
-        how = {"dynamic_shapes": ({0: batch},)} if newer else {
-            "input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}, "opset_version": 18}
-        path = f"{sys.argv[1]}/{case}-{newer}.onnx"
-        torch.onnx.export(stn, (more,), path, dynamo=newer, verbose=False, **how)
-        session = onnxruntime.InferenceSession(path, one_thread, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        for images in (few, more):
-            outputs = [torch.from_numpy(output) for output in session.run(None, {name: images.numpy()})]
-            expected = stn(images)
-            expected = list(expected) if isinstance(expected, tuple) else [expected]
-            torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=0)
+for newer in (False, True):
+    # the older exporter has no anti-aliased resizing
+    stns = Several(*(moving(**options) for case, options in CASES.items() if newer or case != "copy"))
+    how = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if newer else {
+        "input_names": ["images"], "dynamic_axes": {"images": {0: "batch"}}, "opset_version": 18}
+    path = f"{sys.argv[1]}/{newer}.onnx"
+    torch.onnx.export(stns, (more,), path, dynamo=newer, verbose=False, **how)
+    session = onnxruntime.InferenceSession(path, one_thread, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    for images in (few, more):
+        outputs = [torch.from_numpy(output) for output in session.run(None, {name: images.numpy()})]
+        torch.testing.assert_close(outputs, stns(images), atol=1e-5, rtol=0)
 """
+
+
+class Several(torch.nn.ModuleList):
+    """Networks for the same images as one, as each export starts slowly; gives the list of all their outputs."""
+
+    def __init__(self, *networks):
+        super().__init__(networks)
+
+    def forward(self, images):
+        outputs = []
+        for network in self:
+            output = network(images)
+            outputs += output if isinstance(output, tuple) else [output]
+        return outputs
+
+
+def few_and_more():
+    """One image, and seven others."""
+    return torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
 
 
 def run_alone(code, *arguments):
