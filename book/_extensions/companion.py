@@ -99,6 +99,9 @@ def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
     runs, folder = records.all_records(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
+    for page in folder.iterdir():
+        if page.stem not in runs:
+            page.unlink()  # of a record that is no longer there
     shutil.copyfile(ROOT / "results/results.csv", Path(app.outdir, "results.csv"))
     of_the_same_network = run_pages.related_runs(runs)  # so that the time grows as the number of records
     side_bar = {}  # the first page fills it, and the others take it from there
@@ -113,7 +116,7 @@ def run_record_pages(app):
 
 
 def share_side_bar(app, pagename, templatename, context, doctree):
-    """Give the pages of runs one table of contents: they lie side by side, and to make it takes half of a page's time."""
+    """Give the pages of runs, which lie side by side, one table of contents: to make it takes half of a page's time."""
     if (shared := context.get("side_bar")) is not None:
         own = context["toctree"]
 
