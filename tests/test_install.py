@@ -82,10 +82,10 @@ def test_a_run_lands_in_the_users_folder_and_is_found_again(away, tmp_path):
     assert away("python", "-m", "stn_paper", *run) == first
 
 
-def test_costs_can_be_measured_there(away, tmp_path):
+def test_costs_measured_there_are_those_in_the_repository(away, tmp_path):
     written = Path(away("stn-paper", "costs").strip())
     assert written.is_relative_to(tmp_path)
-    assert written.read_text() == (ROOT / "results/costs.csv").read_text()
+    assert written.read_text() == (ROOT / "results/costs.csv").read_text(), "run: python -m stn_paper costs"
 
 
 @pytest.mark.parametrize("command", [("results", "check"), ("readme",)])

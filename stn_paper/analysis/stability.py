@@ -20,6 +20,7 @@ NETS, SEEDS = ("stn", "vstn", "lstn"), range(10)
 RATES = (1.0, 0.1)
 STEPS = 300
 COUNT_COLUMNS = ["variant", "rate", "runs", "collapsed", "low", "high", "moved", "spread"]
+TEST_COLUMNS = ["comparison", "first", "second", "p", "first_moved", "second_moved", "p_moved"]
 ALL, POOLED = "all", "all nets, the full rate against a tenth"  # the nets together
 COMPARISONS = {  # what is compared: two sides (variant or ALL, rate)
     POOLED: ((ALL, 1.0), (ALL, 0.1)),
@@ -80,19 +81,27 @@ def start_counts(found):
 
 
 def start_tests(found):
-    """Fisher's exact test of the collapsed runs, a row for each of COMPARISONS that has runs on both sides.
+    """How the two sides of each of COMPARISONS differ that has runs on both; a row a comparison.
 
-    Columns: comparison; first and second, each (collapsed runs, all runs); p; p_holm, adjusted by Holm's method.
+    Columns: comparison; first and second, each (collapsed runs, all runs); p of Fisher's exact test of them;
+    first_moved and second_moved, medians in pixels; p_moved of Mann and Whitney's test of them; p_holm and
+    p_moved_holm, adjusted by Holm's method.
     """
     both = pd.concat([found.assign(variant=ALL), found])
-    counts = {
-        side: (int(mine.sum()), len(mine)) for side, mine in both.groupby(["variant", "rate"])["collapsed"]
-    }
+    sides = {side: mine for side, mine in both.groupby(["variant", "rate"])}
     rows = [
-        {"comparison": name, "first": counts[one], "second": counts[other]}
+        {"comparison": name} | _differences(sides[one], sides[other])
         for name, (one, other) in COMPARISONS.items()
-        if one in counts and other in counts
+        if one in sides and other in sides
     ]
-    tests = pd.DataFrame(rows, columns=["comparison", "first", "second"])
-    tests["p"] = [statistics.fisher_test(*sides) for sides in zip(tests["first"], tests["second"])]
-    return tests.assign(p_holm=statistics.holm(tests["p"]))
+    tests = pd.DataFrame(rows, columns=TEST_COLUMNS)
+    return tests.assign(**{f"{p}_holm": statistics.holm(tests[p]) for p in ("p", "p_moved")})
+
+
+def _differences(first, second):
+    """The columns of `start_tests` that compare two parts of `start_runs`."""
+    counts = [(int(side["collapsed"].sum()), len(side)) for side in (first, second)]
+    found = {"first": counts[0], "second": counts[1], "p": statistics.fisher_test(*counts)}
+    moved = first["moved"], second["moved"]
+    medians = {"first_moved": moved[0].median(), "second_moved": moved[1].median()}
+    return found | medians | {"p_moved": statistics.rank_test(*moved)}

@@ -193,6 +193,13 @@ def fisher_test(first, second):
     return float(stats.fisher_exact([[count, total - count] for count, total in (first, second)]).pvalue)
 
 
+def rank_test(first, second):
+    """Two-sided p of Mann and Whitney's test of two samples: one stray value has no more weight than any other."""
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return float(stats.mannwhitneyu(first, second).pvalue)
+
+
 def rank_correlation(a, b):
     """(rho, p, orders): Spearman's rank correlation of two Series, its two-sided p by permutation, orders in words."""
     from scipy import stats  # here, so that a machine without it can still train

@@ -12,7 +12,7 @@ from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
 from ..training.spec import OTHER_SEEDS
 from . import interactive
-from .sentences import NO_NUMBER
+from .sentences import NO_NUMBER, p_text
 
 BETWEEN, AGAINST_ORIGINAL, *_ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
@@ -90,8 +90,8 @@ def comparison_cells(row):
         "Difference": row.mean,
         "±": row.half,
         "Runs": f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}",
-        "p": _p_text(row.p_holm),
-        "p, equal": _p_text(row.p_apart_holm),
+        "p": p_text(row.p_holm),
+        "p, equal": p_text(row.p_apart_holm),
         "Verdict": verdict_text(row),
     }
 
@@ -109,10 +109,6 @@ def verdict_text(row):
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
     lost = [f"{arm_title(arm)} collapsed in {number} of {of} runs" for arm, number, of in sides if number]
     return "; ".join([row.shown, *lost])
-
-
-def _p_text(value):
-    return NO_NUMBER if pd.isna(value) else "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def plain_title(study):
@@ -143,7 +139,7 @@ def seed_pairing_table(chosen):
         rows[plain_title(row.study)] = [
             row.seeds,
             correlation,
-            _p_text(row.p),
+            p_text(row.p),
             "paired" if row.paired else "Welch",
         ]
     return _table_or_missing(rows, ["Seeds", "Correlation of the arms", "p, seed has no effect", "Test"])

@@ -47,6 +47,8 @@ def test_runs_are_counted_by_net_and_rate_and_left_out_of_the_other_analysis():
     assert tests.loc["L-STN against STN, the full rate", "p"] == pytest.approx(0.4)
     assert tests.loc["all nets, the full rate against a tenth", "first"] == (2, 6)
     assert len(tests) == 3 and (tests["p_holm"] >= tests["p"]).all()
+    moved = tests.loc["L-STN against STN, the full rate", ["first_moved", "second_moved"]]
+    assert moved.tolist() == [10.0, 2.0] and (tests["p_moved_holm"] >= tests["p_moved"]).all()
     assert theta.theta_by_run().empty and len(records.all_records()) == 9
 
 
@@ -65,3 +67,8 @@ def test_an_exact_interval_holds_the_share_and_never_leaves_0_to_100():
 def test_fishers_test_is_that_of_the_lady_tasting_tea():
     assert statistics.fisher_test((4, 4), (0, 4)) == pytest.approx(2 / 70)
     assert statistics.fisher_test((2, 4), (2, 4)) == 1
+
+
+def test_the_rank_test_counts_orders_and_not_distances():
+    assert statistics.rank_test([1, 2, 3, 4], [5, 6, 7, 8]) == pytest.approx(2 / 70)
+    assert statistics.rank_test([1, 2, 3, 4], [5, 6, 7, 1e9]) == pytest.approx(2 / 70)

@@ -53,7 +53,9 @@ def test_every_table_and_figure_has_a_page(built):
 
 @pytest.fixture(scope="module")
 def pages(built):
-    found = [page for page in built.glob("**/*.html") if page.parent.name != "_static"]
+    """The pages as HTML; of the runs, which have one template, every twentieth."""
+    found = [page for page in built.glob("**/*.html") if page.parent.name not in ("_static", "runs")]
+    found += sorted(built.glob("runs/*.html"))[::20]
     return {page.resolve(): BeautifulSoup(page.read_text(), "html.parser") for page in found}
 
 

@@ -6,11 +6,17 @@ import pytest
 from stn_paper.report import theta_page
 
 
-def runs(full, tenth, total=10):
-    """Runs of STN, `full` and `tenth` of `total` collapsed at the two rates."""
+def runs(full, tenth, total=10, nearer=0.0):
+    """Runs of STN, `full` and `tenth` of `total` collapsed at the two rates; the lower moves `nearer` pixels less."""
     rows = [
-        {"variant": "stn", "rate": rate, "collapsed": number < count, "moved": 3.0, "spread": 0.5}
-        for rate, count in ((1.0, full), (0.1, tenth))
+        {
+            "variant": "stn",
+            "rate": rate,
+            "collapsed": number < count,
+            "moved": moved + number / 10,
+            "spread": 0.5,
+        }
+        for rate, count, moved in ((1.0, full, 3.0), (0.1, tenth, 3.0 - nearer))
         for number in range(total)
     ]
     return pd.DataFrame(rows)
@@ -23,6 +29,13 @@ def test_a_lower_rate_helps_only_where_the_test_shows_it(full, shown):
     assert ("keeps" in verdict) == shown
 
 
+@pytest.mark.parametrize("nearer, shown", [(2.0, True), (0.0, False), (-2.0, False)])
+def test_a_distance_is_told_where_the_lower_rate_moves_theta_less(nearer, shown):
+    verdict = theta_page.start_verdict(runs(0, 0, nearer=nearer))
+    assert ("1.4 pixels" in verdict and "3.5" in verdict) == shown
+    assert "p = " in verdict
+
+
 def test_the_tables_hold_the_counts():
     table = theta_page.start_table(runs(4, 1)).reset_index()
     assert table[["Transformer", "Share of the rate", "Runs", "Collapsed"]].to_numpy().tolist() == [
@@ -30,7 +43,8 @@ def test_the_tables_hold_the_counts():
         ["STN", 0.1, 10, 1],
     ]
     tests = theta_page.start_tests_table(runs(4, 1))
-    assert len(tests) == 2 and (tests["Collapsed, first side"] == "4 of 10").all()
+    assert len(tests) == 2 and (tests["Collapsed"] == "4 of 10, 1 of 10").all()
+    assert (tests["Moved by (pixels)"] == "3.5, 3.5").all() and (tests["p, moved"] == "1.000").all()
 
 
 def test_without_runs_the_page_says_so():
