@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, check_choice, check_whole_number
-from .guards import check_sides, contiguous_input
+from .guards import NormedLayer, check_sides
 from .transforms import TRANSFORMS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
@@ -214,6 +214,4 @@ def _layer(row, in_channels):
         return nn.Sequential(conv)
     if row.kind == "conv+relu":
         return nn.Sequential(conv, nn.ReLU())
-    norm = nn.BatchNorm2d(row.channels)
-    norm.register_forward_pre_hook(contiguous_input)
-    return nn.Sequential(conv, norm, nn.ReLU())
+    return NormedLayer(conv, nn.BatchNorm2d(row.channels), nn.ReLU())

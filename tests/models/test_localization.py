@@ -1,5 +1,7 @@
 """The localization nets equal the paper's Tables 1 to 3, row by row, and work at any input size."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -119,27 +121,20 @@ def test_an_unknown_transform_is_named():
         localization_net("stn", 64, transform="elastic")
 
 
-def test_on_a_cpu_norms_take_contiguous_maps_and_agree_with_the_plain_path():
-    nets = [localization_net("lstn", 64).double().to(memory_format=torch.channels_last) for _ in range(2)]
-    plain, fast = nets
-    fast.load_state_dict(plain.state_dict())
-    for layer in plain.features:
-        layer[1]._forward_pre_hooks.clear()
-    contiguous = {id(net): [] for net in nets}
-    for net in nets:
-        for layer in net.features:
-            seen = contiguous[id(net)]
-            layer[1].register_forward_pre_hook(
-                lambda _, maps, seen=seen: seen.append(maps[0].is_contiguous())
-            )
+def test_on_a_cpu_norms_get_contiguous_maps_and_gradients_and_agree_with_the_plain_path():
+    fast = localization_net("lstn", 64).double().to(memory_format=torch.channels_last)
+    plain = deepcopy(fast)
+    plain.features = nn.Sequential(*(nn.Sequential(*layer) for layer in plain.features))
     images = torch.rand(4, 3, 64, 64).double().contiguous(memory_format=torch.channels_last)
-    features = [net.features(images) for net in nets]
-    assert all(contiguous[id(fast)]) and not any(contiguous[id(plain)])
-    torch.testing.assert_close(*features)
-    gradients = [
-        torch.autograd.grad((maps**3).mean(), list(net.features.parameters()))
-        for maps, net in zip(features, nets)
-    ]
+    maps, given, restored, gradients = set(), set(), set(), []
+    for _, norm, relu in fast.features:
+        norm.register_forward_pre_hook(lambda _, inputs: maps.add(inputs[0].is_contiguous()))
+        norm.register_full_backward_hook(lambda _, to, outputs: given.add(outputs[0].is_contiguous()))
+        relu.register_forward_pre_hook(lambda _, inputs: restored.add(inputs[0].is_contiguous()))
+    for net in (plain, fast):
+        loss = (net.features(images) ** 3).mean()
+        gradients.append(torch.autograd.grad(loss, list(net.features.parameters())))
+    assert (maps, given, restored) == ({True}, {True}, {False})
     torch.testing.assert_close(*gradients)
 
 
