@@ -1,4 +1,4 @@
-"""The page on digit sequences: the glimpses of the recurrent transformer, which the page calls looks."""
+"""The page on digit sequences: the glimpses of the recurrent transformer, in their order."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,8 +14,8 @@ from .figures import COLORS, close_figure
 from .paper_figures import outline
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
-LOOK_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third look
-LOOK_SIDE = 33  # pixels of a side of a look
+GLIMPSE_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third glimpse
+GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 
 def sequence_samples_plot(count=4):
@@ -41,7 +41,7 @@ def sequence_runs(variant):
 
 
 def glimpses_plot(count=4):
-    """A row a test image of our first recurrent run: the image with the outlines of its looks, and what each shows.
+    """A row a test image of our first recurrent run: the image with the outlines of its glimpses, and what each shows.
 
     None without a run.
     """
@@ -58,8 +58,8 @@ def glimpses_plot(count=4):
         _show_digits(row[0], image)
         row[0].set_title(f"{_spaced(labels)}, read {_spaced(read)}", fontsize=11)
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
-        shown = sample(images, sampling_grid(maps, LOOK_SIDE, LOOK_SIDE))
-        for axis, map_, output, color in zip(row[1:], maps, shown, LOOK_COLORS):
+        shown = sample(images, sampling_grid(maps, GLIMPSE_SIDE, GLIMPSE_SIDE))
+        for axis, map_, output, color in zip(row[1:], maps, shown, GLIMPSE_COLORS):
             row[0].plot(*outline(map_)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
             _show_digits(axis, output[0])
             axis.spines[:].set(visible=True, color=color, linewidth=2)
@@ -71,7 +71,7 @@ def _spaced(labels):
 
 
 def sequence_curves_plot():
-    """Above validation accuracy per digit after each epoch; below where each look is centred, x, mean of all images.
+    """Above validation accuracy per digit after each epoch; below where each glimpse is centred, x, mean of all images.
 
     None without a run.
     """
@@ -87,10 +87,12 @@ def sequence_curves_plot():
         means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(
             -1, DIGITS_A_SEQUENCE, 6
         )
-        for look, color in enumerate(LOOK_COLORS):
-            below.plot(range(1, len(means) + 1), means[:, look, 2], color=color, label=f"look {look + 1}")
+        for number, color in enumerate(GLIMPSE_COLORS):
+            below.plot(
+                range(1, len(means) + 1), means[:, number, 2], color=color, label=f"glimpse {number + 1}"
+            )
     above.set(xlabel="epoch", ylabel="digits read correctly (%)")
-    below.set(xlabel="epoch", ylabel="centre of the look, x (-1 to 1)", ylim=(-1, 1))
+    below.set(xlabel="epoch", ylabel="centre of the glimpse, x (-1 to 1)", ylim=(-1, 1))
     for axis in (above, below):
         if axis.has_data():
             axis.legend(fontsize=11)
