@@ -24,6 +24,7 @@ Padding = (
 PADDINGS = ("zeros", "border", "reflection")
 COLLAPSED_PERCENT = 95.0  # a transformer counts as collapsed if this percentage of its grid lies outside
 POINTS = 32  # points a side of the sampling grid that is checked
+VECTORIZED_FROM = 16  # channels from which torch vectorizes a channels-last batch norm on a CPU
 CHECK_EVERY = 50  # training steps between two checks of the grid, because a check waits for the GPU
 
 
@@ -70,7 +71,7 @@ def resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 
 class NormedLayer(nn.Sequential):
-    """A convolution, a batch norm and a ReLU; on a CPU, the norm gets contiguous maps and gradients.
+    """A convolution, a batch norm and a ReLU; on a CPU, a norm of few channels gets contiguous maps and gradients.
 
     On a CPU, channels-last batch norm is not vectorized below 16 channels: the gradient of (20, 8, 110, 110)
     took 16 times as long (torch 2.14, AVX-512). All other layers are fastest if maps and gradients are channels-last,
@@ -80,7 +81,8 @@ class NormedLayer(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         conv, norm, relu = self
         maps = conv(input)
-        if is_recorded(maps) or torch.compiler.is_compiling() or maps.is_cuda or maps.is_contiguous():
+        recorded = is_recorded(maps) or torch.compiler.is_compiling()
+        if recorded or maps.shape[1] >= VECTORIZED_FROM or maps.is_cuda or maps.is_contiguous():
             return relu(norm(maps))
         normed = norm(maps.contiguous())
         if normed.requires_grad:

@@ -9,6 +9,7 @@ from torch import nn
 from stn_paper.analysis.paper import LOCALIZATION_TABLES, printed_layers, table
 from stn_paper.errors import InputError
 from stn_paper.models import build_model, localization
+from stn_paper.models.guards import NormedLayer
 from stn_paper.models.localization import (
     ABLATIONS,
     HIDDEN,
@@ -136,6 +137,16 @@ def test_on_a_cpu_norms_get_contiguous_maps_and_gradients_and_agree_with_the_pla
         gradients.append(torch.autograd.grad(loss, list(net.features.parameters())))
     assert (maps, given, restored) == ({True}, {True}, {False})
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("channels, contiguous", [(8, True), (16, False)])
+def test_a_norm_of_many_channels_gets_the_maps_as_they_are(channels, contiguous):
+    layer = NormedLayer(nn.Conv2d(3, channels, 3), nn.BatchNorm2d(channels), nn.ReLU())
+    layer.to(memory_format=torch.channels_last)
+    layer[1].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].is_contiguous()))
+    given = []
+    layer(torch.rand(2, 3, 8, 8))
+    assert given == [contiguous]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
