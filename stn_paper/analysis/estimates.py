@@ -17,8 +17,10 @@ import pandas as pd
 import torch
 
 from ..data.datasets import DATASETS
-from ..models import RELEASED, build_model, costs
+from ..models import ORIGINAL, RELEASED, build_model, costs
 from ..models.backbones import title
+from ..models.localization import LOCALIZATION_NETS, localization_net
+from ..models.small_nets import SYSTEMS
 from ..paths import IN_CLONE, ROOT
 from ..training import records
 from ..training.spec import DEFAULTS, RunSpec
@@ -102,9 +104,19 @@ def gflops(backbone, variant, image_size):
     row = row[row["image_size"].astype(int) == image_size]
     if len(row):
         return float(row["gflops"].iloc[0])
+    if variant in LOCALIZATION_NETS and backbone not in SYSTEMS:
+        # the grid and the sampling count as nothing, and one backbone serves all nets
+        return gflops(backbone, ORIGINAL, image_size) + _net_gflops(variant, image_size)
     with torch.device("meta"):
         model = build_model(backbone, variant, 10, image_size)
     return costs.measure(model, image_size).gflops
+
+
+@cache
+def _net_gflops(variant, image_size):
+    with torch.device("meta"):
+        net = localization_net(variant, image_size)
+    return costs.measure(net, image_size).gflops
 
 
 def images_an_epoch(spec):

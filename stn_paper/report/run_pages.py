@@ -10,7 +10,6 @@ from collections import Counter
 from functools import cache
 from shlex import join
 
-import altair as alt
 import jinja2
 
 from ..analysis import frame
@@ -260,6 +259,8 @@ def curves_chart(record):
 @cache
 def _empty_chart():
     """`curves_chart` without its data; only the data differs from run to run."""
+    import altair as alt  # here, as it is slow, and notebooks that only link to runs need none
+
     names = list(SPLITS.values())
     x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
     color = alt.Color(

@@ -153,7 +153,7 @@ def start_verdict(found):
     planned = len(stability.start_names())
     lacking = planned - len(found)
     missing = f"; {lacking} of {planned} planned runs are {MISSING}" if lacking else ""
-    return f"{text} {shown} (p = {p:.2g}){missing}."
+    return f"{text} {shown} ({'p ' if p < 0.001 else 'p = '}{p_text(p)}){missing}."
 
 
 def start_table(found):
@@ -163,8 +163,8 @@ def start_table(found):
             "Runs": row.runs,
             "Collapsed": row.collapsed,
             "95 % interval (%)": f"{row.low:.0f} to {row.high:.0f}",
-            "Mean corners moved by (pixels)": round(row.moved, 1),
-            "Corners move between images by (pixels)": round(row.spread, 2),
+            "Mean map moved by (pixels)": round(row.moved, 1),
+            "Between images (pixels)": round(row.spread, 2),
         }
         for row in stability.start_counts(found).itertuples()
     }

@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from helpers import without_digest, write_run
 
 from stn_paper.analysis import estimates, grid
+from stn_paper.models import build_model, costs
 from stn_paper.training import records
 from stn_paper.training.spec import RunSpec
 
@@ -79,6 +81,11 @@ def test_another_image_size_is_scaled_by_the_area():
 
 def test_operations_of_systems_are_measured_and_of_the_papers_networks_read():
     assert estimates.gflops("mnist-cnn", "stn", 42) > estimates.gflops("mnist-cnn", "original", 42) > 0
+    with torch.device("meta"):
+        whole = build_model("resnet18", "vstn", 10, 96)
+    assert estimates.gflops("resnet18", "vstn", 96) == pytest.approx(
+        costs.measure(whole, 96).gflops, rel=1e-12
+    )
     assert estimates.gflops("effb0", "lstn-released", 224) == estimates.gflops("effb0", "lstn", 224)
 
 

@@ -33,10 +33,11 @@ ALIKE = [".highlight pre span", ".bd-sidebar-primary", "tbody tr:nth-child(n+8)"
 STILL = "*, ::before, ::after { transition: none !important; animation: none !important }"
 FOUND = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html") if p.parent.name != "_static")
 RUNS = sorted((p for p in FOUND if p.startswith("runs/")), key=lambda p: (HTML / p).stat().st_size)
-MOVED = [p for p in FOUND if 'http-equiv="refresh"' in (HTML / p).read_text()[:1000]]
-PAGES = [p for p in FOUND if p not in (*MOVED, *RUNS[1:-1])]  # of the runs, one template's, two
+FEW = [p for p in FOUND if p not in RUNS[1:-1]]  # of the runs, one template's, two
+MOVED = [p for p in FEW if 'http-equiv="refresh"' in (HTML / p).read_text()[:1000]]
+PAGES = [p for p in FEW if p not in MOVED]
 INTERACTIVE = [
-    p for p in FOUND if re.search(r'<table[^>]* class="[^"]*\binteractive\b', (HTML / p).read_text())
+    p for p in PAGES if re.search(r'<table[^>]* class="[^"]*\binteractive\b', (HTML / p).read_text())
 ]
 
 NEEDED = {"a browser: `apt-get install chromium`": CHROMIUM, "the built book: `make book`": FOUND}

@@ -33,7 +33,7 @@ def test_a_lower_rate_helps_only_where_the_test_shows_it(full, shown):
 def test_a_distance_is_told_where_the_lower_rate_moves_theta_less(nearer, shown):
     verdict = theta_page.start_verdict(runs(0, 0, nearer=nearer))
     assert ("1.4 pixels" in verdict and "3.5" in verdict) == shown
-    assert "p = " in verdict
+    assert "(p " in verdict
 
 
 def test_the_tables_hold_the_counts():
