@@ -86,7 +86,8 @@ def round_of(setting):
 def from_files(setting, image_size, batch):
     """Yield (images, labels) on the device without end, from files that torchvision decodes anew every epoch.
 
-    An epoch has the batches of one round of `measure`. So the loader decodes no image while other programs are timed.
+    An epoch has as many batches as a round of `measure` has steps. So the loader decodes no image while other programs
+    are timed.
     With a GPU, memory is pinned and copies do not wait.
     """
     from torchvision import transforms  # not at the top: the import takes seconds

@@ -159,7 +159,7 @@ def clock_of(device):
 def rows(device, sizes=SIZES, rounds=ROUNDS):
     """Yield a row for each size, work and program; `ratios` are its speed divided by that of each other program.
 
-    With one thread on a CPU, the clock counts the thread's processor time. Other programs then change it little.
+    On a CPU with one thread, the times are processor times. Other programs then change it little.
     """
     warps, clock = installed(), clock_of(device)
     for size in sizes:

@@ -19,9 +19,8 @@ COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # for torch's compiled c
 atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts and ends for seconds
-os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = (
-    "1"  # to try the processor's vector instructions takes seconds as well
-)
+# torch need not try the processor's vector instructions, which takes seconds
+os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
 
 
 def pytest_collection_finish():

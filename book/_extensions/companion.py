@@ -6,6 +6,7 @@ Everything works in pages opened as files, without a server and without a networ
 import json
 import re
 import shutil
+from functools import cache
 from os.path import relpath
 from pathlib import Path
 
@@ -118,13 +119,7 @@ def run_record_pages(app):
 def share_side_bar(app, pagename, templatename, context, doctree):
     """Give the pages of runs, which lie side by side, one table of contents: to make it takes half of a page's time."""
     if (shared := context.get("side_bar")) is not None:
-        own = context["toctree"]
-
-        def toctree(**options):
-            key = tuple(sorted(options.items()))
-            return shared[key] if key in shared else shared.setdefault(key, own(**options))
-
-        context["toctree"] = toctree
+        context["toctree"] = shared.setdefault("toctree", cache(context["toctree"]))
 
 
 def load_tables(app, pagename, templatename, context, doctree):

@@ -58,11 +58,11 @@ _tables = {}  # True for smoke runs, False for the others -> (stamps of the file
 
 
 def runs(dataset=None, protocol=None, backbone=None):
-    """Return all runs, or the runs of one dataset, protocol or backbone, as a table sorted by file name.
+    """Return a table of all runs, or of the runs of one dataset, protocol or backbone.
 
-    The columns are RUN_COLUMNS. `protocol` selects runs with exactly the settings of the protocol of this name. The
-    protocol "smoke" selects smoke runs, which are left out otherwise. Accuracies are in percent, NaN if a record lacks
-    them:
+    A row is a run; the rows are sorted by file name, and the columns are RUN_COLUMNS. `protocol` selects runs with
+    exactly the settings of the protocol of this name. The table has smoke runs only if `protocol` is "smoke".
+    Accuracies are in percent, NaN if a record lacks them:
 
     - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
     - `class_accuracy`: mean over classes.

@@ -143,7 +143,7 @@ def localization_net(
     (see `transforms`): (B, 6) for affine, the paper's family; from (B, 1) for scale to (B, 32) for tps. The last layer
     starts with zero weights and the identity as bias, so that an untrained net predicts the identity.
 
-    - `variant`: stn (Table 1), vstn (Table 2), lstn (Table 3), a name in ABLATIONS, or constant.
+    - `variant`: stn (Table 1), vstn (Table 2), lstn (Table 3), a key of ABLATIONS, or constant.
     - `image_size`: pixels of a side; the first linear layer has the size that it needs.
     - `glimpses`: predict so many maps an image. A GRU of width 256 replaces the first linear layer, and the output
       is (B, glimpses, 6) for affine (Soenderby et al. 2015).

@@ -2,8 +2,8 @@
 
 `transforms` has the families of maps and the **convention** of coordinates, directions and units. This module has
 the grid generator (`sampling_grid`), the sampler (`sample`) and `SpatialTransformer`, which joins them to a
-localization net. Sampling is bilinear. A point outside the input reads as 0 by default (`padding="zeros"`). In
-images normalized with mean 0.5, 0 is mid-grey.
+localization net. Sampling is bilinear. By default, the sampler takes 0 for a point outside the input
+(`padding="zeros"`). In images normalized with mean 0.5, 0 is mid-grey.
 """
 
 import torch

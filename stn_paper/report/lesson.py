@@ -66,7 +66,7 @@ def before_and_after_plot(images, outputs, theta):
 
 
 def distorted_samples_plot(count=6):
-    """A row of embedded digits, one digit a class, without distortion; then the same row under each distortion."""
+    """Embedded digits, one of each class: the first row without distortion, a further row for each distortion."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
     rows = {"undistorted": plain}
@@ -89,7 +89,7 @@ def distorted_samples_plot(count=6):
 
 
 def cluttered_samples_plot(count=6):
-    """Two rows of embedded digits, one digit a class: undistorted, and among clutter on a larger canvas."""
+    """Embedded digits, one of each class: the first row without clutter, the second in clutter on a larger canvas."""
     pixels, labels = embedded_digits()
     plain = pixels[[(labels == k).argmax() for k in range(count)]]
     scene = cluttered_digits(np.concatenate([plain, pixels]), np.zeros(0), len(pixels))

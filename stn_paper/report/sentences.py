@@ -16,7 +16,7 @@ def join_words(words, last_joint=" and "):
 
 
 def p_text(value):
-    """The p of a test in a table's cell.
+    """Return a p value as the text of a table's cell.
 
     >>> p_text(0.02), p_text(0.0001)
     ('0.020', 'under 0.001')

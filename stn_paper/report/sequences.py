@@ -71,7 +71,7 @@ def _spaced(labels):
 
 
 def sequence_curves_plot():
-    """Above validation accuracy per digit after each epoch; below where each glimpse is centred, x, mean of all images.
+    """Two charts against the epoch: validation accuracy per digit, and the mean x of the centre of each glimpse.
 
     None without a run.
     """

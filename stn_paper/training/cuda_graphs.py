@@ -16,7 +16,7 @@ def record_step(step):
 
     The first WARM_UP batches, and batches of another size than the recorded batch, run eagerly. The next call
     overwrites loss and logits. The optimizer needs `capturable=True` and a learning rate that is a CUDA tensor.
-    Call the step on a stream other than CUDA's default stream.
+    CUDA records no graph on its default stream: call the step on another stream.
     """
     graph = static = None
     calls = largest = 0

@@ -184,7 +184,7 @@ def first_wrong(value, kind=RECORD, place=""):
     if isinstance(kind, List):
         right = type(value) is list and (not kind.lengths or len(value) in kind.lengths)
         if right and callable(kind.kind) and all(map(kind.kind, value)):
-            return ""  # most of a record are lists of numbers, so that this halves the time
+            return ""  # a record is mostly lists of numbers: this halves the time
         parts = ((str(i), item, kind.kind) for i, item in enumerate(value)) if right else ()
     elif isinstance(kind, dict):
         right = type(value) is dict

@@ -83,7 +83,7 @@ def tab(browser):
 
 @pytest.fixture(scope="module", params=PAGES or ["no page"])
 def visit(request, tab):
-    """A page that was opened in each view, and once more with every folded part open.
+    """A page in each view, and at last with all its folded parts open.
 
     It has the page's `errors` and `asked`, `wider` (pixels beyond the window, by width) and axe's `violations`.
     """

@@ -747,9 +747,8 @@ def test_compiled_steps_agree_with_plain_ones():
 
 
 def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        torch, "compile", partial(torch.compile, backend="aot_eager")
-    )  # which is fast to compile
+    # this backend compiles in a moment
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     spec = tiny_spec("original", max_images=40, max_epochs=1, min_epochs=1)
     compiled = loop.run(spec, "cpu", compiled=True)
     assert compiled["environment"]["compiled"] is True
