@@ -26,6 +26,8 @@ SYSTEM_DATASETS = {  # smaller system -> the datasets that it is trained on
     "sequence-cnn": ("mnist-sequence",),
     "sign-cnn-bn": ("gtsrb",),
 }
+# the variants of a system that Jaderberg et al. 2015 have; the experiment has the paper's localization nets before it
+SYSTEM_VARIANTS = {"mnist-cnn-400k": ("original", "affine", "projective", "tps")}
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLE_NUMBERS},
     "gtsrb": ("systems", "claims"),
@@ -47,7 +49,12 @@ def target_networks(target):
     if target == "smoke":
         return list(SMOKE_CELLS)
     if target == "systems":
-        return [(d, s, v) for s, datasets in SYSTEM_DATASETS.items() for d in datasets for v in variants(s)]
+        return [
+            (dataset, system, variant)
+            for system, datasets in SYSTEM_DATASETS.items()
+            for dataset in datasets
+            for variant in SYSTEM_VARIANTS.get(system, variants(system))
+        ]
     printed = networks(TABLE_NUMBERS[target])
     return [
         (DATASET_OF[TABLE_NUMBERS[target]], b, v) for b, v in zip(printed["backbone"], printed["variant"])

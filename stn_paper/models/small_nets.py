@@ -23,6 +23,8 @@ from .localization import (
 )
 from .transformer import SpatialTransformer, warp
 
+PAPER_NETS = (*LOCALIZATION_NETS, *ABLATIONS, CONSTANT)  # variants that `localization_net` builds
+
 
 class Grey(nn.Module):
     """Keep one channel (B, 1, H, W) of grey images (B, 3, H, W), whose three channels are equal."""
@@ -92,9 +94,7 @@ def mnist_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     backbone = _classifier(10, 20, 50, num_classes, image_size)
     if variant == "original":
         return backbone
-    net, transform = (
-        (variant, "affine") if variant in (*LOCALIZATION_NETS, *ABLATIONS, CONSTANT) else ("stn", variant)
-    )
+    net, transform = (variant, "affine") if variant in PAPER_NETS else ("stn", variant)
     transformer = SpatialTransformer(localization_net(net, image_size, transform=transform), transform)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
@@ -119,7 +119,8 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     """About 400,000 weights for distorted digits: two convolutions, two linear layers, alone or behind a transformer.
 
     Jaderberg et al. 2015 state the number of weights and two convolutions with pooling; batch normalization and the
-    localization net are ours.
+    localization net of the variants affine, projective and tps are ours. The other variants have the paper's
+    localization nets, which here read one grey channel.
     """
     side = feature_size(DIGIT_ROWS, image_size)
     backbone = nn.Sequential(
@@ -133,8 +134,12 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     )
     if variant == "original":
         return backbone
-    net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
-    return nn.Sequential(OrderedDict(transformer=GreyTransformer(net, variant), backbone=backbone))
+    if variant in PAPER_NETS:
+        transformer = GreyTransformer(localization_net(variant, image_size, in_channels=1))
+    else:
+        net = localization(DIGIT_LOCALIZATION, image_size, 1, hidden=48, transform=variant)
+        transformer = GreyTransformer(net, variant)
+    return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
 # of a feature map
@@ -349,7 +354,7 @@ SYSTEMS = {
         "Digit CNN of 400,000 weights",
         42,
         16,
-        ("original", "affine", "projective", "tps"),
+        ("original", "affine", "projective", "tps", "stn", "vstn", "lstn"),
         mnist_cnn_400k,
     ),
     "placement-cnn": System(

@@ -48,6 +48,7 @@ def test_the_small_cnn_is_the_printed_one():
         ("clutter-cnn", "original", 1600 + 38_448 + 768 * 256 + 256 + 2570),
         ("clutter-cnn", "out20", 320 + 9248 + 288 * 256 + 256 + 2570 + 520 + 10_020 + 1620 * 50 + 50 + 306),
         ("mnist-cnn-400k", "original", 832 + 64 + 51_264 + 128 + 64 * 49 * 112 + 112 + 1130),
+        ("mnist-cnn-400k", "constant", 832 + 64 + 51_264 + 128 + 64 * 49 * 112 + 112 + 1130 + 6),
         (
             "sign-cnn-bn",
             "original",
