@@ -269,38 +269,7 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
     return SequenceReader(transformer, classifier, digits)
 
 
-SIGN_ROWS = (  # three convolutions, each followed by pooling and ReLU
-    (Row("conv", 7, 100), Row("pool", 2, 100, 2)),
-    (Row("conv", 4, 150), Row("pool", 2, 150, 2), Row("conv", 4, 250), Row("pool", 2, 250, 2)),
-)
-
-
-def sign_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """Three convolutions and two linear layers for traffic signs, with none, one or two transformers.
-
-    The first transformer warps the input, the second the feature map of the first convolution. Each localization net
-    has two convolutions. The convolutions have the widths of one of the 25 networks in the ensemble that the document
-    compares with.
-    """
-    first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_ROWS, (3, 100)))
-    middle = feature_size(SIGN_ROWS[0], image_size)
-    side = feature_size(SIGN_ROWS[1], middle)
-    parts = OrderedDict()
-    if variant != "original":
-        rows = Row("conv", 5, 50), Row("pool", 2, 50, 2), Row("conv", 5, 100), Row("pool", 2, 100, 2)
-        parts["transformer"] = SpatialTransformer(localization(rows, image_size, hidden=100))
-    parts["first"] = first
-    if variant == "two":
-        rows = Row("conv", 3, 100), Row("pool", 2, 100, 2), Row("conv", 3, 100), Row("pool", 2, 100, 2)
-        parts["inner"] = SpatialTransformer(localization(rows, middle, 100, hidden=100))
-    parts["second"] = second
-    parts["head"] = nn.Sequential(
-        nn.Flatten(), nn.Linear(250 * side**2, 300), nn.ReLU(), nn.Dropout(0.5), nn.Linear(300, num_classes)
-    )
-    return nn.Sequential(parts)
-
-
-SIGN_BN_ROWS = (
+SIGN_ROWS = (
     (Row("conv+bn", 5, 48, padding=2), Row("pool", 2, 48, 2)),
     (
         *(Row("conv+bn", 3, 96, padding=1), Row("pool", 2, 96, 2)),
@@ -320,14 +289,15 @@ SIGN_LOCALIZATIONS = (  # at the input, and at the feature map of the first conv
 
 
 def sign_cnn_bn(variant: str, num_classes: int, image_size: int) -> nn.Module:
-    """`sign_cnn` with batch normalization: three convolutions, two linear layers, none, one or two transformers.
+    """Three convolutions and two linear layers for traffic signs, with none, one or two transformers.
 
-    The published networks have local contrast normalization after each convolution; here batch normalization replaces
-    it, and the convolutions are narrower and padded.
+    The first transformer warps the input, the second the feature map of the first convolution. The published networks
+    have local contrast normalization after each convolution; here batch normalization replaces it, and the
+    convolutions are narrower and padded.
     """
-    first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_BN_ROWS, (3, 48)))
-    middle = feature_size(SIGN_BN_ROWS[0], image_size)
-    side = feature_size(SIGN_BN_ROWS[1], middle)
+    first, second = (build_layers(rows, channels) for rows, channels in zip(SIGN_ROWS, (3, 48)))
+    middle = feature_size(SIGN_ROWS[0], image_size)
+    side = feature_size(SIGN_ROWS[1], middle)
     parts = OrderedDict()
     if variant != "original":
         net = localization(SIGN_LOCALIZATIONS[0], image_size, hidden=64)
@@ -361,6 +331,5 @@ SYSTEMS = {
         "Digit CNN, deep localization", 42, 16, ("original", "feature", "shared"), placement_cnn
     ),
     "sequence-cnn": System("Sequence CNN", 100, 22, ("original", "ffn", "rnn"), sequence_cnn, 3),
-    "sign-cnn": System("Sign CNN", 32, 32, ("original", "one", "two"), sign_cnn),
     "sign-cnn-bn": System("Sign CNN with batch norm", 32, 8, ("original", "one", "two"), sign_cnn_bn),
 }

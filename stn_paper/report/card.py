@@ -33,7 +33,6 @@ SOURCES = {  # smaller system -> the document that its layers are taken from; al
     "placement-cnn": "L. Finnveden et al., “Understanding when spatial transformer networks do not support "
     "invariance, and what to do about it”, ICPR 2020",
     "sequence-cnn": "S. K. Sønderby et al., “Recurrent Spatial Transformer Networks”, 2015, arXiv 1509.05329",
-    "sign-cnn": SIGNS,
     "sign-cnn-bn": f"{SIGNS}; batch normalization is ours",
 }
 

@@ -22,19 +22,17 @@ NEAR_POINTS = 0.5  # points; an error this close to the published error counts a
 STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
 
 
-def former_note(system):
-    """A note if a page still shows the runs of a system's former network, else ""."""
-    if not small_systems.shows_former(system):
+def former_note():
+    """A note if the page of distorted MNIST still shows the runs of the former network, else ""."""
+    if not small_systems.shows_former():
         return ""
     return (
-        f"*{title(system)} is {MISSING}. Until then our numbers here are those of the former network, "
-        f"{title(small_systems.FORMER[system].system)}.*"
+        f"*{title(small_systems.DISTORTED)} is not yet run in every cell. Until then our numbers here are those of the "
+        f"former network, {title(small_systems.FORMER)}.*"
     )
 
 
 # --- distorted MNIST ----------------------------------------------------------------------------
-
-DISTORTED_SYSTEM = "mnist-cnn-400k"
 
 
 def _distorted_cells():
@@ -44,7 +42,7 @@ def _distorted_cells():
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
-        ours = small_systems.system_runs(f"mnist-{name}", DISTORTED_SYSTEM)
+        ours = small_systems.system_runs(f"mnist-{name}", small_systems.DISTORTED)
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):

@@ -4,16 +4,12 @@ The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs` and `known_truth` 
 `system_pictures`. The published numbers are in `analysis/printed/`, each with its source.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from ..analysis import frame
-from ..analysis.grid import SYSTEM_DATASETS
+from ..analysis.grid import target_networks
 from ..analysis.statistics import MISSING, mean_text
 from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
@@ -22,6 +18,8 @@ from .figures import COLORS, close_figure
 from .sentences import join_words
 
 SIGNS = "sign-cnn-bn"
+DISTORTED = "mnist-cnn-400k"
+FORMER = "mnist-cnn"  # its runs are shown until each cell of DISTORTED has a run
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -30,40 +28,21 @@ VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test 
 QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (pixels)"}
 
 
-class Former(NamedTuple):
-    """The former network of a system: its runs are shown while the system has no record."""
-
-    system: str
-    variants: Mapping = MappingProxyType({})  # names of its variants -> the system's names, where they differ
-
-
-FORMER = {
-    "lenet": Former("mnist-cnn"),
-    "mnist-cnn-400k": Former("mnist-cnn", {"stn": "affine"}),
-    "sign-cnn-bn": Former("sign-cnn"),
-}
-
-
 def system_runs(dataset, system):
     """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
 
-    While a system with a former network has no run, its rows are the runs of the former network.
+    While some cell of DISTORTED has no run, its rows are the runs of FORMER.
     """
-    if not shows_former(system):
+    if system != DISTORTED or not shows_former():
         return frame.runs(dataset, SYSTEM, system)
-    former = FORMER[system]
-    found = frame.runs(dataset, SYSTEM, former.system)
-    return found.assign(variant=found["variant"].replace(former.variants))
+    found = frame.runs(dataset, SYSTEM, FORMER)
+    return found.assign(variant=found["variant"].replace({"stn": "affine"}))
 
 
-def shows_former(system):
-    """Whether the runs of a system's former network are shown, because the system has no run on any dataset."""
-    return system in FORMER and not any(len(frame.runs(d, SYSTEM, system)) for d in SYSTEM_DATASETS[system])
-
-
-def shown_network(system):
-    """The system whose runs are shown: the given system or its former network."""
-    return FORMER[system].system if shows_former(system) else system
+def shows_former():
+    """Whether the runs of FORMER are shown for DISTORTED, because one of its cells has no run."""
+    cells = [(dataset, variant) for dataset, s, variant in target_networks("systems") if s == DISTORTED]
+    return any(v not in set(frame.runs(d, SYSTEM, DISTORTED)["variant"]) for d, v in cells)
 
 
 def published_values(system):
@@ -200,6 +179,9 @@ def signs_verdict():
 
 # --- known truth --------------------------------------------------------------------------------
 
+UNSETTLED = 10  # points
+KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the network that the page shows
+
 
 def recovery_table(dataset):
     """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
@@ -235,14 +217,14 @@ def recovery_verdict(dataset):
 
 def _recovery_by_variant(dataset):
     """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
-    ours, field = system_runs(dataset, "mnist-cnn"), _recovery_field(dataset)
+    ours, field = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset]), _recovery_field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
 
 
 def _recovery_field(dataset):
     """The field that `recovery_table` shows: `recovered_in_class` if all runs have it, else `recovered`."""
-    ours = system_runs(dataset, "mnist-cnn")
+    ours = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset])
     probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
     whole = all("recovered_in_class" in kept for kept in probes)
     return "recovered_in_class" if whole else "recovered"
@@ -256,6 +238,22 @@ def typical_pose(dataset):
         "The typical pose is that of all digits. Within a class the distances may be smaller: these records do "
         "not hold them, and the runs that would are not yet trained."
     )
+
+
+def unsettled_runs_in_words(dataset):
+    """The runs whose last epoch is at least UNSETTLED points below the chosen epoch, as sentences; "" if there is none.
+
+    `recovery_table` shows the transformers after the last epoch.
+    """
+    ours, found = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset]), []
+    for run in ours[ours["variant"].isin(AFFINE)].itertuples():
+        last = run.record["epochs"][-1].get("test_accuracy", run.test)
+        if run.test - last >= UNSETTLED:
+            found.append(
+                f"{HEADINGS[run.variant]} with seed {run.seed} reads {run.test:.1f} % at its chosen epoch and "
+                f"{last:.1f} % after the last epoch, where its distances are measured."
+            )
+    return " ".join(found)
 
 
 def _median_and_high(left, quantity, moment):

@@ -124,7 +124,7 @@ def test_the_papers_efficientnet_trains_with_stochastic_depth_and_evaluates_with
 # --- as released: the transformer is there, its output is thrown away ---
 
 
-CASES = [("resnet18", "lstn"), ("mnist-cnn", "stn"), ("sign-cnn", "two")]
+CASES = [("resnet18", "lstn"), ("mnist-cnn", "stn"), ("sign-cnn-bn", "two")]
 
 
 @pytest.mark.parametrize("backbone, variant", CASES)

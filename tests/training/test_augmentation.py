@@ -105,7 +105,7 @@ def test_the_validation_images_are_not_redrawn(data):
 
 def test_a_dataset_without_a_distortion_cannot_be_redrawn():
     with pytest.raises(InputError, match="'redrawn' is not allowed for dataset 'gtsrb'"):
-        RunSpec("gtsrb", "sign-cnn", "original", Protocol("mine", 32, augmentation=REDRAWN))
+        RunSpec("gtsrb", "sign-cnn-bn", "original", Protocol("mine", 32, augmentation=REDRAWN))
     with pytest.raises(InputError, match="Unknown augmentation 'flip'"):
         Protocol("mine", augmentation="flip")
 
