@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .hardware import compute_in
+from . import hardware
 
 
 @torch.no_grad()
@@ -18,7 +18,7 @@ def evaluate(model, batches, precision="tf32"):
     torch.backends.cudnn.benchmark = False
     loss, right = 0.0, []
     for images, labels in batches:
-        with compute_in(precision, images.device.type):
+        with hardware.compute_in(precision, images.device.type):
             logits = model(images)
         loss = loss + F.cross_entropy(logits.float(), labels, reduction="sum").double()
         right.append(logits.argmax(1) == labels)

@@ -16,19 +16,11 @@ import torch.nn.functional as F
 from ..data import datasets
 from ..models import ORIGINAL
 from ..paths import check_writable, lock_file, remove_partials
-from . import batches, checkpoint, diagnostics, examples, kept, records
+from . import batches, checkpoint, diagnostics, examples, hardware, kept, records
 from .cuda_graphs import record_step
 from .early_stopping import stop_reason
 from .evaluation import check_finite, evaluate, percent_true
-from .hardware import (
-    check_device,
-    compile_network,
-    compute_in,
-    current_commit,
-    name_memory_error,
-    restore_torch,
-    training_stream,
-)
+from .hardware import name_memory_error, restore_torch, training_stream
 from .networks import build_network, check_networks
 from .optimizers import make_optimizer, set_rate
 from .progress import progress_bar
@@ -83,7 +75,7 @@ def run(
     """
     if (found := records.find(spec)) is not None:
         return found
-    place = check_device(device)
+    place = hardware.check_device(device)
     check_networks([spec])
     path = checkpoint.checkpoint_path(spec)
     for folder in (records.record_path(spec).parent, path.parent):
@@ -96,7 +88,7 @@ def run(
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):
     """Train the run, from its checkpoint where it has one, and write its record; None if the time is up first."""
-    protocol, about = spec.protocol, {"commit": current_commit(), "started": records.utc_now()}
+    protocol, about = spec.protocol, {"commit": hardware.current_commit(), "started": records.utc_now()}
     if data is None:
         data = batches.load_run_images(spec, data_dir, until)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
@@ -139,13 +131,13 @@ def training_step(model, precision="tf32", compiled=False):
 
     `precision` is one of `spec.PRECISIONS`. With `compiled`, batches of another size than the first run uncompiled.
     """
-    fast, size = compile_network(model) if compiled else model, None
+    fast, size = hardware.compile_network(model) if compiled else model, None
 
     def step(optimizer, images, labels):
         nonlocal size
         size = size or len(images)
         optimizer.zero_grad(set_to_none=True)
-        with compute_in(precision, images.device.type):
+        with hardware.compute_in(precision, images.device.type):
             logits = (fast if len(images) == size else model)(images)
             loss = F.cross_entropy(logits, labels)
         loss.backward()
