@@ -20,7 +20,7 @@ from . import authors_runs, effects, frame, statistics
 from .effects import APPLIED, ARMS
 
 STUDIES = (  # (dataset, backbone, protocol); two processor cores can train these studies
-    ("mnist-rts", "mnist-cnn", "system"),
+    ("mnist-rts", "mnist-cnn-400k", "system"),
     ("gtsrb", "mnist-cnn", "system"),
     ("caltech101", "resnet18", "reduced"),
     ("cifar10", "resnet18", "reduced"),

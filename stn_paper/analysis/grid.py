@@ -81,7 +81,7 @@ def target_specs(target, seeds=3, protocol="equal"):
 def padding_specs(seeds=3):
     """The runs that compare paddings, which a transformer reads outside the image: RunSpecs, seed by seed.
 
-    The digit CNN of 400,000 weights behind affine maps is trained on RTS for 5 epochs with each optimizer and padding.
+    The larger digit CNN behind affine maps is trained on RTS for 5 epochs with each optimizer and padding.
     In its input, -1 is the background of the digits, and the 0 of the padding `zeros` is grey.
     """
     specs = [RunSpec("mnist-rts", "mnist-cnn-400k", "affine", SYSTEM, s) for s in range(seeds)]

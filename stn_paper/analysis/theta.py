@@ -6,7 +6,7 @@ All numbers come from the records' `epochs[].theta`, which describes the validat
 import pandas as pd
 
 from ..data.datasets import DATASETS
-from ..models import ORIGINAL, RELEASED
+from ..models import CONSTANT, ORIGINAL, RELEASED
 from . import frame, stability
 from .frame import outside
 
@@ -28,17 +28,17 @@ STILL_BELOW = 0.05, 0.01  # two limits: theta is nearly constant if its standard
 
 
 def theta_by_run():
-    """The runs with an applied transformer and affine maps, a row each, with the columns THETA_COLUMNS.
+    """The runs with an applied localization net and affine maps, a row each, with the columns THETA_COLUMNS.
 
-    The short runs of `stability` are left out. `run` is the run's name; `std` is the largest standard deviation of
-    theta's six numbers over the validation images after the last epoch; `outside` is the percentage of the sampling
-    grid outside the image after the last epoch; `photographs` says whether the images are photographs; `image_size` is
-    in pixels of a side.
+    Left out are the short runs of `stability`, and the variant `constant`, whose map cannot react to an image. `run` is
+    the run's name; `std` is the largest standard deviation of theta's six numbers over the validation images after the
+    last epoch; `outside` is the percentage of the sampling grid outside the image after the last epoch; `photographs`
+    says whether the images are photographs; `image_size` is in pixels of a side.
     """
     every = frame.runs()
     theta = every["record"].map(lambda record: record["epochs"][-1].get("theta"))
     affine = theta.map(lambda field: field is not None and len(field["mean"]) == 6).astype(bool)
-    applied = (every["variant"] != ORIGINAL) & ~every["variant"].str.endswith(RELEASED)
+    applied = ~every["variant"].isin((ORIGINAL, CONSTANT)) & ~every["variant"].str.endswith(RELEASED)
     found = every[affine & applied & ~every["run"].isin(stability.start_names())].copy()
     found["std"] = theta[found.index].map(lambda field: max(field["std"]))
     found["photographs"] = found["dataset"].isin(PHOTOGRAPHS)

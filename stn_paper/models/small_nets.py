@@ -321,7 +321,7 @@ SYSTEMS = {
     "clutter-cnn": System("Clutter CNN", 60, 36, ("original", "out60", "out20"), clutter_cnn),
     "lenet": System("Digit CNN without dropout", 42, 16, ("original", "stn"), lenet),
     "mnist-cnn-400k": System(
-        "Digit CNN of 400,000 weights",
+        "Larger digit CNN",
         42,
         16,
         ("original", "affine", "projective", "tps", "stn", "vstn", "lstn"),

@@ -1,5 +1,7 @@
 """The figures of the pages "Is it the transformer?" and "Where a transformer helps"."""
 
+from textwrap import wrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -10,6 +12,7 @@ from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, half_width
 from ..models import HEADINGS
 from .figures import COLORS, close_figure
 
+TITLE_WIDTH = 28  # characters of a line of a panel's title
 DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 
 
@@ -84,9 +87,8 @@ def strength_plot(dataset, backbone, protocol):
             mean, half = groups.mean(), groups.apply(half_width)
             axis.plot(mean.index, mean, color=COLORS[variant], label=HEADINGS[variant])
             if half.notna().all():
-                axis.fill_between(
-                    mean.index, mean - half, mean + half, color=COLORS[variant], alpha=0.2, linewidth=0
-                )
+                low, high = (mean - half).clip(lower=0), (mean + half).clip(upper=100)
+                axis.fill_between(mean.index, low, high, color=COLORS[variant], alpha=0.2, linewidth=0)
         axis.set_xlabel(label.replace(" (", "\n("), fontsize=11)
         axis.tick_params(labelsize=10)
     axes[0].set_ylabel("test accuracy (%)", fontsize=11)
@@ -105,8 +107,8 @@ def _study_panels(chosen, found, height, **options):
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
     for axis, study, rows in zip(axes.flat, chosen, found):
         missing = "" if len(rows) else f": {MISSING}"
-        name = experiment.study_title(*study).replace("`", "").replace(", ", ",\n")
-        axis.set_title(name + missing, fontsize=11)
+        name = experiment.study_title(*study).replace("`", "")
+        axis.set_title("\n".join(wrap(name + missing, TITLE_WIDTH)), fontsize=11)
         axis.tick_params(labelsize=11)
     for axis in axes.flat[len(chosen) :]:
         axis.set_visible(False)

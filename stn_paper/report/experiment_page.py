@@ -146,11 +146,11 @@ def seed_pairing_table(chosen):
 
 
 def gain_parts_table(chosen):
-    """The `experiment.gain_parts` of each study as text, one below the other: means with 95 % intervals."""
-    views = {}
-    for study in chosen:
-        found, rows = experiment.gain_parts(*study), {}
-        for variant, mine in found.groupby("variant", sort=False):
+    """The `experiment.gain_parts` of each study that has them, as text: means with 95 % intervals."""
+    parts, views = {study: experiment.gain_parts(*study) for study in chosen}, {}
+    for study in [study for study in chosen if len(parts[study])] or chosen:
+        rows = {}
+        for variant, mine in parts[study].groupby("variant", sort=False):
             texts = [statistics.mean_text(mine[part], "", "+") for part in experiment.GAIN_PARTS]
             epochs, shorter = mine[["epochs", "shorter"]].iloc[-1]
             rows[HEADINGS[variant]] = [*texts, f"{epochs} against {shorter}", len(mine)]

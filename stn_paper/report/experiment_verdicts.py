@@ -19,48 +19,39 @@ def studies_verdict(chosen):
         parts = [tell(_decided(rows[rows["family"] == family])) for family, tell in TELL.items()]
         if text := ", and ".join(filter(None, parts)):
             told.setdefault(text, []).append(experiment.study_title(*study))
-    return _verdict({text: f"({join_words(names)})" for text, names in told.items()}, found.values())
-
-
-def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """The verdict on distorted test images in the studies, as Markdown: as `studies_verdict`."""
-    found = {study: experiment.strength_comparisons(*study) for study in chosen}
-    found, told = {study: rows[rows["family"].isin(TELL)] for study, rows in found.items()}, {}
-    for family, tell in reversed(TELL.items()):
-        for study, rows in found.items():
-            distortions = {}
-            for distortion in experiment.UNITS:
-                of_both = (rows["family"] == family) & (rows["distortion"] == distortion)
-                if text := tell(_decided(rows[of_both])):
-                    distortions.setdefault(text, []).append(distortion)
-            for text, names in distortions.items():
-                told.setdefault(text, {}).setdefault(join_words(names), []).append(
-                    experiment.study_title(*study)
-                )
-    places = {
-        text: join_words([f"under {names} ({join_words(studies)})" for names, studies in under.items()])
-        for text, under in told.items()
-    }
-    return _verdict(places, found.values())
-
-
-def _decided(rows):
-    """The comparisons that show a difference or equality."""
-    return rows[~rows["shown"].isin((NOT_SHOWN, FEW)) & ~rows["left_out"].astype(bool)]
-
-
-def _verdict(told, found):
-    """A sentence for each text of `told`, {text: where it is true}, the first in bold; then one on all other rows."""
-    rows = pd.concat([*found, pd.DataFrame({"shown": [], "left_out": []})])
+    rows = pd.concat([*found.values(), pd.DataFrame({"shown": [], "left_out": []})])
     if rows.empty:
         return f"{MISSING.capitalize()}."
-    sentences = [f"{text[0].upper()}{text[1:]} {where}." for text, where in told.items()]
+    sentences = [f"{text[0].upper()}{text[1:]} ({join_words(names)})." for text, names in told.items()]
     left = len(rows) - len(_decided(rows))
     few = (rows["shown"] == FEW).sum()
     lead = f"**{sentences[0]}**" if sentences else "**Open.**"
     rest = f"Neither a difference nor equality is shown in {left} of {len(rows)} comparisons"
     rest += f"; {few} of these have too few runs." if few else "."
     return " ".join([lead, *sentences[1:], *([rest] if left else [])])
+
+
+def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
+    """Two sentences on distorted test images, as Markdown: transformers against none, and against each other."""
+    rows = pd.concat([experiment.strength_comparisons(*study) for study in chosen])
+    against, between = (rows[rows["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
+    if against.empty:
+        return f"{MISSING.capitalize()}."
+    return (
+        f"**On distorted test images a transformer is better than none in {_count(against, BETTER)} of {len(against)} "
+        f"comparisons, and worse in {_count(against, WORSE)}.** One transformer differs from another in "
+        f"{_count(between, BETTER, WORSE)} of {len(between)} comparisons, and equals it in {_count(between, EQUAL)}."
+    )
+
+
+def _count(rows, *words):
+    """The number of comparisons whose verdict starts with one of these words."""
+    return int(rows["shown"].str.startswith(words).sum())
+
+
+def _decided(rows):
+    """The comparisons that show a difference or equality."""
+    return rows[~rows["shown"].isin((NOT_SHOWN, FEW)) & ~rows["left_out"].astype(bool)]
 
 
 def _lines(texts):

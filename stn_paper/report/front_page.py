@@ -5,7 +5,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, copies, effects, frame, statistics, theta
+from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
@@ -13,7 +13,7 @@ from ..models.backbones import title
 from . import experiment_verdicts, speed
 from .figures import COLORS, PAPER_COLOR, close_figure
 
-HELPED_STUDY = ("mnist-rts", "mnist-cnn", "system")  # distorted digits, where a transformer helps
+HELPED_STUDY = experiment.STUDIES[0]  # distorted digits, where a transformer helps
 
 
 class Gain(NamedTuple):

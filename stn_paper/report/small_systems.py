@@ -251,7 +251,7 @@ def unsettled_runs_in_words(dataset):
         if run.test - last >= UNSETTLED:
             found.append(
                 f"{HEADINGS[run.variant]} with seed {run.seed} reads {run.test:.1f} % at its chosen epoch and "
-                f"{last:.1f} % after the last epoch, where its distances are measured."
+                f"{last:.1f} % after the last epoch, where this page looks at it."
             )
     return " ".join(found)
 

@@ -336,7 +336,7 @@ def test_two_seeds_decide_nothing_and_other_variants_do_not_count():
 def test_a_part_of_lstn_is_judged_by_runs_without_it(quote, without, gain, seeds, verdict):
     for seed in range(seeds):
         for variant, test in (("lstn", 90.0 + gain), (without, 90.0)):
-            write_run(variant, seed, test + 0.1 * (seed - 1), "mnist-cnn", "mnist-rts", "system")
+            write_run(variant, seed, test + 0.1 * (seed - 1), "mnist-cnn-400k", "mnist-rts", "system")
     assert found(quote).verdict == verdict
 
 

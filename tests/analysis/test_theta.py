@@ -15,9 +15,10 @@ def write(variant, mean=IDENTITY, std=0.0, dataset="caltech101", seed=0, **more)
     write_run(variant, seed, 50.0, backbone, dataset, protocol, row={"theta": values})
 
 
-def test_runs_are_of_applied_transformers():
+def test_runs_are_of_applied_localization_nets():
     write_run("original", 0, 50.0)
     write("stn-released")
+    write("constant")
     write("stn", std=0.003)
     found = theta.theta_by_run()
     assert found[["variant", "std", "collapsed"]].to_numpy().tolist() == [["stn", 0.003, False]]

@@ -1,10 +1,13 @@
 """Tables, sentences and figures of the experiment: numbers and structures from made-up records."""
 
+import re
+
+import pandas as pd
 import pytest
 from helpers import write_run
 
 from stn_paper.analysis import effects, experiment
-from stn_paper.analysis.statistics import MISSING
+from stn_paper.analysis.statistics import BETTER, BY_LITTLE, EQUAL, MISSING, WORSE
 from stn_paper.report import experiment_figures, experiment_page, experiment_verdicts
 from stn_paper.training.examples import STRENGTHS
 
@@ -73,9 +76,22 @@ def test_without_records_every_table_and_figure_says_so():
     for told in (experiment_verdicts.studies_verdict(studies), experiment_verdicts.strength_verdict()):
         assert told.count(MISSING.capitalize()) == len(told.splitlines()) == 1
     for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_plot(studies)):
-        assert all(axis.get_title().endswith(MISSING) for axis in figure.axes)
+        assert all(axis.get_title().replace("\n", " ").endswith(MISSING) for axis in figure.axes)
     assert experiment_figures.strength_plot(*studies[0]).get_figheight() < 1
     assert set(STRENGTHS) == set(experiment.UNITS)
+
+
+def test_verdicts_on_distorted_images_are_counted(monkeypatch):
+    shown = {
+        "against the original": (BETTER, BETTER + BY_LITTLE, WORSE),
+        "between transformers": (EQUAL, WORSE),
+    }
+    rows = pd.DataFrame(
+        [{"family": family, "shown": word} for family, words in shown.items() for word in words]
+    )
+    monkeypatch.setattr(experiment, "strength_comparisons", lambda *_: rows)
+    numbers = re.findall(r"\d+", experiment_verdicts.strength_verdict([STUDY, STUDY]))
+    assert list(map(int, numbers)) == [4, 6, 2, 2, 4, 2]
 
 
 def test_budgets_are_compared_over_the_same_seeds():
@@ -86,5 +102,7 @@ def test_budgets_are_compared_over_the_same_seeds():
 
 
 def test_images_that_are_not_the_official_ones_are_named(committed):
-    rts, gtsrb, *_ = experiment_verdicts.notes(experiment.STUDIES).splitlines()
+    rts, gtsrb, *_ = experiment_verdicts.notes(
+        [("mnist-rts", "mnist-cnn", "system"), *experiment.STUDIES[1:]]
+    ).splitlines()
     assert "grey level" in rts and "AVIF" in gtsrb
