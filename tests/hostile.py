@@ -582,7 +582,7 @@ def own_folder():
             stack.enter_context(patch.object(datasets, "_load_digits", _digits))
             stack.enter_context(patch.object(os, "fsync", lambda file: None))  # no power is lost here
             stack.enter_context(patch.object(os, "sync", lambda: None))
-            for module in (loop, audit):  # git takes as long as all the rest of a case
+            for module in (hardware, audit):  # git takes as long as all the rest of a case
                 stack.enter_context(patch.object(module, "current_commit", _commit))
             yield folder
     finally:
