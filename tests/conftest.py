@@ -23,12 +23,6 @@ os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts 
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
 
 
-@pytest.hookimpl(optionalhook=True)  # xdist may be missing or switched off
-def pytest_xdist_auto_num_workers():
-    """Return one process more than cores: many tests wait for a browser, a kernel or a program of their own."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_finish():
     gc.freeze()  # a tenth of the time went into looking for garbage among what is imported
 
