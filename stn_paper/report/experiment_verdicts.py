@@ -4,7 +4,7 @@ import pandas as pd
 
 from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NOT_SHOWN, SAME, WORSE
-from ..models import HEADINGS, ORIGINAL
+from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
 from .experiment_page import AGAINST_ORIGINAL, BETWEEN, difference_text, plain_title, verdict_text
@@ -143,6 +143,16 @@ def _environment_note(study):
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
         f"of {difference}."
     ]
+
+
+def constant_map_in_words(chosen):
+    """What a constant map gains over the network alone, in points, as a sentence; "" if no study has one."""
+    parts = []
+    for study, rows in experiment.comparisons_by_study(chosen).items():
+        found = rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)]
+        name = experiment.study_title(*study)
+        parts += [f"{difference_text(row)} points on {name} ({row.shown})" for row in found.itertuples()]
+    return f"A constant map, which does not look at the image, gains {join_words(parts)}." if parts else ""
 
 
 def untrained_in_words(chosen):

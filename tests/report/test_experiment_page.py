@@ -81,6 +81,13 @@ def test_without_records_every_table_and_figure_says_so():
     assert set(STRENGTHS) == set(experiment.UNITS)
 
 
+def test_the_gain_of_a_constant_map_is_told():
+    assert experiment_verdicts.constant_map_in_words([STUDY]) == ""
+    write_study({"constant": 5.0})
+    told = experiment_verdicts.constant_map_in_words([STUDY])
+    assert "+4.90 ± " in told and "(better)" in told
+
+
 def test_verdicts_on_distorted_images_are_counted(monkeypatch):
     shown = {
         "against the original": (BETTER, BETTER + BY_LITTLE, WORSE),
