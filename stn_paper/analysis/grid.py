@@ -26,7 +26,7 @@ SYSTEM_DATASETS = {  # smaller system -> the datasets that it is trained on
     "sequence-cnn": ("mnist-sequence",),
     "sign-cnn-bn": ("gtsrb",),
 }
-# the variants of a system that Jaderberg et al. 2015 have; the experiment has the paper's localization nets before it
+# system -> the variants of its own page; the experiment trains it behind the paper's localization nets
 SYSTEM_VARIANTS = {"mnist-cnn-400k": ("original", "affine", "projective", "tps")}
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLE_NUMBERS},

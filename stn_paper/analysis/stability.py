@@ -81,7 +81,7 @@ def start_counts(found):
 
 
 def start_tests(found):
-    """Compare the two sides of each of COMPARISONS, if both have runs; a row for each comparison.
+    """Test each of COMPARISONS whose two sides have runs; a row for each comparison.
 
     Columns: comparison; first and second, each (collapsed runs, all runs); p of Fisher's exact test of them;
     first_moved and second_moved, medians in pixels; p_moved of Mann and Whitney's test of them; p_holm and

@@ -23,7 +23,7 @@ STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the 
 
 
 def former_note():
-    """A note if the page of distorted MNIST still shows the runs of the former network, else ""."""
+    """Return a note if the page of distorted MNIST still shows runs of the former network, else ""."""
     if not small_systems.shows_former():
         return ""
     return (

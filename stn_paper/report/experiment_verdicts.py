@@ -146,7 +146,7 @@ def _environment_note(study):
 
 
 def constant_map_in_words(chosen):
-    """What a constant map gains over the network alone, in points, as a sentence; "" if no study has one."""
+    """Return a sentence on the points that a constant map gains over the network alone; "" if no study has one."""
     parts = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
         found = rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)]

@@ -71,10 +71,10 @@ def count_gains():
 def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
-    gain = "In accuracy, a gain is not shown" if not better else f"In accuracy, in {better} of {number} cases"
+    gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     return (
-        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. {gain}:** under one "
-        f"budget it is better than STN in {better} of our {number} comparisons, worse in {worse}, and equal within "
+        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. In accuracy, {gain}:** under "
+        f"one budget, L-STN is better than STN in {better} of {number} comparisons, worse in {worse}, and equal within "
         f"{statistics.MARGIN:g} point in {equal}."
     )
 

@@ -19,7 +19,7 @@ from .sentences import join_words
 
 SIGNS = "sign-cnn-bn"
 DISTORTED = "mnist-cnn-400k"
-FORMER = "mnist-cnn"  # its runs are shown until each cell of DISTORTED has a run
+FORMER = "mnist-cnn"  # the network whose runs we show until each cell of DISTORTED has a run
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -31,7 +31,7 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 def system_runs(dataset, system):
     """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
 
-    While some cell of DISTORTED has no run, its rows are the runs of FORMER.
+    For DISTORTED, these are the runs of FORMER until each cell of DISTORTED has a run.
     """
     if system != DISTORTED or not shows_former():
         return frame.runs(dataset, SYSTEM, system)
@@ -179,7 +179,7 @@ def signs_verdict():
 
 # --- known truth --------------------------------------------------------------------------------
 
-UNSETTLED = 10  # points
+UNSETTLED = 10  # points of test accuracy
 KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the network that the page shows
 
 
@@ -215,18 +215,22 @@ def recovery_verdict(dataset):
     return f"In the median, {names} undo{'es' if len(found) == 1 else ''} {join_words(parts)}."
 
 
+def _known_truth_runs(dataset):
+    """Our runs of the network KNOWN_TRUTH behind affine maps; columns as `frame.runs`."""
+    ours = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset])
+    return ours[ours["variant"].isin(AFFINE)]
+
+
 def _recovery_by_variant(dataset):
     """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
-    ours, field = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset]), _recovery_field(dataset)
+    ours, field = _known_truth_runs(dataset), _recovery_field(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
     return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
 
 
 def _recovery_field(dataset):
     """The field that `recovery_table` shows: `recovered_in_class` if all runs have it, else `recovered`."""
-    ours = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset])
-    probes = [record["probes"] for record in ours[ours["variant"].isin(AFFINE)]["record"]]
-    whole = all("recovered_in_class" in kept for kept in probes)
+    whole = all("recovered_in_class" in record["probes"] for record in _known_truth_runs(dataset)["record"])
     return "recovered_in_class" if whole else "recovered"
 
 
@@ -241,17 +245,17 @@ def typical_pose(dataset):
 
 
 def unsettled_runs_in_words(dataset):
-    """The runs whose last epoch is at least UNSETTLED points below the chosen epoch, as sentences; "" if there is none.
+    """Return a sentence for each run that loses UNSETTLED points or more from its chosen to its last epoch.
 
-    `recovery_table` shows the transformers after the last epoch.
+    `recovery_table` measures the transformers after the last epoch. Without such a run, the text is "".
     """
-    ours, found = frame.runs(dataset, SYSTEM, KNOWN_TRUTH[dataset]), []
-    for run in ours[ours["variant"].isin(AFFINE)].itertuples():
+    found = []
+    for run in _known_truth_runs(dataset).itertuples():
         last = run.record["epochs"][-1].get("test_accuracy", run.test)
         if run.test - last >= UNSETTLED:
             found.append(
                 f"{HEADINGS[run.variant]} with seed {run.seed} reads {run.test:.1f} % at its chosen epoch and "
-                f"{last:.1f} % after the last epoch, where this page looks at it."
+                f"{last:.1f} % after the last epoch, whose weights this page measures."
             )
     return " ".join(found)
 

@@ -83,7 +83,7 @@ def tab(browser):
 
 @pytest.fixture(scope="module", params=PAGES or ["no page"])
 def visit(request, tab):
-    """A page in each view, and at last with all its folded parts open.
+    """Open a page in each view, then open all its folded parts.
 
     It has the page's `errors` and `asked`, `wider` (pixels beyond the window, by width) and axe's `violations`.
     """
