@@ -73,9 +73,9 @@ def lstn_verdict():
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     return (
-        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. In accuracy, {gain}:** under "
-        f"one budget, L-STN is better than STN in {better} of {number} comparisons, worse in {worse}, and equal within "
-        f"{statistics.MARGIN:g} point in {equal}."
+        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. "
+        f"In accuracy, {gain}:** under one budget, L-STN is better than STN in {better} of {number} comparisons, "
+        f"worse in {worse}, and equal within {statistics.MARGIN:g} point in {equal}."
     )
 
 
