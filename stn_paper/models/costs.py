@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import check_whole_number, needing
 
@@ -62,6 +61,8 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     batch normalization, pooling, the grid and the sampling. Raises InputError for an image size that is not a whole
     number from 1.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # here, because it loads Triton
+
     check_whole_number("Image size", image_size)
     image = torch.zeros(1, in_channels, image_size, image_size, device=next(model.parameters()).device)
     training = model.training

@@ -670,10 +670,10 @@ def test_three_epochs_of_digits_beat_chance(variant):
 # --- how it computes ---
 
 
-def one_step(precision="tf32", compiled=False, backbone=tiny_backbone):
+def one_step(precision="tf32", compiled=False):
     """Loss and weights after a step of the tiny network behind STN."""
     torch.manual_seed(0)
-    model = with_stn(backbone("tiny", 10), "stn", 32)
+    model = with_stn(tiny_backbone("tiny", 10), "stn", 32)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
     optimizer = optimizers.OPTIMIZER_CLASSES["sgd"](model.parameters(), lr=0.1)
     step = loop.training_step(model, precision, compiled)
@@ -738,18 +738,18 @@ def test_on_a_cpu_tf32_is_float32():
     assert all(torch.equal(a, b) for a, b in zip(one_step("tf32")[:3], one_step("float32")[:3]))
 
 
-def test_compiled_steps_agree_with_plain_ones():
-    def linear(*_):  # each further layer compiles for seconds
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """A backend of torch.compile that makes no machine code, which takes half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
-    plain, compiled = one_step(backbone=linear), one_step(compiled=True, backbone=linear)
-    for a, b in zip(plain[:3], compiled[:3]):
+
+def test_compiled_steps_agree_with_plain_ones(quick_compiler):
+    for a, b in zip(one_step()[:3], one_step(compiled=True)[:3]):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, monkeypatch):
-    # this backend compiles in a moment
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+def test_a_compiled_run_says_so_and_takes_smaller_last_batches(tiny, tmp_path, monkeypatch, quick_compiler):
     spec = tiny_spec("original", max_images=40, max_epochs=1, min_epochs=1)
     compiled = loop.run(spec, "cpu", compiled=True)
     assert compiled["environment"]["compiled"] is True
