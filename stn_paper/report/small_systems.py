@@ -179,14 +179,13 @@ def signs_verdict():
 
 # --- known truth --------------------------------------------------------------------------------
 
-UNSETTLED = 10  # points of test accuracy
 KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the network that the page shows
 
 
 def recovery_table(dataset):
     """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
 
-    Cells are median (90th percentile) of the test images' distances from the typical pose (see `typical_pose`), as
+    Cells are median (90th percentile) of the test images' distances from the typical pose of the digit's class, as
     means over the seeds.
     """
     rows = {}
@@ -223,41 +222,9 @@ def _known_truth_runs(dataset):
 
 def _recovery_by_variant(dataset):
     """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
-    ours, field = _known_truth_runs(dataset), _recovery_field(dataset)
+    ours = _known_truth_runs(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
-    return {v: [r["probes"][field] for r in found] for v, found in records.items() if len(found)}
-
-
-def _recovery_field(dataset):
-    """The field that `recovery_table` shows: `recovered_in_class` if all runs have it, else `recovered`."""
-    whole = all("recovered_in_class" in record["probes"] for record in _known_truth_runs(dataset)["record"])
-    return "recovered_in_class" if whole else "recovered"
-
-
-def typical_pose(dataset):
-    """A sentence that says which typical pose `recovery_table` measures distances from."""
-    if _recovery_field(dataset) == "recovered_in_class":
-        return "The typical pose is that of the digit's own class."
-    return (
-        "The typical pose is that of all digits. Within a class the distances may be smaller: these records do "
-        "not hold them, and the runs that would are not yet trained."
-    )
-
-
-def unsettled_runs_in_words(dataset):
-    """Return a sentence for each run that loses UNSETTLED points or more from its chosen to its last epoch.
-
-    `recovery_table` measures the transformers after the last epoch. Without such a run, the text is "".
-    """
-    found = []
-    for run in _known_truth_runs(dataset).itertuples():
-        last = run.record["epochs"][-1].get("test_accuracy", run.test)
-        if run.test - last >= UNSETTLED:
-            found.append(
-                f"{HEADINGS[run.variant]} with seed {run.seed} reads {run.test:.1f} % at its chosen epoch and "
-                f"{last:.1f} % after the last epoch, whose weights this page measures."
-            )
-    return " ".join(found)
+    return {v: [r["probes"]["recovered_in_class"] for r in found] for v, found in records.items() if len(found)}
 
 
 def _median_and_high(left, quantity, moment):
