@@ -224,7 +224,9 @@ def _recovery_by_variant(dataset):
     """{variant: a list with the recovery of each run}, see `examples.measure_recovery`; only variants with runs."""
     ours = _known_truth_runs(dataset)
     records = {v: ours[ours["variant"] == v]["record"] for v in AFFINE}
-    return {v: [r["probes"]["recovered_in_class"] for r in found] for v, found in records.items() if len(found)}
+    return {
+        v: [r["probes"]["recovered_in_class"] for r in found] for v, found in records.items() if len(found)
+    }
 
 
 def _median_and_high(left, quantity, moment):

@@ -184,8 +184,7 @@ _SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
         "epochs": 50,
     },
     # ours: the documents state none
-    "digits": _ONE_CYCLE
-    | {"image_size": 42, "learning_rate": 0.002, "localization_rate": 1.0, "epochs": 30},
+    "digits": _ONE_CYCLE | {"image_size": 42, "learning_rate": 0.002, "localization_rate": 1.0, "epochs": 30},
     **{f"mnist-{name}": {"image_size": 42, "epochs": 10} for name in DISTORTIONS},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
     ("mnist-rts", "lenet"): _ONE_CYCLE
