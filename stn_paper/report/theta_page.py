@@ -163,7 +163,7 @@ def start_table(found):
             "Runs": row.runs,
             "Collapsed": row.collapsed,
             "95 % interval (%)": f"{row.low:.0f} to {row.high:.0f}",
-            "Mean map moved by (pixels)": round(row.moved, 1),
+            "Mean map (pixels)": round(row.moved, 1),
             "Between images (pixels)": round(row.spread, 2),
         }
         for row in stability.start_counts(found).itertuples()
@@ -177,7 +177,7 @@ def start_tests_table(found):
         row.comparison: {
             "Collapsed": "{} of {}, {} of {}".format(*row.first, *row.second),
             "p, collapsed": p_text(row.p_holm),
-            "Moved by (pixels)": f"{row.first_moved:.1f}, {row.second_moved:.1f}",
+            "Mean map (pixels)": f"{row.first_moved:.1f}, {row.second_moved:.1f}",
             "p, moved": p_text(row.p_moved_holm),
         }
         for row in stability.start_tests(found).itertuples()

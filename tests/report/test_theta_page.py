@@ -44,7 +44,7 @@ def test_the_tables_hold_the_counts():
     ]
     tests = theta_page.start_tests_table(runs(4, 1))
     assert len(tests) == 2 and (tests["Collapsed"] == "4 of 10, 1 of 10").all()
-    assert (tests["Moved by (pixels)"] == "3.5, 3.5").all() and (tests["p, moved"] == "1.000").all()
+    assert (tests["Mean map (pixels)"] == "3.5, 3.5").all() and (tests["p, moved"] == "1.000").all()
 
 
 def test_without_runs_the_page_says_so():
