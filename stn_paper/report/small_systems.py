@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..analysis import frame
+from ..analysis import frame, theta
 from ..analysis.grid import target_networks
 from ..analysis.statistics import MISSING, mean_text
 from ..models import HEADINGS, ORIGINAL
@@ -212,6 +212,17 @@ def recovery_verdict(dataset):
         return f"{MISSING.capitalize()}."
     names = join_words([HEADINGS[variant] for variant in found])
     return f"In the median, {names} undo{'es' if len(found) == 1 else ''} {join_words(parts)}."
+
+
+def still_runs_in_words(dataset):
+    """Name the runs whose theta is nearly the same for every image, in one sentence; "" without such a run."""
+    still = [
+        f"{HEADINGS[run.variant]} with seed {run.seed}"
+        for run in _known_truth_runs(dataset).itertuples()
+        if max(run.record["epochs"][-1]["theta"]["std"]) < theta.STILL_BELOW[0]
+    ]
+    verb = "gives" if len(still) == 1 else "give"
+    return f"{join_words(still)} {verb} every image nearly the same theta." if still else ""
 
 
 def _known_truth_runs(dataset):

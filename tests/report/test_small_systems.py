@@ -154,6 +154,15 @@ def test_recovery_is_a_share_of_the_distortion():
     assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"
 
 
+def test_a_run_that_gives_every_image_the_same_map_is_named():
+    for seed, spread in enumerate((0.0, 0.3)):
+        theta = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "std": [spread] * 6}
+        write_run("lstn", seed, 90.0, "mnist-cnn", "digits", "system", row={"theta": theta})
+    told = small_systems.still_runs_in_words("digits")
+    assert "seed 0" in told and "seed 1" not in told
+    assert small_systems.still_runs_in_words("mnist-rts") == ""
+
+
 @pytest.mark.parametrize("system", ["cifar-cnn", "lenet", "sign-cnn-bn"])
 def test_every_system_has_published_numbers_with_their_source(system):
     rows = small_systems.published_values(system)
