@@ -108,6 +108,7 @@ def _study_panels(chosen, found, height, **options):
     for axis, study, rows in zip(axes.flat, chosen, found):
         missing = "" if len(rows) else f": {MISSING}"
         name = experiment.study_title(*study).replace("`", "")
+        name = name.replace("MNIST ", "MNIST\N{NO-BREAK SPACE}")  # a dataset's name stays on one line
         axis.set_title("\n".join(wrap(name + missing, TITLE_WIDTH)), fontsize=11)
         axis.tick_params(labelsize=11)
     for axis in axes.flat[len(chosen) :]:
