@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from ..analysis.statistics import MISSING
+
 NO_NUMBER = "–"  # a cell of a table without a number
 
 
@@ -22,3 +24,11 @@ def p_text(value):
     ('0.020', 'under 0.001')
     """
     return NO_NUMBER if pd.isna(value) else "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def table_or_missing(rows, names=None):
+    """Rows {name: {column: cell}} as a table with the index `names`; without a row, the table says "not yet run"."""
+    if not rows:
+        return pd.DataFrame({"": [MISSING]}, index=[""])
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    return table.rename_axis(names) if names else table

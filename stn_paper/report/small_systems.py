@@ -15,7 +15,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
 from ..training.spec import SYSTEM
 from .figures import COLORS, close_figure
-from .sentences import join_words
+from .sentences import join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
 DISTORTED = "mnist-cnn-400k"
@@ -104,11 +104,6 @@ def system_runs_table(dataset, system):
             "Seconds an epoch": f"{seconds:.0f}",
         }
     return table_or_missing(rows)
-
-
-def table_or_missing(rows):
-    """Rows {name: {column: cell}} as a table; without a row, the table says "not yet run"."""
-    return pd.DataFrame(rows).T if rows else pd.DataFrame({"Our runs": [MISSING]}, index=[""])
 
 
 # --- the small CNN on CIFAR-10 ------------------------------------------------------------------

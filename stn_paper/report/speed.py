@@ -21,6 +21,7 @@ from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS, UNFINISHED
 from ..training import records
 from . import experiment_page
+from .sentences import table_or_missing
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
@@ -95,7 +96,7 @@ def machines_table():
             "Commit": ", ".join(commits),
             "Measured": what,
         }
-    return measurements_table(table)
+    return table_or_missing(table)
 
 
 def throughput_table(paper=True):
@@ -114,7 +115,7 @@ def throughput_table(paper=True):
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }
-    return measurements_table(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
 
 
 def median_and_quartiles(quartiles, form="{:.2f}"):
@@ -135,7 +136,7 @@ def small_protocol_table():
                 [row["ratios"][loop][1] for row in rows if loop in row["ratios"]]
             )
         table[machine, title(backbone), HEADINGS[variant]] = cells
-    return measurements_table(table, ["Machine", "Network", "Variant"])
+    return table_or_missing(table, ["Machine", "Network", "Variant"])
 
 
 def small_protocol_rows(of="rows", **where):
@@ -179,7 +180,7 @@ def added_time_table():
             table.setdefault(name, {})[HEADINGS[row["variant"]]] = median_and_quartiles(
                 added_share(row["ratios"]), "{:.1%}"
             )
-    return measurements_table(table, ["Machine", "Network", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Mode"])
 
 
 def time_verdict():
@@ -215,7 +216,7 @@ def small_added_time_table():
             "Share added": "" if variant == ORIGINAL else median_and_range(shares, "{:.1%}"),
             "Of the peak": median_and_range(of_peak[key], "{:.0%}"),
         }
-    return measurements_table(table, ["Machine", "Network", "Variant"])
+    return table_or_missing(table, ["Machine", "Network", "Variant"])
 
 
 def shares_of_peak():
@@ -249,7 +250,7 @@ def nets_table():
         cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
         cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
-    return measurements_table(table, ["Machine", "Net", "Form"])
+    return table_or_missing(table, ["Machine", "Net", "Form"])
 
 
 # --- data, limit, small batches, commands ---------------------------------------------------------
@@ -264,7 +265,7 @@ def data_path_table():
             f"Seconds an epoch ({row['epoch_images']:,} images)": f"{row['epoch_seconds']:.3g}",
             "Share of a step": median_and_quartiles(shares, "{:.2%}"),
         }
-    return measurements_table(table, ["Machine", "From"])
+    return table_or_missing(table, ["Machine", "From"])
 
 
 def limit_table():
@@ -287,7 +288,7 @@ def limit_table():
             "× theirs": f"{ratio:.2f}" if ratio else "–",
             "at most": f"{ratio / share:.2f}" if ratio else "–",
         }
-    return measurements_table(table, ["Machine", "Network", "Variant", "Precision"])
+    return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
 
 
 def small_batches_table():
@@ -299,7 +300,7 @@ def small_batches_table():
             "Images a second": f"{row['rate']:.1f}",
             "× eager": median_and_quartiles(row["ratios"][OURS]),
         }
-    return measurements_table(table, ["Machine", "Network", "Batch", "Mode"])
+    return table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
 
 
 def sharing_table():
@@ -317,7 +318,7 @@ def sharing_table():
             f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
             "× one process": median_and_quartiles(row["ratios"]["1"]),
         }
-    return measurements_table(table, ["Machine", "Batch", "Processes"])
+    return table_or_missing(table, ["Machine", "Batch", "Processes"])
 
 
 def everyday_table():
@@ -326,7 +327,7 @@ def everyday_table():
     for row in benchmark_rows("everyday").to_dict("records"):
         cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
         table[row["machine"], row["program"]] = cells | {"Ended well": "yes" if row["ended_well"] else "no"}
-    return measurements_table(table, ["Machine", "Command"])
+    return table_or_missing(table, ["Machine", "Command"])
 
 
 def our_rows(steps):
@@ -335,14 +336,6 @@ def our_rows(steps):
 
 
 # --- helpers and the GPU table ------------------------------------------------------------------
-
-
-def measurements_table(cells, names=None):
-    """{row: {column: text}} as a table with the index `names`; without a row, the table says "not yet run"."""
-    if not cells:
-        return pd.DataFrame({"": [MISSING]}, index=[""])
-    table = pd.DataFrame.from_dict(cells, orient="index").fillna("")
-    return table.rename_axis(names) if names else table
 
 
 def gpu_steps_table():

@@ -7,13 +7,13 @@ from ..analysis.statistics import MISSING
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP
+from .sentences import table_or_missing
 from .speed import (
     GOALS,
     OURS,
     STEP,
     added_share,
     benchmark_rows,
-    measurements_table,
     our_rows,
     precision_table,
     shares_of_peak,
@@ -26,7 +26,7 @@ MET, MISSED = "met", "missed"
 
 def goals_table():
     """The goals, a row each: the worst measurement, its machine, and whether the goal is met."""
-    return measurements_table({i: goal for i, goal in enumerate(_goals(), 1)})
+    return table_or_missing({i: goal for i, goal in enumerate(_goals(), 1)})
 
 
 def goals_verdict():

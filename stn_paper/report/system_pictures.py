@@ -12,7 +12,8 @@ from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.examples import from_png, motion_maps, moving_example
 from . import explorer
 from .figures import close_figure
-from .small_systems import AFFINE, system_runs, table_or_missing
+from .sentences import table_or_missing
+from .small_systems import AFFINE, system_runs
 
 
 def first_probes(dataset, system, variant):

@@ -14,8 +14,7 @@ from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
 from .figures import COLORS, close_figure
 from .paper_figures import photograph
-from .sentences import p_text
-from .speed import measurements_table
+from .sentences import p_text, table_or_missing
 
 LINEAR_BELOW = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
 PAPER_VARIANTS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
@@ -169,7 +168,7 @@ def start_table(found):
         }
         for row in stability.start_counts(found).itertuples()
     }
-    return measurements_table(cells, ["Transformer", "Share of the rate"])
+    return table_or_missing(cells, ["Transformer", "Share of the rate"])
 
 
 def start_tests_table(found):
@@ -183,4 +182,4 @@ def start_tests_table(found):
         }
         for row in stability.start_tests(found).itertuples()
     }
-    return measurements_table(cells, ["Comparison"])
+    return table_or_missing(cells, ["Comparison"])
