@@ -155,6 +155,19 @@ def constant_map_in_words(chosen):
     return f"A constant map, which does not look at the image, gains {join_words(parts)}." if parts else ""
 
 
+def parts_in_words(chosen):
+    """Return a sentence a study on what the parts of L-STN change."""
+    sentences = []
+    for study, rows in experiment.comparisons_by_study(chosen).items():
+        parts = [
+            f"{HEADINGS[row.variant]} minus {HEADINGS[row.against]} is {difference_text(row)} points ({row.shown})"
+            for row in rows[rows["family"] == "of a part"].itertuples()
+        ]
+        if parts:
+            sentences.append(f"On {experiment.study_title(*study)}, {join_words(parts)}.")
+    return " ".join(sentences) or f"{MISSING.capitalize()}."
+
+
 def untrained_in_words(chosen):
     """Which arms of these studies are not yet trained, in one sentence; empty if all are."""
     parts = []

@@ -88,6 +88,13 @@ def test_the_gain_of_a_constant_map_is_told():
     assert "+4.90 ± " in told and "(better)" in told
 
 
+def test_what_a_part_of_lstn_changes_is_told():
+    assert not re.findall(r"\d", experiment_verdicts.parts_in_words([STUDY]))
+    write_study({"lstn": 5.0, "lstn-no-bn": 1.0})
+    told = experiment_verdicts.parts_in_words([STUDY])
+    assert "+4.00 ± " in told and "(better)" in told and "1 × 1" not in told
+
+
 def test_verdicts_on_distorted_images_are_counted(monkeypatch):
     shown = {
         "against the original": (BETTER, BETTER + BY_LITTLE, WORSE),
