@@ -107,6 +107,7 @@ def front_page_texts():
         "collapsed": moved["collapsed"],
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
+        "part": experiment_verdicts.gain_in_words(HELPED_STUDY, against="lstn-no-bn"),
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
