@@ -740,7 +740,7 @@ def test_on_a_cpu_tf32_is_float32():
 
 @pytest.fixture
 def quick_compiler(monkeypatch):
-    """A backend of torch.compile that makes no machine code, which takes half a minute."""
+    """Compile without machine code, which would take half a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
