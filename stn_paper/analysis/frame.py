@@ -60,9 +60,9 @@ _tables = {}  # True for smoke runs, False for the others -> (stamps of the file
 def runs(dataset=None, protocol=None, backbone=None):
     """Return our runs as a table: all runs, or the runs of one dataset, protocol or backbone.
 
-    Each run is a row. The rows are sorted by file name, and the columns are RUN_COLUMNS. `protocol` selects runs with
-    exactly the settings of the protocol of this name. Smoke runs are left out unless `protocol` is "smoke". Accuracies
-    are in percent, NaN if a record lacks them:
+    Each run is a row, in the order of the records' file names. RUN_COLUMNS lists the columns. `protocol` selects runs
+    with exactly the settings of the protocol of this name. Smoke runs are left out unless `protocol` is "smoke".
+    Accuracies are in percent, NaN if a record lacks them:
 
     - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
     - `class_accuracy`: mean over classes.

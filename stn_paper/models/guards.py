@@ -18,7 +18,7 @@ from torch.fx import Proxy
 from ..errors import InputError, check_whole_number
 
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
-# a name out of PADDINGS, a fill value for all channels, or a tuple with a fill value for each channel
+# a name in PADDINGS, a fill value for all channels, or a tuple with a fill value for each channel
 Padding = str | float | tuple[float, ...]
 PADDINGS = ("zeros", "border", "reflection")
 COLLAPSED_PERCENT = 95.0  # a transformer counts as collapsed if this percentage of its grid lies outside
@@ -127,7 +127,7 @@ def check_size(name: str, size: Size) -> tuple[int, int] | None:
 
 
 def check_padding(padding: Padding) -> Padding:
-    """Return `padding` if it is a name out of PADDINGS, a finite number, or a tuple of finite numbers.
+    """Check `padding` and return it: a name in PADDINGS, a finite number, or a tuple of finite numbers.
 
     A tuple has a number for each channel. Raises InputError for any other value.
     """

@@ -2,8 +2,8 @@
 
 `transforms` has the families of maps and the **convention** of coordinates, directions and units. This module has
 the grid generator (`sampling_grid`), the sampler (`sample`) and `SpatialTransformer`, which joins them to a
-localization net. Sampling is bilinear. By default, a point outside the input has the value 0
-(`padding="zeros"`). In images normalized with mean 0.5, 0 is mid-grey.
+localization net. Sampling is bilinear. By default (`padding="zeros"`), the sampler reads 0
+at points outside the input image. In images normalized with mean 0.5, 0 is mid-grey.
 """
 
 import torch

@@ -14,7 +14,7 @@ from ..training.spec import OTHER_SEEDS
 from . import interactive
 from .sentences import NO_NUMBER, p_text
 
-BETWEEN, AGAINST_ORIGINAL, *_ = effects.FAMILIES
+BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
     zip(
         experiment.GAIN_PARTS,
@@ -146,7 +146,10 @@ def seed_pairing_table(chosen):
 
 
 def gain_parts_table(chosen):
-    """The `experiment.gain_parts` of each study that has them, as text: means with 95 % intervals."""
+    """The parts of a gain as a table, a row a study and variant; see `experiment.gain_parts`.
+
+    A cell is a mean over seeds with its 95 % interval. Studies without these parts are left out if another has them.
+    """
     parts, views = {study: experiment.gain_parts(*study) for study in chosen}, {}
     for study in [study for study in chosen if len(parts[study])] or chosen:
         rows = {}

@@ -7,7 +7,7 @@ from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NOT_SH
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
-from .experiment_page import AGAINST_ORIGINAL, BETWEEN, difference_text, plain_title, verdict_text
+from .experiment_page import AGAINST_ORIGINAL, BETWEEN, OF_A_PART, difference_text, plain_title, verdict_text
 from .sentences import join_words
 
 
@@ -45,7 +45,7 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
 
 
 def _count(rows, *words):
-    """The number of comparisons whose verdict starts with one of these words."""
+    """Count the comparisons whose verdict begins with one of `words`: BETTER includes BETTER + BY_LITTLE."""
     return int(rows["shown"].str.startswith(words).sum())
 
 
@@ -146,7 +146,7 @@ def _environment_note(study):
 
 
 def constant_map_in_words(chosen):
-    """Return a sentence on the points that a constant map gains over the network alone; "" if no study has one."""
+    """Return a sentence: by how many points a constant map beats the network alone; "" without runs of such a map."""
     parts = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
         found = rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)]
@@ -156,12 +156,12 @@ def constant_map_in_words(chosen):
 
 
 def parts_in_words(chosen):
-    """Return a sentence a study on what the parts of L-STN change."""
+    """Return a sentence for each study: by how many points each part of L-STN changes the test accuracy."""
     sentences = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
         parts = [
             f"{HEADINGS[row.variant]} minus {HEADINGS[row.against]} is {difference_text(row)} points ({row.shown})"
-            for row in rows[rows["family"] == "of a part"].itertuples()
+            for row in rows[rows["family"] == OF_A_PART].itertuples()
         ]
         if parts:
             sentences.append(f"On {experiment.study_title(*study)}, {join_words(parts)}.")

@@ -74,8 +74,9 @@ def lstn_verdict():
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     return (
         f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. "
-        f"In accuracy, {gain}:** under one budget, L-STN is better than STN in {better} of {number} comparisons, "
-        f"worse in {worse}, and equal within {statistics.MARGIN:g} point in {equal}."
+        f"In accuracy, {gain}:** of {number} comparisons with STN at the same training budget, {better} show that "
+        f"L-STN is better, {worse} that it is worse, and {equal} that both are equal within "
+        f"{statistics.MARGIN:g} point."
     )
 
 

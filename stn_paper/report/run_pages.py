@@ -259,7 +259,7 @@ def curves_chart(record):
 @cache
 def _empty_chart():
     """`curves_chart` without its data; only the data differs from run to run."""
-    import altair as alt  # a slow import, which notebooks that only link to runs do not need
+    import altair as alt  # here, because it is slow to import and only charts need it
 
     names = list(SPLITS.values())
     x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))

@@ -19,7 +19,7 @@ from .sentences import join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
 DISTORTED = "mnist-cnn-400k"
-FORMER = "mnist-cnn"  # the network whose runs we show until each cell of DISTORTED has a run
+FORMER = "mnist-cnn"  # distorted MNIST shows the runs of this network until each cell of DISTORTED has a run
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -180,8 +180,8 @@ KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the 
 def recovery_table(dataset):
     """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
 
-    Cells are median (90th percentile) of the test images' distances from the typical pose of the digit's class, as
-    means over the seeds.
+    Each cell has two distances of the test images from the typical pose of their class: the median, and the 90th
+    percentile in brackets. Both are means over the seeds.
     """
     rows = {}
     for variant, left in _recovery_by_variant(dataset).items():
@@ -210,12 +210,10 @@ def recovery_verdict(dataset):
 
 
 def still_runs_in_words(dataset):
-    """Name the runs whose theta is nearly the same for every image, in one sentence; "" without such a run."""
-    still = [
-        f"{HEADINGS[run.variant]} with seed {run.seed}"
-        for run in _known_truth_runs(dataset).itertuples()
-        if max(run.record["epochs"][-1]["theta"]["std"]) < theta.STILL_BELOW[0]
-    ]
+    """Return a sentence that names the runs with nearly the same theta for every image; "" if there is none."""
+    found = theta.theta_by_run()
+    mine = found["run"].isin(_known_truth_runs(dataset)["run"]) & (found["std"] < theta.STILL_BELOW[0])
+    still = [f"{HEADINGS[run.variant]} with seed {run.seed}" for run in found[mine].itertuples()]
     verb = "gives" if len(still) == 1 else "give"
     return f"{join_words(still)} {verb} every image nearly the same theta." if still else ""
 

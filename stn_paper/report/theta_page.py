@@ -28,7 +28,7 @@ def theta_verdict(found):
     )
     inside = photographs["runs"] - photographs["collapsed"]
     digits = found[found["dataset"].str.startswith(("mnist", "digits"))]
-    still = (digits["std"] < theta.STILL_BELOW[0]).sum()
+    still = theta.count_outcomes(digits).loc["digits and signs", "std below 0.05"]
     return (
         f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
         f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
