@@ -11,7 +11,7 @@ from itertools import product
 import pandas as pd
 
 from ..models import HEADINGS
-from ..training.spec import RunSpec, preset
+from ..training.spec import DEFAULTS, RunSpec, preset
 from . import frame, statistics
 
 DATASET, BACKBONE = "caltech101", "resnet50"
@@ -38,6 +38,7 @@ def start_spec(net, rate, seed):
         "min_epochs": 1,
         "max_evaluation": 600,
         "train_images": STEPS * protocol.batch_size,
+        "precision": DEFAULTS["precision"],
     }
     protocol = replace(protocol, schedule="constant", localization_rate=rate, **cut)
     return RunSpec(DATASET, BACKBONE, net, protocol, seed)

@@ -7,7 +7,6 @@ above 1, ours is faster. Files of the quick size are listed but never shown as a
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS, UNFINISHED
 from ..training import records
+from ..training.spec import DEFAULTS, with_precision
 from . import experiment_page
 from .sentences import table_or_missing
 
@@ -157,8 +157,8 @@ def precision_table():
     found: dict[str, Any] = {}
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
-        if spec.changes == {"precision": "bfloat16"}:
-            twin = records.find(replace(spec, protocol=spec.protocol.name))
+        if spec.protocol.precision == "bfloat16":
+            twin = records.find(with_precision(spec, DEFAULTS["precision"]))
             if twin:
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
                 tests = (records.selected_result(r)["test"] for r in (record, twin))

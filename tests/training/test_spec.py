@@ -109,6 +109,8 @@ def test_the_small_protocol():
     assert (protocol.schedule, protocol.localization_rate) == ("one-cycle", 0.1)
     assert (protocol.selection, protocol.test_once) == ("last-epoch", True)  # nothing is selected
     assert preset("small", "cifar10", "stn").train_images == 20_000
+    tables = {name: preset("small", name, "stn").precision for name in ("caltech101", "cifar10", "tsrd")}
+    assert tables == {"caltech101": "bfloat16", "cifar10": "bfloat16", "tsrd": "tf32"}
 
 
 @pytest.mark.parametrize(
