@@ -165,9 +165,13 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
     return call
 
 
-def tuned(setting, backbone, variant, batch):
-    """A loop of a few lines on our batches: channels-last, fused Adam, freed memory is kept, the loss is not read."""
+def tuned(setting, backbone, variant, batch, precision="tf32"):
+    """A loop of a few lines on our batches: channels-last, fused Adam, freed memory is kept, the loss is not read.
+
+    Autocast is as `precision` says.
+    """
     hardware.keep_freed_memory()
+    autocast = hardware.PRECISION_MODES[precision][1]
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
@@ -177,7 +181,9 @@ def tuned(setting, backbone, variant, batch):
         _cuda_defaults(convolutions=True, products=True, search=True)
         images, labels = next(given)
         images = images.contiguous(memory_format=torch.channels_last)
-        nn.functional.cross_entropy(model(images), labels).backward()
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=autocast):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         torch.backends.cudnn.benchmark = False
@@ -185,9 +191,10 @@ def tuned(setting, backbone, variant, batch):
     return call
 
 
-def lightning(setting, backbone, variant, batch):
+def lightning(setting, backbone, variant, batch, precision="tf32"):
     """Lightning's `Trainer.fit` on our batches, channels-last and with fused Adam, without its log and checkpoints.
 
+    Its mixed precision is on if `precision` is bfloat16.
     `fit` runs in a thread that waits before each batch; a call lets it train one batch.
     """
     from pytorch_lightning import Callback, LightningModule, Trainer
@@ -218,6 +225,7 @@ def lightning(setting, backbone, variant, batch):
             trainer = Trainer(
                 accelerator="gpu" if setting.cuda else "cpu",
                 devices=1,
+                precision="bf16-mixed" if precision == "bfloat16" else "32-true",
                 max_epochs=1,
                 callbacks=[Turns()],
                 enable_checkpointing=False,

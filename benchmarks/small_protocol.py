@@ -1,7 +1,8 @@
 """Training steps in the protocol `small`: our step against other loops, and what a transformer adds to it.
 
-On a CPU all programs use one thread, because runs of this protocol are trained one a core. Everything is measured
-several times with new networks and processes, because a second measurement can lie outside the quartiles of the first.
+All programs compute at the protocol's precision, except for the authors' loop and our own step in float32. On a CPU
+all programs use one thread, because runs of this protocol are trained one a core. Everything is measured several times
+with new networks and processes, because a second measurement can lie outside the quartiles of the first.
 """
 
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 import torch
 
 from stn_paper.models import VARIANTS
-from stn_paper.paths import AUTHORS_LOOP
+from stn_paper.paths import AUTHORS_LOOP, IN_FLOAT32
 from stn_paper.training.spec import preset
 
 from . import files, limit
@@ -19,9 +20,10 @@ from .programs import elsewhere, lightning, ours, plain, timm_step, tuned
 from .throughput import VARIANTS as COMPARED
 from .transformer import MORE
 
-PROGRAMS = {AUTHORS_LOOP: plain, "timm": timm_step, "tuned": tuned}
+PROGRAMS = {"timm": timm_step, "tuned": tuned}
 if find_spec("pytorch_lightning"):  # not a requirement of the package
     PROGRAMS["lightning"] = lightning
+PROTOCOL = preset("small", files.DATASET, "original")
 
 
 def run(setting):
@@ -29,8 +31,8 @@ def run(setting):
 
     Each row has the number of its measurement. Lightning is left out if it is not installed.
     """
-    protocol, sizes = preset("small", files.DATASET, "original"), setting.sizes
-    batch, image_size = protocol.batch_size, sizes.image_size or protocol.image_size
+    sizes = setting.sizes
+    batch, image_size = PROTOCOL.batch_size, sizes.image_size or PROTOCOL.image_size
     setting = setting._replace(sizes=sizes._replace(image_size=image_size))
     found = {"rows": [], "variants": [], "peaks": []}
     threads = torch.get_num_threads()
@@ -43,6 +45,7 @@ def run(setting):
                     "backbone": backbone,
                     "batch": batch,
                     "image_size": image_size,
+                    "precision": PROTOCOL.precision,
                 }
                 found["variants"] += [shared | row for row in _variants(setting, backbone, batch)]
                 for variant in COMPARED:
@@ -56,19 +59,20 @@ def run(setting):
 
 def _programs(setting, backbone, variant, batch):
     fresh(setting.device)
+    sizes, what = setting.sizes, (setting, backbone, variant, batch)
     with ExitStack() as stack:
-        calls = {"ours": ours(setting, backbone, variant, batch)}
+        calls = {"ours": ours(*what, PROTOCOL.precision), IN_FLOAT32: ours(*what)}
+        calls[AUTHORS_LOOP] = stack.enter_context(elsewhere(plain, *what))
         for name, program in PROGRAMS.items():
-            calls[name] = stack.enter_context(elsewhere(program, setting, backbone, variant, batch))
+            calls[name] = stack.enter_context(elsewhere(program, *what, PROTOCOL.precision))
         work = dict.fromkeys(calls, batch)
-        sizes = setting.sizes
-        return measure(calls, setting.device, list(PROGRAMS), sizes.rounds, sizes.steps, work=work)
+        return measure(calls, setting.device, list(calls)[1:], sizes.rounds, sizes.steps, work=work)
 
 
 def _variants(setting, backbone, batch):
     """Rows of our step of each variant, with its operations and its ratio to the original's step."""
     fresh(setting.device)
-    steps = {variant: ours(setting, backbone, variant, batch) for variant in VARIANTS}
+    steps = {variant: ours(setting, backbone, variant, batch, PROTOCOL.precision) for variant in VARIANTS}
     counts = {variant: limit.count(call) for variant, call in steps.items()}
     rows = measure(steps, setting.device, ["original"], MORE * setting.sizes.rounds, setting.sizes.steps)
     return [row | {"variant": row["program"]} | counts[row["program"]] for row in rows]

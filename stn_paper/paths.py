@@ -28,6 +28,7 @@ WEIGHTS = ROOT / "weights"  # of the networks of `training.kept`
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that measure them
 RELIABILITY = ROOT / "tests/reliability.json"  # counts of the faults that tests/reliability.py tried
 AUTHORS_LOOP = "plain"  # name of the training loop of the paper's authors in the benchmarks' files
+IN_FLOAT32 = "ours float32"  # name of our step in float32 beside our step in bfloat16, there too
 LARGEST_FILE = 2**30  # bytes of the largest file that is read
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 

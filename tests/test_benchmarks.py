@@ -273,22 +273,25 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
 
 
 def test_measurements_in_the_protocol_small_are_taken_together(tmp_path, monkeypatch):
-    step = {"backbone": "resnet50", "batch": 16, "image_size": 64}
+    step = {"backbone": "resnet50", "batch": 16, "image_size": 64, "precision": "bfloat16"}
     rows, variants, peaks = [], [], []
     for number, (ahead, behind) in enumerate(((1.2, 0.95), (1.4, 0.93)), 1):
         shared = step | {"measurement": number}
         ratios = {speed.AUTHORS_LOOP: [1.0, ahead, 9.0], "timm": [0.5, 0.96, 9.0]}
+        ratios["ours float32"] = [1.0, 1.5, 9.0]
         rows.append(shared | {"variant": "lstn", "program": "ours", "rate": 100.0 * number, "ratios": ratios})
         rows.append(shared | {"variant": "lstn", "program": "timm", "rate": 1.0, "ratios": ratios})
         shares = {"seconds": 0.5, "flops": 40 * number, "ratios": {"original": [0.1, behind, 9.0]}}
         variants.append(shared | {"variant": "lstn", "program": "lstn"} | shares)
-        peaks.append({"measurement": number, "program": "float32", "rate": 100.0})
+        peaks.append({"measurement": number, "program": "bfloat16", "rate": 100.0})
+        peaks.append({"measurement": number, "program": "float32", "rate": 1.0})  # not the step's precision
     parts = {"small_protocol": {"rows": rows, "variants": variants, "peaks": peaks}}
     content = {"quick": False, "device": "cpu", "machine": {"name": "M", "processor": "M"}, "parts": parts}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
     (row,) = speed.small_protocol_table().to_dict("records")
-    assert list(row.values()) == ["150.0", "1.30 (1.20 to 1.40)", "0.96 (0.96 to 0.96)", "–", "–"]
+    ratios = ["1.30 (1.20 to 1.40)", "0.96 (0.96 to 0.96)", "–", "–", "1.50 (1.50 to 1.50)"]
+    assert list(row.values()) == ["150.0", *ratios]
     (row,) = speed.small_added_time_table().to_dict("records")
     assert list(row.values()) == ["500", "6.0% (5.0% to 7.0%)", "120% (80% to 160%)"]
     assert speed.time_verdict() == f"**{speed.MISSING.capitalize()}.**"  # without the nets alone

@@ -17,7 +17,7 @@ from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..paths import AUTHORS_LOOP, BENCHMARKS, UNFINISHED
+from ..paths import AUTHORS_LOOP, BENCHMARKS, IN_FLOAT32, UNFINISHED
 from ..training import records
 from ..training.spec import DEFAULTS, with_precision
 from . import experiment_page
@@ -31,6 +31,7 @@ LOOPS = {
     "timm": "× timm's step",
     "tuned": "× a tuned loop",
     "lightning": "× Lightning",
+    IN_FLOAT32: "× ours in float32",
 }
 GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
     "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop
@@ -168,6 +169,15 @@ def precision_table():
     return experiment_page.paired_table({name: pd.Series(values) for name, values in found.items()})
 
 
+def precision_verdict():
+    """By how many points bfloat16 changes test accuracy, in a sentence; "" without pairs of runs."""
+    accuracy = precision_table().iloc[-1]
+    if not accuracy["Pairs"]:
+        return ""
+    form = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
+    return form.format(**accuracy)
+
+
 # --- the transformer ----------------------------------------------------------------------------
 
 
@@ -220,14 +230,17 @@ def small_added_time_table():
 
 
 def shares_of_peak():
-    """The rate of each step as a share of the rate of a float32 matrix product: a list over the measurements.
+    """The rate of each step as a share of the rate of a matrix product at its precision: a list over the measurements.
 
     The keys are those of `small_protocol_rows`.
     """
-    peaks = benchmark_rows(SMALL, "peaks", program="float32").itertuples()
-    rates = {(peak.machine, peak.measurement): peak.rate for peak in peaks}
+    peaks = benchmark_rows(SMALL, "peaks").itertuples()
+    rates = {(peak.machine, peak.measurement, peak.program): peak.rate for peak in peaks}
     return {
-        key: [row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"]] for row in rows]
+        key: [
+            row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"], row["precision"]]
+            for row in rows
+        ]
         for key, rows in small_protocol_rows("variants").items()
     }
 

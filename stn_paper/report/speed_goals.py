@@ -15,7 +15,7 @@ from .speed import (
     added_share,
     benchmark_rows,
     our_rows,
-    precision_table,
+    precision_verdict,
     shares_of_peak,
     small_protocol_rows,
 )
@@ -34,11 +34,7 @@ def goals_verdict():
     found = _goals()
     counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
     text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."
-    accuracy = precision_table().iloc[-1]
-    if accuracy["Pairs"]:
-        form = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
-        text += f" {form.format(**accuracy)}"
-    return text
+    return f"{text} {precision_verdict()}".rstrip()
 
 
 def _goals():
