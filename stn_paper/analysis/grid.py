@@ -73,9 +73,10 @@ def target_specs(target, seeds=3, protocol="equal"):
         studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
         return [spec for study in studies for spec in experiment.study_specs(*study, few)]
     own = {"smoke": "smoke", "systems": SYSTEM}
-    return [
+    cells = [
         RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in target_networks(target)
     ]
+    return cells + (padding_specs(seeds) if target == "systems" else [])
 
 
 def padding_specs(seeds=3):

@@ -32,6 +32,17 @@ def test_smoke_runs_and_systems_have_their_own_protocol(target, own):
     assert {spec.protocol.name for spec in grid.target_specs(target, 1, "paper")} == own
 
 
+def test_the_systems_include_the_comparison_of_paddings():
+    compared = [s for s in grid.target_specs("systems", 2) if s.changes]
+    assert compared == grid.padding_specs(2)
+    assert {(s.protocol.padding, s.protocol.optimizer, s.seed) for s in compared} == {
+        (padding, optimizer, seed)
+        for padding in ("zeros", "border", -1.0)
+        for optimizer in ("adam", "sgd")
+        for seed in (0, 1)
+    }
+
+
 def test_the_arms_have_at_most_five_seeds_each():
     assert (
         len(grid.target_specs("claims", 5))
