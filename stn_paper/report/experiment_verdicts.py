@@ -146,13 +146,20 @@ def _environment_note(study):
 
 
 def constant_map_in_words(chosen):
-    """Return a sentence: by how many points a constant map beats the network alone; "" without runs of such a map."""
-    parts = []
+    """Return a sentence: in how many studies a constant map beats the network alone; "" without runs of such a map."""
+    studies = {}
     for study, rows in experiment.comparisons_by_study(chosen).items():
-        found = rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)]
-        name = experiment.study_title(*study)
-        parts += [f"{difference_text(row)} points on {name} ({row.shown})" for row in found.itertuples()]
-    return f"A constant map, which does not look at the image, gains {join_words(parts)}." if parts else ""
+        for row in rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)].itertuples():
+            studies[experiment.study_title(*study)] = row.shown
+    if not studies:
+        return ""
+    better = sum(shown.startswith(BETTER) for shown in studies.values())
+    equal = [name for name, shown in studies.items() if shown == EQUAL]
+    also = f", and equal to it within {statistics.MARGIN:g} point on {join_words(equal)}" if equal else ""
+    return (
+        "A constant map, which does not look at the image, is better than no transformer in "
+        f"{better} of {len(studies)} studies{also}."
+    )
 
 
 def parts_in_words(chosen):

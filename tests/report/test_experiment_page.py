@@ -84,8 +84,10 @@ def test_without_records_every_table_and_figure_says_so():
 def test_the_gain_of_a_constant_map_is_told():
     assert experiment_verdicts.constant_map_in_words([STUDY]) == ""
     write_study({"constant": 5.0})
+    assert " 1 of 1 " in experiment_verdicts.constant_map_in_words([STUDY])
+    write_study({"constant": 0.0})
     told = experiment_verdicts.constant_map_in_words([STUDY])
-    assert "+4.90 ± " in told and "(better)" in told
+    assert " 0 of 1 " in told and experiment.study_title(*STUDY) in told
 
 
 def test_what_a_part_of_lstn_changes_is_told():
