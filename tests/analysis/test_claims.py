@@ -330,13 +330,19 @@ def test_two_seeds_decide_nothing_and_other_variants_do_not_count():
     [("Batch Normalization is very", "lstn-no-bn"), ("the concentration mechanism", "lstn-no-1x1")],
 )
 @pytest.mark.parametrize(
-    ("gain", "seeds", "verdict"),
-    [(3, 3, REPRODUCED), (-3, 3, NOT_REPRODUCED), (0.001, 3, NOT_REPRODUCED), (3, 2, OPEN)],
+    ("gain", "spread", "seeds", "verdict"),
+    [
+        (3, 0.1, 3, REPRODUCED),
+        (-3, 0.1, 3, NOT_REPRODUCED),
+        (0.001, 0.1, 3, NOT_REPRODUCED),  # both are equal
+        (1, 3.0, 3, OPEN),  # neither a difference nor equality is shown
+        (3, 0.1, 2, OPEN),
+    ],
 )
-def test_a_part_of_lstn_is_judged_by_runs_without_it(quote, without, gain, seeds, verdict):
+def test_a_part_of_lstn_is_judged_by_runs_without_it(quote, without, gain, spread, seeds, verdict):
     for seed in range(seeds):
         for variant, test in (("lstn", 90.0 + gain), (without, 90.0)):
-            write_run(variant, seed, test + 0.1 * (seed - 1), "mnist-cnn-400k", "mnist-rts", "system")
+            write_run(variant, seed, test + spread * (seed - 1), "mnist-cnn-400k", "mnist-rts", "system")
     assert found(quote).verdict == verdict
 
 
