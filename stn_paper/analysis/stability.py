@@ -1,7 +1,7 @@
 """Does a lower rate of the localization net keep the sampling grid inside the image in the first steps?
 
-The runs are ResNet-50 on Caltech-101 in the protocol `small`, cut to 300 steps at a constant learning rate: three
-localization nets, two rates, ten seeds.
+The runs are ResNet-50 on Caltech-101 in the protocol `small`, but in float32, cut to 300 steps at a constant learning
+rate: three localization nets, two rates, ten seeds.
 """
 
 from dataclasses import replace
