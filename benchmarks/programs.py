@@ -168,7 +168,7 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
 def tuned(setting, backbone, variant, batch, precision="tf32"):
     """A loop of a few lines on our batches: channels-last, fused Adam, freed memory is kept, the loss is not read.
 
-    Autocast is as `precision` says.
+    Autocast is on if `precision` is bfloat16.
     """
     hardware.keep_freed_memory()
     autocast = hardware.PRECISION_MODES[precision][1]
@@ -194,7 +194,7 @@ def tuned(setting, backbone, variant, batch, precision="tf32"):
 def lightning(setting, backbone, variant, batch, precision="tf32"):
     """Lightning's `Trainer.fit` on our batches, channels-last and with fused Adam, without its log and checkpoints.
 
-    Its mixed precision is on if `precision` is bfloat16.
+    Lightning computes in mixed precision if `precision` is bfloat16.
     `fit` runs in a thread that waits before each batch; a call lets it train one batch.
     """
     from pytorch_lightning import Callback, LightningModule, Trainer

@@ -1,8 +1,9 @@
 """Training steps in the protocol `small`: our step against other loops, and what a transformer adds to it.
 
-All programs compute at the protocol's precision, except for the authors' loop and our own step in float32. On a CPU
-all programs use one thread, because runs of this protocol are trained one a core. Everything is measured several times
-with new networks and processes, because a second measurement can lie outside the quartiles of the first.
+Our step is measured at the protocol's precision and in float32. The authors' loop computes in float32, the other loops
+at the protocol's precision. On a CPU all programs use one thread, because each core trains one run of this protocol.
+Everything is measured several times with new networks and processes, because a second measurement can lie outside the
+quartiles of the first.
 """
 
 from contextlib import ExitStack

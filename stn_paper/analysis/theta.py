@@ -28,7 +28,9 @@ STILL_BELOW = 0.05, 0.01  # two limits: theta is nearly constant if its standard
 
 
 def theta_by_run():
-    """The runs whose transformer predicts affine maps and is not bypassed, a row each. THETA_COLUMNS lists the columns.
+    """Return the runs whose transformer predicts affine maps and is not bypassed: a row for each run.
+
+    THETA_COLUMNS lists the columns.
 
     Left out are the short runs of `stability`, and the variant `constant`, whose map cannot react to an image. `run` is
     the run's name; `std` is the largest standard deviation of theta's six numbers over the validation images after the

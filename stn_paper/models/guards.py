@@ -18,7 +18,7 @@ from torch.fx import Proxy
 from ..errors import InputError, check_whole_number
 
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
-# a name in PADDINGS, a fill value for all channels, or a tuple with a fill value for each channel
+# a padding is a name in PADDINGS, one fill value for all channels, or a tuple of fill values, one for each channel
 Padding = str | float | tuple[float, ...]
 PADDINGS = ("zeros", "border", "reflection")
 COLLAPSED_PERCENT = 95.0  # a transformer counts as collapsed if this percentage of its grid lies outside
@@ -127,9 +127,10 @@ def check_size(name: str, size: Size) -> tuple[int, int] | None:
 
 
 def check_padding(padding: Padding) -> Padding:
-    """Check `padding` and return it: a name in PADDINGS, a finite number, or a tuple of finite numbers.
+    """Return `padding` if it is allowed.
 
-    A tuple has a number for each channel. Raises InputError for any other value.
+    Allowed are a name in PADDINGS, a finite number, and a tuple of finite numbers with one number for each channel.
+    Raises InputError for any other value.
     """
     if isinstance(padding, str) and padding in PADDINGS:
         return padding

@@ -148,7 +148,8 @@ def seed_pairing_table(chosen):
 def gain_parts_table(chosen):
     """The parts of a gain as a table, a row a study and variant; see `experiment.gain_parts`.
 
-    A cell is a mean over seeds with its 95 % interval. Studies without these parts are left out if another has them.
+    Each cell shows the mean over the seeds and its 95 % interval. If at least one study has rows, the table leaves out
+    the studies without rows.
     """
     parts, views = {study: experiment.gain_parts(*study) for study in chosen}, {}
     for study in [study for study in chosen if len(parts[study])] or chosen:

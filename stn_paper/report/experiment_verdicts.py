@@ -146,7 +146,10 @@ def _environment_note(study):
 
 
 def constant_map_in_words(chosen):
-    """Return a sentence: in how many studies a constant map beats the network alone; "" without runs of such a map."""
+    """Return a sentence that says in how many studies a constant map is better than no transformer.
+
+    It is "" if no study has a run with a constant map.
+    """
     studies = {}
     for study, rows in experiment.comparisons_by_study(chosen).items():
         for row in rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)].itertuples():
@@ -163,7 +166,7 @@ def constant_map_in_words(chosen):
 
 
 def parts_in_words(chosen):
-    """Return a sentence for each study: by how many points each part of L-STN changes the test accuracy."""
+    """Return a sentence for each study, which says by how many points each part of L-STN changes the test accuracy."""
     sentences = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
         parts = [

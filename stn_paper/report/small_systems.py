@@ -180,8 +180,8 @@ KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the 
 def recovery_table(dataset):
     """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
 
-    Each cell has two distances of the test images from the typical pose of their class: the median, and the 90th
-    percentile in brackets. Both are means over the seeds.
+    The distance of a test image is that between its pose and the typical pose of its class. Each cell shows the median
+    distance and, in brackets, the 90th percentile; both are means over the seeds.
     """
     rows = {}
     for variant, left in _recovery_by_variant(dataset).items():

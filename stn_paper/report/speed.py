@@ -170,7 +170,10 @@ def precision_table():
 
 
 def precision_verdict():
-    """By how many points bfloat16 changes test accuracy, in a sentence; "" without pairs of runs."""
+    """Return a sentence that says by how many points bfloat16 changes test accuracy.
+
+    It is "" if no training was run in both precisions.
+    """
     accuracy = precision_table().iloc[-1]
     if not accuracy["Pairs"]:
         return ""
@@ -230,9 +233,9 @@ def small_added_time_table():
 
 
 def shares_of_peak():
-    """The rate of each step as a share of the rate of a matrix product at its precision: a list over the measurements.
+    """Return the operations a second of each step as a share of those of a large matrix product at the same precision.
 
-    The keys are those of `small_protocol_rows`.
+    The keys are those of `small_protocol_rows`; each value is a list with a share for each measurement.
     """
     peaks = benchmark_rows(SMALL, "peaks").itertuples()
     rates = {(peak.machine, peak.measurement, peak.program): peak.rate for peak in peaks}

@@ -740,7 +740,7 @@ def test_on_a_cpu_tf32_is_float32():
 
 @pytest.fixture
 def quick_compiler(monkeypatch):
-    """Compile with a backend that generates no machine code; generating it takes half a minute."""
+    """Compile with a backend that generates no machine code, because that would take half a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
