@@ -177,9 +177,10 @@ def _minutes(options):
 def _run(options):
     from .models import variants
     from .training.checkpoint import epochs_done
+    from .training.hardware import check_device
     from .training.loop import run
     from .training.networks import check_networks
-    from .training.records import find, record_path, selected_result
+    from .training.records import find, fit_precision, record_path, selected_result
     from .training.spec import RunSpec, with_precision
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
@@ -189,7 +190,12 @@ def _run(options):
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
-    check_networks([spec for spec in specs if not find(spec)])
+    missing = [spec for spec in specs if not find(spec)]
+    check_networks(missing)
+    place = check_device(options.device)
+    if any(fit_precision(spec, place) != spec for spec in missing):
+        faster = "--precision tf32, which is float32 on a CPU, is faster"
+        print(f"This processor is slow in bfloat16: {faster}.", file=sys.stderr)
     for spec in specs:
         try:
             record = run(spec, options.device, options.data_dir, options.compile, until)

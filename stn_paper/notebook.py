@@ -18,8 +18,8 @@ from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.networks import check_networks
-from .training.records import find, records_of_protocol
-from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALLER, SYSTEM, RunSpec
+from .training.records import find, fit_precision, records_of_protocol
+from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM, RunSpec
 
 
 class Request(NamedTuple):
@@ -129,11 +129,14 @@ def _make_request(specs, shown, dataset, protocol, device, data_dir, said):
             return Request(specs(dataset, recorded), dataset, [recorded], _quote(all_there, said))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
-    wanted = specs(dataset, protocol)
+    named = specs(dataset, protocol)
+    wanted = [fit_precision(spec, device) for spec in named]
     missing = [spec for spec in wanted if not find(spec)]
     check_networks(missing)
     done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained on {device.type}"
     how = f"with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
+    if wanted != named:
+        protocol, how = SMALL_IN_FLOAT32, f"{how}; in float32, because this processor is slow in bfloat16"
     return Request(wanted, dataset, [protocol], _quote(f"{done} {how}", said))
 
 

@@ -13,7 +13,7 @@ from stn_paper import cli, paths
 from stn_paper.cli import main
 from stn_paper.models import VARIANTS
 from stn_paper.paths import ROOT
-from stn_paper.training import loop, records
+from stn_paper.training import hardware, loop, records
 from stn_paper.training.spec import RunSpec
 
 RUN = {"dataset": "digits", "backbone": "resnet18", "variant": "original", "protocol": "smoke"}
@@ -48,6 +48,17 @@ def test_a_run_whose_time_is_up_says_how_to_go_on(monkeypatch):
     with pytest.raises(SystemExit, match="not finished: its time was up"):
         main(["run", *RUN.values(), "--minutes", "2", "--compile"])
     assert given[3] is True and 100 < given[4] - time.time() <= 120
+
+
+@pytest.mark.parametrize("options", [[], ["--precision", "tf32"]])
+def test_a_run_that_is_slow_in_bfloat16_is_trained_and_names_the_faster_option(options, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: False)
+    monkeypatch.setattr(loop, "run", lambda *call: given.extend(call))
+    with pytest.raises(SystemExit, match="not finished"):
+        main(["run", "cifar10", "resnet18", "stn", "small", "--device", "cpu", *options])
+    assert given[0].changes == ({"precision": "tf32"} if options else {})
+    assert ("--precision tf32" in capsys.readouterr().err) == (not options)
 
 
 @pytest.mark.parametrize(

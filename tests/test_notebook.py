@@ -9,7 +9,8 @@ from stn_paper import notebook
 from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
-from stn_paper.training.spec import RunSpec
+from stn_paper.training import hardware
+from stn_paper.training.spec import SMALL_IN_FLOAT32, RunSpec
 
 ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
 
@@ -113,6 +114,17 @@ def test_a_named_protocol_is_obeyed():
     assert [(s.dataset, s.protocol.name, s.variant, s.seed) for s in asked.specs] == [
         ("caltech101", "reduced", "lstn", 3)
     ]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_processor_that_is_slow_in_bfloat16_trains_small_in_float32_and_the_banner_says_so(
+    slow, monkeypatch
+):
+    monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: not slow)
+    asked = resolve(protocol="small", variant="lstn")
+    assert [s.changes for s in asked.specs] == [{"precision": "tf32"} if slow else {}]
+    assert asked.protocols == [SMALL_IN_FLOAT32 if slow else "small"]
+    assert ("float32" in asked.banner) == slow
 
 
 def test_all_is_every_backbone_of_the_table():

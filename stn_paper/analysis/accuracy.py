@@ -10,10 +10,12 @@ import pandas as pd
 
 from ..models import ORIGINAL
 from ..training import records
+from ..training.spec import SMALL, SMALL_IN_FLOAT32
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
-TABLE_PROTOCOLS = ("paper", "equal", "small")  # best first; a row of a table shows the runs of one protocol
+# best first; a row of a table shows the runs of one protocol, in one precision
+TABLE_PROTOCOLS = ("paper", "equal", SMALL, SMALL_IN_FLOAT32)
 ESTIMATED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
 COMPARISONS = (
     ("lstn", "stn"),

@@ -116,7 +116,8 @@ def train_missing(
     - `together`: how many runs share the device; None is 4 on CUDA, else one for each core.
     - `archive`: a .tar.gz file. The new records are added to the records of earlier slots in it, under their paths in
       the results folder.
-    - `precision`: replaces the protocol's precision. Such runs have other settings, so the tables leave them out.
+    - `precision`: replaces the protocol's precision. None is the protocol's, or float32 on a device that is slow in
+      bfloat16. The tables show runs of `small` in float32, and leave out runs at another precision.
     - `compiled`: train through torch.compile.
 
     Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or an archive that
@@ -127,7 +128,10 @@ def train_missing(
     end, device, cores = time.time() + 60 * minutes, check_device(device), os.cpu_count() or 1
     default = TOGETHER if device.type == "cuda" else cores
     together = default if together is None else check_whole_number("Number of runs together", together)
-    planned = [with_precision(spec, precision) for spec in campaign_specs(name, protocol)]
+    planned = [
+        with_precision(spec, precision) if precision else records.fit_precision(spec, device)
+        for spec in campaign_specs(name, protocol)
+    ]
     waiting = missing_runs(planned)
     print(f"{name}: {len(waiting)} runs have no record.", flush=True)
     check_networks(waiting)

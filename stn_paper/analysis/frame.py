@@ -20,7 +20,16 @@ from ..models.transformer import sampling_grid
 from ..paths import PRINTED, results_dir
 from ..training import diagnostics
 from ..training import records as stored
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, PROTOCOLS, preset
+from ..training.spec import (
+    BEST_OF_FIVE,
+    BEST_VALIDATION,
+    DEFAULTS,
+    OTHER_SEEDS,
+    PROTOCOLS,
+    SMALL,
+    SMALL_IN_FLOAT32,
+    preset,
+)
 
 SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
 RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
@@ -61,7 +70,7 @@ def runs(dataset=None, protocol=None, backbone=None):
     """Return our runs as a table: all runs, or the runs of one dataset, protocol or backbone.
 
     Each run is a row, in the order of the records' file names. RUN_COLUMNS lists the columns. `protocol` selects runs
-    with exactly the settings of the protocol of this name. Smoke runs are left out unless `protocol` is "smoke".
+    whose column `preset` is this name. Smoke runs are left out unless `protocol` is "smoke".
     Accuracies are in percent, NaN if a record lacks them:
 
     - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
@@ -72,7 +81,8 @@ def runs(dataset=None, protocol=None, backbone=None):
     - `outside`: percent of the sampling grid outside the image after the last epoch.
     - `collapsed`: whether `outside` is guards.COLLAPSED_PERCENT (95) or more.
     - `failed`: not collapsed, and `train_loss` is above UNTRAINED times the loss of guessing.
-    - `preset`: whether the settings are those of the named protocol.
+    - `preset`: the protocol with exactly these settings; SMALL_IN_FLOAT32 if they are those of `small` but for the
+      precision, which is float32; else "".
     - `record`: the whole record, a dict that all callers share: do not change it.
 
     Raises InputError naming a damaged record.
@@ -80,10 +90,10 @@ def runs(dataset=None, protocol=None, backbone=None):
     >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
     found = _run_table(protocol == stored.SMOKE).copy(deep=False)  # callers may add columns
-    for column, value in (("dataset", dataset), ("protocol", protocol), ("backbone", backbone)):
+    for column, value in (("dataset", dataset), ("preset", protocol), ("backbone", backbone)):
         if value is not None:
             found = found[found[column] == value]
-    return found if protocol is None else found[found["preset"].astype(bool)]
+    return found
 
 
 def records_by_name():
@@ -141,11 +151,9 @@ def _stamps(smoke):
 def _row(name, record):
     spec, data, last = record["spec"], record["data"], record["epochs"][-1]
     chosen, settings, environment = stored.selected_result(record), spec["protocol"], record["environment"]
-    named = settings["name"] in PROTOCOLS
     row = {field: spec[field] for field in ("dataset", "backbone", "variant", "seed")}
     row |= {"run": name, "protocol": settings["name"], "selection": settings["selection"]}
-    names = settings["name"], spec["dataset"], spec["variant"], spec["backbone"]
-    row |= {"preset": named and settings == asdict(preset(*names))}
+    row |= {"preset": _preset_name(spec)}
     row |= {"validation": chosen["validation"], "test": chosen["test"]}
     row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULE_COLUMNS}
     row |= {"class_accuracy": record.get("test", {}).get("class_accuracy", math.nan)}
@@ -154,6 +162,21 @@ def _row(name, record):
     row |= {"parameters": record["parameters"], "seconds": record["measured"].get("seconds")}
     row |= {"device": environment.get("device"), "commit": environment.get("commit")}
     return row | fate(record) | {"record": record}
+
+
+def _preset_name(spec):
+    """The column `preset` of `runs`, from a record's field `spec`."""
+    settings = spec["protocol"]
+    name, precision = settings["name"], settings["precision"]
+    if name not in PROTOCOLS:
+        return ""
+    named = asdict(preset(name, spec["dataset"], spec["variant"], spec["backbone"]))
+    if settings == named:
+        return name
+    same = (
+        name == SMALL and precision == DEFAULTS["precision"] and settings == named | {"precision": precision}
+    )
+    return SMALL_IN_FLOAT32 if same else ""
 
 
 def fate(record):

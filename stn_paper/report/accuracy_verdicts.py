@@ -8,7 +8,7 @@ from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.spec import BEST_VALIDATION, LAST_EPOCH
+from ..training.spec import BEST_VALIDATION, LAST_EPOCH, SMALL_IN_FLOAT32
 from .sentences import NO_NUMBER, join_words
 
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
@@ -21,7 +21,7 @@ def protocols_in_words(number):
     if found.empty:
         return f"Ours: no network has a run yet ({NO_NUMBER})."
     kinds = []
-    for _, part in found.groupby("protocol", sort=False):
+    for protocol, part in found.groupby("protocol", sort=False):
         backbones = list(dict.fromkeys(part["backbone"]))
         low, high = int(part["image_size"].min()), int(part["image_size"].max())
         pixels = f"{low}-pixel images" if low == high else f"images of {low} to {high} pixels"
@@ -30,6 +30,7 @@ def protocols_in_words(number):
         )
         rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
         settings = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
+        settings += ", in float32 instead of bfloat16" if protocol == SMALL_IN_FLOAT32 else ""
         kinds.append((backbones, settings))
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
@@ -45,7 +46,7 @@ def protocols_in_words(number):
 def coverage_in_words(number):
     """How many cells have a run, how many lack a run at the paper's image size, and the missing hours, in words."""
     found = accuracy.count_missing(number)
-    coverage = f"{found['with_run']} of {found['cells']} cells have a run of ours."
+    coverage = f"{_cells_with_a_run(found['with_run'], found['cells'])} of ours."
     if not found["lacking"]:
         return f"{coverage} All cells have a run at the paper's image size."
     hours, device = found["hours"], found["device"]
@@ -59,6 +60,10 @@ def coverage_in_words(number):
     lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
     size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
     return f"{coverage} {size} {lacking} are missing; {effort}."
+
+
+def _cells_with_a_run(number, cells):
+    return f"{number} of {cells} cells {'has' if number == 1 else 'have'} a run"
 
 
 def smallest_p(number):
@@ -171,7 +176,7 @@ def accuracies_in_words(number):
         ]
         size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={first['n']:.0f}"
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
-    return f"{'; '.join(texts) or 'no run yet'}. {len(run)} of {len(found)} cells have a run"
+    return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"
 
 
 def above_98_in_words():

@@ -19,7 +19,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS, IN_FLOAT32, UNFINISHED
 from ..training import records
-from ..training.spec import DEFAULTS, with_precision
+from ..training.spec import in_float32
 from . import experiment_page
 from .sentences import table_or_missing
 
@@ -159,7 +159,7 @@ def precision_table():
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
         if spec.protocol.precision == "bfloat16":
-            twin = records.find(with_precision(spec, DEFAULTS["precision"]))
+            twin = records.find(in_float32(spec))
             if twin:
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
                 tests = (records.selected_result(r)["test"] for r in (record, twin))

@@ -42,6 +42,16 @@ def check_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
+def is_fast_in_bfloat16(device: torch.device) -> bool:
+    """Return whether the device has instructions for products in bfloat16.
+
+    A CPU without them takes many times as long in bfloat16 as in float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 @contextmanager
 def compute_in(precision, device_type):
     """Context: compute convolutions and matrix products at a precision, a row of PRECISION_MODES."""

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from ..errors import InputError, check_choice, is_from_handler
 from ..paths import read_bytes, replace_file, results_dir
 from . import hardware
@@ -20,8 +22,10 @@ from .spec import (
     BEST_VALIDATION,
     DEFAULTS,
     LAST_EPOCH,
+    SMALL,
     Protocol,
     RunSpec,
+    in_float32,
     preset,
 )
 
@@ -63,6 +67,15 @@ def find(spec: RunSpec) -> dict | None:
     if record["spec"] != asdict(spec):
         raise damaged_record(path, "spec")
     return record
+
+
+def fit_precision(spec: RunSpec, device: torch.device) -> RunSpec:
+    """Return a run of `small` in float32 if it has no record and the device is slow in bfloat16, else the run itself.
+
+    The tables show a run of `small` in either precision.
+    """
+    changeable = spec.protocol.name == SMALL and spec.protocol.precision == "bfloat16" and find(spec) is None
+    return in_float32(spec) if changeable and not hardware.is_fast_in_bfloat16(device) else spec
 
 
 def records_of_protocol(dataset: str, protocol: str) -> list[dict]:

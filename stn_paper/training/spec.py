@@ -156,11 +156,14 @@ _FULL = {"full48": 48, "full32": 32}  # pixels of a side
 
 TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
 
-SYSTEM = "system"
+SYSTEM, SMALL = "system", "small"
+SMALL_IN_FLOAT32 = (
+    "small in float32"  # runs of SMALL by a processor that is slow in bfloat16; see `in_float32`
+)
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",
-    "small": "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
+    SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
     **{
         name: f"as equal at {size} pixels, all images, with 5 epochs in batches of 64"
         for name, size in _FULL.items()
@@ -231,7 +234,7 @@ _SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
     },
 }
 _SYSTEM_SETTINGS["mnist-r", "placement-cnn"] = _SYSTEM_SETTINGS["mnist-r", "mnist-cnn-400k"]
-SMALLER = ("small", *_FULL, "reduced")  # for machines without a GPU
+SMALLER = (SMALL, *_FULL, "reduced")  # for machines without a GPU
 COMPARABLE = ("paper", "equal", *SMALLER)  # protocols that a page of the paper's tables may show, best first
 
 
@@ -260,7 +263,7 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
         epochs = _EQUAL_EPOCHS.get(dataset, 40)
         settings |= {"test_once": True, "precision": "bfloat16"}  # fast on a GPU
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
-    if name == "small":
+    if name == SMALL:
         return _small_protocol(dataset, **settings)
     if name in _FULL:
         return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
@@ -287,7 +290,7 @@ def _small_protocol(dataset, **settings: Any):
     settings |= {"batch_size": 32} | _SMALL.get(dataset, _SMALL_OTHERS)
     epochs = settings.pop("epochs")
     return Protocol(
-        "small",
+        SMALL,
         64,
         min_epochs=epochs,
         max_epochs=epochs,
@@ -386,3 +389,12 @@ def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
     Raises InputError for another name.
     """
     return spec if precision is None else replace(spec, protocol=replace(spec.protocol, precision=precision))
+
+
+def in_float32(spec: RunSpec) -> RunSpec:
+    """Return the run in float32 on a CPU, and in TF32 on CUDA: the default precision of a Protocol.
+
+    >>> in_float32(RunSpec("cifar10", "resnet18", "stn", "small")).changes
+    {'precision': 'tf32'}
+    """
+    return with_precision(spec, DEFAULTS["precision"])

@@ -13,7 +13,7 @@ from stn_paper.analysis.paper import networks
 from stn_paper.models import ORIGINAL
 from stn_paper.report import accuracy_figures, accuracy_page, accuracy_verdicts
 from stn_paper.training import records
-from stn_paper.training.spec import RunSpec
+from stn_paper.training.spec import SMALL_IN_FLOAT32, RunSpec, in_float32
 
 VARIANTS = tuple(networks(6)["variant"].unique())
 TABLE6 = list(networks(6)["backbone"].unique())
@@ -21,7 +21,8 @@ TABLE6 = list(networks(6)["backbone"].unique())
 
 def write(variant, test, backbone="resnet50", dataset="caltech101", protocol="small", seed=0, **given):
     """Store a made-up record whose test images were evaluated once. `given`: outside, spread, train_loss, without."""
-    spec = RunSpec(dataset, backbone, variant, protocol, seed)
+    spec = RunSpec(dataset, backbone, variant, protocol.split()[0], seed)
+    spec = in_float32(spec) if protocol == SMALL_IN_FLOAT32 else spec
     epoch = {"train_loss": given.get("train_loss", 1.0), "validation_loss": 1.0, "validation_accuracy": 50.0}
     if variant != ORIGINAL:
         epoch["theta"] = {
@@ -83,6 +84,18 @@ def test_a_row_that_is_nowhere_whole_shows_the_protocol_with_most_cells():
     write("stn", 51.0)
     assert accuracy.protocol_by_backbone(6)["resnet50"] == "small"
     assert accuracy.protocol_by_backbone(6)["effb0"] == ""
+
+
+def test_a_row_shows_runs_of_small_in_one_precision_only():
+    write(ORIGINAL, 50.0)
+    write(ORIGINAL, 60.0, protocol=SMALL_IN_FLOAT32)
+    assert cell(6, "resnet50")[["protocol", "test", "n"]].tolist() == ["small", 50.0, 1]  # as many
+    write("stn", 61.0, protocol=SMALL_IN_FLOAT32)
+    assert cell(6, "resnet50")[["protocol", "test", "n"]].tolist() == [SMALL_IN_FLOAT32, 60.0, 1]
+    assert "in float32" in accuracy_verdicts.protocols_in_words(6)
+    write("stn", 51.0)
+    assert cell(6, "resnet50", "stn")["test"] == 51.0
+    assert "in float32" not in accuracy_verdicts.protocols_in_words(6)
 
 
 def test_a_cell_is_the_mean_of_its_seeds_with_its_interval():

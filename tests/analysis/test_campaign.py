@@ -160,6 +160,15 @@ def test_a_slot_trains_at_the_precision_that_is_asked_for(slot):
     assert [process.args[-1] for process in slot.started] == [True] * 3
 
 
+def test_a_slot_trains_small_in_float32_on_a_processor_that_is_slow_in_bfloat16(slot, monkeypatch):
+    planned = [RunSpec("caltech101", "resnet18", variant, "small") for variant in ("original", "stn", "lstn")]
+    monkeypatch.setattr(campaign, "campaign_specs", lambda *_: planned)
+    monkeypatch.setattr(campaign.records.hardware, "is_fast_in_bfloat16", lambda device: False)
+    slot.takes = [60, 60, 60]
+    campaign.train_missing("table6", 9, "small", "cpu")
+    assert {process.args[0].changes.get("precision") for process in slot.started} == {"tf32"}
+
+
 def test_a_new_record_is_told_by_its_test_accuracy():
     write_run("original", 0, 40.0)  # of validation accuracy 50
     spec = RunSpec("caltech101", "resnet18", "original", "reduced")

@@ -34,6 +34,24 @@ def record(made=None):
     }
 
 
+@pytest.mark.parametrize(
+    "protocol, fast, changed", [("small", 0, True), ("small", 1, False), ("equal", 0, False)]
+)
+def test_only_small_falls_back_to_float32_where_bfloat16_is_slow(protocol, fast, changed, monkeypatch):
+    monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: bool(fast))
+    spec = RunSpec("caltech101", "resnet18", "lstn", protocol)
+    fitted = records.fit_precision(spec, torch.device("cpu"))
+    assert fitted.changes == ({"precision": "tf32"} if changed else {})
+    assert records.fit_precision(fitted, torch.device("cpu")) == fitted
+
+
+def test_a_run_with_a_record_keeps_its_precision(monkeypatch):
+    monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: False)
+    monkeypatch.setattr(records, "find", lambda spec: {})
+    spec = RunSpec("caltech101", "resnet18", "lstn", "small")
+    assert records.fit_precision(spec, torch.device("cpu")) == spec
+
+
 def test_a_written_record_is_found():
     assert records.find(SPEC) is None
     path = records.write_record(SPEC, record())
