@@ -107,12 +107,6 @@ def readable_records():
     return [record for _, record in _read_files(smoke=False).values() if not isinstance(record, InputError)]
 
 
-def clear_cache():
-    """Forget all records that were read."""
-    _read.clear()
-    _tables.clear()
-
-
 def _run_table(smoke):
     files = _read_files(smoke)
     stamps = {path: stamp for path, (stamp, _) in files.items()}

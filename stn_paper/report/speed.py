@@ -237,15 +237,18 @@ def shares_of_peak():
 
     The keys are those of `small_protocol_rows`; each value is a list with a share for each measurement.
     """
-    peaks = benchmark_rows(SMALL, "peaks").itertuples()
-    rates = {(peak.machine, peak.measurement, peak.program): peak.rate for peak in peaks}
+    peaks = benchmark_rows(SMALL, "peaks")
     return {
-        key: [
-            row["flops"] / row["seconds"] / rates[row["machine"], row["measurement"], row["precision"]]
-            for row in rows
-        ]
+        key: [_share_of_peak(row, peaks[peaks["measurement"] == row["measurement"]]) for row in rows]
         for key, rows in small_protocol_rows("variants").items()
     }
+
+
+def _share_of_peak(row, peaks):
+    """A step's operations a second as a share of the peak of its machine and precision, from rows of `peaks`."""
+    rates = peaks[peaks["machine"] == row["machine"]].set_index("program")["rate"]
+    peak = rates.get(row["precision"], rates["float32"])  # a CPU has no TF32
+    return float(row["flops"] / row["seconds"] / peak)
 
 
 def added_share(ratios):
@@ -289,15 +292,13 @@ def limit_table():
 
     `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak.
     """
-    peaks = benchmark_rows("limit", "peaks").to_dict("records")
-    rate = {(peak["machine"], peak["program"]): peak["rate"] for peak in peaks}
+    peaks = benchmark_rows("limit", "peaks")
     ours = our_rows(benchmark_rows("throughput", paper=True))
     ahead = {(r.machine, r.backbone, r.variant, r.program): r.ratios[AUTHORS_LOOP][1] for r in ours}
     table = {}
     for row in benchmark_rows("limit").to_dict("records"):
         machine, precision = row["machine"], row["precision"]
-        peak = rate.get((machine, precision)) or rate[machine, "float32"]  # a CPU has no TF32
-        share = row["flops"] / row["seconds"] / peak
+        share = _share_of_peak(row, peaks)
         ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
             "Of the peak": f"{share:.0%}",
