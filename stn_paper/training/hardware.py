@@ -11,11 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError
 from ..paths import ROOT
+from .convolutions import FastConvolutions
 
 CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
 PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); the first two are equal on a CPU
@@ -57,27 +56,9 @@ def compute_in(precision, device_type):
     """Context: compute convolutions and matrix products at a precision, a row of PRECISION_MODES."""
     tf32, autocast = PRECISION_MODES[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-    exempt = _DepthwiseInFloat32() if autocast and device_type == "cpu" else nullcontext()
-    with torch.autocast(device_type, torch.bfloat16, enabled=autocast), exempt:
+    convolutions = FastConvolutions() if device_type == "cpu" else nullcontext()
+    with torch.autocast(device_type, torch.bfloat16, enabled=autocast), convolutions:
         yield
-
-
-class _DepthwiseInFloat32(TorchFunctionMode):
-    """Compute depthwise convolutions in float32 and round the results to bfloat16, as autocast does.
-
-    On a CPU their gradients in bfloat16 take up to 14 times as long as in float32 (torch 2.14).
-    """
-
-    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
-        if func is not F.conv2d or not _depthwise(*args[:2]):
-            return func(*args, **(kwargs or {}))
-        with torch.autocast("cpu", enabled=False):
-            return func(args[0].float(), *args[1:], **(kwargs or {})).bfloat16()
-
-
-def _depthwise(images, weight):
-    """Return whether a convolution with this weight is depthwise: each channel of (B, C, H, W) by itself."""
-    return weight.shape[1] == 1 < images.shape[1]
 
 
 @contextmanager
