@@ -19,7 +19,7 @@ from torch import nn
 from stn_paper import build_model
 from stn_paper.training import hardware, loop, optimizers
 from stn_paper.training.batches import keep_on_device, make_batches
-from stn_paper.training.spec import Protocol
+from stn_paper.training.protocol import Protocol
 
 from . import files
 

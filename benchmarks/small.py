@@ -3,7 +3,7 @@
 import torch
 
 from stn_paper.data.datasets import DATASETS
-from stn_paper.training.spec import preset
+from stn_paper.training.presets import preset
 
 from . import files
 from .measuring import fresh, measure, synchronize

@@ -13,7 +13,7 @@ import torch
 
 from stn_paper.models import VARIANTS
 from stn_paper.paths import AUTHORS_LOOP, IN_FLOAT32
-from stn_paper.training.spec import preset
+from stn_paper.training.presets import preset
 
 from . import files, limit
 from .measuring import fresh, measure

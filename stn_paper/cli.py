@@ -211,7 +211,7 @@ def _run(options):
 
 def _setting(text):
     """(setting, value) of an option --set; the value is read as JSON, or as text if it is no JSON."""
-    from .training.spec import DEFAULTS
+    from .training.protocol import DEFAULTS
 
     name, _, value = text.partition("=")
     check_choice("setting", name, DEFAULTS)

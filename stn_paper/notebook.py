@@ -18,8 +18,10 @@ from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.networks import check_networks
+from .training.presets import COMPARABLE, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM
+from .training.protocol import LARGEST_SEED
 from .training.records import find, fit_precision, records_of_protocol
-from .training.spec import COMPARABLE, LARGEST_SEED, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM, RunSpec
+from .training.spec import RunSpec
 
 
 class Request(NamedTuple):

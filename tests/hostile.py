@@ -36,7 +36,9 @@ from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT
 from stn_paper.report import interactive, run_pages
 from stn_paper.training import checkpoint, hardware, loop, records
-from stn_paper.training.spec import DEFAULTS, PROTOCOLS, Protocol, RunSpec
+from stn_paper.training.presets import PROTOCOLS
+from stn_paper.training.protocol import DEFAULTS, Protocol
+from stn_paper.training.spec import RunSpec
 
 
 class Kind(NamedTuple):

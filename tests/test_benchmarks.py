@@ -12,14 +12,14 @@ from short_of_memory import short_of_memory_at_step
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import files, limit, programs, transformer
+from benchmarks import convolutions, files, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
 from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.models.localization import LOCALIZATION_NETS, localization_net
 from stn_paper.paths import ROOT
-from stn_paper.report import speed, speed_figures, speed_goals
+from stn_paper.report import speed, speed_figures, speed_goals, speed_limits
 from stn_paper.training import records
 
 CPU = torch.device("cpu")
@@ -214,13 +214,31 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
     assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 
+# --- convolutions ---
+
+
+def test_our_convolutions_are_compared_with_torchs_in_one_run():
+    torchs, ours = convolutions.compare("timm/test_resnet", rounds=1)
+    assert (torchs["program"], ours["program"]) == ("torch", "ours")
+    assert torchs["ratios"] == {"torch": [1.0, 1.0, 1.0]}
+    assert ours["ratios"]["torch"][1] == pytest.approx(torchs["seconds"] / ours["seconds"], rel=1e-3)
+
+
+def test_the_table_of_convolutions_has_a_row_a_network_and_a_range_over_two_measurements():
+    table = speed.convolutions_table()
+    assert len(table) == len(convolutions.BACKBONES)
+    assert (table["Seconds, torch's"].astype(float) > 0).all()
+    assert table["Speed, ours by torch's"].str.fullmatch(r"\d\.\d\d \(\d\.\d\d to \d\.\d\d\)").all()
+
+
 # --- the page -----------------------------------------------------------------------------------
 
-TABLES = (
-    *("machines_table", "throughput_table", "added_time_table", "nets_table", "data_path_table"),
-    *("limit_table", "small_batches_table", "sharing_table", "everyday_table"),
-    *("small_protocol_table", "small_added_time_table"),
-)
+TABLES = {  # name -> the module's table
+    **dict.fromkeys(("machines_table", "throughput_table", "added_time_table", "nets_table"), speed),
+    **dict.fromkeys(("small_protocol_table", "small_added_time_table"), speed),
+    **dict.fromkeys(("data_path_table", "limit_table", "small_batches_table"), speed_limits),
+    **dict.fromkeys(("sharing_table", "everyday_table"), speed_limits),
+}
 FIGURES = ("throughput_plot", "parts_plot", "flops_plot", "roofline_plot")
 
 
@@ -228,7 +246,7 @@ def shown(monkeypatch, folder):
     monkeypatch.setattr(speed, "BENCHMARKS", folder)
     for name in FIGURES:
         getattr(speed_figures, name)()
-    texts = {name: getattr(speed, name)().to_string() for name in TABLES}
+    texts = {name: getattr(module, name)().to_string() for name, module in TABLES.items()}
     assert speed.time_verdict()
     return texts | {"goals_table": speed_goals.goals_table().to_string()}
 
@@ -269,7 +287,7 @@ def test_a_step_at_half_the_peak_could_be_twice_as_far_ahead(tmp_path, monkeypat
     content = {"quick": False, "device": "cpu", "machine": {"name": "A machine"}, "parts": parts}
     (tmp_path / "cpu.json").write_text(json.dumps(content))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
-    assert speed.limit_table().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
+    assert speed_limits.limit_table().to_numpy().tolist() == [["50%", "1.40", "2.80"], ["25%", "–", "–"]]
 
 
 def test_measurements_in_the_protocol_small_are_taken_together(tmp_path, monkeypatch):
@@ -337,6 +355,6 @@ def test_a_gpus_steps_are_ratios_to_its_eager_float32_step(monkeypatch, tmp_path
     ]
     (tmp_path / "gpu").mkdir()
     (tmp_path / "gpu/x.json").write_text(json.dumps({"device": "X", "rows": rows}))
-    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
-    ratios = speed.gpu_steps_table()["Ratio to eager float32"]
+    monkeypatch.setattr(speed_limits, "BENCHMARKS", tmp_path)
+    ratios = speed_limits.gpu_steps_table()["Ratio to eager float32"]
     assert ratios.tolist()[:2] == [1.0, 3.0] and ratios.isna().tolist() == [False, False, True]

@@ -10,7 +10,8 @@ from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.training import hardware
-from stn_paper.training.spec import SMALL_IN_FLOAT32, RunSpec
+from stn_paper.training.presets import SMALL_IN_FLOAT32
+from stn_paper.training.spec import RunSpec
 
 ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
 

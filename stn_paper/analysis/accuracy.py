@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..models import ORIGINAL
 from ..training import records
-from ..training.spec import SMALL, SMALL_IN_FLOAT32
+from ..training.presets import SMALL, SMALL_IN_FLOAT32
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 

@@ -27,7 +27,8 @@ from ..training.checkpoint import checkpoint_path, epochs_done
 from ..training.hardware import check_device, device_name
 from ..training.loop import run
 from ..training.networks import check_networks
-from ..training.spec import PROTOCOLS, RunSpec, with_precision
+from ..training.presets import PROTOCOLS
+from ..training.spec import RunSpec, with_precision
 from .effects import ARMS, BYPASSED
 from .estimates import estimate_hours, measurements
 from .paper import table

@@ -14,7 +14,7 @@ are computed here. The rules were stated before any run was compared:
 import pandas as pd
 
 from ..models import CONSTANT, ORIGINAL, RELEASED
-from ..training.spec import OTHER_SEEDS
+from ..training.protocol import OTHER_SEEDS
 from . import frame, statistics
 
 APPLIED = ("stn", "vstn", "lstn")

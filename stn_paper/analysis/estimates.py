@@ -23,7 +23,8 @@ from ..models.localization import LOCALIZATION_NETS, localization_net
 from ..models.small_nets import SYSTEMS
 from ..paths import IN_CLONE, ROOT
 from ..training import records
-from ..training.spec import DEFAULTS, RunSpec
+from ..training.protocol import DEFAULTS
+from ..training.spec import RunSpec
 from . import frame
 from .grid import GRID, TABLE_NUMBERS, target_networks, target_specs, unique_specs
 

@@ -15,7 +15,8 @@ from ..models import CONSTANT, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..training import records
 from ..training.examples import STRENGTHS
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS, RunSpec
+from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS
+from ..training.spec import RunSpec
 from . import authors_runs, effects, frame, statistics
 from .effects import APPLIED, ARMS
 

@@ -20,16 +20,8 @@ from ..models.transformer import sampling_grid
 from ..paths import PRINTED, results_dir
 from ..training import diagnostics
 from ..training import records as stored
-from ..training.spec import (
-    BEST_OF_FIVE,
-    BEST_VALIDATION,
-    DEFAULTS,
-    OTHER_SEEDS,
-    PROTOCOLS,
-    SMALL,
-    SMALL_IN_FLOAT32,
-    preset,
-)
+from ..training.presets import PROTOCOLS, SMALL, SMALL_IN_FLOAT32, preset
+from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, OTHER_SEEDS
 
 SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
 RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)

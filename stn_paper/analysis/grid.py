@@ -8,7 +8,9 @@ from dataclasses import replace
 from ..data.distortions import DISTORTIONS
 from ..errors import check_choice, check_whole_number
 from ..models import variants
-from ..training.spec import OTHER_SEEDS, SYSTEM, RunSpec
+from ..training.presets import SYSTEM
+from ..training.protocol import OTHER_SEEDS
+from ..training.spec import RunSpec
 from . import experiment
 from .paper import DATASET_OF, networks
 

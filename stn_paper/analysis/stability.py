@@ -11,7 +11,9 @@ from itertools import product
 import pandas as pd
 
 from ..models import HEADINGS
-from ..training.spec import DEFAULTS, RunSpec, preset
+from ..training.presets import preset
+from ..training.protocol import DEFAULTS
+from ..training.spec import RunSpec
 from . import frame, statistics
 
 DATASET, BACKBONE = "caltech101", "resnet50"

@@ -8,7 +8,8 @@ from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.spec import BEST_VALIDATION, LAST_EPOCH, SMALL_IN_FLOAT32
+from ..training.presets import SMALL_IN_FLOAT32
+from ..training.protocol import BEST_VALIDATION, LAST_EPOCH
 from .sentences import NO_NUMBER, join_words
 
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}

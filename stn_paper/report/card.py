@@ -14,7 +14,7 @@ from ..models.backbones import title as network_title
 from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
 from ..training import kept, records
-from ..training.spec import PROTOCOLS
+from ..training.presets import PROTOCOLS
 from . import run_pages
 
 PAPER = (

@@ -10,7 +10,7 @@ from ..analysis import effects, experiment, frame, statistics
 from ..analysis.statistics import MISSING
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
-from ..training.spec import OTHER_SEEDS
+from ..training.protocol import OTHER_SEEDS
 from . import interactive
 from .sentences import NO_NUMBER, p_text
 

@@ -14,7 +14,8 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL, RELEASED, VARIANTS
 from ..models.backbones import title
 from ..training import records
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, COMPARABLE, PROTOCOLS, SYSTEM, preset
+from ..training.presets import COMPARABLE, PROTOCOLS, SYSTEM, preset
+from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
 from . import accuracy_verdicts, experiment_page
 
 # --- the protocols ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
 from ..training.batches import normalize
 from ..training.examples import measure_recovery
-from ..training.spec import LARGEST_SEED
+from ..training.protocol import LARGEST_SEED
 from .figures import close_figure
 from .paper_figures import central_square, outline, photograph
 

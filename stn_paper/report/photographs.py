@@ -10,8 +10,9 @@ import torch
 
 from ..data.datasets import DATASETS
 from ..models.transformer import sample, sampling_grid
+from ..training.protocol import LAST_EPOCH, ONE_CYCLE, Protocol
 from ..training.records import spec_of
-from ..training.spec import LAST_EPOCH, ONE_CYCLE, Protocol, RunSpec
+from ..training.spec import RunSpec
 from .figures import close_figure
 from .paper_figures import outline
 from .sentences import join_words

@@ -17,8 +17,9 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title as network_title
 from ..training import records
+from ..training.presets import PROTOCOLS
+from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH
 from ..training.record_fields import PARTLY
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH, PROTOCOLS
 
 SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of None
     "name": ("Protocol", ""),

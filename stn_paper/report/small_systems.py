@@ -13,7 +13,7 @@ from ..analysis.grid import target_networks
 from ..analysis.statistics import MISSING, mean_text
 from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
-from ..training.spec import SYSTEM
+from ..training.presets import SYSTEM
 from .figures import COLORS, close_figure
 from .sentences import join_words, table_or_missing
 

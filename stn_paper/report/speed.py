@@ -239,12 +239,12 @@ def shares_of_peak():
     """
     peaks = benchmark_rows(SMALL, "peaks")
     return {
-        key: [_share_of_peak(row, peaks[peaks["measurement"] == row["measurement"]]) for row in rows]
+        key: [share_of_peak(row, peaks[peaks["measurement"] == row["measurement"]]) for row in rows]
         for key, rows in small_protocol_rows("variants").items()
     }
 
 
-def _share_of_peak(row, peaks):
+def share_of_peak(row, peaks):
     """A step's operations a second as a share of the peak of its machine and precision, from rows of `peaks`."""
     rates = peaks[peaks["machine"] == row["machine"]].set_index("program")["rate"]
     peak = rates.get(row["precision"], rates["float32"])  # a CPU has no TF32
@@ -272,104 +272,26 @@ def nets_table():
     return table_or_missing(table, ["Machine", "Net", "Form"])
 
 
-# --- data, limit, small batches, commands ---------------------------------------------------------
-
-
-def data_path_table():
-    """The data path alone: seconds for an epoch of Caltech-101, and the share of a training step."""
-    table = {}
-    for row in benchmark_rows("data").to_dict("records"):
-        shares = sorted(1 / ratio for ratio in row["ratios"][STEP])
-        table[row["machine"], "training step" if row["program"] == STEP else row["program"]] = {
-            f"Seconds an epoch ({row['epoch_images']:,} images)": f"{row['epoch_seconds']:.3g}",
-            "Share of a step": median_and_quartiles(shares, "{:.2%}"),
-        }
-    return table_or_missing(table, ["Machine", "From"])
-
-
-def limit_table():
-    """The rate of our step as a share of the peak, which is the rate of a large matrix product on the machine.
-
-    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak.
-    """
-    peaks = benchmark_rows("limit", "peaks")
-    ours = our_rows(benchmark_rows("throughput", paper=True))
-    ahead = {(r.machine, r.backbone, r.variant, r.program): r.ratios[AUTHORS_LOOP][1] for r in ours}
-    table = {}
-    for row in benchmark_rows("limit").to_dict("records"):
-        machine, precision = row["machine"], row["precision"]
-        share = _share_of_peak(row, peaks)
-        ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
-        table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
-            "Of the peak": f"{share:.0%}",
-            "× theirs": f"{ratio:.2f}" if ratio else "–",
-            "at most": f"{ratio / share:.2f}" if ratio else "–",
-        }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
-
-
-def small_batches_table():
-    """Small batches: the speed of our compiled step against the eager step."""
-    table = {}
-    for row in benchmark_rows("small").to_dict("records"):
-        name = row["machine"], title(row["backbone"]), row["batch"], row["program"].removeprefix("ours ")
-        table[name] = {
-            "Images a second": f"{row['rate']:.1f}",
-            "× eager": median_and_quartiles(row["ratios"][OURS]),
-        }
-    return table_or_missing(table, ["Machine", "Network", "Batch", "Mode"])
-
-
-def sharing_table():
-    """Processes that share a device: images a second, and runs an hour of the stated number of training images."""
-    images = {
-        f["machine"]["name"]: f["parts"]["small"]["run_images"]
-        for f in benchmark_files()
-        if "small" in f["parts"]
-    }
-    table = {}
-    for row in benchmark_rows("small", "sharing").to_dict("records"):
-        run = images[row["machine"]]
-        table[row["machine"], row["batch"], row["processes"]] = {
-            "Images a second, all together": f"{row['rate']:.1f}",
-            f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
-            "× one process": median_and_quartiles(row["ratios"]["1"]),
-        }
-    return table_or_missing(table, ["Machine", "Batch", "Processes"])
-
-
-def everyday_table():
-    """The everyday commands: seconds on the machine's processor, and the goal."""
-    table = {}
-    for row in benchmark_rows("everyday").to_dict("records"):
-        cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
-        table[row["machine"], row["program"]] = cells | {"Ended well": "yes" if row["ended_well"] else "no"}
-    return table_or_missing(table, ["Machine", "Command"])
-
-
 def our_rows(steps):
     """The rows of our own programs that did not fail."""
     return [r for r in steps.itertuples() if r.program.startswith("ours") and isinstance(r.ratios, dict)]
 
 
-# --- helpers and the GPU table ------------------------------------------------------------------
+# --- convolutions to small maps -------------------------------------------------------------------
 
 
-def gpu_steps_table():
-    """Images a second of a training step behind L-STN on measured GPUs, and the ratio to the eager float32 step.
+def convolutions_table():
+    """Steps with our convolutions to small maps against torch's: `benchmarks.convolutions` measured them.
 
-    `workflow/lease.py measure` writes the files under benchmarks/gpu. A graph is a CUDA graph of the whole step.
+    The speed is a ratio with its range over the measurements.
     """
-    rows = []
-    for path in sorted((BENCHMARKS / "gpu").glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        table = pd.DataFrame(found["rows"])
-        keys = ["backbone", "image_size", "batch_size"]
-        eager = table[table["mode"] == "eager float32"].set_index(keys)["images_per_second"]
-        for row in found["rows"]:
-            speed, base = row["images_per_second"], eager.get(tuple(row[key] for key in keys))
-            ratio = round(speed / base, 2) if base else None
-            size = f"{row['image_size']} pixels, batches of {row['batch_size']}"
-            rows.append([found["device"], title(row["backbone"]), size, row["mode"], speed, ratio])
-    columns = ["Device", "Network", "Images", "Step", "Images a second", "Ratio to eager float32"]
-    return pd.DataFrame(rows, columns=columns).set_index("Device")
+    found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
+    table: dict[tuple, dict] = {}
+    for backbone, rows in pd.DataFrame(found["rows"]).groupby("backbone", sort=False):
+        ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
+        table[found["machine"]["name"], title(str(backbone))] = {
+            "Seconds, torch's": f"{torchs['seconds'].median():.2f}",
+            "Seconds, ours": f"{ours['seconds'].median():.2f}",
+            "Speed, ours by torch's": median_and_range([ratios["torch"][1] for ratios in ours["ratios"]]),
+        }
+    return table_or_missing(table, ["Machine", "Network"])

@@ -21,7 +21,8 @@ from ..analysis.statistics import MISSING, half_width, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.spec import BEST_OF_FIVE, BEST_VALIDATION, preset
+from ..training.presets import preset
+from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
 
 TEST = f"Test, {BEST_VALIDATION}"  # a column of `mean_accuracies`
 

@@ -10,7 +10,7 @@ from ..data.datasets import DATASETS, stored_size
 from ..data.distortions import DISTORTIONS, distort_images, new_theta
 from ..data.download import ensure_dataset
 from ..data.enlarge import enlarge
-from .spec import LOCAL, REDRAWN
+from .protocol import LOCAL, REDRAWN
 
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
 MEMORY_FORMAT = torch.channels_last  # of networks and images

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .spec import Protocol
+from .protocol import Protocol
 
 
 def stop_reason(epochs: list[dict], protocol: Protocol) -> str:

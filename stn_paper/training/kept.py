@@ -20,7 +20,9 @@ from ..paths import WEIGHTS, read_bytes, replace_file, results_dir
 from . import records
 from .batches import batches_of, network_input
 from .evaluation import evaluate, percent_true
-from .spec import LAST_EPOCH, ONE_CYCLE, SYSTEM, Protocol, RunSpec
+from .presets import SYSTEM
+from .protocol import LAST_EPOCH, ONE_CYCLE, Protocol
+from .spec import RunSpec
 
 PLAYGROUND = Protocol(
     "playground",

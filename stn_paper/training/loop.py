@@ -24,8 +24,9 @@ from .hardware import name_memory_error, restore_torch, training_stream
 from .networks import build_network, check_networks
 from .optimizers import make_optimizer, set_rate
 from .progress import progress_bar
+from .protocol import BEST_VALIDATION
 from .record_fields import PARTLY
-from .spec import BEST_VALIDATION, RunSpec
+from .spec import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
 def training_step(model, precision="tf32", compiled=False):
     """Return the training step (optimizer, images, labels) -> (loss, logits); it does not wait for the device.
 
-    `precision` is one of `spec.PRECISIONS`. With `compiled`, batches of another size than the first run uncompiled.
+    `precision` is one of `protocol.PRECISIONS`. With `compiled`, batches of another size than the first run uncompiled.
     """
     fast, size = hardware.compile_network(model) if compiled else model, None
 

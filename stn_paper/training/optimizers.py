@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..models.transformer import SpatialTransformer
-from .spec import CONSTANT_RATE, ONE_CYCLE
+from .protocol import CONSTANT_RATE, ONE_CYCLE
 
 OPTIMIZER_CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 SCHEDULES = {  # name -> function from the share of the training that is done to a share of the highest rate

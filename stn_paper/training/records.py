@@ -16,18 +16,10 @@ from ..errors import InputError, check_choice, is_from_handler
 from ..paths import read_bytes, replace_file, results_dir
 from . import hardware
 from .hardware import CHANGED  # noqa: F401
+from .presets import SMALL, preset
+from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, LAST_EPOCH, Protocol
 from .record_fields import RECORD, first_wrong
-from .spec import (
-    BEST_OF_FIVE,
-    BEST_VALIDATION,
-    DEFAULTS,
-    LAST_EPOCH,
-    SMALL,
-    Protocol,
-    RunSpec,
-    in_float32,
-    preset,
-)
+from .spec import RunSpec, in_float32
 
 SCHEMA = 1
 EPOCH_FIELDS = ("train_loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")

@@ -13,7 +13,8 @@ from stn_paper.analysis.paper import networks
 from stn_paper.models import ORIGINAL
 from stn_paper.report import accuracy_figures, accuracy_page, accuracy_verdicts
 from stn_paper.training import records
-from stn_paper.training.spec import SMALL_IN_FLOAT32, RunSpec, in_float32
+from stn_paper.training.presets import SMALL_IN_FLOAT32
+from stn_paper.training.spec import RunSpec, in_float32
 
 VARIANTS = tuple(networks(6)["variant"].unique())
 TABLE6 = list(networks(6)["backbone"].unique())

@@ -6,7 +6,7 @@ from helpers import write_run
 
 from stn_paper.analysis import effects
 from stn_paper.analysis.statistics import BETTER, EQUAL, FEW, NOT_SHOWN, SAME, WORSE
-from stn_paper.training.spec import OTHER_SEEDS
+from stn_paper.training.protocol import OTHER_SEEDS
 
 STUDY = "caltech101", "resnet18", "reduced"
 LOST = {"theta": {"mean": [1.0, 0, 9.0, 0, 1.0, 9.0], "std": [0.0] * 6, "outside": 100.0}}

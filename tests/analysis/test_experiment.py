@@ -11,7 +11,8 @@ from stn_paper.analysis import authors_runs, experiment
 from stn_paper.errors import InputError
 from stn_paper.training import loop, records
 from stn_paper.training.examples import STRENGTHS
-from stn_paper.training.spec import OTHER_SEEDS, RunSpec
+from stn_paper.training.protocol import OTHER_SEEDS
+from stn_paper.training.spec import RunSpec
 
 STUDY = "caltech101", "resnet18", "reduced"
 

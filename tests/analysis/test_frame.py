@@ -9,7 +9,7 @@ from helpers import write_run
 from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.training import records
-from stn_paper.training.spec import preset
+from stn_paper.training.presets import preset
 
 
 @pytest.fixture

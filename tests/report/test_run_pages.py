@@ -17,7 +17,9 @@ from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 from stn_paper.report import accuracy_page, experiment_page, interactive, run_pages, tables
 from stn_paper.training import loop, records
-from stn_paper.training.spec import PROTOCOLS, Protocol, RunSpec
+from stn_paper.training.presets import PROTOCOLS
+from stn_paper.training.protocol import Protocol
+from stn_paper.training.spec import RunSpec
 
 
 @pytest.fixture

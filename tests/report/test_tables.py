@@ -19,7 +19,8 @@ from stn_paper.report import (
     tables,
 )
 from stn_paper.training import records
-from stn_paper.training.spec import PROTOCOLS, RunSpec, preset
+from stn_paper.training.presets import PROTOCOLS, preset
+from stn_paper.training.spec import RunSpec
 
 
 def test_without_records_there_is_nothing_to_show():

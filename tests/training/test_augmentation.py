@@ -11,7 +11,8 @@ from stn_paper.data.distortions import DISTORTIONS, JITTER, distort_images, know
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import affine_theta
 from stn_paper.training import batches, checkpoint, loop, records
-from stn_paper.training.spec import LOCAL, REDRAWN, Protocol, RunSpec
+from stn_paper.training.protocol import LOCAL, REDRAWN, Protocol
+from stn_paper.training.spec import RunSpec
 
 COUNT = {"train": 60, "validation": 20, "test": 20}
 

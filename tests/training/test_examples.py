@@ -13,7 +13,8 @@ from stn_paper.models import build_model
 from stn_paper.models.transformer import affine_theta, invert
 from stn_paper.training import examples, loop
 from stn_paper.training.batches import normalize
-from stn_paper.training.spec import RunSpec, preset
+from stn_paper.training.presets import preset
+from stn_paper.training.spec import RunSpec
 
 IDENTITY = affine_theta()[None]
 

@@ -16,7 +16,8 @@ from stn_paper.errors import InputError
 from stn_paper.models import build_model
 from stn_paper.training import kept, records
 from stn_paper.training.batches import normalize
-from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
+from stn_paper.training.protocol import LAST_EPOCH, Protocol
+from stn_paper.training.spec import RunSpec
 
 
 def test_a_run_keeps_the_weights_of_its_record(tmp_path):

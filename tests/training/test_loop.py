@@ -36,8 +36,10 @@ from stn_paper.models.backbones import BACKBONES, Backbone
 from stn_paper.paths import ROOT, cache_dir, results_dir
 from stn_paper.training import batches, checkpoint, evaluation, hardware, loop, optimizers, progress, records
 from stn_paper.training.loop import stop_reason
+from stn_paper.training.presets import preset
+from stn_paper.training.protocol import Protocol
 from stn_paper.training.record_fields import RECORD
-from stn_paper.training.spec import Protocol, RunSpec, preset
+from stn_paper.training.spec import RunSpec
 
 
 def tiny_backbone(name, num_classes):

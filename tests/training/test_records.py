@@ -12,8 +12,9 @@ from helpers import filled
 from stn_paper.errors import InputError
 from stn_paper.paths import results_dir
 from stn_paper.training import hardware, records
+from stn_paper.training.protocol import BEST_OF_FIVE, BEST_VALIDATION
 from stn_paper.training.record_fields import RECORD
-from stn_paper.training.spec import BEST_OF_FIVE, BEST_VALIDATION, RunSpec
+from stn_paper.training.spec import RunSpec
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced")
 

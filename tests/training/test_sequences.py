@@ -8,7 +8,8 @@ import torch
 
 from stn_paper.data import datasets, scenes
 from stn_paper.training import diagnostics, evaluation, loop
-from stn_paper.training.spec import LAST_EPOCH, Protocol, RunSpec
+from stn_paper.training.protocol import LAST_EPOCH, Protocol
+from stn_paper.training.spec import RunSpec
 
 
 @pytest.fixture

@@ -9,17 +9,10 @@ import pytest
 
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
-from stn_paper.training import batches, hardware, optimizers, spec
-from stn_paper.training.spec import (
-    BEST_OF_FIVE,
-    BEST_VALIDATION,
-    COMPARABLE,
-    DEFAULTS,
-    PROTOCOLS,
-    Protocol,
-    RunSpec,
-    preset,
-)
+from stn_paper.training import batches, hardware, optimizers, protocol
+from stn_paper.training.presets import COMPARABLE, PROTOCOLS, preset
+from stn_paper.training.protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol
+from stn_paper.training.spec import RunSpec
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
 OTHER_SPEC = {"dataset": "digits", "backbone": "effb0", "variant": "stn", "protocol": "equal", "seed": 2}
@@ -259,10 +252,10 @@ def test_a_spec_cannot_be_changed():
 
 
 def test_the_names_of_settings_are_those_that_training_knows():
-    assert set(spec.OPTIMIZERS) == set(optimizers.OPTIMIZER_CLASSES)
-    assert set(spec.PRECISIONS) == set(hardware.PRECISION_MODES)
-    assert set(spec.NORMALIZATIONS) == {*batches.CHANNEL_STATISTICS, spec.LOCAL}
-    assert {spec.CONSTANT_RATE, spec.ONE_CYCLE} == set(optimizers.SCHEDULES)
+    assert set(protocol.OPTIMIZERS) == set(optimizers.OPTIMIZER_CLASSES)
+    assert set(protocol.PRECISIONS) == set(hardware.PRECISION_MODES)
+    assert set(protocol.NORMALIZATIONS) == {*batches.CHANNEL_STATISTICS, protocol.LOCAL}
+    assert {protocol.CONSTANT_RATE, protocol.ONE_CYCLE} == set(optimizers.SCHEDULES)
 
 
 def test_numpys_whole_numbers_are_settings_too():

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ...training.spec import preset
+from ...training.presets import preset
 from .. import authors_runs, copies, paper
 from .verdicts import (
     OPEN,

@@ -1,0 +1,126 @@
+"""A `Protocol` holds the settings of a training; `presets` has the named ones."""
+
+import math
+import re
+from dataclasses import MISSING, dataclass, fields
+
+from ..data.distortions import JITTER
+from ..errors import InputError, check_choice, check_whole_number
+from ..models.guards import check_padding
+from ..models.transformer import PADDING_MODE
+
+LAST_EPOCH = "last-epoch"  # test accuracy after the last epoch
+BEST_VALIDATION = "best-validation"  # test accuracy at the epoch of highest validation accuracy
+BEST_OF_FIVE = "best-of-five"  # highest test accuracy among the five best validation epochs
+SELECTIONS = (LAST_EPOCH, BEST_VALIDATION, BEST_OF_FIVE)
+CONSTANT_RATE, ONE_CYCLE = "constant", "one-cycle"  # schedules of the learning rate
+OPTIMIZERS = ("adam", "sgd")  # see `optimizers`
+PRECISIONS = ("float32", "tf32", "bfloat16")  # see `hardware.PRECISION_MODES`
+LOCAL = "local"  # normalization: each pixel against the mean and deviation around it
+NORMALIZATIONS = ("half", "imagenet", LOCAL)  # see `batches.normalize`
+REDRAWN = "redrawn"  # augmentation: the dataset's own distortion, drawn anew for every batch
+AUGMENTATIONS = (REDRAWN, JITTER)  # see `batches.augment`
+OTHER_SEEDS = 5  # seed control: the original with seed s is compared with the original with seed s + 5
+LARGEST_SEED = 2**32 - 1  # NumPy takes no larger seed
+MOST = 2**31 - 1  # images, epochs or pixels
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings of one training. The loss is cross-entropy; there is no weight decay.
+
+    The defaults are those of the paper's section 4.2. Raises InputError for any setting out of its range, and for
+    `best-of-five` with `test_once`, because that rule needs the test accuracy after each epoch.
+
+    >>> Protocol("mine", image_size=64, max_epochs=20, min_epochs=20).learning_rate
+    0.001
+    """
+
+    name: str
+    image_size: int | None = None  #: pixels of a side; None is the backbone's own, as in the paper
+    batch_size: int = 20  #: "20 for smaller models and 10 or smaller for larger models"
+    learning_rate: float = 0.001
+    max_epochs: int = 60
+    min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
+    window: int = 10  #: early stopping looks at the validation accuracies of so many last epochs
+    tolerance: float = 0.25  #: early stopping needs all these accuracies within so many points of their mean
+    selection: str = BEST_VALIDATION  #: the rule that chooses the epoch, one of SELECTIONS
+    split_seed: int = 0  #: the same for all runs: every variant sees the same images
+    train_per_class: int | None = None  #: None is the whole training split
+    max_images: int | None = None  #: of each split; None is all of them
+    max_evaluation: int | None = None  #: images of validation and of test; None is all of them
+    skip_corrupt: bool = False  #: leave out images that cannot be decoded; the record names them
+    normalization: str = "half"  #: of the images: one of NORMALIZATIONS
+    optimizer: str = "adam"  #: one of OPTIMIZERS
+    precision: str = "tf32"  #: of products: one of PRECISIONS; on a CPU, tf32 is float32
+    validation_images: int | None = None  #: None is the split's own number; fewer leave more for training
+    probes: bool = False  #: keep diagnostics of the trained network in the record: see `examples`
+    schedule: str = CONSTANT_RATE  #: of the learning rate: CONSTANT_RATE or ONE_CYCLE
+    localization_rate: float = 1.0  #: the localization net's learning rate, as a share of the others'
+    train_images: int | None = None  #: number of training images; None is the whole training split
+    max_validation: int | None = None  #: number of validation images; None is all of them
+    test_once: bool = False  #: evaluate the test images once, with the selected weights, not after each epoch
+    augmentation: str | None = None  #: of training images: one of AUGMENTATIONS; None leaves them as they are
+    padding: str | float = PADDING_MODE  #: what transformers read outside the image: a mode or a fill value
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z0-9-]{1,40}", self.name):
+            raise InputError(
+                f"Protocol name {self.name!r} is not allowed: give 1 to 40 letters, digits and hyphens."
+            )
+        for field in ("batch_size", "max_epochs", "min_epochs", "window"):
+            self._whole(field)
+        for field in ("image_size", *LIMITS):
+            if getattr(self, field) is not None:
+                self._whole(field)
+        object.__setattr__(
+            self, "split_seed", check_whole_number("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
+        )
+        for field in ("skip_corrupt", "probes", "test_once"):
+            if type(getattr(self, field)) is not bool:
+                raise InputError(
+                    f"Protocol's {field} {getattr(self, field)!r} is not allowed: give True or False."
+                )
+        for field in ("learning_rate", "localization_rate", "tolerance"):
+            value, zero = getattr(self, field), field == "tolerance"
+            if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
+                allowed = "from 0" if zero else "above 0"
+                raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("selection", self.selection, SELECTIONS)
+        check_choice("schedule", self.schedule, (CONSTANT_RATE, ONE_CYCLE))
+        padding = check_padding(self.padding)
+        if isinstance(padding, tuple):
+            raise InputError(
+                f"Protocol's padding {self.padding!r} is not allowed: give a name or one number."
+            )
+        object.__setattr__(self, "padding", padding)
+        if self.augmentation is not None:
+            check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        if self.test_once and self.selection == BEST_OF_FIVE:
+            raise InputError(
+                f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
+            )
+
+    def _whole(self, field):
+        """Check that a setting is a whole number, and store it as an int: JSON cannot hold a NumPy integer."""
+        name = "Image size" if field == "image_size" else f"Protocol's {field}"
+        object.__setattr__(self, field, check_whole_number(name, getattr(self, field), 1, MOST))
+
+    @property
+    def limits(self) -> dict:
+        """The settings that are arguments of `datasets.split`: how many images of which split."""
+        return {name: getattr(self, name) for name in LIMITS}
+
+
+LIMITS = (
+    "train_per_class",
+    "max_images",
+    "max_evaluation",
+    "validation_images",
+    "train_images",
+    "max_validation",
+)
+DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
