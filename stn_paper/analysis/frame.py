@@ -152,17 +152,14 @@ def _row(name, record):
 
 def _preset_name(spec):
     """The column `preset` of `runs`, from a record's field `spec`."""
-    settings = spec["protocol"]
-    name, precision = settings["name"], settings["precision"]
+    settings, name = spec["protocol"], spec["protocol"]["name"]
     if name not in PROTOCOLS:
         return ""
     named = asdict(preset(name, spec["dataset"], spec["variant"], spec["backbone"]))
     if settings == named:
         return name
-    same = (
-        name == SMALL and precision == DEFAULTS["precision"] and settings == named | {"precision": precision}
-    )
-    return SMALL_IN_FLOAT32 if same else ""
+    in_float32 = named | {"precision": DEFAULTS["precision"]}
+    return SMALL_IN_FLOAT32 if name == SMALL and settings == in_float32 else ""
 
 
 def fate(record):
