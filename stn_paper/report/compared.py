@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import grid
-from ..analysis.statistics import MISSING, compare, mean_text
+from ..analysis.statistics import BETTER, FEW, FEWEST_RUNS, MISSING, compare, holm, judge, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
 from ..paths import BENCHMARKS, PRINTED
 from ..training.records import find, selected_result
 from . import small_systems
+from .sentences import join_words
 
 NEAR_POINTS = 0.5  # points; an error this close to the published error counts as reached
 STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
@@ -84,20 +85,30 @@ def distorted_verdict():
 
 
 def gains_in_words(dataset, system):
-    """The gain of each transformer over the network alone, in points of accuracy with their intervals, in words."""
-    ours, parts = small_systems.system_runs(dataset, system), []
-    found = {variant: ours[ours["variant"] == variant].set_index("seed")["test"] for variant in HEADINGS}
-    alone = found.pop(ORIGINAL)
-    for variant, tests in found.items():
-        if len(tests) and len(alone) and not variant.endswith(RELEASED):
-            gain = compare(tests, alone, paired=False)
-            half = "" if math.isnan(gain.half) else f" ± {gain.half:.2f}"
-            parts.append(
-                f"{HEADINGS[variant].lower()} {gain.mean:+.2f}{half} (n={gain.n} and {gain.n_against})"
-            )
-    if not parts:
-        return "**Open.** None of these networks has a run yet."
-    return f"In points of test accuracy against the network alone: {', '.join(parts)}."
+    """Whether the transformers of a smaller system are better than the network alone: two sentences of Markdown.
+
+    Each is compared with the network alone by Welch's test, with Holm's correction.
+    """
+    ours = small_systems.system_runs(dataset, system)
+    tests = {variant: part.set_index("seed")["test"] for variant, part in ours.groupby("variant")}
+    trained = [v for v in HEADINGS if v in tests and not v.endswith(RELEASED)]
+    behind = [v for v in trained if v != ORIGINAL]
+    if ORIGINAL not in trained or not behind:
+        known = f"Only these have runs: {join_words([HEADINGS[v] for v in trained])}."
+        return f"**Open.** {known if trained else 'None of these networks has a run yet.'}"
+    gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
+    adjusted = (holm([getattr(gain, name) for gain in gains]) for name in ("p", "p_apart"))
+    verdicts = list(map(judge, gains, *adjusted))
+    better = sum(verdict.startswith(BETTER) for verdict in verdicts)
+    lead = f"{better} of {len(behind)} transformers are better than the network alone"
+    if set(verdicts) == {FEW}:
+        lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
+    parts = [
+        f"{HEADINGS[variant]} {gain.mean:+.2f}{'' if math.isnan(gain.half) else f' ± {gain.half:.2f}'} "
+        f"({verdict}, n={gain.n} and {gain.n_against})"
+        for variant, gain, verdict in zip(behind, gains, verdicts)
+    ]
+    return f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}."
 
 
 def padding_table():

@@ -79,6 +79,28 @@ def test_signs_are_compared_with_the_network_alone():
     assert "97.00 %" in text and "2.67 points below" in text and "two transformers +1.50" in text
 
 
+def gains(**tests):
+    """The sentence on the gains from made-up runs: {variant: test accuracies}."""
+    for variant, accuracies in tests.items():
+        for seed, test in enumerate(accuracies):
+            write_run(variant, seed, test, "clutter-cnn", "mnist-cluttered", "system")
+    return compared.gains_in_words("mnist-cluttered", "clutter-cnn")
+
+
+def test_a_gain_needs_the_network_alone_and_a_transformer():
+    assert gains().startswith("**Open.**")
+    alone = gains(out20=[95.0])
+    assert alone.startswith("**Open.**") and "Output of 20 pixels" in alone and "+" not in alone
+
+
+def test_gains_of_few_runs_are_open_and_of_three_are_judged():
+    few = gains(original=[93.0], out20=[95.0])
+    assert few.startswith("**Open") and "+2.00 (too few runs, n=1 and 1)" in few
+    three = gains(original=[93.0, 93.1, 92.9], out20=[95.0, 95.1, 94.9], out60=[93.0, 93.1, 92.9])
+    assert three.startswith("**1 of 2 transformers are better")
+    assert "+2.00 ± 0.23 (better, n=3 and 3)" in three and "+0.00 ± 0.23 (equal within 1 point" in three
+
+
 def test_other_backbones_on_the_dataset_are_not_the_systems():
     write_run("stn", 0, 60.0, dataset="cifar10", protocol="system")  # resnet18
     assert small_systems.system_runs("cifar10", "cifar-cnn").empty
