@@ -12,6 +12,7 @@ from ..training.examples import from_png
 from . import small_systems
 from .figures import COLORS, close_figure
 from .paper_figures import outline
+from .sentences import join_words
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
 GLIMPSE_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third glimpse
@@ -84,16 +85,30 @@ def sequence_curves_plot():
             label = HEADINGS[variant] if record["spec"]["seed"] == 0 else None
             above.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
     for record in sequence_runs("rnn")["record"][:1]:
-        means = np.array([epoch["theta"]["mean"] for epoch in record["epochs"]]).reshape(
-            -1, DIGITS_A_SEQUENCE, 6
-        )
-        for number, color in enumerate(GLIMPSE_COLORS):
-            below.plot(
-                range(1, len(means) + 1), means[:, number, 2], color=color, label=f"glimpse {number + 1}"
-            )
+        for number, (centres, color) in enumerate(zip(_centres(record).T, GLIMPSE_COLORS), 1):
+            below.plot(range(1, len(centres) + 1), centres, color=color, label=f"glimpse {number}")
     above.set(xlabel="epoch", ylabel="digits read correctly (%)")
     below.set(xlabel="epoch", ylabel="centre of the glimpse, x (-1 to 1)", ylim=(-1, 1))
-    for axis in (above, below):
+    for axis, place in ((above, {}), (below, {"loc": "upper center", "ncols": DIGITS_A_SEQUENCE})):
         if axis.has_data():
-            axis.legend(fontsize=11)
+            axis.legend(fontsize=11, **place)
     return close_figure(figure)
+
+
+def _centres(record):
+    """The mean x of the centre of each glimpse after each epoch of a recurrent run: (epochs, glimpses)."""
+    means = [epoch["theta"]["mean"] for epoch in record["epochs"]]
+    return np.reshape(means, (len(means), DIGITS_A_SEQUENCE, 6))[:, :, 2]
+
+
+def glimpses_in_words():
+    """Whether the glimpses go from left to right at the end of the recurrent runs, as Markdown; "" without a run."""
+    ends = [_centres(record)[-1] for record in sequence_runs("rnn")["record"]]
+    if not ends:
+        return ""
+    ordered = sum(bool((np.diff(end) > 0).all()) for end in ends)
+    places = join_words([f"{x:+.2f}" for x in np.mean(ends, axis=0)])
+    return (
+        f"**The glimpses go from left to right in {ordered} of {len(ends)} {'run' if len(ends) == 1 else 'runs'}**: "
+        f"on average they are centred at {places}, where the image reaches from -1 to 1."
+    )

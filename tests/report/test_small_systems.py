@@ -242,6 +242,7 @@ def test_without_a_record_nothing_moves():
 
 def test_the_looks_are_drawn_from_the_record():
     assert sequences.glimpses_plot() is sequences.sequence_curves_plot() is None
+    assert sequences.glimpses_in_words() == ""
     maps = torch.eye(2, 3).expand(3, 2, 3).tolist()
     picture = examples.as_png(np.zeros((100, 100), np.uint8))
     kept = {
@@ -251,7 +252,7 @@ def test_the_looks_are_drawn_from_the_record():
         "predicted": [[1, 2, 4]] * 4,
     }
     theta = {
-        "mean": [0.0] * 18,
+        "mean": [0.0, 0.0, -0.5, 0.0, 0.0, 0.0] + [0.0] * 8 + [0.25] + [0.0] * 3,
         "std": [0.0] * 18,
         "spread": [1.0, 1.0],
         "from_identity": 1.0,
@@ -267,4 +268,9 @@ def test_the_looks_are_drawn_from_the_record():
     assert len(axes) == 16 and len(axes[0].lines) == 3 and "1 2 3" in axes[0].get_title()
     left, right = sequences.sequence_curves_plot().axes
     assert len(left.lines) == 1 and len(right.lines) == 3
+    text = sequences.glimpses_in_words()
+    assert "1 of 1 run" in text and "-0.50, +0.00 and +0.25" in text
+    back = theta | {"mean": [0.0, 0.0, 0.5] + [0.0] * 15}  # from right to left
+    write_run("rnn", 1, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": back})
+    assert "1 of 2 runs" in sequences.glimpses_in_words()
     assert "18" not in compared.theta_in_words("mnist-sequence", "sequence-cnn")
