@@ -11,34 +11,20 @@ import time
 import numpy as np
 import torch
 
-from stn_paper.models import build_model
 from stn_paper.paths import BENCHMARKS
-from stn_paper.training import batches, loop, optimizers
 from stn_paper.training.spec import RunSpec
 
 from .measuring import machine, significant
+from .programs import step_on_noise
 
 ROUNDS, STEPS = 15, 20
 IMAGES = 50_000  # training images of an epoch
 
 
-def step(variant):
-    """Return a call that makes one training step of the variant on random images, as `loop` does."""
-    spec = RunSpec("mnist-rts", "lenet", variant, "system")
-    protocol = spec.protocol
-    model = build_model("lenet", variant, 10).to(memory_format=batches.MEMORY_FORMAT).train()
-    optimizer, once = (
-        optimizers.make_optimizer(model, protocol),
-        loop.training_step(model, protocol.precision),
-    )
-    images = torch.randint(0, 256, (protocol.batch_size, 3, 42, 42), dtype=torch.uint8)
-    labels = torch.randint(0, 10, (protocol.batch_size,))
-    return lambda: once(optimizer, batches.network_input(images, "cpu", protocol.normalization, 42), labels)
-
-
 def measure(rounds=ROUNDS, steps=STEPS):
     """Measure the variants in turns: medians of the processor seconds of a step, and quartiles of their ratio."""
-    calls = {variant: step(variant) for variant in ("original", "stn")}
+    specs = {variant: RunSpec("mnist-rts", "lenet", variant, "system") for variant in ("original", "stn")}
+    calls = {variant: step_on_noise(spec) for variant, spec in specs.items()}
     taken = {variant: [] for variant in calls}
     for number in range(-1, rounds):  # the first round warms up
         for variant, call in calls.items():

@@ -18,7 +18,7 @@ from torch import nn
 
 from stn_paper import build_model
 from stn_paper.training import hardware, loop, optimizers
-from stn_paper.training.batches import keep_on_device, make_batches
+from stn_paper.training.batches import MEMORY_FORMAT, keep_on_device, make_batches, network_input
 from stn_paper.training.protocol import Protocol
 
 from . import files
@@ -68,6 +68,17 @@ def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
         correct.add_((logits.argmax(1) == labels).sum())
 
     return call
+
+
+def step_on_noise(spec):
+    """Return a call that makes one training step of a run (RunSpec) on random images of ten classes, as `loop` does."""
+    protocol, size = spec.protocol, spec.image_size
+    model = build_model(spec.backbone, spec.variant, 10, size).to(memory_format=MEMORY_FORMAT).train()
+    optimizer = optimizers.make_optimizer(model, protocol)
+    step = loop.training_step(model, protocol.precision)
+    images = torch.randint(0, 256, (protocol.batch_size, 3, size, size), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (protocol.batch_size,))
+    return lambda: step(optimizer, network_input(images, "cpu", protocol.normalization, size), labels)
 
 
 def plain(setting, backbone, variant, batch):

@@ -130,7 +130,7 @@ def train_missing(
     default = TOGETHER if device.type == "cuda" else cores
     together = default if together is None else check_whole_number("Number of runs together", together)
     planned = [
-        with_precision(spec, precision) if precision else records.fit_precision(spec, device)
+        records.fit_precision(spec, device) if precision is None else with_precision(spec, precision)
         for spec in campaign_specs(name, protocol)
     ]
     waiting = missing_runs(planned)

@@ -69,10 +69,9 @@ def compare_arms(ours, column="test"):
     rows = []
     for family, pairs in FAMILIES.items():
         found = [_comparison_row(arms, *sides, column, pair) for sides in pairs if arms.keys() >= set(sides)]
-        adjusted = [statistics.holm([row[key] for row in found]) for key in ("p", "p_apart")]
-        for row, p, p_apart in zip(found, *adjusted):
-            comparison = statistics.Comparison(*(row[field] for field in statistics.Comparison._fields))
-            shown = statistics.judge(comparison, p, p_apart)
+        fields = statistics.Comparison._fields
+        compared = [statistics.Comparison(*(row[field] for field in fields)) for row in found]
+        for row, (p, p_apart, shown) in zip(found, statistics.judge_family(compared)):
             row |= {"family": family, "p_holm": p, "p_apart_holm": p_apart, "shown": shown}
             rows.append(row | {"left_out": left_out})
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)

@@ -61,8 +61,8 @@ _tables = {}  # True for smoke runs, False for the others -> (stamps of the file
 def runs(dataset=None, protocol=None, backbone=None):
     """Return our runs as a table: all runs, or the runs of one dataset, protocol or backbone.
 
-    Each run is a row, in the order of the records' file names. RUN_COLUMNS lists the columns. `protocol` selects runs
-    whose column `preset` is this name. Smoke runs are left out unless `protocol` is "smoke".
+    Each run is a row, in the order of the records' file names. RUN_COLUMNS lists the columns. `protocol` selects the
+    runs with this name in the column `preset`. Smoke runs are left out unless `protocol` is "smoke".
     Accuracies are in percent, NaN if a record lacks them:
 
     - `validation`, `test`: by the run's own selection rule. Each of RULE_COLUMNS: the test accuracy by that rule.
@@ -73,8 +73,8 @@ def runs(dataset=None, protocol=None, backbone=None):
     - `outside`: percent of the sampling grid outside the image after the last epoch.
     - `collapsed`: whether `outside` is guards.COLLAPSED_PERCENT (95) or more.
     - `failed`: not collapsed, and `train_loss` is above UNTRAINED times the loss of guessing.
-    - `preset`: the protocol with exactly these settings; SMALL_IN_FLOAT32 if they are those of `small` but for the
-      precision, which is float32; else "".
+    - `preset`: name of the protocol whose settings the run has. A run of `small` in float32 has SMALL_IN_FLOAT32. A run
+      with other settings has "".
     - `record`: the whole record, a dict that all callers share: do not change it.
 
     Raises InputError naming a damaged record.

@@ -165,6 +165,12 @@ def judge(comparison, p=None, p_apart=None):
     return EQUAL if near else NOT_SHOWN
 
 
+def judge_family(comparisons):
+    """Judge Comparisons that were made together: a list of (p, p_apart, verdict), the p-values by Holm's correction."""
+    adjusted = (holm([getattr(one, name) for one in comparisons]) for name in ("p", "p_apart"))
+    return [(p, p_apart, judge(one, p, p_apart)) for one, p, p_apart in zip(comparisons, *adjusted)]
+
+
 def sign_test(ahead, behind):
     """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN if both are 0."""
     if not ahead + behind:

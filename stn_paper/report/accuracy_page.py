@@ -75,7 +75,7 @@ def _link(row, column, runs, cell):
     dataset = DATASETS[runs["record"].iloc[0]["spec"]["dataset"]].title
     return {
         (row, column): interactive.runs_address(
-            title(cell.backbone), HEADINGS[cell.variant], dataset, cell.protocol.split()[0]
+            title(cell.backbone), HEADINGS[cell.variant], dataset, runs["protocol"].iloc[0]
         )
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import grid
-from ..analysis.statistics import BETTER, FEW, FEWEST_RUNS, MISSING, compare, holm, judge, mean_text
+from ..analysis.statistics import BETTER, FEW, FEWEST_RUNS, MISSING, compare, judge_family, mean_text
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
@@ -97,8 +97,7 @@ def gains_in_words(dataset, system):
         known = f"Only these have runs: {join_words([HEADINGS[v] for v in trained])}."
         return f"**Open.** {known if trained else 'None of these networks has a run yet.'}"
     gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
-    adjusted = (holm([getattr(gain, name) for gain in gains]) for name in ("p", "p_apart"))
-    verdicts = list(map(judge, gains, *adjusted))
+    verdicts = [verdict for _, _, verdict in judge_family(gains)]
     better = sum(verdict.startswith(BETTER) for verdict in verdicts)
     lead = f"{better} of {len(behind)} transformers are better than the network alone"
     if set(verdicts) == {FEW}:

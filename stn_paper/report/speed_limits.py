@@ -24,7 +24,7 @@ from .speed import (
 
 
 def data_path_table():
-    """The data path alone: seconds for an epoch of Caltech-101, and the share of a training step."""
+    """Seconds that loading an epoch of Caltech-101 takes from each place, and their share of a training step."""
     table = {}
     for row in benchmark_rows("data").to_dict("records"):
         shares = sorted(1 / ratio for ratio in row["ratios"][STEP])

@@ -1,4 +1,4 @@
-"""Convolutions that torch computes slowly on a CPU, computed otherwise; `hardware.compute_in` uses them.
+"""Faster replacements for convolutions that torch computes slowly on a CPU; `hardware.compute_in` uses them.
 
 Results are those of torch up to rounding. `benchmarks/convolutions.py` compares the times.
 """
@@ -18,10 +18,10 @@ SMALL_DEPTHWISE_MAP = 16
 
 
 class FastConvolutions(TorchFunctionMode):
-    """Context: convolutions to small maps as matrix products, and depthwise convolutions in at least float32.
+    """Context: compute convolutions to small maps as matrix products, and depthwise convolutions in float32 or float64.
 
-    Depthwise convolutions are not computed in autocast's bfloat16, in which a CPU takes up to 14 times as long for
-    their gradients as in float32 (torch 2.14); their results are rounded, as autocast rounds them.
+    Under autocast, depthwise convolutions are computed in float32, and their results are rounded to bfloat16. On a CPU,
+    the gradients of a depthwise convolution take up to 14 times as long in bfloat16 as in float32 (torch 2.14).
     """
 
     def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
@@ -51,7 +51,7 @@ class _Call(NamedTuple):
         return self.weight.shape[1] == 1 < self.images.shape[1]
 
     def fits(self, pixels):
-        """Whether this module can compute the convolution, and the output's map has at most so many pixels."""
+        """Return whether this module can compute the convolution, and its output has at most `pixels` pixels."""
         if torch.compiler.is_compiling() or self.images.ndim < 4 or isinstance(self.padding, str):
             return False
         if self.groups > 1 and not self.groups == len(self.weight) == self.images.shape[1]:
@@ -64,14 +64,14 @@ class _Call(NamedTuple):
 
 
 def _windows(images, kernel, stride, padding):
-    """The windows of (B, C, H, W) images under a kernel, a view: (B, C, height, width, *kernel)."""
+    """Return the windows of images (B, C, H, W) under a kernel, as a view (B, C, height, width, *kernel)."""
     (high, wide), (down, right) = _pair(padding), _pair(stride)
     padded = F.pad(images, (wide, wide, high, high))
     return padded.unfold(2, kernel[0], down).unfold(3, kernel[1], right)
 
 
 def _as_product(call):
-    """A convolution as one matrix product: its weights are read once, and not once for each pixel of the map."""
+    """Compute a convolution as one matrix product, which reads the weights once and not once for each pixel."""
     outputs, _, *kernel = call.weight.shape
     windows = _windows(call.images, kernel, call.stride, call.padding)
     batch, _, height, width = windows.shape[:4]
@@ -81,7 +81,7 @@ def _as_product(call):
 
 
 def _depthwise(call):
-    """A depthwise convolution in float32, or in the images' precision without autocast."""
+    """Compute a depthwise convolution: in float32 under autocast, else in the precision of the images."""
     if not torch.is_autocast_enabled("cpu"):
         return _depthwise_exact(call)
     with torch.autocast("cpu", enabled=False):
@@ -95,7 +95,7 @@ def _depthwise_exact(call):
 
 
 class _SmallDepthwise(torch.autograd.Function):
-    """A depthwise convolution with its own gradient of the weights: a product and a sum for each tap of the kernel."""
+    """A depthwise convolution; its weight gradient is one product and one sum for each tap of the kernel."""
 
     @staticmethod
     def forward(ctx, images, weight, bias, stride, padding):

@@ -44,7 +44,7 @@ def check_device(device: str | torch.device) -> torch.device:
 def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Return whether the device has instructions for products in bfloat16.
 
-    A CPU without them takes many times as long in bfloat16 as in float32.
+    A CPU without these instructions takes many times as long in bfloat16 as in float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

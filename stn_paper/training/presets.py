@@ -8,7 +8,7 @@ from ..models import RELEASED
 from .protocol import BEST_OF_FIVE, LAST_EPOCH, LOCAL, ONE_CYCLE, REDRAWN, Protocol
 
 # The paper does not state its numbers of epochs. These are the most frequent settings of the released notebooks:
-# (min_epochs, max_epochs) of each variant. TSRD and the datasets that the paper does not use have Caltech-101's.
+# (min_epochs, max_epochs) of each variant. TSRD, and datasets that the paper does not use, get Caltech-101's numbers.
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
 _EQUAL_EPOCHS = {"cifar10": 15}  # the other datasets: 40
@@ -29,9 +29,8 @@ _FULL = {"full48": 48, "full32": 32}  # pixels of a side
 TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
 
 SYSTEM, SMALL = "system", "small"
-SMALL_IN_FLOAT32 = (
-    "small in float32"  # runs of SMALL by a processor that is slow in bfloat16; see `in_float32`
-)
+# runs of SMALL by a processor that is slow in bfloat16; see `spec.in_float32`
+SMALL_IN_FLOAT32 = "small in float32"
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",

@@ -27,10 +27,12 @@ MOST = 2**31 - 1  # images, epochs or pixels
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings of one training. The loss is cross-entropy; there is no weight decay.
+    """Settings of one training. Every training minimizes the cross-entropy, without weight decay.
 
     The defaults are those of the paper's section 4.2. Raises InputError for any setting out of its range, and for
     `best-of-five` with `test_once`, because that rule needs the test accuracy after each epoch.
+
+    A setting that is not given has its default, as the learning rate has here:
 
     >>> Protocol("mine", image_size=64, max_epochs=20, min_epochs=20).learning_rate
     0.001

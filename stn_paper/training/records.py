@@ -66,8 +66,10 @@ def fit_precision(spec: RunSpec, device: torch.device) -> RunSpec:
 
     The tables show a run of `small` in either precision.
     """
-    changeable = spec.protocol.name == SMALL and spec.protocol.precision == "bfloat16" and find(spec) is None
-    return in_float32(spec) if changeable and not hardware.is_fast_in_bfloat16(device) else spec
+    in_bfloat16 = spec.protocol.name == SMALL and spec.protocol.precision == "bfloat16"
+    if not in_bfloat16 or hardware.is_fast_in_bfloat16(device):
+        return spec
+    return in_float32(spec) if find(spec) is None else spec
 
 
 def records_of_protocol(dataset: str, protocol: str) -> list[dict]:

@@ -106,7 +106,9 @@ def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
 
 
 def in_float32(spec: RunSpec) -> RunSpec:
-    """Return the run in float32 on a CPU, and in TF32 on CUDA: the default precision of a Protocol.
+    """Return the same run at the default precision of a Protocol, which is float32 on a CPU and TF32 on CUDA.
+
+    The new run differs from the preset in one setting:
 
     >>> in_float32(RunSpec("cifar10", "resnet18", "stn", "small")).changes
     {'precision': 'tf32'}

@@ -270,6 +270,7 @@ def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_p
         (("table6", 9, "equal", "tpu"), "Device 'tpu' cannot be used here"),
         (("table6", 9, "equal", "cpu", None, 0), "Number of runs together 0 is not allowed"),
         (("table6", 9, "equal", "cpu", None, 1, None, "float8"), "Unknown precision 'float8'"),
+        (("table6", 9, "equal", "cpu", None, 1, None, ""), "Unknown precision ''"),
     ],
 )
 def test_a_wrong_value_is_named(arguments, message):
