@@ -19,7 +19,9 @@ from .sentences import join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
 DISTORTED = "mnist-cnn-400k"
-FORMER = "mnist-cnn"  # distorted MNIST shows the runs of this network until each cell of DISTORTED has a run
+FORMER = (
+    "mnist-cnn"  # a dataset of distorted MNIST shows this network until all its cells have a run of DISTORTED
+)
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -31,18 +33,19 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 def system_runs(dataset, system):
     """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
 
-    For DISTORTED, these are the runs of FORMER until each cell of DISTORTED has a run.
+    For DISTORTED, these are the runs of the network that `distorted_network` returns.
     """
-    if system != DISTORTED or not shows_former():
+    if system != DISTORTED or distorted_network(dataset) == DISTORTED:
         return frame.runs(dataset, SYSTEM, system)
     found = frame.runs(dataset, SYSTEM, FORMER)
     return found.assign(variant=found["variant"].replace({"stn": "affine"}))
 
 
-def shows_former():
-    """Whether the runs of FORMER are shown for DISTORTED, because one of its cells has no run."""
-    cells = [(dataset, variant) for dataset, s, variant in target_networks("systems") if s == DISTORTED]
-    return any(v not in set(frame.runs(d, SYSTEM, DISTORTED)["variant"]) for d, v in cells)
+def distorted_network(dataset):
+    """The network whose runs a dataset of distorted MNIST shows: FORMER if it has runs and DISTORTED lacks a cell."""
+    wanted = {v for d, system, v in target_networks("systems") if (d, system) == (dataset, DISTORTED)}
+    complete = wanted <= set(frame.runs(dataset, SYSTEM, DISTORTED)["variant"])
+    return DISTORTED if complete or frame.runs(dataset, SYSTEM, FORMER).empty else FORMER
 
 
 def published_values(system):

@@ -147,13 +147,16 @@ def peak_memory(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of the GPU, or the name of the processor and its number of cores, as in records."""
+    """Return the name of the GPU, or the processor's name, instruction set and number of cores, as in records.
+
+    The name alone, "AMD EPYC", can mean processors of very different speeds.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.split(":")[1] for line in lines if line.startswith("model name")]
-        return f"{names[0].strip()}, {len(names)} cores"
+        return f"{names[0].strip()} ({torch.backends.cpu.get_cpu_capability()}), {len(names)} cores"
     except (OSError, IndexError):
         return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 

@@ -716,7 +716,12 @@ def test_in_bfloat16_a_cpu_computes_depthwise_convolutions_in_float32():
 def test_a_gpu_is_called_by_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert hardware.device_name(torch.device("cuda", 1)) == "GPU 1"
-    assert "core" in hardware.device_name(torch.device("cpu"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")
+def test_a_processor_is_called_by_its_name_instructions_and_cores():
+    instructions = torch.backends.cpu.get_cpu_capability()
+    assert hardware.device_name(torch.device("cpu")).endswith(f" ({instructions}), {os.cpu_count()} cores")
 
 
 def test_a_processor_of_any_kind_is_no_gpu(monkeypatch):
