@@ -171,6 +171,15 @@ def judge_family(comparisons):
     return [(p, p_apart, judge(one, p, p_apart)) for one, p, p_apart in zip(comparisons, *adjusted)]
 
 
+def count_verdicts(verdicts, *kinds):
+    """Count the verdicts of one of these kinds; BETTER and WORSE include those by less than MARGIN.
+
+    >>> count_verdicts([BETTER, BETTER + BY_LITTLE, EQUAL], BETTER)
+    2
+    """
+    return sum(verdict.startswith(kinds) for verdict in verdicts)
+
+
 def sign_test(ahead, behind):
     """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN if both are 0."""
     if not ahead + behind:

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import grid
-from ..analysis.statistics import BETTER, FEW, FEWEST_RUNS, MISSING, compare, judge_family, mean_text
+from ..analysis.statistics import (
+    BETTER,
+    FEW,
+    FEWEST_RUNS,
+    MISSING,
+    compare,
+    count_verdicts,
+    judge_family,
+    mean_text,
+)
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..models.backbones import title
@@ -108,7 +117,7 @@ def gains_in_words(dataset, system):
         return f"**Open.** {known if trained else 'None of these networks has a run yet.'}"
     gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
-    better = sum(verdict.startswith(BETTER) for verdict in verdicts)
+    better = count_verdicts(verdicts, BETTER)
     lead = f"{better} of {len(behind)} transformers are better than the network alone"
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"

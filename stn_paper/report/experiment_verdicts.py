@@ -3,7 +3,17 @@
 import pandas as pd
 
 from ..analysis import effects, experiment, frame, statistics
-from ..analysis.statistics import BETTER, BY_LITTLE, EQUAL, FEW, MISSING, NOT_SHOWN, SAME, WORSE
+from ..analysis.statistics import (
+    BETTER,
+    BY_LITTLE,
+    EQUAL,
+    FEW,
+    MISSING,
+    NOT_SHOWN,
+    SAME,
+    WORSE,
+    count_verdicts,
+)
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
@@ -37,16 +47,13 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
     against, between = (rows[rows["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
     if against.empty:
         return f"{MISSING.capitalize()}."
+    better, worse = (count_verdicts(against["shown"], kind) for kind in (BETTER, WORSE))
+    apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
     return (
-        f"**On distorted test images a transformer is better than none in {_count(against, BETTER)} of {len(against)} "
-        f"comparisons, and worse in {_count(against, WORSE)}.** One transformer differs from another in "
-        f"{_count(between, BETTER, WORSE)} of {len(between)} comparisons, and equals it in {_count(between, EQUAL)}."
+        f"**On distorted test images a transformer is better than none in {better} of {len(against)} comparisons, "
+        f"and worse in {worse}.** One transformer differs from another in {apart} of {len(between)} comparisons, and "
+        f"equals it in {equal}."
     )
-
-
-def _count(rows, *words):
-    """Count the comparisons whose verdict begins with one of `words`: BETTER includes BETTER + BY_LITTLE."""
-    return int(rows["shown"].str.startswith(words).sum())
 
 
 def _decided(rows):
@@ -156,7 +163,7 @@ def constant_map_in_words(chosen):
             studies[experiment.study_title(*study)] = row.shown
     if not studies:
         return ""
-    better = sum(shown.startswith(BETTER) for shown in studies.values())
+    better = count_verdicts(studies.values(), BETTER)
     equal = [name for name, shown in studies.items() if shown == EQUAL]
     also = f", and equal to it within {statistics.MARGIN:g} point on {join_words(equal)}" if equal else ""
     return (

@@ -65,7 +65,7 @@ def count_gains():
     """(better, worse, equal, all): how many of our Gains have this verdict on L-STN against STN, and all."""
     verdicts = [gain.shown for gain in our_gains()]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
-    return *(sum(verdict.startswith(kind) for verdict in verdicts) for kind in kinds), len(verdicts)
+    return *(statistics.count_verdicts(verdicts, kind) for kind in kinds), len(verdicts)
 
 
 def lstn_verdict():
