@@ -39,7 +39,7 @@ def former_note():
         return ""
     return (
         f"*On {join_words(former)}, {title(small_systems.DISTORTED)} is not yet run in every cell. Our numbers there "
-        f"are those of the former network, {title(small_systems.FORMER)}.*"
+        f"are those of {title(small_systems.FORMER)}, a smaller network whose training images were distorted once.*"
     )
 
 
