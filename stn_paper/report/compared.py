@@ -89,18 +89,19 @@ def distorted_verdict():
     trained = trained.assign(error=trained["ours"].map(np.mean))
     differences = trained["error"] - trained["published"]
     near = (differences.abs() <= NEAR_POINTS).sum()
-    judged = join_words([name.upper() for name in trained["distortion"].unique()])
+    where = f"On {join_words([name.upper() for name in trained['distortion'].unique()])}, "
     text = (
-        f"On {judged}, {near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published "
-        f"errors; the differences are {differences.min():+.2f} to {differences.max():+.2f} points."
+        f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
+        f"differences are {differences.min():+.2f} to {differences.max():+.2f} points."
     )
     alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
     behind = trained[trained["variant"] != ORIGINAL]
     taken = (behind["distortion"].map(alone) - behind["error"]).dropna()
     if taken.empty:
-        return text
+        return where + text
     found = f"{(taken > 0).sum()} of {len(taken)} combinations of distortion and map"
-    return f"**A transformer lowers the error in {found}, by {taken.min():.2f} to {taken.max():.2f} points.** {text}"
+    found += f", by {taken.min():.2f} to {taken.max():.2f} points"
+    return f"**{where}a transformer lowers the error in {found}.** {text}"
 
 
 def gains_in_words(dataset, system):
