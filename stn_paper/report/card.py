@@ -29,11 +29,11 @@ SOURCES = {  # smaller system -> the document that its layers are taken from; al
     "clutter-cnn": "MatConvNet, examples/spatial_transformer (for the output of 20 pixels: Lasagne/Recipes)",
     "lenet": f"{TUTORIAL}, without its dropout",
     "mnist-cnn": TUTORIAL,
-    "mnist-cnn-400k": f"{JADERBERG}; batch normalization and the localization net are ours",
+    "mnist-cnn-400k": f"{JADERBERG}. Batch normalization and the localization net are ours",
     "placement-cnn": "L. Finnveden et al., “Understanding when spatial transformer networks do not support "
     "invariance, and what to do about it”, ICPR 2020",
     "sequence-cnn": "S. K. Sønderby et al., “Recurrent Spatial Transformer Networks”, 2015, arXiv 1509.05329",
-    "sign-cnn-bn": f"{SIGNS}; batch normalization is ours",
+    "sign-cnn-bn": f"{SIGNS}. Batch normalization is ours",
 }
 
 
@@ -83,12 +83,12 @@ def model_card(record):
     parts = [
         _header(spec, chosen),
         f"# {run_pages.run_title(record['spec'])}",
-        f"{_network(spec)} It has {record['parameters']:,} parameters, takes {spec.image_size} x {spec.image_size} "
-        f"pixels and was trained from random weights. {_sources(spec)}",
+        f"{_network(spec)} The network has {record['parameters']:,} parameters. Its input images have "
+        f"{spec.image_size} x {spec.image_size} pixels. The training started from random weights. {_sources(spec)}",
         "## Results",
-        f"The network classifies {chosen['test']:.2f} % of {record['data'].get('test', 0):,} test images correctly. "
-        f"The number is of one run (seed {spec.seed}), from epoch {chosen['epoch']} of {len(record['epochs'])}: "
-        f"{run_pages.RULE_NAMES[spec.protocol.selection]}.",
+        f"The test accuracy is {chosen['test']:.2f} % ({record['data'].get('test', 0):,} images). This number comes "
+        f"from one run (seed {spec.seed}), after epoch {chosen['epoch']} of {len(record['epochs'])} "
+        f"({run_pages.RULE_NAMES[spec.protocol.selection]}).",
         *_limits_section(record, spec),
         *(part for heading, rows in tables.items() for part in (f"## {heading}", _markdown_table(rows))),
         "## To train it again",
@@ -117,8 +117,8 @@ def _network(spec):
     """The network of the run, in one sentence."""
     name = network_title(spec.backbone)
     if spec.variant == ORIGINAL:
-        return f"{name} without a spatial transformer."
-    return f"{name} behind the spatial transformer {HEADINGS[spec.variant]}."
+        return f"The network is {name} without a spatial transformer."
+    return f"The network is {name} behind a spatial transformer (variant {HEADINGS[spec.variant]})."
 
 
 def _sources(spec):

@@ -33,63 +33,66 @@ STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the 
 
 
 def former_note():
-    """Return a note that names the distortions whose numbers are those of the former network; "" without one."""
-    former = [name.upper() for name in DISTORTIONS if _is_former(name)]
-    if not former:
+    """Return a note that names the distortions which show the former network, or "" if none does."""
+    cells = _distorted_cells()
+    former = cells[cells["former"]]
+    if former.empty:
         return ""
     return (
-        f"*On {join_words(former)}, {title(small_systems.DISTORTED)} is not yet run in every cell. Our numbers there "
-        f"are those of {title(small_systems.FORMER)}, a smaller network whose training images were distorted once.*"
+        f"*On {_names(former)}, {title(small_systems.DISTORTED)} is not yet run in every cell. Our numbers there are "
+        f"those of {title(small_systems.FORMER)}, a smaller network whose training images were distorted once.*"
     )
-
-
-def _is_former(distortion):
-    return small_systems.distorted_network(f"mnist-{distortion}") == small_systems.FORMER
 
 
 # --- distorted MNIST ----------------------------------------------------------------------------
 
 
 def _distorted_cells():
-    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, network, variant, published, ours.
+    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, former, network, variant, published, ours.
 
-    Errors are in percent; ours are a list, an error a run.
+    Errors are in percent; ours are a list, an error a run. `former`: whether ours are those of the former network.
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
-        ours = small_systems.system_runs(f"mnist-{name}", small_systems.DISTORTED)
+        dataset = f"mnist-{name}"
+        former = small_systems.distorted_network(dataset) == small_systems.FORMER
+        ours = small_systems.system_runs(dataset, small_systems.DISTORTED)
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):
             errors = (100 - ours[ours["variant"] == variant]["test"]).tolist()
-            rows.append([name, network, variant, published, errors])
-    return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours"])
+            rows.append([name, former, network, variant, published, errors])
+    return pd.DataFrame(rows, columns=["distortion", "former", "network", "variant", "published", "ours"])
+
+
+def _names(cells):
+    """The names of the distortions of these cells, in words."""
+    return join_words([name.upper() for name in cells["distortion"].unique()])
 
 
 def distorted_errors_table():
     """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
     view = {}
-    for name, cells in _distorted_cells().groupby("distortion", sort=False):
+    for (name, former), cells in _distorted_cells().groupby(["distortion", "former"], sort=False):
         cells = cells.set_index(cells["network"].str.removeprefix("ST-CNN ").rename(None))
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
-        view[name.upper(), "ours, former" if _is_former(name) else "ours"] = cells["ours"].map(mean_text)
+        view[name.upper(), "ours, former" if former else "ours"] = cells["ours"].map(mean_text)
     return pd.DataFrame(view)
 
 
 def distorted_verdict():
     """Return two sentences: how far transformers lower the error, and how our errors differ from published errors.
 
-    Distortions that show the former network count only if all of them do.
+    Cells of the former network are left out if at least one distortion shows the new network.
     """
     cells = _distorted_cells()
-    former = cells["distortion"].map(_is_former)
-    trained = cells[(cells["ours"].str.len() > 0) & (former.all() | ~former)]
+    trained = cells[(cells["ours"].str.len() > 0) & (cells["former"].all() | ~cells["former"])]
     if trained.empty:
         return f"{MISSING.capitalize()}."
     trained = trained.assign(error=trained["ours"].map(np.mean))
     differences = trained["error"] - trained["published"]
     near = (differences.abs() <= NEAR_POINTS).sum()
-    where = f"On {join_words([name.upper() for name in trained['distortion'].unique()])}, "
+    where = f"On {_names(trained)}, "
     text = (
         f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
         f"differences are {differences.min():+.2f} to {differences.max():+.2f} points."

@@ -85,9 +85,9 @@ SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 def run_title(spec):
     """The title of a run: network, variant, dataset, protocol and seed."""
     variant = spec["variant"]
-    behind = "alone" if variant == ORIGINAL else f"with {HEADINGS[variant]}"
+    kind = "alone" if variant == ORIGINAL else f"variant {HEADINGS[variant]}"
     where = f"{DATASETS[spec['dataset']].title}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
-    return f"{network_title(spec['backbone'])} {behind} on {where}"
+    return f"{network_title(spec['backbone'])}, {kind}, on {where}"
 
 
 def protocol_in_words(spec):

@@ -19,9 +19,7 @@ from .sentences import join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
 DISTORTED = "mnist-cnn-400k"
-FORMER = (
-    "mnist-cnn"  # a dataset of distorted MNIST shows this network until all its cells have a run of DISTORTED
-)
+FORMER = "mnist-cnn"  # the smaller network that DISTORTED replaces; see `distorted_network`
 AFFINE = ("stn", "vstn", "lstn")  # variants of the digit CNN whose maps are affine
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
@@ -33,7 +31,7 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 def system_runs(dataset, system):
     """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
 
-    For DISTORTED, these are the runs of the network that `distorted_network` returns.
+    For the system DISTORTED, the runs are those of `distorted_network(dataset)`.
     """
     if system != DISTORTED or distorted_network(dataset) == DISTORTED:
         return frame.runs(dataset, SYSTEM, system)
@@ -42,7 +40,10 @@ def system_runs(dataset, system):
 
 
 def distorted_network(dataset):
-    """The network whose runs a dataset of distorted MNIST shows: FORMER if it has runs and DISTORTED lacks a cell."""
+    """Return the network whose runs the page shows for a dataset of distorted MNIST: DISTORTED or FORMER.
+
+    FORMER is shown while at least one cell of DISTORTED has no run, provided that FORMER has a run.
+    """
     wanted = {v for d, system, v in target_networks("systems") if (d, system) == (dataset, DISTORTED)}
     complete = wanted <= set(frame.runs(dataset, SYSTEM, DISTORTED)["variant"])
     return DISTORTED if complete or frame.runs(dataset, SYSTEM, FORMER).empty else FORMER

@@ -147,9 +147,9 @@ def peak_memory(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of the GPU, or the processor's name, instruction set and number of cores, as in records.
+    """Return the device's name for a record: the GPU's name, or the CPU's name, instruction set and number of cores.
 
-    The name alone, "AMD EPYC", can mean processors of very different speeds.
+    The instruction set is part of it because processors of very different speeds share a name such as "AMD EPYC".
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from stn_paper.analysis import frame
 from stn_paper.data import datasets
 from stn_paper.data.distortions import CANVAS, DIGIT, distort_digits, known_theta
 from stn_paper.report import playground
@@ -92,9 +93,7 @@ def test_bypassed_networks_are_the_one_without_a_transformer(tmp_path):
 def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(dataset, committed):
     """What the switch shows: as released, accuracies are the original's and theta stays the identity."""
     found = {
-        (r["spec"]["variant"], r["spec"]["seed"]): r
-        for r in records.records_of_protocol(dataset, "system")
-        if r["spec"]["backbone"] == "mnist-cnn"
+        (run.variant, run.seed): run.record for run in frame.runs(dataset, "system", "mnist-cnn").itertuples()
     }
     released = {key: r for key, r in found.items() if key[0] in ("lstn-released", "stn-released")}
     assert len(released) >= 10
