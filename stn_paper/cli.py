@@ -224,8 +224,7 @@ def _setting(text):
 def _evaluate(options):
     from .training import kept, records
 
-    trained = [name for name, spec in kept.NETWORKS.items() if kept.weights_path(spec).exists()]
-    for name in options.networks or trained:
+    for name in options.networks or kept.kept_names():
         accuracy, record = kept.evaluate_kept(name, options.data_dir), records.find(kept.NETWORKS[name])
         recorded = (
             f"its record says {records.selected_result(record)['test']:.2f} %"

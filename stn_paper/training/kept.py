@@ -66,6 +66,11 @@ def weights_path_to_keep(spec):
     return weights_path(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
+def kept_names():
+    """Return the names out of NETWORKS whose weights exist."""
+    return [name for name, spec in NETWORKS.items() if weights_path(spec).exists()]
+
+
 def kept_variants():
     """Return the variants of the playground, out of PLAYGROUND_VARIANTS, whose weights exist."""
     return [variant for variant in PLAYGROUND_VARIANTS if weights_path(playground_spec(variant)).exists()]
