@@ -124,12 +124,11 @@ def networks_table():
     return pd.DataFrame(rows).T
 
 
-def bypass_verdict(dataset="mnist-rts", protocol="system"):
+def bypass_verdict(dataset="gtsrb", protocol="system"):
     """How many of our runs with a bypassed transformer equal the runs of the network alone, in words."""
-    found = {
-        (r["spec"]["variant"], r["spec"]["seed"]): r for r in records.records_of_protocol(dataset, protocol)
-    }
-    pairs = [(r, found[ORIGINAL, seed]) for (v, seed), r in found.items() if v.endswith(RELEASED)]
+    specs = [(r["spec"], r) for r in records.records_of_protocol(dataset, protocol)]
+    found = {(spec["backbone"], spec["variant"], spec["seed"]): record for spec, record in specs}
+    pairs = [(r, found[b, ORIGINAL, seed]) for (b, v, seed), r in found.items() if v.endswith(RELEASED)]
     equal = [_accuracies(bypassed) == _accuracies(alone) for bypassed, alone in pairs]
     still = [
         epoch["theta"]["mean"] == [1, 0, 0, 0, 1, 0] for bypassed, _ in pairs for epoch in bypassed["epochs"]
