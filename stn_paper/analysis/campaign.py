@@ -118,7 +118,7 @@ def train_missing(
     - `archive`: a .tar.gz file. The new records are added to the records of earlier slots in it, under their paths in
       the results folder.
     - `precision`: replaces the protocol's precision. None is the protocol's, or float32 on a device that is slow in
-      bfloat16. The tables show runs of `small` in float32, and leave out runs at another precision.
+      bfloat16. Each row of the tables shows runs of `small` in one precision: the one that fills more of its cells.
     - `compiled`: train through torch.compile.
 
     Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or an archive that

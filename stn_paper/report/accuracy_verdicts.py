@@ -31,16 +31,17 @@ def protocols_in_words(number):
         )
         rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
         settings = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
-        settings += ", in float32 instead of bfloat16" if protocol == SMALL_IN_FLOAT32 else ""
-        kinds.append((backbones, settings))
+        kinds.append((backbones, settings, protocol == SMALL_IN_FLOAT32))
     kinds.sort(key=lambda kind: -len(kind[0]))
     whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
-    texts = [
-        settings
-        if whole or (i == 0 and len(kinds) > 1)
-        else f"{join_words(list(map(title, backbones)))}: {settings}"
-        for i, (backbones, settings) in enumerate(kinds)
-    ]
+    texts = []
+    for i, (backbones, settings, in_float32) in enumerate(kinds):
+        names = join_words(list(map(title, backbones)))
+        if i and settings == kinds[0][1]:
+            texts.append(f"{names} in {'float32' if in_float32 else 'bfloat16'}")
+            continue
+        settings += ", in float32 instead of bfloat16" if in_float32 else ""
+        texts.append(settings if whole or (i == 0 and len(kinds) > 1) else f"{names}: {settings}")
     return f"**Ours: {'; '.join(texts)}.**"
 
 

@@ -12,7 +12,7 @@ from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
 from ..training.protocol import OTHER_SEEDS
 from . import interactive
-from .sentences import NO_NUMBER, p_text
+from .sentences import NO_NUMBER, p_text, table_or_missing
 
 BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
@@ -121,14 +121,12 @@ def paired_table(pairs):
     for name, values in pairs.items():
         result = statistics.compare(values, 0 * values, paired=True)
         half = "" if pd.isna(result.half) else f" ± {result.half:.2f}"
-        rows[name] = [f"{result.mean:+.2f}{half}", result.n, statistics.judge(result)]
-    return _table_or_missing(rows, ["Difference", "Pairs", "Verdict"])
-
-
-def _table_or_missing(rows, columns):
-    """Rows {name: cells} as a table; without a row, the table says "not yet run"."""
-    rows = rows or {"": [MISSING] + [""] * (len(columns) - 1)}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        rows[name] = {
+            "Difference": f"{result.mean:+.2f}{half}",
+            "Pairs": result.n,
+            "Verdict": statistics.judge(result),
+        }
+    return table_or_missing(rows)
 
 
 def seed_pairing_table(chosen):
@@ -136,13 +134,13 @@ def seed_pairing_table(chosen):
     rows = {}
     for row in experiment.seed_pairing(chosen).itertuples():
         correlation = NO_NUMBER if pd.isna(row.correlation) else f"{row.correlation:+.2f}"
-        rows[plain_title(row.study)] = [
-            row.seeds,
-            correlation,
-            p_text(row.p),
-            "paired" if row.paired else "Welch",
-        ]
-    return _table_or_missing(rows, ["Seeds", "Correlation of the arms", "p, seed has no effect", "Test"])
+        rows[plain_title(row.study)] = {
+            "Seeds": row.seeds,
+            "Correlation of the arms": correlation,
+            "p, seed has no effect": p_text(row.p),
+            "Test": "paired" if row.paired else "Welch",
+        }
+    return table_or_missing(rows)
 
 
 def gain_parts_table(chosen):
@@ -155,10 +153,12 @@ def gain_parts_table(chosen):
     for study in [study for study in chosen if len(parts[study])] or chosen:
         rows = {}
         for variant, mine in parts[study].groupby("variant", sort=False):
-            texts = [statistics.mean_text(mine[part], "", "+") for part in experiment.GAIN_PARTS]
+            texts = {
+                title: statistics.mean_text(mine[part], "", "+") for part, title in GAIN_PART_TITLES.items()
+            }
             epochs, shorter = mine[["epochs", "shorter"]].iloc[-1]
-            rows[HEADINGS[variant]] = [*texts, f"{epochs} against {shorter}", len(mine)]
-        views[plain_title(study)] = _table_or_missing(rows, [*GAIN_PART_TITLES.values(), "Epochs", "Pairs"])
+            rows[HEADINGS[variant]] = texts | {"Epochs": f"{epochs} against {shorter}", "Pairs": len(mine)}
+        views[plain_title(study)] = table_or_missing(rows)
     return pd.concat(views)
 
 

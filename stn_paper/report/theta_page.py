@@ -32,7 +32,7 @@ def theta_verdict(found):
     return (
         f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
         f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
-        f"the same theta** (standard deviation below 0.05). On distorted digits {still} of {len(digits)} do, and "
+        f"the same theta** (standard deviation below 0.05). On MNIST digits {still} of {len(digits)} do, and "
         f"{others['collapsed']} of {others['runs']} transformers on digits and traffic signs collapsed."
     )
 
