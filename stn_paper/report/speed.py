@@ -175,7 +175,7 @@ def precision_verdict():
     It is "" if no training was run in both precisions.
     """
     accuracy = precision_table().iloc[-1]
-    if not accuracy["Pairs"]:
+    if not accuracy.get("Pairs"):
         return ""
     form = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
     return form.format(**accuracy)
