@@ -164,5 +164,5 @@ def _again(record):
     """How to repeat the run: its command, or a sentence if no command exists, and the commit."""
     line = run_pages.training_command(record)
     commit = record["environment"].get("commit") or "unknown"
-    code = f"The code was at commit {commit.replace(records.CHANGED, ' with changes that no commit holds')}."
+    code = f"The code was at commit {commit.replace(records.CHANGED, ' with uncommitted changes')}."
     return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]

@@ -192,7 +192,7 @@ def all_runs_in_words():
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
     unknown, changed = commits.count(""), sum(commit.endswith(records.CHANGED) for commit in commits)
-    code = "Each names the commit of the code that made it, and none had changes that no commit holds."
+    code = "Each names the commit of the code that made it, and that code had no uncommitted changes."
     if unknown or changed:
-        code = f"Without a commit of their code: {unknown}; with changes that no commit holds: {changed}."
+        code = f"Without a commit of their code: {unknown}; with uncommitted changes: {changed}."
     return f"{len(found)} runs on {datasets} dataset{'s'[: datasets > 1]} took {hours:.1f} hours of training. {code}"

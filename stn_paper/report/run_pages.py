@@ -207,7 +207,7 @@ def _named_settings(record):
 def _commit(record):
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
-    return code.replace(records.CHANGED, " with changes that no commit holds")
+    return code.replace(records.CHANGED, " with uncommitted changes")
 
 
 def _relatives(name, runs):

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..paths import ROOT
 from .convolutions import FastConvolutions
 
-CHANGED = "+changes"  # ends the commit of a record whose code had changes that no commit holds
+CHANGED = "+changes"  # ends the commit of a record whose code had uncommitted changes
 PRECISION_MODES = {  # (TF32 products on CUDA, bfloat16 by autocast); the first two are equal on a CPU
     "float32": (False, False),
     "tf32": (True, False),

@@ -275,7 +275,7 @@ def test_every_run_is_counted_and_unknown_code_is_named():
         path.write_text(json.dumps(record))
     assert interactive.all_runs_in_words() == (
         "3 runs on 1 dataset took 1.5 hours of training. "
-        "Without a commit of their code: 1; with changes that no commit holds: 1."
+        "Without a commit of their code: 1; with uncommitted changes: 1."
     )
 
 
