@@ -114,11 +114,13 @@ def _header(spec, chosen):
 
 
 def _network(spec):
-    """The network of the run, in one sentence."""
+    """The network of the run, in two sentences."""
     name = network_title(spec.backbone)
     if spec.variant == ORIGINAL:
-        return f"The network is {name} without a spatial transformer."
-    return f"The network is {name} behind a spatial transformer (variant {HEADINGS[spec.variant]})."
+        return f"The backbone is {name}. The network has no spatial transformer."
+    return (
+        f"The backbone is {name}. The network has a spatial transformer (variant {HEADINGS[spec.variant]})."
+    )
 
 
 def _sources(spec):

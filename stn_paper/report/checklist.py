@@ -225,7 +225,7 @@ def _seeds(records):
 
 
 def _committed(record):
-    """Whether the record names a commit, and no file of the code differed from that commit."""
+    """Whether the record names a commit, and its code had no uncommitted changes."""
     commit = record["environment"].get("commit") or ""
     return bool(commit) and not commit.endswith(records.CHANGED)
 

@@ -33,7 +33,7 @@ STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the 
 
 
 def former_note():
-    """Return a note that names the distortions which show the former network, or "" if none does."""
+    """Return a note that names the distortions whose numbers are those of the former network; "" without any."""
     cells = _distorted_cells()
     former = cells[cells["former"]]
     if former.empty:

@@ -14,7 +14,7 @@ import jinja2
 
 from ..analysis import frame
 from ..data.datasets import DATASETS
-from ..models import HEADINGS, ORIGINAL
+from ..models import HEADINGS
 from ..models.backbones import title as network_title
 from ..training import records
 from ..training.presets import PROTOCOLS
@@ -83,11 +83,9 @@ SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def run_title(spec):
-    """The title of a run: network, variant, dataset, protocol and seed."""
-    variant = spec["variant"]
-    kind = "alone" if variant == ORIGINAL else f"variant {HEADINGS[variant]}"
-    where = f"{DATASETS[spec['dataset']].title}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
-    return f"{network_title(spec['backbone'])}, {kind}, on {where}"
+    """The title of a run: backbone and dataset, then variant, protocol and seed in brackets."""
+    details = f"variant {HEADINGS[spec['variant']]}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
+    return f"{network_title(spec['backbone'])} on {DATASETS[spec['dataset']].title} ({details})"
 
 
 def protocol_in_words(spec):

@@ -40,9 +40,9 @@ def system_runs(dataset, system):
 
 
 def distorted_network(dataset):
-    """Return the network whose runs the page shows for a dataset of distorted MNIST: DISTORTED or FORMER.
+    """Return the backbone whose runs the page of distorted MNIST shows for a dataset: DISTORTED or FORMER.
 
-    FORMER is shown while at least one cell of DISTORTED has no run, provided that FORMER has a run.
+    It is DISTORTED if all cells of DISTORTED have a run, or if FORMER has no run. Otherwise it is FORMER.
     """
     wanted = {v for d, system, v in target_networks("systems") if (d, system) == (dataset, DISTORTED)}
     complete = wanted <= set(frame.runs(dataset, SYSTEM, DISTORTED)["variant"])

@@ -149,7 +149,7 @@ def peak_memory(device: torch.device) -> int:
 def device_name(device: torch.device) -> str:
     """Return the device's name for a record: the GPU's name, or the CPU's name, instruction set and number of cores.
 
-    The instruction set is part of it because processors of very different speeds share a name such as "AMD EPYC".
+    Processors of very different speeds can share the name "AMD EPYC"; the instruction set tells them apart.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -15,11 +15,12 @@ from matplotlib.colors import to_hex
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ...analysis import frame
 from ...data.datasets import DATASETS, embedded_digits
 from ...data.distortions import CANVAS, DIGIT
 from ...models import HEADINGS, ORIGINAL, RELEASED
 from ...paths import PACKAGE
-from ...training import kept, records
+from ...training import kept
 from ..figures import COLORS
 
 FOLDER = PACKAGE / "report/playground"
@@ -126,8 +127,8 @@ def networks_table():
 
 def bypass_verdict(dataset="gtsrb", protocol="system"):
     """How many of our runs with a bypassed transformer equal the runs of the network alone, in words."""
-    specs = [(r["spec"], r) for r in records.records_of_protocol(dataset, protocol)]
-    found = {(spec["backbone"], spec["variant"], spec["seed"]): record for spec, record in specs}
+    runs = frame.runs(dataset, protocol).itertuples()
+    found = {(run.backbone, run.variant, run.seed): run.record for run in runs}
     pairs = [(r, found[b, ORIGINAL, seed]) for (b, v, seed), r in found.items() if v.endswith(RELEASED)]
     equal = [_accuracies(bypassed) == _accuracies(alone) for bypassed, alone in pairs]
     still = [
