@@ -9,7 +9,7 @@ from typing import NamedTuple
 from . import paths
 from .analysis import experiment
 from .analysis.experiment import PUBLISHED
-from .analysis.paper import table
+from .analysis.paper import DATASET_OF, table
 from .data import datasets
 from .data.download import ensure_dataset
 from .errors import InputError, check_choice, check_whole_number
@@ -77,6 +77,7 @@ def resolve(
 
 def _page_networks(page, backbone):
     """The requested backbones, and the protocols that the page can show, best first."""
+    check_choice("page", page, [*DATASET_OF, *SYSTEMS])
     backbones, protocols = [str(page)], [SYSTEM]
     if page not in SYSTEMS:
         backbones, protocols = list(table(page)["backbone"].unique()), COMPARABLE
@@ -121,25 +122,32 @@ def _check_data_dir(data_dir):
 
 def _make_request(specs, shown, dataset, protocol, device, data_dir, said):
     """The Request for the runs `specs(dataset, protocol)`; "auto" chooses among `shown`, see `resolve`."""
+
+    def runs(name):
+        """The runs at a protocol, and its name; `small` in float32 has another name."""
+        named = specs(dataset, name)
+        wanted = [fit_precision(spec, device) for spec in named]
+        return wanted, name if wanted == named else SMALL_IN_FLOAT32
+
     if protocol == "auto":
-        protocol, whole_table = shown[0], (p for p in shown if all(map(find, specs(dataset, p))))
+        protocol, whole_table = shown[0], (p for p in shown if all(map(find, runs(p)[0])))
         recorded, missing = next(whole_table, ""), ""
         if recorded in ("", *SMALLER):  # prefer the full scale if this machine can train it
             missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
         if recorded and (missing or recorded not in SMALLER):
             all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
-            return Request(specs(dataset, recorded), dataset, [recorded], _quote(all_there, said))
+            found, recorded = runs(recorded)
+            return Request(found, dataset, [recorded], _quote(all_there, said))
         if missing:
             return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
-    named = specs(dataset, protocol)
-    wanted = [fit_precision(spec, device) for spec in named]
+    wanted, shown_protocol = runs(protocol)
     missing = [spec for spec in wanted if not find(spec)]
     check_networks(missing)
     done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained on {device.type}"
     how = f"with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
-    if wanted != named:
-        protocol, how = SMALL_IN_FLOAT32, f"{how}; in float32, because this processor is slow in bfloat16"
-    return Request(wanted, dataset, [protocol], _quote(f"{done} {how}", said))
+    if shown_protocol != protocol:
+        how += "; in float32, because this processor is slow in bfloat16"
+    return Request(wanted, dataset, [shown_protocol], _quote(f"{done} {how}", said))
 
 
 def _why_not_here(dataset, device, data_dir, needs_cuda):

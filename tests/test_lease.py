@@ -10,6 +10,7 @@ from PIL import Image
 
 from stn_paper.data import datasets
 from stn_paper.data.datasets import Dataset
+from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 from stn_paper.training import records
 
@@ -43,6 +44,14 @@ def test_an_unpacked_dataset_equals_the_packed_dataset(tiny, tmp_path, size):
     )
     assert torch.equal(there.images, here.images) and torch.equal(there.labels, here.labels)
     assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
+
+
+def test_what_a_pack_cannot_hold_is_refused(tiny, tmp_path):
+    with pytest.raises(InputError, match="'mnist-rts' cannot be packed"):
+        lease.pack("mnist-rts", tmp_path / "packs", given=tiny)
+    lease.pack("caltech101", tmp_path / "packs", size=16, given=tiny)
+    with pytest.raises(InputError, match="packed at 16 pixels, and this run needs 20"):
+        lease.unpacked("caltech101", 20, tmp_path / "packs")
 
 
 def test_each_listed_run_becomes_a_record_once(tiny, tmp_path, capsys):

@@ -11,13 +11,13 @@ from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.training import hardware
 from stn_paper.training.presets import SMALL_IN_FLOAT32
-from stn_paper.training.spec import RunSpec
+from stn_paper.training.spec import RunSpec, in_float32
 
 ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
 
 
-def resolve(**changes):
-    return notebook.resolve(6, **{**ASKED, "device": "cpu", **changes})
+def resolve(page=6, **changes):
+    return notebook.resolve(page, **{**ASKED, "device": "cpu", **changes})
 
 
 def test_published_trains_nothing():
@@ -104,6 +104,16 @@ def test_auto_prefers_the_full_scale_to_smaller_records_where_it_can_be_trained(
     assert asked.protocols == ["equal"] and "nothing was trained" in asked.banner
 
 
+def test_auto_shows_runs_in_float32_on_a_processor_that_is_slow_in_bfloat16(monkeypatch):
+    monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: False)
+    for variant in VARIANTS:
+        write_run(variant, 0, 40.0)
+        spec = in_float32(RunSpec("caltech101", "resnet18", variant, "small"))
+        write_run(variant, 0, 40.0, protocol=spec.protocol)
+    asked = resolve()
+    assert asked.protocols == [SMALL_IN_FLOAT32] and "nothing was trained" in asked.banner
+
+
 def test_auto_does_not_say_that_all_is_recorded_if_a_run_is_missing():
     for variant in list(VARIANTS)[:-1]:
         write_run(variant, 0, 40.0)
@@ -135,6 +145,8 @@ def test_all_is_every_backbone_of_the_table():
 @pytest.mark.parametrize(
     "name, value, allowed",
     [
+        ("page", 5, "6, 8"),
+        ("page", "table6", "lenet"),
         ("backbone", "effb9", "effb5"),
         ("variant", "stm", "vstn"),
         ("dataset", "imagenet", "caltech101"),

@@ -44,6 +44,9 @@ def test_all_targets_can_be_planned(tmp_path):
     printed = plan(tmp_path, *grid.GRID, "book")
     everything = len(grid.unique_specs(grid.GRID, 1))
     assert any(line.split() == ["run", str(everything)] for line in printed.splitlines())
+    assert (
+        printed.count("--set padding=border") == 2
+    )  # a run whose settings are not its protocol's asks for them
 
 
 @pytest.fixture

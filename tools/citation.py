@@ -126,7 +126,8 @@ def _json(content):
 def main(check):
     """Write the files that differ; with `check`, only name them."""
     wanted = files()
-    differ = [p for p, text in wanted.items() if not (ROOT / p).exists() or (ROOT / p).read_text() != text]
+    here = {p: (ROOT / p).read_text(encoding="utf-8") for p in wanted if (ROOT / p).exists()}
+    differ = [path for path, text in wanted.items() if here.get(path) != text]
     if check and differ:
         sys.exit(f"Not what CITATION.cff and pyproject.toml say: {', '.join(differ)}. Run: make citation")
     for path in differ:

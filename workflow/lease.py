@@ -32,6 +32,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files, image_cache
+from stn_paper.errors import InputError
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
@@ -49,7 +50,10 @@ def pack(name, folder, mib=45.0, size=None, given=None):
     Image files are packed unchanged; with `size` they are resized to `size` pixels a side and encoded without loss.
     `given` is the folder of the datasets.
     """
-    listing = files.find_files(name, datasets.DATASETS[name], data_dir(given))
+    row = datasets.DATASETS[name]
+    if row.distortion or row.scene:
+        raise InputError(f"Dataset {name!r} cannot be packed: its images are computed from those of MNIST.")
+    listing = files.find_files(name, row, data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
         "fingerprint": datasets.fingerprint_of(listing),
@@ -57,6 +61,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         "labels": list(map(int, listing.labels)),
         "test_start": listing.test_start,
         "sizes": [len(file) for file in encoded],
+        "image_size": size,
         **{
             field: None if (values := getattr(listing, field, None)) is None else np.asarray(values).tolist()
             for field in ("groups", "copies")
@@ -88,6 +93,10 @@ def unpacked(name, size, folder):
     content = lzma.decompress(b"".join(p.read_bytes() for p in sorted(Path(folder).glob(f"{name}.pack.*"))))
     start = 8 + int.from_bytes(content[:8], "big")
     meta = json.loads(content[8:start])
+    if meta["image_size"] not in (None, size):
+        raise InputError(
+            f"Dataset {name!r} is packed at {meta['image_size']} pixels, and this run needs {size}."
+        )
     cached = cache_dir() / "images" / f"{name}_{size}_{meta['fingerprint']}.npy"
     if not cached.exists():
         ends = start + np.cumsum(meta["sizes"])
@@ -161,7 +170,6 @@ def _worker(folder, lines, until, compiled=False):
                 loaded[key] = (
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
                 )
-            torch.cuda.reset_peak_memory_stats() if torch.cuda.is_available() else None
             record = loop.run(
                 spec, compiled=compiled, data=loaded[key], until=until, save_every=1e9, whole=True
             )

@@ -5,11 +5,13 @@
 the next slot on the same machine.
 """
 
+import gzip
 import io
 import multiprocessing
 import os
 import tarfile
 import time
+import zlib
 from itertools import product
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -235,5 +237,5 @@ def _archived_files(archive):
             for member in tar:
                 if file := tar.extractfile(member):  # None for a folder
                     yield member, file.read()
-    except (tarfile.ReadError, EOFError):
+    except (tarfile.ReadError, EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"File {archive} is not a complete .tar.gz: name another archive.") from None

@@ -28,9 +28,14 @@ def best_correlation(photo, part):
     return (products / (square - mean**2).clamp(min=1e-6).sqrt()).max().item()
 
 
+def _grey(path):
+    with Image.open(path) as image:
+        return image.convert("L")
+
+
 def _grey_tensor(image, scale):
     size = [max(1, round(side * scale)) for side in image.size]
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32) / 255
+    grey = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
     return torch.from_numpy(grey)[None, None]
 
 
@@ -45,7 +50,7 @@ def count_crops(name, listing, compared):
         (path.parent.name, path.name): i for i, path in enumerate(listing.items) if path.parent.name in CROPS
     }
     names = sorted({file for _, file in index_of})
-    photos, parts = ([Image.open(listing.items[index_of[c, file]]) for file in names] for c in CROPS)
+    photos, parts = ([_grey(listing.items[index_of[c, file]]) for file in names] for c in CROPS)
     own = [best_correlation(photo, part) for photo, part in zip(photos, parts)]
     others = [best_correlation(photo, part) for photo, part in zip(photos[1:] + photos[:1], parts)]
     partner = {i: index_of[CROPS[1 - CROPS.index(c)], file] for (c, file), i in index_of.items()}

@@ -100,14 +100,14 @@ def gflops(backbone, variant, image_size):
     They are from results/costs.csv if it has the network at this size, else measured.
     """
     variant = variant.removesuffix(RELEASED)
+    if variant in LOCALIZATION_NETS and backbone not in SYSTEMS:
+        # the grid and the sampling count as nothing, and one backbone serves all nets
+        return gflops(backbone, ORIGINAL, image_size) + _net_gflops(variant, image_size)
     known = _known_costs()
     row = known[(known["row"] == backbone) & (known["variant"] == variant)]
     row = row[row["image_size"].astype(int) == image_size]
     if len(row):
         return float(row["gflops"].iloc[0])
-    if variant in LOCALIZATION_NETS and backbone not in SYSTEMS:
-        # the grid and the sampling count as nothing, and one backbone serves all nets
-        return gflops(backbone, ORIGINAL, image_size) + _net_gflops(variant, image_size)
     with torch.device("meta"):
         model = build_model(backbone, variant, 10, image_size)
     return costs.measure(model, image_size).gflops

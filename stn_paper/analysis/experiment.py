@@ -195,6 +195,7 @@ def gain_parts(dataset, backbone, protocol):
 
 
 STRENGTH_STUDIES = (*STUDIES[:2], ("digits", "mnist-cnn", "system"))  # studies with the field `strength`
+OF_RUN = ["variant", "seed", "collapsed", "failed"]
 UNCHANGED = (0, 1)  # strengths that leave an image as it is: no shift or rotation, its own scale
 UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "shift (image sides)"}
 
@@ -202,14 +203,16 @@ UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "s
 def strength_accuracies(dataset, backbone, protocol):
     """Accuracy in percent on test images distorted to each strength; a row a run, distortion and strength.
 
-    Columns: variant, seed, distortion, strength, accuracy. Records without these accuracies are left out.
+    Columns: variant, seed, collapsed, failed, distortion, strength, accuracy. Left out are records without accuracies
+    on distorted images.
     """
     rows = []
     for run in shared_seed_runs(dataset, backbone, protocol).itertuples():
         kept = run.record.get("probes", {}).get("strength", {})
         for distortion, values in kept.items():
-            rows += [[run.variant, run.seed, distortion, s, v] for s, v in zip(STRENGTHS[distortion], values)]
-    return pd.DataFrame(rows, columns=["variant", "seed", "distortion", "strength", "accuracy"])
+            of_run = run.variant, run.seed, run.collapsed, run.failed, distortion
+            rows += [[*of_run, s, v] for s, v in zip(STRENGTHS[distortion], values)]
+    return pd.DataFrame(rows, columns=[*OF_RUN, "distortion", "strength", "accuracy"])
 
 
 def strength_comparisons(dataset, backbone, protocol):
@@ -222,8 +225,8 @@ def strength_comparisons(dataset, backbone, protocol):
     views = []
     for distortion in UNITS:
         mine = kept[kept["distortion"] == distortion]
-        means = mine.groupby(["variant", "seed"], as_index=False)["accuracy"].mean()
-        view = effects.compare_arms(means.assign(collapsed=False, failed=False), "accuracy")
+        means = mine.groupby(OF_RUN, as_index=False)["accuracy"].mean()
+        view = effects.compare_arms(means, "accuracy")
         views.append(view.assign(distortion=distortion))
     known = [view for view in views if len(view)]
     return (

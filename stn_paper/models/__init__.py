@@ -6,7 +6,7 @@ a lower learning rate.
 
 from torch import nn
 
-from ..errors import check_choice
+from ..errors import InputError, check_choice
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .guards import Padding, check_padding
 from .insertion import param_groups, with_stn
@@ -37,7 +37,7 @@ HEADINGS = VARIANTS | {  # the same with the control, the ablations and the vari
     "feature": "Feature map warped",
     "shared": "Input warped",
     "ffn": "One map (FFN-SPN)",
-    "rnn": "A map a digit (RNN-SPN)",
+    "rnn": "One map per digit (RNN-SPN)",
     "out60": "Output of 60 pixels",
     "out20": "Output of 20 pixels",
 }
@@ -96,6 +96,10 @@ def build_model(
         model = SYSTEMS[backbone].build(name, num_classes, image_size)
         for part in model.modules():
             if isinstance(part, SpatialTransformer):
+                if not applied and part.output_size is not None:
+                    raise InputError(
+                        f"A bypassed {name} is not allowed for {backbone}: its output has another size."
+                    )
                 part.applied, part.padding = applied, check_padding(padding)
         return model
     model = build_backbone(backbone, num_classes, image_size)

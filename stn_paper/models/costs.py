@@ -67,11 +67,11 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     from torch.utils.flop_counter import FlopCounterMode  # here, because it loads Triton
 
     check_whole_number("Image size", image_size)
-    image = torch.zeros(1, in_channels, image_size, image_size, device=next(model.parameters()).device)
-    training = model.training
+    device = next((p.device for p in model.parameters()), "cpu")
+    image = torch.zeros(1, in_channels, image_size, image_size, device=device)
+    model = deepcopy(model).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(image)
-    model.train(training)
+        model(image)
     return counter.get_total_flops() / 1e9
 
 

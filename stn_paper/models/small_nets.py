@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from . import guards
 from .localization import (
     ABLATIONS,
     CONSTANT,
@@ -21,7 +22,7 @@ from .localization import (
     localization,
     localization_net,
 )
-from .transformer import SpatialTransformer, warp
+from .transformer import SpatialTransformer, sampling_grid, warp
 
 PAPER_NETS = (*LOCALIZATION_NETS, *ABLATIONS, CONSTANT)  # variants that `localization_net` builds
 
@@ -159,10 +160,14 @@ class PlacedTransformer(SpatialTransformer):
 
     def forward(self, images):
         images = images[:, :1].contiguous()
+        if not self.applied:
+            return self.features(images)
         if self.warps_input:
-            return self.features(warp(images, self.theta(images)))
+            return self.features(super().forward(images))
         maps = self.features(images)
-        return warp(maps, super().theta(maps))
+        theta = super().theta(maps)
+        guards.keep_theta(self, theta, sampling_grid)
+        return warp(maps, theta, padding=self.padding)
 
     def theta(self, images):
         return super().theta(self.features(images[:, :1].contiguous()))
@@ -215,7 +220,8 @@ def clutter_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     if variant == "original":
         return backbone
     net = localization(CLUTTER_LOCALIZATION, image_size // 2, 1, hidden=50)
-    transformer = GreyTransformer(net, output_size=seen, localization_size=image_size // 2)
+    output_size = seen if seen != image_size else None
+    transformer = GreyTransformer(net, output_size=output_size, localization_size=image_size // 2)
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 

@@ -187,7 +187,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         self.localization = localization
         self.transform = check_choice("transform", transform, TRANSFORMS)
-        self.applied = applied
+        self.applied = guards.check_flag("applied", applied)
         self.output_size = guards.check_size("output_size", output_size)
         self.padding = guards.check_padding(padding)
         self.antialias = guards.check_flag("antialias", antialias)

@@ -14,6 +14,7 @@ from ..models.backbones import title as network_title
 from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
 from ..training import kept, records
+from ..training.hardware import CHANGED
 from ..training.presets import PROTOCOLS
 from . import run_pages
 
@@ -166,5 +167,5 @@ def _again(record):
     """How to repeat the run: its command, or a sentence if no command exists, and the commit."""
     line = run_pages.training_command(record)
     commit = record["environment"].get("commit") or "unknown"
-    code = f"The code was at commit {commit.replace(records.CHANGED, ' with uncommitted changes')}."
+    code = f"The code was at commit {commit.replace(CHANGED, ' with uncommitted changes')}."
     return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]

@@ -14,7 +14,8 @@ from ..analysis import cost_tables, frame
 from ..analysis.claims import whole
 from ..analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED
 from ..paths import ROOT
-from ..training import kept, records
+from ..training import kept
+from ..training.hardware import CHANGED
 from . import run_pages
 from .overview import count_reproduced
 
@@ -96,7 +97,7 @@ QUESTIONS = (
         "Results",
         "Is the choice of the reported epoch stated?",
         YES,
-        "Two rules from the same record; a column of its own shows how much the paper's rule adds.",
+        "One of three rules. Where a record holds two, a column shows how much the paper's rule adds.",
     ),
     (
         "Results",
@@ -227,7 +228,7 @@ def _seeds(records):
 def _committed(record):
     """Whether the record names a commit, and its code had no uncommitted changes."""
     commit = record["environment"].get("commit") or ""
-    return bool(commit) and not commit.endswith(records.CHANGED)
+    return bool(commit) and not commit.endswith(CHANGED)
 
 
 def _yes_in_part_no(done, wanted):

@@ -18,6 +18,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
+from ..training.hardware import CHANGED
 from . import run_pages, small_systems, tables
 
 BEST = "best"  # class of a cell
@@ -191,7 +192,7 @@ def all_runs_in_words():
     datasets = len({record["spec"]["dataset"] for record in found})
     hours = sum(map(_seconds, found)) / 3600
     commits = [record["environment"].get("commit", "") for record in found]
-    unknown, changed = commits.count(""), sum(commit.endswith(records.CHANGED) for commit in commits)
+    unknown, changed = commits.count(""), sum(commit.endswith(CHANGED) for commit in commits)
     code = "Each names the commit of the code that made it, and that code had no uncommitted changes."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with uncommitted changes: {changed}."

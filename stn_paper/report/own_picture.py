@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..errors import InputError, check_whole_number
 from ..models import HEADINGS
@@ -35,8 +35,8 @@ def read_picture(path=""):
         return photograph(SIZE)
     try:
         with Image.open(path) as image:
-            return central_square(image.convert("RGB"), SIZE)
-    except OSError as error:  # also for a file that is no picture
+            return central_square(ImageOps.exif_transpose(image).convert("RGB"), SIZE)
+    except Exception as error:  # Pillow raises many kinds for files that are damaged, huge or no pictures
         raise InputError(
             f"Picture {path!r} cannot be read: give the path of an image file ({error})."
         ) from None

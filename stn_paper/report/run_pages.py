@@ -17,6 +17,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from ..models.backbones import title as network_title
 from ..training import records
+from ..training.hardware import CHANGED
 from ..training.presets import PROTOCOLS
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH
 from ..training.record_fields import PARTLY
@@ -103,15 +104,10 @@ def training_command(record):
     It writes to another results folder, because otherwise the existing record would be found.
     """
     spec, environment = records.spec_of(record), record["environment"]
-    changed = {f: v for f, v in spec.changes.items() if f not in ("skip_corrupt", "precision")}
     if spec.protocol.name not in PROTOCOLS or environment.get("compiled") == PARTLY:
         return ""
     names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
-    words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed)]
-    words += ["--skip-corrupt"] if spec.protocol.skip_corrupt else []
-    words += ["--precision", spec.protocol.precision] if "precision" in spec.changes else []
-    for setting, value in changed.items():
-        words += ["--set", f"{setting}={value if isinstance(value, str) else json.dumps(value)}"]
+    words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed), *spec.options]
     words += ["--compile"] if environment.get("compiled") else []
     threads = f"OMP_NUM_THREADS={environment['threads']} " if "threads" in environment else ""
     return f"{threads}STN_PAPER_RESULTS=again {join(words)}"
@@ -205,7 +201,7 @@ def _named_settings(record):
 def _commit(record):
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
-    return code.replace(records.CHANGED, " with uncommitted changes")
+    return code.replace(CHANGED, " with uncommitted changes")
 
 
 def _relatives(name, runs):

@@ -70,8 +70,8 @@ def collect_probes(job):
     - `strength`: the accuracies on distorted test images, see `accuracy_by_strength`.
     - With a transformer, `theta`: theta of the examples. `motion`: theta of the `moving_example` under each map of
       `motion_maps`.
-    - If the distortions are known and affine, `recovered` and `recovered_in_class`: how much of them the transformer
-      undoes, see `measure_recovery`.
+    - If the distortions are known and affine, `recovered_in_class`: how much of them the transformer undoes, see
+      `measure_recovery`.
     """
     model, data, split = job.model, job.data, job.split
     normalized = _input_maker(job)
@@ -93,7 +93,6 @@ def collect_probes(job):
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(predict_theta(model, normalized(data.images[batch]))) for batch in batches]
         maps, theta = known[split.test], torch.cat(theta)
-        kept["recovered"] = measure_recovery(maps, theta)
         kept["recovered_in_class"] = measure_recovery(maps, theta, data.labels[split.test].numpy())
     return kept
 

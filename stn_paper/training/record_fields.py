@@ -84,6 +84,7 @@ def is_watched(value):
 MAP = List(List(is_number, (2, 3)))  # theta: (2, 3), (3, 3) or (16, 2)
 NUMBERS = List(is_number, (6, 9, 18, 32))  # the same, flat; 18 numbers for three affine maps an image
 QUANTITY = {"before": List(is_number, (2,)), "after": List(is_number, (2,))}
+RECOVERED = dict.fromkeys(("rotation", "scale", "shift"), QUANTITY)
 SUBSET = {"images": is_whole, "accuracy?": is_percent}
 PROBES = {
     "images": List(is_picture),
@@ -92,7 +93,8 @@ PROBES = {
     "strength": {name: List(is_percent, (len(strengths),)) for name, strengths in STRENGTHS.items()},
     "theta?": List(MAP),
     "motion?": List(MAP, (MOTIONS,)),
-    "recovered?": dict.fromkeys(("rotation", "scale", "shift"), QUANTITY),
+    "recovered?": RECOVERED,  # of older records: without the classes
+    "recovered_in_class?": RECOVERED,
     "training?": is_watched,
 }
 WATCHED = {"steps": List(is_whole), "theta": List(List(MAP))}

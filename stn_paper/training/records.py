@@ -15,7 +15,6 @@ import torch
 from ..errors import InputError, check_choice, is_from_handler
 from ..paths import read_bytes, replace_file, results_dir
 from . import hardware
-from .hardware import CHANGED  # noqa: F401
 from .presets import SMALL, preset
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, LAST_EPOCH, Protocol
 from .record_fields import RECORD, first_wrong
@@ -185,22 +184,6 @@ def write_record(spec: RunSpec, record: dict) -> Path:
     with replace_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def add_digest(path: Path) -> bool:
-    """Add the digest to a record that was written without it; return False if the record has one.
-
-    Raises InputError for a record that cannot be used.
-    """
-    read_record(path)
-    text = path.read_text(encoding="utf-8")
-    record, first = json.loads(text), f'{{\n "schema": {SCHEMA},\n'
-    if "digest" in record or not text.startswith(first):
-        return False
-    with replace_file(path) as partial:
-        line = f' "digest": "{digest_of(record)}",\n'
-        partial.write_text(first + line + text.removeprefix(first), encoding="utf-8")
-    return True
 
 
 def selected_by_rules(record):

@@ -96,6 +96,20 @@ class RunSpec:
         named = asdict(own)
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}
 
+    @property
+    def options(self) -> list[str]:
+        """The options of `python -m stn_paper run` that make these `changes`.
+
+        >>> in_float32(RunSpec("cifar10", "resnet18", "stn", "small")).options
+        ['--precision', 'tf32']
+        """
+        changed = self.changes
+        words = ["--skip-corrupt"] if changed.pop("skip_corrupt", False) else []
+        words += ["--precision", changed.pop("precision")] if "precision" in changed else []
+        for setting, value in changed.items():
+            words += ["--set", f"{setting}={value if isinstance(value, str) else json.dumps(value)}"]
+        return words
+
 
 def with_precision(spec: RunSpec, precision: str | None) -> RunSpec:
     """Return the run at another precision of products, one of PRECISIONS; None changes nothing.

@@ -253,6 +253,21 @@ def test_a_file_that_is_no_whole_archive_is_left_alone(tmp_path, cut):
     assert [path.read_bytes() for path in tmp_path.glob("new*")] == [before]
 
 
+def test_a_flipped_bit_in_an_archive_is_told_or_changes_no_file_name(tmp_path):
+    archive, folder = tmp_path / "new.tar.gz", records.results_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "one").write_text('{"a": [1, 2, 3]}\n' * 800)
+    campaign.pack_records([folder / "one"], archive)
+    whole, told = archive.read_bytes(), 0
+    for place in range(10, len(whole)):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            campaign.pack_records([], archive)
+        except InputError as error:
+            told += "is not a complete .tar.gz" in str(error)
+    assert told
+
+
 def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", ("tsrd", SMALL[1]))
     with pytest.raises(InputError, match="tsrd"):

@@ -139,6 +139,22 @@ def test_strengths_are_compared_without_images_as_they_come():
     assert found["mean"].tolist() == pytest.approx([5.1] * 3) and set(found["shown"]) == {"better"}
 
 
+def test_a_collapsed_run_is_in_no_mean_over_strengths(monkeypatch):
+    study = experiment.STRENGTH_STUDIES[0]
+    for variant, base in (("original", 0), ("stn", 5)):
+        for seed in range(4):
+            with_strengths(study, variant, seed, base + seed)
+    monkeypatch.setattr(
+        experiment,
+        "shared_seed_runs",
+        lambda *study, every=experiment.shared_seed_runs: every(*study).assign(
+            collapsed=lambda runs: (runs["variant"] == "stn") & (runs["seed"] == 3)
+        ),
+    )
+    found = experiment.strength_comparisons(*study)
+    assert set(found["collapsed"]) == {1} and found["mean"].tolist() == pytest.approx([4.5] * 3)
+
+
 def test_without_records_there_is_nothing_to_compare():
     assert experiment.shown_studies() == list(experiment.STUDIES)
     assert all(rows.empty for rows in experiment.comparisons_by_study(experiment.shown_studies()).values())

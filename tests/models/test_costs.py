@@ -85,6 +85,10 @@ def test_torchs_counter_counts_two_for_each_multiply_accumulate():
     ).train()
     assert round(costs.torch_gflops(net, 8) * 1e9) == 2 * (4 * 36 * 27 + 144 * 5)
     assert net.training and net[1].num_batches_tracked == 0
+    net[1].eval()
+    costs.torch_gflops(net, 8)
+    assert net.training and not net[1].training
+    assert costs.torch_gflops(nn.Flatten(), 8) == 0
 
 
 def test_torchs_counter_counts_no_grid_and_no_sampling():

@@ -144,6 +144,36 @@ def test_a_transformer_on_features_starts_as_the_network_alone(variant):
     assert placed.transformer(images).shape == (2, 32, 19, 19)
 
 
+@pytest.mark.parametrize("variant", ["feature", "shared"])
+def test_a_bypassed_transformer_on_features_does_nothing(variant):
+    model = build_model("placement-cnn", f"{variant}-released", 10).eval()
+    images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
+    before = model(images)
+    torch.nn.init.normal_(model.transformer.localization.head[-1].bias)
+    assert torch.equal(model(images), before)
+
+
+@pytest.mark.parametrize("variant", ["feature", "shared"])
+def test_a_transformer_on_features_reads_the_padding_that_is_asked_for(variant):
+    outputs = []
+    for padding in ("zeros", "border"):
+        torch.manual_seed(0)
+        model = build_model("placement-cnn", variant, 10, padding=padding).eval()
+        with torch.no_grad():
+            model.transformer.localization.head[-1].bias.mul_(3)  # three times the image's sides
+            outputs.append(model.transformer(torch.ones(1, 3, 42, 42)))
+        assert model.transformer.last_theta[0, 0, 0] == 3
+    assert not torch.allclose(*outputs)
+
+
+@pytest.mark.parametrize(
+    ("system", "variant"), [("clutter-cnn", "out20"), ("sequence-cnn", "ffn"), ("sequence-cnn", "rnn")]
+)
+def test_a_transformer_with_another_output_size_cannot_be_bypassed(system, variant):
+    with pytest.raises(InputError, match=f"bypassed {variant} is not allowed for {system}"):
+        build_model(system, f"{variant}-released", 10)
+
+
 def test_the_same_map_acts_on_the_feature_map_or_on_the_input():
     images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
     quarter = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])

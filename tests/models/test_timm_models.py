@@ -79,7 +79,7 @@ def test_the_classifier_is_found_and_replaced(model):
     model = copy.deepcopy(model).eval()
     images = torch.rand(2, *resolve_model_data_config(model)["input_size"])
     assert isinstance(model.get_classifier(), nn.Linear)
-    model.reset_classifier(9)
+    model.reset_classifier(9, "avg")
     assert model(images).shape == (2, 9) and model.num_classes == 9
     model.reset_classifier(0)
     assert model(images).shape == (2, model.num_features)

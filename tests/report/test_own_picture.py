@@ -23,9 +23,23 @@ def test_the_central_square_of_any_image_file_is_read(tmp_path):
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
-    for path in (tmp_path / "notes.txt", tmp_path / "missing.png"):
+    pixels = np.random.RandomState(0).randint(0, 255, (80, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "damaged.png")
+    whole = (tmp_path / "damaged.png").read_bytes()
+    (tmp_path / "damaged.png").write_bytes(whole[:60] + b"x" * 40 + whole[100:])
+    for path in (tmp_path / "notes.txt", tmp_path / "missing.png", tmp_path / "damaged.png"):
         with pytest.raises(InputError, match=f"Picture '{path}' cannot be read: give the path of an image"):
             own_picture.read_picture(str(path))
+
+
+def test_a_picture_is_turned_as_its_camera_says(tmp_path):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 200  # bright above
+    exif = Image.Exif()
+    exif[274] = 3  # orientation: upside down
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    image = own_picture.read_picture(str(tmp_path / "turned.png"))
+    assert image[0, 0, 0, 0] == 0 and image[0, 0, -1, 0] == 200
 
 
 def test_maps_are_within_their_ranges_and_the_same_each_time():
