@@ -3,9 +3,8 @@
 from contextlib import ExitStack
 from itertools import product
 
-import torch
-
 from stn_paper.paths import AUTHORS_LOOP
+from stn_paper.training import hardware
 
 from . import files
 from .measuring import fresh, measure
@@ -60,7 +59,7 @@ def _searched(setting, backbone):
             call = {"ours": ours(setting, backbone, "original", batch)}
             (row,) = measure(call, setting.device, rounds=2, steps=sizes.steps, work={"ours": batch})
         except RuntimeError as error:
-            if not _short_of_memory(error):
+            if not hardware.is_memory_error(error):
                 raise
             break
         found[batch] = row["rate"]
@@ -90,11 +89,6 @@ def _compare(setting, backbone, variant, batch, mode, authors):
                 work=dict.fromkeys(programs, batch),
             )
         except RuntimeError as error:
-            if not _short_of_memory(error):
+            if not hardware.is_memory_error(error):
                 raise
             return [{"program": mine, "failed": "out of memory"}]
-
-
-def _short_of_memory(error):
-    """Whether torch raised this because memory is short, on a CPU or a GPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

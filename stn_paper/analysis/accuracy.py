@@ -10,12 +10,12 @@ import pandas as pd
 
 from ..models import ORIGINAL
 from ..training import records
-from ..training.presets import SMALL, SMALL_IN_FLOAT32
+from ..training.presets import PAPER_SIZE, SMALL, SMALL_IN_FLOAT32
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
 # best first; a row of a table shows the runs of one protocol, in one precision
-TABLE_PROTOCOLS = ("paper", "equal", SMALL, SMALL_IN_FLOAT32)
+TABLE_PROTOCOLS = (*PAPER_SIZE, SMALL, SMALL_IN_FLOAT32)
 ESTIMATED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
 COMPARISONS = (
     ("lstn", "stn"),

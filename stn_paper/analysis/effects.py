@@ -14,10 +14,11 @@ are computed here. The rules were stated before any run was compared:
 import pandas as pd
 
 from ..models import CONSTANT, ORIGINAL, RELEASED
+from ..models.localization import LOCALIZATION_NETS
 from ..training.protocol import OTHER_SEEDS
 from . import frame, statistics
 
-APPLIED = ("stn", "vstn", "lstn")
+APPLIED = tuple(LOCALIZATION_NETS)
 BYPASSED = tuple(v + RELEASED for v in APPLIED)
 ARMS = (ORIGINAL, *APPLIED, *BYPASSED)
 CONTROL = "seed control"  # the original with the seeds from OTHER_SEEDS on
@@ -49,7 +50,7 @@ def comparisons(dataset, backbone, protocol):
 
     Raises InputError for a damaged record.
 
-    >>> comparisons("mnist-rts", "mnist-cnn", "system")[["variant", "against", "mean", "shown"]]  # doctest: +SKIP
+    >>> comparisons("mnist-rts", "mnist-cnn-400k", "system")[["variant", "against", "mean", "shown"]]  # doctest: +SKIP
     """
     return compare_arms(frame.runs(dataset, protocol, backbone))
 

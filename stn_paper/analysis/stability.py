@@ -11,13 +11,14 @@ from itertools import product
 import pandas as pd
 
 from ..models import HEADINGS
+from ..models.localization import LOCALIZATION_NETS
 from ..training.presets import preset
 from ..training.protocol import DEFAULTS
 from ..training.spec import RunSpec
 from . import frame, statistics
 
 DATASET, BACKBONE = "caltech101", "resnet50"
-NETS, SEEDS = ("stn", "vstn", "lstn"), range(10)
+SEEDS = range(10)
 # the localization net's rate as a share of the classifier's: the paper's, and that of `small`
 RATES = (1.0, 0.1)
 STEPS = 300
@@ -26,7 +27,10 @@ TEST_COLUMNS = ["comparison", "first", "second", "p", "first_moved", "second_mov
 ALL, POOLED = "all", "all nets, the full rate against a tenth"  # the nets together
 COMPARISONS = {  # what is compared: two sides (variant or ALL, rate)
     POOLED: ((ALL, 1.0), (ALL, 0.1)),
-    **{f"{HEADINGS[net]}, the full rate against a tenth": ((net, 1.0), (net, 0.1)) for net in NETS},
+    **{
+        f"{HEADINGS[net]}, the full rate against a tenth": ((net, 1.0), (net, 0.1))
+        for net in LOCALIZATION_NETS
+    },
     "L-STN against STN, the full rate": (("lstn", 1.0), ("stn", 1.0)),
     "V-STN against STN, the full rate": (("vstn", 1.0), ("stn", 1.0)),
 }
@@ -49,7 +53,12 @@ def start_spec(net, rate, seed):
 @cache
 def start_names():
     """The names of the study's runs: {name: localization rate}. Other analyses leave these runs out."""
-    return {start_spec(net, rate, seed).name: rate for net in NETS for rate in RATES for seed in SEEDS}
+    return {
+        start_spec(net, rate, seed).name: rate
+        for net in LOCALIZATION_NETS
+        for rate in RATES
+        for seed in SEEDS
+    }
 
 
 def start_runs():
@@ -72,7 +81,7 @@ def start_counts(found):
     image to image (collapsed runs have no spread).
     """
     rows = []
-    for net, rate in product(NETS, RATES):
+    for net, rate in product(LOCALIZATION_NETS, RATES):
         mine = found[(found["variant"] == net) & (found["rate"] == rate)]
         if len(mine):
             collapsed = int(mine["collapsed"].sum())

@@ -238,11 +238,13 @@ def mean_text(values, count=" (n={})", sign=""):
     return f"{sum(values) / len(values):{sign}.2f}{spread}{count.format(len(values))}"
 
 
-def range_text(values):
-    """The smallest and the largest of some whole numbers as text; one number if they are equal.
+def range_text(values, form="{:,.0f}"):
+    """The smallest and the largest of some numbers as text; one number if both read the same.
 
     >>> range_text([1200, 3])
     '3 to 1,200'
+    >>> range_text([0.771, 1.0], "{:.2f}")
+    '0.77 to 1.00'
     """
-    low, high = int(min(values)), int(max(values))
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -75,7 +75,7 @@ def smallest_p(number):
     adjusted = min(1.0, tests * smallest)
     means = (
         "counts alone cannot show a gain, but the interval of the mean can"
-        if adjusted >= 0.05
+        if adjusted >= statistics.LEVEL
         else "counts show a gain only if no backbone is behind"
     )
     return (
@@ -123,7 +123,7 @@ def _open_verdict(number, compared):
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of two variants yet."
     few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs to compare"
-    return f"**Open.** {few}, and a pattern needs {accuracy.FEWEST_BACKBONES}."
+    return f"**Open.** {few}; we judge a pattern from {accuracy.FEWEST_BACKBONES} backbones on."
 
 
 def tsrd_verdict():
@@ -153,16 +153,16 @@ def size_ranking_verdict(found=None):
         return f"Whether larger networks win is open: {statistics.RANKED} networks are needed."
     shown = ours.dropna()
     low, high = sorted(shown["rho"])[0], sorted(shown["rho"])[-1]
-    sure = shown["p"] < 0.05
+    sure = shown["p"] < statistics.LEVEL
     wins, loses = (sure & (shown["rho"] > 0)).sum(), (sure & (shown["rho"] < 0)).sum()
     word = "No relation of size and accuracy is shown"
     if wins or loses:
         which, number = ("Larger", wins) if wins >= loses else ("Smaller", loses)
-        word = f"{which} networks win" + (
+        word = f"{which} networks are more accurate" + (
             "" if number == len(shown) else f" in {number} of {len(shown)} columns"
         )
     ours, paper = f"{low:+.2f} to {high:+.2f}", f"{ranks.loc['paper_test', 'rho']:+.2f}"
-    return f"{word}: the ranks of parameters and accuracy correlate at {ours} (the paper: {paper})."
+    return f"{word}: the rank correlation of parameters and accuracy is {ours} (the paper: {paper})."
 
 
 def accuracies_in_words(number):
@@ -176,7 +176,7 @@ def accuracies_in_words(number):
             f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
             for cell in row.itertuples()
         ]
-        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={first['n']:.0f}"
+        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={row['n'].min():.0f}"
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
     return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"
 

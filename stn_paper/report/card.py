@@ -14,7 +14,6 @@ from ..models.backbones import title as network_title
 from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
 from ..training import kept, records
-from ..training.hardware import CHANGED
 from ..training.presets import PROTOCOLS
 from . import run_pages
 
@@ -71,15 +70,11 @@ def _loading(name):
 def model_card(record):
     """The model card of a record, as text that ends in one line break."""
     spec, chosen = records.spec_of(record), records.selected_result(record)
-    settings = record["spec"]["protocol"]
     tables = {
-        "Training data": _named_values(record["data"], run_pages.DATA_NAMES),
-        "Training settings": [
-            (label, none if settings[field] is None else settings[field])
-            for field, (label, none) in run_pages.SETTING_NAMES.items()
-        ],
-        "Machine": _named_values(record["environment"], run_pages.ENVIRONMENT_NAMES, "device")
-        + _named_values(record["measured"], run_pages.MEASURED_NAMES),
+        "Training data": run_pages.labelled_values(record["data"], run_pages.DATA_NAMES),
+        "Training settings": run_pages.named_settings(record),
+        "Machine": run_pages.labelled_values(record["environment"], run_pages.ENVIRONMENT_NAMES)
+        + run_pages.labelled_values(record["measured"], run_pages.MEASURED_NAMES),
     }
     parts = [
         _header(spec, chosen),
@@ -144,28 +139,14 @@ def _limits_section(record, spec):
     return ["## Limits", " ".join(limits)]
 
 
-def _named_values(found, labels, *more):
-    """The values of a part of a record with their names in words: a list of pairs; `more` are unnamed fields."""
-    labels = {field: field.capitalize() for field in more} | labels
-    return [(label, found[field]) for field, label in labels.items() if field in found]
-
-
 def _markdown_table(rows):
-    """Pairs of a name and its value as a Markdown table."""
-    cells = [f"| {name} | {_value_on_one_line(value).replace('|', chr(92) + '|')} |" for name, value in rows]
-    return "\n".join(["| | |", "| --- | --- |", *cells])
-
-
-def _value_on_one_line(value):
-    """A value in words, on one line."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return printable(", ".join(map(str, value)) or "none") if isinstance(value, list) else printable(value)
+    """Pairs of a name and its value as a Markdown table; each value is on one line."""
+    texts = [(name, printable(run_pages.value_text(value)).replace("|", "\\|")) for name, value in rows]
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in texts)])
 
 
 def _again(record):
     """How to repeat the run: its command, or a sentence if no command exists, and the commit."""
     line = run_pages.training_command(record)
-    commit = record["environment"].get("commit") or "unknown"
-    code = f"The code was at commit {commit.replace(CHANGED, ' with uncommitted changes')}."
+    code = f"The code was at {run_pages.commit_in_words(record)}."
     return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]

@@ -22,7 +22,6 @@ from ..analysis.statistics import (
 )
 from ..data.distortions import DISTORTIONS
 from ..models import HEADINGS, ORIGINAL, RELEASED
-from ..models.backbones import title
 from ..paths import BENCHMARKS, PRINTED
 from ..training.records import find, selected_result
 from . import small_systems
@@ -32,67 +31,45 @@ NEAR_POINTS = 0.5  # points; an error this close to the published error counts a
 STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
 
 
-def former_note():
-    """Return a note that names the distortions whose numbers are those of the former network; "" without any."""
-    cells = _distorted_cells()
-    former = cells[cells["former"]]
-    if former.empty:
-        return ""
-    return (
-        f"*On {_names(former)}, {title(small_systems.DISTORTED)} is not yet run in every cell. Our numbers there are "
-        f"those of {title(small_systems.FORMER)}, a smaller network whose training images were distorted once.*"
-    )
-
-
 # --- distorted MNIST ----------------------------------------------------------------------------
 
 
 def _distorted_cells():
-    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, former, network, variant, published, ours.
+    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, network, variant, published, ours.
 
-    Errors are in percent; ours are a list, an error a run. `former`: whether ours are those of the former network.
+    Errors are in percent; ours are a list, an error a run.
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in DISTORTIONS:
-        dataset = f"mnist-{name}"
-        former = small_systems.distorted_network(dataset) == small_systems.FORMER
-        ours = small_systems.system_runs(dataset, small_systems.DISTORTED)
+        ours = small_systems.system_runs(f"mnist-{name}", small_systems.DISTORTED)
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):
             errors = (100 - ours[ours["variant"] == variant]["test"]).tolist()
-            rows.append([name, former, network, variant, published, errors])
-    return pd.DataFrame(rows, columns=["distortion", "former", "network", "variant", "published", "ours"])
-
-
-def _names(cells):
-    """The names of the distortions of these cells, in words."""
-    return join_words([name.upper() for name in cells["distortion"].unique()])
+            rows.append([name, network, variant, published, errors])
+    return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours"])
 
 
 def distorted_errors_table():
     """Test error in percent on R, RTS, P and E: Jaderberg et al. 2015, Table 1, beside ours."""
     view = {}
-    for (name, former), cells in _distorted_cells().groupby(["distortion", "former"], sort=False):
+    for name, cells in _distorted_cells().groupby("distortion", sort=False):
         cells = cells.set_index(cells["network"].str.removeprefix("ST-CNN ").rename(None))
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
-        view[name.upper(), "ours, former" if former else "ours"] = cells["ours"].map(mean_text)
+        view[name.upper(), "ours"] = cells["ours"].map(mean_text)
     return pd.DataFrame(view)
 
 
 def distorted_verdict():
-    """Return two sentences: how far transformers lower the error, and how our errors differ from published errors.
-
-    Cells of the former network are left out if at least one distortion shows the new network.
-    """
+    """Return two sentences: how far transformers lower the error, and how our errors differ from published errors."""
     cells = _distorted_cells()
-    trained = cells[(cells["ours"].str.len() > 0) & (cells["former"].all() | ~cells["former"])]
+    trained = cells[cells["ours"].str.len() > 0]
     if trained.empty:
         return f"{MISSING.capitalize()}."
     trained = trained.assign(error=trained["ours"].map(np.mean))
     differences = trained["error"] - trained["published"]
     near = (differences.abs() <= NEAR_POINTS).sum()
-    where = f"On {_names(trained)}, "
+    where = f"On {join_words(trained['distortion'].str.upper().unique().tolist())}, "
     text = (
         f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
         f"differences are {differences.min():+.2f} to {differences.max():+.2f} points."
@@ -104,7 +81,8 @@ def distorted_verdict():
         return where + text
     found = f"{(taken > 0).sum()} of {len(taken)} combinations of distortion and map"
     found += f", by {taken.min():.2f} to {taken.max():.2f} points"
-    return f"**{where}a transformer lowers the error in {found}.** {text}"
+    few = f" (n={behind['ours'].str.len().min()} behind each transformer)"
+    return f"**{where}the error is lower behind a transformer in {found}**{few}. {text}"
 
 
 def gains_in_words(dataset, system):
@@ -161,8 +139,8 @@ def theta_in_words(dataset, system):
         if low <= STILL_PIXELS < high:
             kind = "depends on the image in some runs only"
         lines.append(
-            f"- {HEADINGS[variant]}: theta {kind}: its corners move by {between} pixels from image to image "
-            f"(median; n={len(mine)}).{_zoom_in_words(mine)}"
+            f"- {HEADINGS[variant]}: theta {kind}. The corners of the region that it reads move by {between} pixels "
+            f"from image to image (median; n={len(mine)}).{_zoom_in_words(mine)}"
         )
     return "\n".join(lines)
 
@@ -173,7 +151,7 @@ def _zoom_in_words(mine):
     if len(means[0]) != 6:
         return ""
     a, b, _, c, d, _ = np.mean(means, axis=0)
-    return f" The mean map reads a part of the image with {math.sqrt(abs(a * d - b * c)):.0%} of its sides."
+    return f" On average, the sides of the region are {math.sqrt(abs(a * d - b * c)):.0%} of the image's."
 
 
 # --- time ---------------------------------------------------------------------------------------

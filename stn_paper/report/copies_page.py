@@ -15,8 +15,8 @@ from ..data.traffic_signs import TSRD_ARCHIVES
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import PRINTED
-from ..training import records
 from .figures import close_figure
+from .sentences import join_words
 
 KINDS = {
     "validation": "",
@@ -61,13 +61,14 @@ def copies_verdict():
     tsrd, shares = tests.loc["tsrd"], seed_shares()
     others = tests.drop(["tsrd", "tsrd-distinct"])
     exact = [dataset_title(dataset) for dataset in others.index[others["exact"] > 0]]
-    also = f"{', '.join(exact)} has exact copies too" if exact else "The other datasets have no exact copies"
-    near = 100 * others["near"] / others["number"]
+    near, distinct = 100 * others["near"] / others["number"], tests.loc["tsrd-distinct"]
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
-        f"{also}; {near.min():.1f} to {near.max():.1f} % of their test images have a near copy."
+        f"Of TSRD's distinct pictures, {100 * distinct.near / distinct.number:.1f} % of the test images have a near "
+        f"copy. Of the other datasets, {join_words(exact) or 'none'} has exact copies, and {near.min():.1f} to "
+        f"{near.max():.1f} % of the test images have a near copy."
     )
 
 
@@ -155,10 +156,10 @@ def accuracy_by_copies():
     Only records that say which test images were classified correctly, and whose split has been searched for copies.
     Pilot runs with other settings than their protocol's are left out.
     """
-    rows = []
-    for record in frame.records_by_name().values():
+    every, rows = frame.runs(), []
+    for record in every.loc[every["preset"] != "", "record"]:
         exact, either = (copies.accuracy_by_copies(record, near=near) for near in (False, True))
-        if exact is None or records.spec_of(record).changes:
+        if exact is None:
             continue
         spec = record["spec"]
         rows.append(

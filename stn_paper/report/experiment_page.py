@@ -18,7 +18,7 @@ BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
     zip(
         experiment.GAIN_PARTS,
-        ("At worst for the original", "by selection", "by budget", "under one rule and budget"),
+        ("Least fair comparison", "of it: selection", "of it: budget", "of it: transformer"),
     )
 )
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..analysis import effects, experiment, frame, statistics
+from ..analysis import effects, experiment, frame, statistics, theta
 from ..analysis.statistics import (
     BETTER,
     BY_LITTLE,
@@ -51,8 +51,8 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
     apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
     return (
         f"**On distorted test images a transformer is better than none in {better} of {len(against)} comparisons, "
-        f"and worse in {worse}.** One transformer differs from another in {apart} of {len(between)} comparisons, and "
-        f"equals it in {equal}."
+        f"and worse in {worse}.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
+        f"{equal} show that both are equal, and {len(between) - apart - equal} show neither."
     )
 
 
@@ -173,7 +173,10 @@ def constant_map_in_words(chosen):
 
 
 def parts_in_words(chosen):
-    """Return a sentence for each study, which says by how many points each part of L-STN changes the test accuracy."""
+    """How each part of L-STN changes the test accuracy, and how often theta ignores the image without batch norm.
+
+    Two sentences of Markdown for each study.
+    """
     sentences = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
         parts = [
@@ -181,8 +184,21 @@ def parts_in_words(chosen):
             for row in rows[rows["family"] == OF_A_PART].itertuples()
         ]
         if parts:
-            sentences.append(f"On {experiment.study_title(*study)}, {join_words(parts)}.")
+            where = f"On {experiment.study_title(*study)},"
+            sentences.append(
+                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta in "
+                f"{count_still(study, 'lstn-no-bn')} runs.** {where} {join_words(parts)}."
+            )
     return " ".join(sentences) or f"{MISSING.capitalize()}."
+
+
+def count_still(study, variant):
+    """In how many runs of a variant theta is the same for every image (to two digits), as text: "3 of 3"."""
+    mine = experiment.study_runs(*study)
+    names = mine.loc[mine["variant"] == variant, "run"]
+    found = theta.theta_by_run()
+    still = found["run"].isin(names) & (found["std"] < theta.STILL_BELOW[1])
+    return f"{still.sum()} of {len(names)}"
 
 
 def untrained_in_words(chosen):
@@ -208,8 +224,11 @@ def networks_verdict(dataset, protocol):
     if set(ours["variant"]) == {ORIGINAL}:
         means = ours.groupby("backbone")["test"].mean()
         best, last = title(means.idxmax()), title(means.idxmin())
-        lead = f"Without a transformer {best} does best, with {means.max():.2f} % of the test images"
-        return f"{lead} (protocol `{protocol}`)." + (f" {last} does worst." if len(means) > 1 else "")
+        runs = join_words(sorted({f"n={n}" for n in ours.groupby("backbone").size()}))
+        text = (
+            f"Alone at the protocol `{protocol}` ({runs}), {best} reads most test images, {means.max():.2f} %"
+        )
+        return f"{text}." if len(means) == 1 else f"{text}, and {last} fewest, {means.min():.2f} %."
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
     return studies_verdict(studies)
 

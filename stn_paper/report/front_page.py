@@ -46,7 +46,7 @@ def our_gains():
     every, found = frame.runs(), []
     every = every[every["variant"] == "lstn"]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
-        for protocol in every.loc[every["dataset"] == dataset, "protocol"].unique():
+        for protocol in every.loc[(every["dataset"] == dataset) & (every["preset"] != ""), "preset"].unique():
             gains = effects.comparisons_by_backbone(dataset, protocol)
             gains = gains[
                 (gains["variant"] == "lstn") & (gains["against"] == "stn") & ~gains["left_out"].astype(bool)
@@ -72,9 +72,16 @@ def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
+    takes = speed.shares_of_step()
+    time = (
+        f"it takes {takes['lstn']} of a training step on a CPU, STN {takes['stn']}"
+        if takes
+        else statistics.MISSING
+    )
     return (
-        f"**In cost, yes: L-STN takes {ratio.min():.3f} to {ratio.max():.3f} of STN's operations. "
-        f"In accuracy, {gain}:** of {number} comparisons with STN at the same training budget, {better} show that "
+        f"**In operations, yes: L-STN's localization net needs {ratio.min():.3f} to {ratio.max():.3f} of STN's. "
+        f"In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN at the same training budget, "
+        f"{better} show that "
         f"L-STN is better, {worse} that it is worse, and {equal} that both are equal within "
         f"{statistics.MARGIN:g} point."
     )
@@ -109,6 +116,8 @@ def front_page_texts():
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "part": experiment_verdicts.gain_in_words(HELPED_STUDY, against="lstn-no-bn"),
+        "part_still": experiment_verdicts.count_still(HELPED_STUDY, "lstn-no-bn"),
+        "missing": f"{missing['lacking']} of {missing['cells']}",
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }

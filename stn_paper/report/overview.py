@@ -4,19 +4,20 @@ from itertools import product
 
 import pandas as pd
 
-from ..analysis import accuracy, copies, effects, frame
+from ..analysis import accuracy, copies, frame
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.frame import runs
 from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.paper import DATASET_OF
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
-from ..models import HEADINGS, ORIGINAL, RELEASED, VARIANTS
+from ..models import ORIGINAL, RELEASED, VARIANTS
 from ..models.backbones import title
 from ..training import records
-from ..training.presets import COMPARABLE, PROTOCOLS, SYSTEM, preset
+from ..training.presets import COMPARABLE, PAPER_SIZE, PROTOCOLS, SYSTEM, preset
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
-from . import accuracy_verdicts, experiment_page
+from . import accuracy_verdicts
+from .sentences import table_or_missing
 
 # --- the protocols ------------------------------------------------------------------------------
 
@@ -75,11 +76,11 @@ def _settings(presets):
 
 
 def pilot_runs():
-    """The pilot runs of `small`: networks alone, seed 0, a row a run."""
-    rows = []
-    for record in frame.records_by_name().values():
-        spec = records.spec_of(record)
-        if spec.protocol.name == "small" and spec.variant == ORIGINAL and spec.changes:
+    """The pilot runs of `small`: networks alone, a row a run. A run that Table 6 or 8 shows is not a pilot run."""
+    every, rows = frame.runs(), []
+    for run in every[(every["preset"] == "") & (every["variant"] == ORIGINAL)].itertuples():
+        spec = records.spec_of(run.record)
+        if spec.protocol.name == "small":
             rows.append(
                 {
                     "Dataset": DATASETS[spec.dataset].title,
@@ -88,11 +89,13 @@ def pilot_runs():
                     "Peak rate": spec.protocol.learning_rate,
                     "Epochs": spec.protocol.max_epochs,
                     "Precision": spec.protocol.precision,
-                    "Training accuracy (%)": round(record["epochs"][-1]["train_accuracy"], 1),
-                    "Test accuracy (%)": round(records.selected_result(record)["test"], 1),
-                    "Device": record["environment"]["device"],
+                    "Training accuracy (%)": round(run.record["epochs"][-1]["train_accuracy"], 1),
+                    "Test accuracy (%)": round(run.test, 1),
+                    "Device": run.record["environment"]["device"],
                 }
             )
+    if not rows:
+        return table_or_missing({})
     return pd.DataFrame(rows).sort_values(["Dataset", "Network", "Batch", "Peak rate"]).set_index("Dataset")
 
 
@@ -134,7 +137,7 @@ def count_reproduced():
     `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
     """
     cells, tables = compare_costs(4, 5, 7, 9), [accuracy.cells(number) for number in DATASET_OF]
-    at_scale = [found[found["protocol"].isin(("paper", "equal"))] for found in tables]
+    at_scale = [found[found["protocol"].isin(PAPER_SIZE)] for found in tables]
     return {
         "cells": len(cells),
         "exact": int(cells["exact"].sum()),
@@ -174,25 +177,11 @@ def findings():
         ),
         (
             "On CIFAR-10 “all of the models has higher accuracy when spatial transform layers were added”",
-            _reduced_gain("cifar10", "stn"),
+            accuracy_verdicts.accuracies_in_words(8),
             "Table 8",
         ),
     ]
     return pd.DataFrame(rows, columns=["The paper", "Found here", "Page"], index=range(1, len(rows) + 1))
-
-
-def _reduced_gain(dataset, variant):
-    """Return the text of a table cell: what a variant gains over the original in a dataset's `reduced` runs."""
-    found = effects.comparisons_by_backbone(dataset, "reduced")
-    found = found[(found["variant"] == variant) & (found["against"] == ORIGINAL)]
-    if found.empty:
-        return MISSING
-    parts = [
-        f"{title(row.backbone)} {experiment_page.difference_text(row)} ({experiment_page.verdict_text(row)})"
-        for row in found.itertuples()
-    ]
-    images = f"64 pixels with {preset('reduced', dataset, variant).train_per_class} training images a class"
-    return f"{HEADINGS[variant]} against the original, in points at {images}: {'; '.join(parts)}"
 
 
 def as_markdown(view):

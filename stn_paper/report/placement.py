@@ -63,9 +63,10 @@ def rotation_left_plot():
 
 
 def placement_verdict():
-    """Return two sentences on the distance after a rotation by 90 degrees, which needs no interpolation."""
-    left = {name: values[0] for name, values in rotation_left(angles=(90,)).items()}
+    """Return two sentences on the distance that is left: after 90 degrees, and by interpolation at other angles."""
+    left = rotation_left()
     return (
-        f"After a quarter turn, rotating the feature map back leaves {left['feature']:.0%} of its distance from the "
-        f"upright digit's map. Rotating the input back leaves {left['shared']:.0%}."
+        f"After a rotation by {ANGLES[-1]} degrees, rotating the feature map back leaves {left['feature'][-1]:.0%} of "
+        f"its distance from the upright digit's map. Rotating the input back leaves {left['shared'][-1]:.0%}; at "
+        f"smaller angles interpolation leaves up to {max(left['shared'][:-1]):.0%}."
     )

@@ -94,7 +94,7 @@ def count_defects_in_words():
         return NOT_TRIED
     counts = pd.read_csv(DEFECTS)["shown by"].value_counts()
     listed = ", ".join(f"{counts[how]} {text}" for how, text in SHOWN_BY.items() if how in counts)
-    return f"{counts.sum()} faults of commit ac5d3d1 with a test that passes now: {listed}."
+    return f"{counts.sum()} faults of commit ac5d3d1 are mended and have a test each: {listed}."
 
 
 def count_tries_in_words():

@@ -94,7 +94,7 @@ def protocol_in_words(spec):
     if spec["protocol"]["name"] not in PROTOCOLS:
         return spec["protocol"]["name"]
     changes = records.spec_of({"spec": spec}).changes
-    words = (f"{SETTING_NAMES[field][0].lower()}: {_value_text(value)}" for field, value in changes.items())
+    words = (f"{SETTING_NAMES[field][0].lower()}: {value_text(value)}" for field, value in changes.items())
     return ", ".join([spec["protocol"]["name"], *words])
 
 
@@ -134,13 +134,13 @@ def run_page(name, runs):
         relatives=_relatives(name, runs),
         most=RELATED,
         protocol=f"{spec['protocol']['name']}: {PROTOCOLS.get(spec['protocol']['name'], 'settings of its own')}.",
-        settings=[(label, _value_text(value)) for label, value in _named_settings(record)],
+        settings=[(label, value_text(value)) for label, value in named_settings(record)],
         notes=frame.image_notes([record]),
-        data=_labelled(record["data"], DATA_NAMES),
-        machine=_labelled(record["environment"], ENVIRONMENT_NAMES)
-        + _labelled(record["measured"], MEASURED_NAMES),
+        data=labelled_values(record["data"], DATA_NAMES),
+        machine=labelled_values(record["environment"], ENVIRONMENT_NAMES)
+        + labelled_values(record["measured"], MEASURED_NAMES),
         command=training_command(record),
-        commit=_commit(record),
+        commit=commit_in_words(record),
     )
 
 
@@ -150,7 +150,7 @@ def _template():
     return jinja2.Environment(loader=loader, autoescape=True).get_template("run_page.html.j2")
 
 
-def _value_text(value):
+def value_text(value):
     """A value as text: words for booleans, commas in lists and large numbers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -159,12 +159,11 @@ def _value_text(value):
     return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 
-def _labelled(found, labels):
+def labelled_values(found, labels):
     """The values of a part of a record with their names in words; unknown fields come last."""
     order = [*[field for field in labels if field in found], *[f for f in found if f not in labels]]
     return [
-        (labels.get(field, field.replace("_", " ").capitalize()), _value_text(found[field]))
-        for field in order
+        (labels.get(field, field.replace("_", " ").capitalize()), value_text(found[field])) for field in order
     ]
 
 
@@ -191,14 +190,16 @@ def _theta(record):
         yield "Sampling grid outside the image (%)", f"{theta['outside']:.1f}"
 
 
-def _named_settings(record):
+def named_settings(record):
+    """Yield (name in words, value) for each setting of a record, and for its seed."""
     settings = record["spec"]["protocol"]
     for field, (label, none) in SETTING_NAMES.items():
         yield label, none if settings[field] is None else settings[field]
     yield "Seed of the weights and of the order of images", record["spec"]["seed"]
 
 
-def _commit(record):
+def commit_in_words(record):
+    """The commit of a record's code, with a note on uncommitted changes."""
     commit = record["environment"].get("commit", "")
     code = f"commit {commit}" if commit else "an unknown commit"
     return code.replace(CHANGED, " with uncommitted changes")

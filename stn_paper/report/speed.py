@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import frame
-from ..analysis.statistics import MISSING
+from ..analysis.statistics import MISSING, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -95,7 +95,7 @@ def machines_table():
             "timm": machine["timm"],
             "Image files": ", ".join(sorted(images)) or "–",
             "Commit": ", ".join(commits),
-            "Measured": what,
+            "Parts of `python -m benchmarks`": what,
         }
     return table_or_missing(table)
 
@@ -103,10 +103,10 @@ def machines_table():
 def throughput_table(paper=True):
     """Our training step against other programs: a row a machine, network, variant and mode.
 
-    `paper` takes the paper's batch size, else our fastest batch size.
+    `paper` takes the paper's batch size, else our fastest batch size where it is another.
     """
-    table = {}
-    for row in benchmark_rows("throughput", **{"paper" if paper else "best": True}).to_dict("records"):
+    table, where = {}, {"paper": True} if paper else {"paper": False, "best": True}
+    for row in benchmark_rows("throughput", **where).to_dict("records"):
         if row["program"].startswith("ours"):
             name = row["machine"], title(row["backbone"]), HEADINGS[row["variant"]], row["batch"], row["mode"]
             ratios = row["ratios"] if isinstance(row.get("ratios"), dict) else {}
@@ -198,24 +198,27 @@ def added_time_table():
 
 def time_verdict():
     """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's: two sentences."""
-    nets = benchmark_rows("transformer", "nets", form="eager")
-    found = small_protocol_rows("variants")
-    if nets.empty or not found:
+    nets, takes = benchmark_rows("transformer", "nets"), shares_of_step()
+    if nets.empty or not takes:
         return f"**{MISSING.capitalize()}.**"
     operations = nets.groupby("variant")["gflops"].first()
-    times = [1 / ratios["stn eager"][1] for ratios in nets.loc[nets["variant"] == "lstn", "ratios"]]
-    added = {
-        of: [
-            100 * added_share(row["ratios"])[1] for key, rows in found.items() if key[2] == of for row in rows
-        ]
-        for of in ("lstn", "stn")
-    }
-    takes = {of: f"{min(shares):.0f} to {max(shares):.0f} %" for of, shares in added.items()}
+    times = {}
+    for form in ("eager", "compiled"):
+        mine = nets[(nets["variant"] == "lstn") & (nets["form"] == form)]
+        times[form] = range_text([1 / ratios[f"stn {form}"][1] for ratios in mine["ratios"]], "{:.2f}")
     return (
-        f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS and takes "
-        f"{min(times):.2f} to {max(times):.2f} of its time.** In the protocol `small`, L-STN takes {takes['lstn']} of "
-        f"a training step, STN {takes['stn']}."
+        f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS, but takes "
+        f"{times['eager']} times STN's time in evaluation, and {times['compiled']} times when both are compiled.** "
+        f"In the protocol `small`, L-STN takes {takes['lstn']} of a training step, STN {takes['stn']}."
     )
+
+
+def shares_of_step():
+    """The share of a step of `small` that each transformer takes, over all measurements: {variant: text}."""
+    shares: dict[str, list] = {}
+    for (_, _, variant), rows in small_protocol_rows("variants").items():
+        shares.setdefault(variant, []).extend(100 * added_share(row["ratios"])[1] for row in rows)
+    return {variant: f"{range_text(found, '{:.0f}')} %" for variant, found in shares.items()}
 
 
 def small_added_time_table():

@@ -6,14 +6,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from ..analysis.statistics import MISSING
+from ..analysis.effects import APPLIED
+from ..analysis.statistics import MISSING, range_text
 from ..models import HEADINGS
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.examples import from_png, motion_maps, moving_example
 from . import explorer
 from .figures import close_figure
 from .sentences import table_or_missing
-from .small_systems import AFFINE, system_runs
+from .small_systems import system_runs
 
 
 def first_probes(dataset, system, variant):
@@ -74,33 +75,37 @@ def motion_pictures(dataset, system, variant, still=False):
     return draw(moving_example(example_images(probes)), motion_maps(), torch.tensor(probes["motion"]))
 
 
-def stillness_table(dataset, system):
-    """The share of the motion in the variance of a moving example, before and after the transformer.
+def motion_shares(dataset, system):
+    """The share of the motion in the variance of a moving example: {variant: [(at the output, at the input), ...]}.
 
-    A row a variant; means over the seeds. See `explorer.output_variance`.
+    A pair a run; only variants with runs. See `explorer.output_variance`.
     """
-    ours, rows = system_runs(dataset, system), {}
-    for variant in AFFINE:
-        both = []
+    ours, found = system_runs(dataset, system), {}
+    for variant in APPLIED:
         for record in ours[ours["variant"] == variant]["record"]:
             image, theta = moving_example(example_images(record["probes"])), record["probes"]["motion"]
-            both.append(explorer.output_variance(image, motion_maps(), torch.tensor(theta)))
-        if both:
-            with_it, without = np.mean(both, axis=0)
-            cells = {"At the input": f"{without:.0%}", "At the output": f"{with_it:.0%}", "Seeds": len(both)}
-            rows[HEADINGS[variant]] = cells
+            shares = explorer.output_variance(image, motion_maps(), torch.tensor(theta))
+            found.setdefault(variant, []).append(shares)
+    return found
+
+
+def stillness_table(dataset, system):
+    """The `motion_shares` as means over the seeds, a row a variant."""
+    rows = {}
+    for variant, shares in motion_shares(dataset, system).items():
+        after, before = np.mean(shares, axis=0)
+        cells = {"At the input": f"{before:.0%}", "At the output": f"{after:.0%}", "Seeds": len(shares)}
+        rows[HEADINGS[variant]] = cells
     return table_or_missing(rows)
 
 
 def stillness_verdict(dataset, system):
     """How much the picture of a moving example changes before and after the transformer, in words."""
-    rows = stillness_table(dataset, system)
-    if "At the output" not in rows:
+    means = [np.mean(shares, axis=0) for shares in motion_shares(dataset, system).values()]
+    if not means:
         return f"{MISSING.capitalize()}."
-    shares = sorted(rows["At the output"].unique(), key=lambda share: int(share.rstrip("%")))
-    after = " to ".join(dict.fromkeys((shares[0], shares[-1])))
-    before = rows["At the input"].iloc[0]
-    return f"Motion makes {before} of the picture's variance at the input, and {after} at the output of a transformer."
+    after, before = (range_text(shares, "{:.0%}") for shares in zip(*means))
+    return f"The motion of a digit makes {before} of the variance at the input, and {after} at the output."
 
 
 # --- three properties of a transformer ----------------------------------------------------------

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from ..analysis import frame, stability, theta
+from ..analysis.effects import APPLIED
 from ..analysis.statistics import LEVEL, MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
@@ -17,7 +18,6 @@ from .paper_figures import photograph
 from .sentences import p_text, table_or_missing
 
 LINEAR_BELOW = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
-PAPER_VARIANTS = ("stn", "vstn", "lstn")  # the other variants are of the smaller systems
 SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
 
@@ -32,8 +32,8 @@ def theta_verdict(found):
     return (
         f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
         f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
-        f"the same theta** (standard deviation below 0.05). On MNIST digits {still} of {len(digits)} do, and "
-        f"{others['collapsed']} of {others['runs']} transformers on digits and traffic signs collapsed."
+        f"the same theta** (standard deviation below 0.05). On MNIST digits, {still} of {len(digits)} do. On digits "
+        f"and traffic signs, {others['collapsed']} of {others['runs']} transformers lost the image."
     )
 
 
@@ -65,7 +65,7 @@ def deviation_plot(found):
     axis.set_yticks(range(len(names)), [DATASETS[name].title for name in names])
     axis.invert_yaxis()
     axis.set_xlabel("standard deviation of theta over the images")
-    labels = {v: HEADINGS[v] for v in PAPER_VARIANTS} | {"": "another net"}
+    labels = {v: HEADINGS[v] for v in APPLIED} | {"": "another net"}
     dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
     figure.legend(
         handles=dots, loc="outside upper center", ncols=4, fontsize=11, frameon=False, columnspacing=1
@@ -74,7 +74,7 @@ def deviation_plot(found):
 
 
 def _color(variant):
-    return COLORS[variant] if variant in PAPER_VARIANTS else COLORS["original"]
+    return COLORS[variant] if variant in APPLIED else COLORS["original"]
 
 
 def collapse_plot(found):

@@ -1,5 +1,6 @@
 """Batches of normalized images on the device of the run; training images may be distorted for each batch."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -21,7 +22,7 @@ CHANNEL_STATISTICS = {  # mean and standard deviation of red, green and blue in 
 LOCAL_WIDTH = 2.0  # pixels: standard deviation of the Gaussian of the local normalization
 
 
-def load_run_images(spec, data_dir, until):
+def load_run_images(spec, data_dir, until=math.inf):
     """Return the Images of a run, downloaded first if missing; raises InputError as `datasets.load_images` does."""
     ensure_dataset(spec.dataset, data_dir, until)
     size = stored_size(spec.dataset, spec.image_size)

@@ -13,12 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data import datasets
-from ..data.download import ensure_dataset
 from ..errors import InputError, check_choice
 from ..models import build_model
 from ..paths import WEIGHTS, read_bytes, replace_file, results_dir
 from . import records
-from .batches import batches_of, network_input
+from .batches import batches_of, load_run_images, network_input
 from .evaluation import evaluate, percent_true
 from .presets import SYSTEM
 from .protocol import LAST_EPOCH, ONE_CYCLE, Protocol
@@ -147,8 +146,7 @@ def evaluate_kept(name, data_dir=None, device="cpu"):
     Raises InputError as `load` does, and for a dataset that cannot be loaded.
     """
     model, spec = load(name).to(device), NETWORKS[name]
-    ensure_dataset(spec.dataset, data_dir)
-    data = datasets.load_images(spec.dataset, spec.image_size, data_dir)
+    data = load_run_images(spec, data_dir)
     split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
     batches = batches_of(data, device, spec.protocol.normalization, spec.image_size)
     return percent_true(evaluate(model, batches(split.test), spec.protocol.precision)[1])

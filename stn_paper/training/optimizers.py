@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..models.transformer import SpatialTransformer
+from ..models import param_groups
 from .protocol import CONSTANT_RATE, ONE_CYCLE
 
 OPTIMIZER_CLASSES = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -22,23 +22,13 @@ def make_optimizer(model, protocol):
 
     The optimizer is fused: it updates all weights in one pass. On CUDA, a CUDA graph can record it.
     """
-    nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
-    slow = (
-        {id(weight) for net in nets for weight in net.parameters()} if protocol.localization_rate != 1 else {}
-    )
-    groups: list[dict[str, Any]] = [
-        {"params": [w for w in model.parameters() if id(w) not in slow], "share": 1.0}
-    ]
-    if slow:
-        weights = [w for w in model.parameters() if id(w) in slow]
-        groups.append({"params": weights, "share": protocol.localization_rate})
     rate: float | torch.Tensor = protocol.learning_rate
     options: dict[str, Any] = {"fused": True}
     if (device := next(model.parameters()).device).type == "cuda":
         rate = torch.tensor(rate, device=device)
         options |= {"capturable": True} if protocol.optimizer == "adam" else {}
-    for group in groups:
-        group["lr"] = rate * group["share"]
+    groups = param_groups(model, 1.0, protocol.localization_rate)
+    groups = [group | {"share": group["lr"], "lr": rate * group["lr"]} for group in groups]
     return OPTIMIZER_CLASSES[protocol.optimizer](groups, **options)
 
 

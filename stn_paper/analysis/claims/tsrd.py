@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from ...data.datasets import DATASETS
+from ...training.presets import PAPER_SIZE
 from .. import accuracy, authors_runs, paper, statistics
 from .verdicts import (
     AGREES,
     MISPRINT,
     NOT_REPRODUCED,
     OPEN,
-    PAPER_SIZE_PROTOCOLS,
     RELEASE_FILE,
     REPRODUCED,
     Finding,
@@ -41,7 +41,7 @@ def above_98():
     if 2 * len(ours) <= len(cells):
         return Finding(by_tables(above), f"{text}{len(ours)} of these models have a run of ours.", "Table 4")
     reached, without = ours["test"] >= limit, ours["without_copy"] >= limit
-    at_scale = ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all()
+    at_scale = ours["protocol"].isin(PAPER_SIZE).all()
     return Finding(
         REPRODUCED if without.all() else NOT_REPRODUCED if at_scale else OPEN,
         f"{text}In our runs{'' if at_scale else ', at smaller sizes,'} {count_true(reached)} networks reach it "
@@ -85,7 +85,7 @@ def not_the_largest():
     ours, text, verdict = tsrd_runs(), "", by_tables(largest != best)
     if len(ours) >= statistics.RANKED and largest in ours.index:
         mine = ours["without_copy"].idxmax()
-        if ours["protocol"].isin(PAPER_SIZE_PROTOCOLS).all():
+        if ours["protocol"].isin(PAPER_SIZE).all():
             verdict = by_ours(mine != largest)
         text = f" Of our {len(ours)} networks, {mine} has the highest accuracy on images without a copy."
     return Finding(

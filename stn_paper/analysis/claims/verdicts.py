@@ -13,6 +13,7 @@ import pandas as pd
 from ...data.datasets import DATASETS
 from ...models import HEADINGS
 from ...models.backbones import title
+from ...training.presets import PAPER_SIZE
 from .. import authors_runs, cost_tables, effects, experiment, paper, statistics
 
 REPRODUCED, NOT_REPRODUCED = "reproduced here", "not reproduced here"
@@ -35,7 +36,6 @@ SECTIONS = {
     "cifar10": "CIFAR-10 (Table 8)",
     "whole": "The whole (abstract and conclusions)",
 }
-PAPER_SIZE_PROTOCOLS = ("paper", "equal")  # protocols at the paper's image sizes, best first
 SLIGHTLY = 0.1  # "slightly" is read as by less than a tenth
 COSTS_FILE = "results/costs.csv"
 RELEASE_FILE = "author_runs.csv"  # the authors' release
@@ -139,7 +139,7 @@ def judge_by_runs(number, variant, against):
     """
     dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
-    for protocol in PAPER_SIZE_PROTOCOLS:
+    for protocol in PAPER_SIZE:
         found = effects.comparisons_by_backbone(dataset, protocol)
         found = found[(found["variant"] == variant) & (found["against"] == against)]
         found = found[found["backbone"].isin(wanted) & ~found["left_out"].astype(bool)]
