@@ -119,6 +119,19 @@ def accuracies_by_seed(ours, column="test"):
     return used.pivot_table(index="seed", columns="variant", values=column)
 
 
+def single_differences(ours, row):
+    """The differences whose mean is that of a comparison, a row of `compare_arms` of these runs.
+
+    Where seeds pair, they are those of two runs of a seed. Elsewhere they are those of each run of the variant from
+    the mean of the other arm. Collapsed runs are left out.
+    """
+    if row.paired:
+        cells = accuracies_by_seed(ours)
+        return (cells[row.variant] - cells[row.against]).dropna()
+    arms = runs_by_arm(ours[~ours["collapsed"].astype(bool)])
+    return arms[row.variant]["test"] - arms[row.against]["test"].mean()
+
+
 def original_failed(ours):
     """Whether at least half of the original's runs failed to train; if so, nothing is compared with it."""
     original = ours[ours["variant"] == ORIGINAL]

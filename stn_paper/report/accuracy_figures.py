@@ -14,7 +14,7 @@ TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "distinct": "TSRD, distinct pictures",
 }
 TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # short
-TSRD_COLORS = dict(zip(TSRD_COLUMNS, (COLORS["stn"], COLORS["lstn"], COLORS["vstn"])))
+TSRD_COLORS = dict(zip(TSRD_COLUMNS, ("#d55e00", "#cc78bc", "#56b4e9")))  # no colours of variants
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # panels of `pattern_plot`: (variant, against)
 WIDTH = 5.4  # inches; fits a telephone
 
@@ -36,7 +36,7 @@ def pattern_plot(number):
     limits = _axis_limits(shown)
     for axis, (variant, against) in zip(axes, PANELS):
         part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
-        axis.set(xlim=limits, ylim=(len(part) - 0.4, -0.9))
+        axis.set(xlim=limits, ylim=(len(part) - 0.2, -0.9))
         _panel(axis, part, COLORS[variant])
         axis.set_title(pair_title(variant, against), loc="left", fontsize=12, fontweight="bold")
         axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
@@ -73,14 +73,13 @@ def _panel(axis, part, color):
         right = row.ours > 0
         axis.text(
             0.99 if right else 0.01,
-            row.Index + 0.36,
+            row.Index + 0.45,
             f"{_why_not_drawn(row)} →" if right else f"← {_why_not_drawn(row)}",
             transform=axis.get_yaxis_transform(),
             ha="right" if right else "left",
             va="center",
             fontsize=11,
             color=color,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
             zorder=1.5,  # above the grid, below the circles
         )
     axis.tick_params(labelsize=10.5)
@@ -96,7 +95,7 @@ def _why_not_drawn(row):
     sides = ((row.variant, row.collapsed), (row.against, row.collapsed_against))
     collapsed = " and ".join(HEADINGS[variant] for variant, number in sides if number)
     why = f"{collapsed} collapsed" if collapsed else "left out, failed to train"
-    return f"ours: {row.ours:+.1f} ({why})"
+    return f"ours: {row.ours:+.1f} ({why})".replace("-", "−", 1)
 
 
 def tsrd_plot():
@@ -139,7 +138,7 @@ def _draw_baselines(axis, learned):
     lines = [(near[column], "nearest neighbour", "--", column) for column in TSRD_COLUMNS]
     lines.append((learned.loc["look-up", "test"], "look-up", ":", "test"))
     for value, name, style, column in lines:
-        axis.axvline(value, color=TSRD_COLORS[column], linestyle=style, linewidth=1.4, zorder=0)
+        axis.axvline(value, color=TSRD_COLORS[column], linestyle=style, linewidth=1.4, zorder=1)
         axis.annotate(
             name,
             (value, 1.01),

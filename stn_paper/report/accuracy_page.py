@@ -168,12 +168,17 @@ def replication_table(number):
 
 
 def table_learning_curves(number, request):
-    """`charts.learning_curves` of the requested runs; by default, of the protocol that most rows show."""
+    """`charts.learning_curves` of the requested runs; by default, of the runs that the table shows."""
     if request.specs:
-        return charts.learning_curves(request.dataset, request.protocols[0])
-    used = [protocol for protocol in accuracy.protocol_by_backbone(number).values() if protocol]
-    protocol = max(dict.fromkeys(used), key=used.count) if used else ESTIMATED_PROTOCOL
-    return charts.learning_curves(request.dataset, protocol)
+        return charts.learning_curves(frame.runs(request.dataset, request.protocols[0]))
+    shown = [
+        frame.runs(request.dataset, protocol, backbone)
+        for backbone, protocol in accuracy.protocol_by_backbone(number).items()
+        if protocol
+    ]
+    return charts.learning_curves(
+        pd.concat(shown) if shown else frame.runs(request.dataset, ESTIMATED_PROTOCOL)
+    )
 
 
 # --- Table 4 --------------------------------------------------------------------------------------

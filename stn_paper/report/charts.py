@@ -103,12 +103,11 @@ def _data(rows, columns):
 LABEL_ABOVE = {6: "ResNet-50"}  # table -> the backbone whose name would overlap others' marks below its own
 
 
-def learning_curves(dataset, protocol):
-    """Learning curves: validation accuracy (percent) after each epoch, a panel a backbone, a line a run.
+def learning_curves(ours):
+    """Learning curves of `frame.runs`: validation accuracy (percent) by epoch, a panel a backbone, a line a run.
 
     Without a run it is the text "not yet run".
     """
-    ours = frame.runs(dataset, protocol)
     if ours.empty:
         return Markdown(f"*{statistics.MISSING.capitalize()}.*")
     rows = [
@@ -123,7 +122,7 @@ def learning_curves(dataset, protocol):
     base = alt.Chart().encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("accuracy:Q", title="validation accuracy (%)", scale=alt.Scale(zero=False)),
-        color=_variants(alt.Color, names, colors),
+        color=_variants(alt.Color, names, colors) if len(names) > 1 else alt.value(colors[names[0]]),
         detail="seed:N",
         opacity=alt.condition(chosen, alt.value(0.75), alt.value(0.08)),
     )
@@ -138,6 +137,7 @@ def learning_curves(dataset, protocol):
         .properties(width=150 if len(panels) > 1 else 330, height=150)  # two fit a phone
         .facet(alt.Facet("backbone:N", sort=panels), columns=2)
         .properties(description=f"Validation accuracy in percent against the epoch: {LEGEND}.")
+        .resolve_scale(x="independent")
     )
 
 

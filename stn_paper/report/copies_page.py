@@ -96,9 +96,9 @@ def seeds_plot():
     """Histogram of `seed_shares`; a line marks the split of all our runs."""
     shares = seed_shares()
     figure, axis = plt.subplots(figsize=(5.8, 3))
-    axis.hist(shares, list(np.arange(np.floor(shares.min()), shares.max() + 1, 0.5)), color="C0", alpha=0.75)
+    axis.hist(shares, list(range(101)), color="C0", alpha=0.75)
     axis.axvline(shares[copies.SPLIT_SEED], color="black", linestyle="--", label="split of our runs")
-    axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits")
+    axis.set(xlabel="test images with an exact copy in training (%)", ylabel="splits", xlim=(0, 100))
     axis.legend()
     return close_figure(figure)
 
@@ -113,10 +113,10 @@ def thresholds_plot():
         axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=dataset_title(dataset))
     axis.axvline(THRESHOLD, color="black", linewidth=1)
     axis.set(
-        yscale="log", xlim=(0, 0.6), xlabel=f"threshold (distance of the nearest / of the {NEIGHBOUR}th)"
+        yscale="log", xlim=(0, 0.6), xlabel=f"threshold of the nearest distance / the {NEIGHBOUR}th nearest"
     )
     axis.set(ylabel="test images with a near copy (%)")
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=11)
     return close_figure(figure)
 
 

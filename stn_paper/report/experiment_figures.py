@@ -4,10 +4,11 @@ from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..analysis import experiment
-from ..analysis.effects import FAMILIES, accuracies_by_seed
+from ..analysis.effects import FAMILIES, single_differences
 from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, half_width
 from ..models import HEADINGS
 from .figures import COLORS, close_figure
@@ -19,24 +20,29 @@ DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
 def effects_plot(chosen):
     """The comparisons of DRAWN_FAMILIES: a panel a study, a row a comparison.
 
-    A stroke is a mean, a bar its 95 % interval, a dot the difference between two runs of one seed. A tint marks the
-    differences that count as equal.
+    A stroke is a mean, a bar its 95 % interval, dots are its `effects.single_differences`. A tint marks the
+    differences that count as equal. A word replaces a comparison whose runs collapsed.
     """
-    found = {
-        study: _drawn_comparisons(rows) for study, rows in experiment.comparisons_by_study(chosen).items()
-    }
+    every = experiment.comparisons_by_study(chosen)
+    found = {study: _drawn_comparisons(rows) for study, rows in every.items()}
     pairs = [pair for family in DRAWN_FAMILIES for pair in FAMILIES[family]]
     figure, axes = _study_panels(chosen, found.values(), height=0.9 + 0.25 * len(pairs), sharey=True)
     for axis, (study, rows) in zip(axes, found.items()):
-        seeds = accuracies_by_seed(experiment.study_runs(*study))
+        runs = experiment.study_runs(*study)
         for row in rows.itertuples():
             place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
             if min(row.n, row.n_against) >= FEWEST_RUNS:
                 ends = [row.mean - row.half, row.mean + row.half]
                 axis.plot(ends, [place] * 2, color=color, linewidth=6, alpha=0.4)
-            dots = (seeds[row.variant] - seeds[row.against]).dropna()
-            axis.plot(dots, [place] * len(dots), "o", color=color, markersize=4, markeredgecolor="white")
             axis.plot(row.mean, place, "|", color="black", markersize=13)
+            dots = single_differences(runs, row)
+            axis.plot(dots, [place] * len(dots), "o", color=color, markersize=4, markeredgecolor="white")
+        for row in every[study].itertuples():
+            lost = row.collapsed + row.collapsed_against and pd.isna(row.mean)
+            if lost and (row.variant, row.against) in pairs:
+                look = {"ha": "center", "va": "center", "backgroundcolor": "white", "fontsize": 10}
+                place = pairs.index((row.variant, row.against))
+                axis.text(0.5, place, "collapsed", transform=axis.get_yaxis_transform(), **look)
         if len(rows):
             axis.axvline(0, color="black", linewidth=1)
             axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
@@ -64,6 +70,9 @@ def budget_plot(chosen):
             mean = [np.mean([experiment.accuracy_at_budget(r, k) for r in records]) for k in budgets]
             axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.xaxis.get_major_locator().set_params(integer=True)
+        if axis.lines:  # the first epochs are below the frame, so that the ends can be told apart
+            quarters = [line.get_ydata()[len(line.get_ydata()) // 4] for line in axis.lines]
+            axis.set_ylim(bottom=min(quarters))
     drawn = {line.get_label(): line for axis in axes for line in axis.lines}
     figure.supxlabel("budget (epochs)", fontsize=11)
     figure.supylabel("test accuracy (%)", fontsize=11)
@@ -91,6 +100,7 @@ def strength_plot(dataset, backbone, protocol):
                 axis.fill_between(mean.index, low, high, color=COLORS[variant], alpha=0.2, linewidth=0)
         axis.set_xlabel(label.replace(" (", "\n("), fontsize=11)
         axis.tick_params(labelsize=10)
+        axis.set_ylim(0, 102)
     axes[0].set_ylabel("test accuracy (%)", fontsize=11)
     if drawn:
         lines = axes[0].get_legend_handles_labels()

@@ -25,9 +25,9 @@ from .figures import close_figure
 from .paper_figures import CORNER_STYLES, outline, shear
 
 FRAME, LAST_FRAME = 150, 2500  # milliseconds of a frame, and of the last frame
-GAP, DOT, TITLE, BAR = 8, 3, 18, 8  # pixels: between pictures, a dot's radius, heights of title and bar
+GAP, TITLE, BAR = 8, 18, 8  # pixels: between pictures, heights of title and bar
 COLOURS = 128  # number of colours of a whole GIF
-INK, BAR_GROUND, BAR_FILL = "#262626", "#d9d9d9", "#0173b2"
+INK, BAR_GROUND, BAR_FILL, OUTLINE = "#262626", "#d9d9d9", "#0173b2", "#de8f05"
 
 
 # --- the explorer -------------------------------------------------------------------------------
@@ -78,8 +78,8 @@ def training_animation(images, steps, theta, zoom=2):
     """A GIF of what a transformer learns: a frame for each of K training steps, a row for each image.
 
     `images` are uint8 (N, C, S, S), `steps` K numbers of training steps (0 is before the training), and `theta`
-    (K, N, 2, 3). Left is the input with the corners of the sampled region as white dots; dots outside the image are
-    moved to its edge. Right is the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
+    (K, N, 2, 3). Left is the input with the outline of the sampled region, as far as it lies within the image. Right is
+    the output. A pixel of an image is drawn as `zoom` x `zoom` pixels.
     """
     inputs, total = _as_input(images), steps[-1]
     frames = [_input_output_picture(inputs, maps, zoom) for maps in theta]
@@ -87,7 +87,7 @@ def training_animation(images, steps, theta, zoom=2):
     return _gif(frames, bars, f"What the transformer makes of {len(images)} images during {total:,} steps")
 
 
-def training_strip(images, steps, theta, count=5):
+def training_strip(images, steps, theta, count=6):
     """Figure with `count` frames of `training_animation`, evenly chosen, the first and the last included."""
     inputs, chosen = _as_input(images), _evenly(len(steps), count)
     return _strip(
@@ -99,7 +99,7 @@ def motion_animation(image, maps, theta, zoom=4):
     """Return a GIF of a moving input beside the transformer's output, with one frame for each of K maps.
 
     `image` is uint8 (1, C, S, S); `maps` (K, 2, 3) move it; `theta` (K, 2, 3) are the predictions for the moved
-    images. Left is the moved input with the sampled corners, right the output.
+    images. Left is the moved input with the sampled outline, right the output.
     """
     inputs = _moved(image, maps)
     frames = [
@@ -109,7 +109,7 @@ def motion_animation(image, maps, theta, zoom=4):
     return _gif(frames, bars, "A moving input and the transformer's output")
 
 
-def motion_strip(image, maps, theta, count=5):
+def motion_strip(image, maps, theta, count=6):
     """Figure with `count` frames of `motion_animation`, evenly chosen, the first and the last included."""
     inputs, chosen = _moved(image, maps), _evenly(len(maps), count)
     frames = [_input_output_picture(inputs[k : k + 1], theta[k : k + 1], 2) for k in chosen]
@@ -153,7 +153,7 @@ def _as_image(image):
 
 @torch.no_grad()
 def _input_output_picture(inputs, theta, zoom):
-    """A picture with a row for each of `inputs` (N, 3, S, S): itself with theta's corners, and the output."""
+    """A picture with a row for each of `inputs` (N, 3, S, S): itself with theta's outline, and the output."""
     outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
     side = zoom * inputs.shape[-1]
     pitch = side + GAP
@@ -161,11 +161,14 @@ def _input_output_picture(inputs, theta, zoom):
     draw = ImageDraw.Draw(picture)
     for row, (before, after, one) in enumerate(zip(inputs, outputs, theta)):
         top = GAP + row * pitch
-        for left, image in ((GAP, before), (GAP + pitch, after)):
-            picture.paste(_as_image(image).resize((side, side), Image.Resampling.NEAREST), (left, top))
-        for x, y in ((outline(one).clamp(-1, 1) + 1) / 2 * (side - 1)).round().tolist():
-            box = GAP + x - DOT, top + y - DOT, GAP + x + DOT, top + y + DOT
-            draw.ellipse(box, fill="white", outline=INK)
+        for left, image, map_ in ((GAP, before, one), (GAP + pitch, after, None)):
+            panel = _as_image(image).resize((side, side), Image.Resampling.NEAREST)
+            if map_ is not None:
+                corners = ((outline(map_)[[0, 1, 2, 3, 0]] + 1) / 2 * (side - 1)).round().flatten().tolist()
+                for color, width in ((INK, 4), (OUTLINE, 2)):
+                    ImageDraw.Draw(panel).line(corners, color, width, joint="curve")
+            draw.rectangle((left - 1, top - 1, left + side, top + side), outline=BAR_GROUND)
+            picture.paste(panel, (left, top))
     return picture
 
 
@@ -213,7 +216,7 @@ def _strip(pictures, titles):
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
         axis.set_title(title, size=11)
-    figure.supxlabel("left the input and the corners of what is read, right the output", size=11)
+    figure.supxlabel("left the input and the outline of what is read, right the output", size=11)
     return close_figure(figure)
 
 

@@ -91,12 +91,13 @@ def accuracy_plot(dataset, protocol):
     axis.set(xlabel="test accuracy (%)", ylim=(max(len(backbones), 1) - 0.4, -0.6))
     axis.grid(axis="y", visible=False)
     if backbones:
+        if len(drawn) > 1:
+            handles = [
+                Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
+            ]
+            figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=11, frameon=False)
         margin = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
         axis.set_xlim(ours["test"].min() - margin, min(ours["test"].max() + margin, 101))
-        handles = [
-            Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=11, frameon=False)
     else:
         axis.set_title(statistics.MISSING)
     return close_figure(figure)

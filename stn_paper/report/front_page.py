@@ -53,9 +53,8 @@ def our_gains():
             ]
             for row in gains.itertuples():
                 if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
-                    cells = effects.accuracies_by_seed(frame.runs(dataset, protocol, row.backbone))
+                    values = effects.single_differences(frame.runs(dataset, protocol, row.backbone), row)
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
-                    values = (cells["lstn"] - cells["stn"]).dropna()
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
                     found.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
     return found
@@ -148,6 +147,7 @@ def gains_plot():
         )
         axis.plot(gain.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
+    axis.axvspan(-statistics.MARGIN, statistics.MARGIN, color="black", alpha=0.08, linewidth=0)
     axis.axhline(len(paper_gains()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(paper_gains()), "ours")):
         axis.annotate(

@@ -3,8 +3,6 @@
 Images are normalized, (B, 3, S, S); maps theta are (B, 2, 3), by the convention of `models.transforms`.
 """
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -13,9 +11,7 @@ from ..data.datasets import EMBEDDED, embedded_digits, known_maps
 from ..data.distortions import CANVAS, DISTORTIONS, distort_digits, known_theta
 from ..data.scenes import cluttered_digits
 from .figures import COLORS, close_figure
-from .paper_figures import outline
-
-WHITE_LINE: dict[str, Any] = {"color": "white", "linewidth": 1.6}
+from .paper_figures import draw_outline
 
 
 def parameters_plot(layers, printed):
@@ -36,7 +32,7 @@ def grid_plot(image, theta, grid):
     """One image with the outline that theta (2, 3) reads, and the points of its grid (H, W, 2)."""
     figure, axis = plt.subplots(figsize=(2.8, 2.8))
     _show_grey(axis, image)
-    axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
+    draw_outline(axis, theta)
     axis.scatter(*grid[1::3, 1::3].reshape(-1, 2).T, s=5, color=COLORS["lstn"])
     return close_figure(figure)
 
@@ -50,7 +46,11 @@ def kernel_plot(x, width):
     axis.vlines(pixels, 0, (1 - (pixels - place).abs()).clamp(min=0), color=COLORS["lstn"], linewidth=4)
     axis.plot(pixels, 0 * pixels, "k.", markersize=4)
     axis.axvline(place, color="0.3", linestyle=":")
-    axis.set(xlabel=f"pixels of a row; dotted: the point at x = {x:g}", ylabel="weight", xticks=pixels[::2])
+    axis.set(
+        xlabel=f"pixels of a row; dotted: the point {place:.2f} (x = {x:g})",
+        ylabel="weight",
+        xticks=pixels[::2],
+    )
     axis.grid(visible=False)
     return close_figure(figure)
 
@@ -60,7 +60,7 @@ def before_and_after_plot(images, outputs, theta):
     figure, axes = plt.subplots(2, len(images), figsize=(0.72 * len(images), 1.7))
     for (above, below), before, after, one in zip(axes.T, images, outputs, theta):
         _show_grey(above, before)
-        above.plot(*outline(one)[[0, 1, 2, 3, 0]].T, **WHITE_LINE)
+        draw_outline(above, one, width=1.4)
         _show_grey(below, after)
     return close_figure(figure)
 
@@ -75,9 +75,7 @@ def distorted_samples_plot(count=6):
         rows[f"{name.upper()}: {distortion.title.lower()}"] = list(
             distort_digits(plain, theta, distortion.kind, CANVAS)
         )
-    rows["digits, of the package"] = list(
-        distort_digits(plain, known_maps(EMBEDDED, count), "affine", CANVAS)
-    )
+    rows["embedded digits"] = list(distort_digits(plain, known_maps(EMBEDDED, count), "affine", CANVAS))
     figure = plt.figure(figsize=(0.95 * count, 1.05 * len(rows)))
     for part, (title, images) in zip(figure.subfigures(len(rows), squeeze=False).flat, rows.items()):
         part.suptitle(title, size=11, x=0.01, ha="left")

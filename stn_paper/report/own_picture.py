@@ -19,7 +19,7 @@ from ..training.batches import normalize
 from ..training.examples import measure_recovery
 from ..training.protocol import LARGEST_SEED
 from .figures import close_figure
-from .paper_figures import central_square, outline, photograph
+from .paper_figures import central_square, draw_outline, photograph
 
 SIZE = 64  # pixels of a side
 MAPS_A_STEP = 32  # maps a step
@@ -83,16 +83,15 @@ def restoration_plot(picture, transformer, count=5):
     theta = transformer.theta(inputs)
     grid = sampling_grid(theta, SIZE, SIZE)
     figure, axes = plt.subplots(2, count, figsize=(1.16 * count, 2.6))
-    for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.5, 1)):
+    for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.8, 1)):
         for axis, image in zip(row, images):
             axis.imshow(image.permute(1, 2, 0).add(1).div(2).clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
             axis.set(xticks=[], yticks=[], xlim=(-reach, reach), ylim=(reach, -reach))
             axis.grid(visible=False)
             sns.despine(ax=axis, left=True, bottom=True)
     for axis, map_, points in zip(axes[0], theta, grid):
-        corners = outline(map_)[[0, 1, 2, 3, 0]].T.numpy()
-        axis.plot(*corners, color="black", linewidth=3)
-        axis.plot(*corners, color="white", linewidth=1.5)
+        draw_outline(axis, map_, width=1.5)
+        axis.set_facecolor("0.5")  # what the sampler reads outside
         places = points[4::8, 4::8].flatten(0, 1).T.numpy()
         axis.scatter(*places, s=4, color="white", edgecolors="black", linewidths=0.4)
     axes[0, 0].set_ylabel("input")

@@ -163,10 +163,17 @@ def _corners_of(grid):
     return torch.stack([end + y * down + x * right for end, y, x in ends])
 
 
+def draw_outline(axis, theta, color="white", width=1.8):
+    """Draw the outline of the region that theta (2, 3) reads, on a dark casing."""
+    axis.plot(
+        *outline(theta)[[0, 1, 2, 3, 0]].T, color=color, linewidth=width, path_effects=_casing(2 * width)
+    )
+
+
 def _sampled_region(axis, theta, grid=None, size=9):
     """Draw the outline of the region that theta reads and, if a grid is given, the grid's points."""
     corners = outline(theta)
-    axis.plot(*corners[[0, 1, 2, 3, 0]].T, color="white", linewidth=1.8, path_effects=_casing(3.4))
+    draw_outline(axis, theta)
     if grid is not None:
         axis.scatter(*_drawn_points(grid).T, s=7, color="white", edgecolors=DARK, linewidths=0.5, zorder=3)
     _corners(axis, corners, size)

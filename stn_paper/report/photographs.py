@@ -14,7 +14,7 @@ from ..training.protocol import LAST_EPOCH, ONE_CYCLE, Protocol
 from ..training.records import spec_of
 from ..training.spec import RunSpec
 from .figures import close_figure
-from .paper_figures import outline
+from .paper_figures import draw_outline
 from .sentences import join_words
 from .system_pictures import example_images
 
@@ -62,9 +62,9 @@ def photographs_plot(records):
                 axis.grid(visible=False)
         every = images.shape[-1] // 8
         for axis, map_, points in zip(rows[0], theta, grid):
-            axis.plot(*outline(map_)[[0, 1, 2, 3, 0]].T.numpy(), color="white", linewidth=1.5)
+            draw_outline(axis, map_, width=1.5)
             places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
-            axis.scatter(*places, s=3, color="white", edgecolors="black", linewidths=0.3)
+            axis.scatter(*places, s=7, color="white", edgecolors="black", linewidths=0.5)
             axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), facecolor="0.5")
     return close_figure(figure)
 

@@ -51,10 +51,10 @@ def rotation_left_plot():
     drawn, axis = plt.subplots(figsize=(6, 3.6))
     labels = {"feature": "feature map rotated back", "shared": "input rotated back"}
     for name, values in rotation_left().items():
-        axis.plot(ANGLES, values, color=COLORS[name], label=labels[name])
+        axis.plot(ANGLES, [100 * value for value in values], color=COLORS[name], label=labels[name])
     axis.set(
         xlabel="rotation (degrees)",
-        ylabel="distance from the upright digit's\nfeature map (share)",
+        ylabel="distance from the upright digit's\nfeature map (% of that map's size)",
         ylim=(0, None),
     )
     axis.set_xticks(range(0, 91, 15))
@@ -66,7 +66,7 @@ def placement_verdict():
     """Return two sentences on the distance that is left: after 90 degrees, and by interpolation at other angles."""
     left = rotation_left()
     return (
-        f"After a rotation by {ANGLES[-1]} degrees, rotating the feature map back leaves {left['feature'][-1]:.0%} of "
-        f"its distance from the upright digit's map. Rotating the input back leaves {left['shared'][-1]:.0%}; at "
-        f"smaller angles interpolation leaves up to {max(left['shared'][:-1]):.0%}."
+        f"After a rotation by {ANGLES[-1]} degrees, rotating the feature map back leaves a distance from the upright "
+        f"digit's map that is {left['feature'][-1]:.0%} of that map's size. Rotating the input back leaves "
+        f"{left['shared'][-1]:.0%}; at smaller angles interpolation leaves up to {max(left['shared'][:-1]):.0%}."
     )

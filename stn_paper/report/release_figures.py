@@ -67,17 +67,16 @@ def _draw_bypass(axis):
     _arrow(axis, (5.8, 1.5), (5.8, 1.2), GREY)
     axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
     axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
-    axis.text(5.55, 1.1, "discarded", ha="right", va="center", size=11, color=RED)
+    axis.text(5.55, 1.2, "discarded", ha="right", va="center", size=11, color=RED)
     _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, bend="angle,angleA=-90,angleB=180,rad=8")
     axis.text(2.9, 0.62, "the untouched input goes on", ha="center", va="bottom", size=11)
-    text = "gradient ends here: θ stays the identity"
-    axis.text(2.9, 0.46, text, ha="center", va="top", size=10, color=RED)
+    axis.text(5.55, 0.95, "no gradient: θ stays the identity", ha="right", va="center", size=11, color=RED)
 
 
 def _draw_gradient(axis):
     """Draw the arrows to the classifier and of the gradient of its loss back to θ."""
     _arrow(axis, (5.8, 1.5), (5.8, 0.8), DARK)
-    axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=10, color=RED)
+    axis.text(5.15, 0.55, "gradient of the loss, back to θ", ha="right", va="center", size=11, color=RED)
     for start, end in (
         ((5.55, 0.86), (5.55, 1.46)),
         ((5.26, 1.62), (5.0, 1.62)),

@@ -11,11 +11,11 @@ from ..models.transformer import sample, sampling_grid
 from ..training.examples import from_png
 from . import small_systems
 from .figures import COLORS, close_figure
-from .paper_figures import outline
+from .paper_figures import draw_outline
 from .sentences import join_words
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
-GLIMPSE_COLORS = ("tab:orange", "tab:cyan", "tab:pink")  # colours of the first, second and third glimpse
+GLIMPSE_COLORS = ("#cc78bc", "#ece133", "#56b4e9")  # colours of the first, second and third glimpse
 GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 
@@ -61,7 +61,7 @@ def glimpses_plot(count=4):
         images = image[None, None].float().expand(len(maps), -1, -1, -1)
         shown = sample(images, sampling_grid(maps, GLIMPSE_SIDE, GLIMPSE_SIDE))
         for axis, map_, output, color in zip(row[1:], maps, shown, GLIMPSE_COLORS):
-            row[0].plot(*outline(map_)[[0, 1, 2, 3, 0]].T, color=color, linewidth=2)
+            draw_outline(row[0], map_, color, 2)
             _show_digits(axis, output[0])
             axis.spines[:].set(visible=True, color=color, linewidth=2)
     return close_figure(figure)
@@ -88,10 +88,18 @@ def sequence_curves_plot():
         for number, (centres, color) in enumerate(zip(_centres(record).T, GLIMPSE_COLORS), 1):
             below.plot(range(1, len(centres) + 1), centres, color=color, label=f"glimpse {number}")
     above.set(xlabel="epoch", ylabel="digits read correctly (%)")
+    for axis in (above, below):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     below.set(xlabel="epoch", ylabel="centre of the glimpse, x (-1 to 1)", ylim=(-1, 1))
-    for axis, place in ((above, {}), (below, {"loc": "upper center", "ncols": DIGITS_A_SEQUENCE})):
+    for axis in (above, below):
         if axis.has_data():
-            axis.legend(fontsize=11, **place)
+            axis.legend(
+                loc="lower center",
+                bbox_to_anchor=(0.5, 1),
+                ncols=DIGITS_A_SEQUENCE,
+                frameon=False,
+                fontsize=11,
+            )
     return close_figure(figure)
 
 

@@ -111,7 +111,7 @@ def small_cnn_plot():
     ours = system_runs("cifar10", "cifar-cnn")
     for variant in frame.variants_of(ours):
         for values in _test_curves(ours[ours["variant"] == variant]):
-            label = f"ours, {HEADINGS[variant].lower()}"
+            label = f"ours, {'without' if variant == ORIGINAL else 'with'} transformer"
             axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
     axis.set(xlabel="epoch", ylabel="test accuracy (%)")
     axis.legend(loc="lower right")

@@ -16,6 +16,12 @@ from .figures import COLORS, MARKERS, close_figure
 from .speed import OURS, STEP, added_share, benchmark_rows
 
 FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
+PART_TITLES = {  # part of a step, as measured -> its name on the axis
+    "localization": "localization\n(forward)",
+    "grid": "grid (forward)",
+    "sampling": "sampling\n(forward)",
+    "backward": "backward,\nall three",
+}
 FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", "folded"), "os^")}
 
 
@@ -59,10 +65,11 @@ def parts_plot():
             places = np.arange(len(shares)) + width * (i - 1)
             heights = [100 * share for share in shares.values()]
             axis.barh(places, heights, 0.9 * width, color=COLORS[variant], label=HEADINGS[variant])
-        axis.set_yticks(range(len(shares)), shares)
+        axis.set_yticks(range(len(shares)), [PART_TITLES.get(part, part) for part in shares])
         axis.invert_yaxis()
         axis.set(xlabel="share of the training step (%)")
-        axis.legend(fontsize=11)
+    if axes[0, 0].has_data():
+        axes[0, 0].legend(fontsize=11)
     return close_figure(figure)
 
 
@@ -83,6 +90,7 @@ def flops_plot():
         for axis, what in zip(line, ("latency", "time of a batch", "peak memory")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
             axis.set(xlabel="FLOPS", ylabel=what, xlim=(0, None), ylim=(0, None))
+    figure.supylabel("as a share of STN's", fontsize=11)
     return _with_legend(figure, found, FORMS)
 
 
@@ -140,9 +148,9 @@ def _machine_panels(found, across, height):
     down = max(found["machine"].nunique(), 1)
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False)
     for axis in axes.flat:
-        axis.tick_params(labelsize=9)
-        axis.xaxis.label.set_size(9.5)
-        axis.yaxis.label.set_size(9.5)
+        axis.tick_params(labelsize=11)
+        axis.xaxis.label.set_size(11)
+        axis.yaxis.label.set_size(11)
     for line, machine in zip(axes, [machine for machine, _ in _by_machine(found)] or [MISSING]):
         line[0].set_title(machine, loc="left", fontsize=11)
     return figure, axes
@@ -152,8 +160,8 @@ def growth_plot():
     """Seconds of work on all records against their number, a line a task; `benchmarks.growth` measures them."""
     found = pd.read_csv(BENCHMARKS / "growth.csv")
     figure, axis = plt.subplots(figsize=(5.8, 3.4))
-    for task, rows in found.groupby("task", sort=False):
-        axis.plot(rows["records"], rows["seconds"], marker="o", markersize=4, label=task)
+    for (task, rows), marker in zip(found.groupby("task", sort=False), "osD^vXP*"):
+        axis.plot(rows["records"], rows["seconds"], marker=marker, markersize=5, label=task)
     ends = found["records"].agg(["min", "max"]).to_numpy()
     axis.plot(
         ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"

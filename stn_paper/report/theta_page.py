@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis import frame, stability, theta
 from ..analysis.effects import APPLIED
@@ -17,6 +18,8 @@ from .figures import COLORS, close_figure
 from .paper_figures import photograph
 from .sentences import p_text, table_or_missing
 
+LINES = ("-o", "--s", "-.^", ":D", "-v")  # of collapsed runs
+LAST_DRAWN = 12  # epoch
 LINEAR_BELOW = 1e-3  # The axis is logarithmic above this standard deviation, and linear below it to show 0.
 SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
@@ -59,6 +62,7 @@ def deviation_plot(found):
         for variant, some in mine.groupby("variant"):
             height = place + random.uniform(-0.25, 0.25, len(some))
             axis.plot(some["std"], height, "o", ms=4, alpha=0.7, color=_color(variant))
+    axis.axvline(theta.STILL_BELOW[0], color="0.3", linestyle=":")
     axis.set_xscale("symlog", linthresh=LINEAR_BELOW)
     axis.set_xlim(-LINEAR_BELOW / 5, 2)
     axis.set_xticks([0, 0.001, 0.01, 0.1, 1], ["0", "0.001", "0.01", "0.1", "1"])
@@ -81,11 +85,16 @@ def collapse_plot(found):
     """The share of the sampling grid outside the image after each epoch, a line a collapsed run."""
     figure, axis = plt.subplots(figsize=(5.6, 4.6))
     for name, values in theta.outside_by_epoch(found).items():
+        look = LINES[len(axis.lines) % len(LINES)]
         row = found.set_index("run").loc[name]
         of, size = DATASETS[row["dataset"]].title, row["image_size"]
-        label = f"{title(row['backbone'])}, {of}, {size:.0f} pixels, seed {row['seed']}"
-        axis.plot(range(1, len(values) + 1), values, "-o", ms=3, label=label)
-    axis.set(xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103))
+        net = HEADINGS[row["variant"]]
+        label = f"{net}, {title(row['backbone'])}, {of}, {size:.0f} pixels, seed {row['seed']}"
+        axis.plot(range(1, len(values) + 1), values, look, ms=4, color=_color(row["variant"]), label=label)
+    axis.set(
+        xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103), xlim=(0.5, LAST_DRAWN + 0.5)
+    )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=1, fontsize=11, frameon=False)
     return close_figure(figure)
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
+from stn_paper.analysis import frame
 from stn_paper.analysis.paper import table
 from stn_paper.models import VARIANTS
 from stn_paper.report import charts
@@ -25,10 +26,10 @@ def test_every_accuracy_of_the_paper_is_a_point(number):
 
 
 def test_learning_curves_hold_every_epoch_of_every_seed():
-    assert charts.learning_curves("caltech101", "reduced").data == "*Not yet run.*"
+    assert charts.learning_curves(frame.runs("caltech101", "reduced")).data == "*Not yet run.*"
     for seed in range(2):
         write_run("original", seed, 40.0 + seed)
-    found = data_of(charts.learning_curves("caltech101", "reduced"))
+    found = data_of(charts.learning_curves(frame.runs("caltech101", "reduced")))
     epochs = found.groupby("seed")["epoch"].agg(list)
     assert len(epochs) == 2 and epochs[0] == epochs[1] == [*range(1, len(epochs[0]) + 1)]
     assert found["accuracy"].max() == 50.0

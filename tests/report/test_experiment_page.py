@@ -107,7 +107,7 @@ def test_verdicts_on_distorted_images_are_counted(monkeypatch):
     )
     monkeypatch.setattr(experiment, "strength_comparisons", lambda *_: rows)
     numbers = re.findall(r"\d+", experiment_verdicts.strength_verdict([STUDY, STUDY]))
-    assert list(map(int, numbers)) == [4, 6, 2, 2, 4, 2]
+    assert list(map(int, numbers)) == [4, 6, 2, 4, 2, 2, 0]
 
 
 def test_budgets_are_compared_over_the_same_seeds():

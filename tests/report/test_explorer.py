@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
 from PIL import Image
 
@@ -186,7 +187,7 @@ def test_a_training_has_a_frame_a_step_and_the_last_stays(training):
     assert bars == [explorer.BAR * across for across in (1, 10, 88)]  # 2 * 40 + GAP is the whole
 
 
-def test_a_frame_shows_inputs_corners_and_outputs(training):
+def test_a_frame_shows_inputs_outlines_and_outputs(training):
     images, _, theta = training
     picture = np.array(explorer._input_output_picture(explorer._as_input(images), theta[2], 2)).astype(int)
     side, gap = 40, explorer.GAP
@@ -196,10 +197,13 @@ def test_a_frame_shows_inputs_corners_and_outputs(training):
     )
     expected = grey_levels(images[:1].expand(-1, 3, -1, -1), theta[2, 0])
     assert_allclose(right[::2, ::2], expected, atol=1)
-    for x, y in (paper_figures.outline(theta[2, 0]) + 1) / 2 * (side - 1):
-        assert (left[round(y.item()), round(x.item())] == 255).all()
+    corners = (paper_figures.outline(theta[2, 0]) + 1) / 2 * (side - 1)
+    for x, y in ((corners + corners.roll(1, 0)) / 2).round().int().tolist():  # the middle of each side
+        near = left[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3) / 255
+        assert explorer.OUTLINE in map(to_hex, near)
     below = picture[2 * gap + side :]
-    assert (below[side - 1, gap + side - 1] == 255).all()  # all four corners lie beyond the lower right one
+    untouched = grey_levels(images[1:].expand(-1, 3, -1, -1), IDENTITY)
+    assert_allclose(below[:side, gap : gap + side][::2, ::2], untouched, atol=1)  # the outline lies outside
     assert (below[:side, 2 * gap + side :][:, :side] == 128).all()  # where nothing is but mid-grey
 
 

@@ -23,7 +23,7 @@ def test_a_collapsed_run_is_left_out_and_counted():
         write_run("stn", seed, 50.0 - outside / 4, row={"theta": theta | {"outside": outside}})
         write_run("lstn", seed, 51.0 + seed, row={"theta": theta | {"outside": 0.0}})
     (one,) = front_page.our_gains()
-    assert one.values.tolist() == [1.0, 2.0, 3.0] and (one.collapsed, one.runs) == (1, 8)
+    assert one.values.tolist() == [1.0, 2.0, 3.0, 4.0] and (one.collapsed, one.runs) == (1, 8)
     figure = front_page.gains_plot()
     assert "1 of 8" in figure.axes[0].get_yticklabels()[-1].get_text()
 

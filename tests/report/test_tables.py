@@ -211,7 +211,7 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
     assert [label.get_text() for label in axis.get_yticklabels()] == order
     rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
     assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
-    assert charts.learning_curves("caltech101", "reduced").to_dict()["facet"]["sort"] == order
+    assert charts.learning_curves(frame.runs("caltech101", "reduced")).to_dict()["facet"]["sort"] == order
 
 
 def test_a_list_of_protocols_has_those_with_runs():
