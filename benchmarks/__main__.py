@@ -54,20 +54,20 @@ def measure_parts(device, out, parts=None, quick=False):
     ended = {name for name, part in found.items() if UNFINISHED not in part}
     chosen = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
-    for part in [name for name in PARTS if name in chosen]:
-        print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
-        left = found.get(part, {})
-        if part in ended or left.get("commit") != here["commit"]:
-            left = {}
-        start = time.perf_counter() - left.get("took_seconds", 0)
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # of generated images, where there are none
+        for part in [name for name in PARTS if name in chosen]:
+            print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
+            left = found.get(part, {})
+            if part in ended or left.get("commit") != here["commit"]:
+                left = {}
+            start = time.perf_counter() - left.get("took_seconds", 0)
             setting = Setting(device, sizes, Path(folder), quick, tuple(left.get("rows", ())))
             for measured in PARTS[part](setting):
                 taken = {"commit": here["commit"], "took_seconds": round(time.perf_counter() - start)}
                 found[part] = taken | measured | {UNFINISHED: True}
                 _write(out, device, quick, here, found)
-        del found[part][UNFINISHED]
-        _write(out, device, quick, here, found)
+            del found[part][UNFINISHED]
+            _write(out, device, quick, here, found)
 
 
 def _write(out, device, quick, here, found):

@@ -269,7 +269,6 @@ def _costs(options):
 
 def _readme(options):
     from .paths import ROOT, replace_file
-    from .report import front_page, overview
 
     path = ROOT / "README.md"
     try:
@@ -279,6 +278,8 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
+    from .report import front_page, overview  # not before the README is read, because it takes seconds
+
     found = f"\n{front_page.lstn_verdict()}\n\n{overview.as_markdown(overview.findings())}\n"
     content = README_MARK.join([before, found, after])
     with replace_file(path) as part:

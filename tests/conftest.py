@@ -1,6 +1,7 @@
 """Shared fixtures: each test writes only to its own folder, on one thread, because results depend on the threads."""
 
 import atexit
+import functools
 import gc
 import importlib.util
 import os
@@ -12,15 +13,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; noteb
 import pytest
 import torch
 
+from stn_paper.data import datasets
 from stn_paper.paths import ROOT
 
 torch.set_num_threads(1)
+datasets._load_digits = functools.cache(datasets._load_digits)  # to distort the digits takes a second
 COMPILED = tempfile.mkdtemp(prefix="stn_paper_tests_")  # for torch's compiled code, not the user's folder
 atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts and ends for seconds
 # torch need not try the processor's vector instructions, which takes seconds
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
+
+
+if importlib.util.find_spec("jupyter_client"):
+    import kernels
+    from jupyter_client.provisioning import local_provisioner
+
+    local_provisioner.launch_kernel = kernels.launch
 
 
 def pytest_collection_finish():
@@ -31,6 +41,7 @@ def pytest_collection_finish():
 def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # no power is lost here, and the disk takes its time
 
 
 @pytest.fixture

@@ -133,16 +133,16 @@ def test_a_readme_that_is_not_there_is_one_sentence(content, tmp_path, monkeypat
 
 def test_the_readme_is_utf8_in_every_locale(tmp_path):
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    code = (
-        "import pathlib, stn_paper.paths as paths\n"
-        "from stn_paper.report import front_page, overview\n"
-        "from stn_paper import cli\n"
-        "from stn_paper.report import front_page\n"
-        f"paths.ROOT = pathlib.Path({str(tmp_path)!r})\n"
-        "overview.findings, overview.as_markdown = list, lambda _: '\\u2605 new'\n"
-        "front_page.lstn_verdict = str\n"
-        "cli.main(['readme'])"
-    )
+    code = f"""
+import pathlib, sys, types
+from stn_paper import cli, paths
+
+paths.ROOT = pathlib.Path({str(tmp_path)!r})
+front_page = types.SimpleNamespace(lstn_verdict=str)
+overview = types.SimpleNamespace(findings=list, as_markdown=lambda _: "\\u2605 new")
+sys.modules["stn_paper.report"] = types.SimpleNamespace(front_page=front_page, overview=overview)
+cli.main(["readme"])
+"""
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ascii_only, check=True)
     expected = README.replace("\nold\n", "\n\n★ new\n\n").replace("\n\n\n", "\n\n")

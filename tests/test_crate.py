@@ -2,21 +2,24 @@
 
 import pytest
 
+from stn_paper.analysis import frame
 from stn_paper.paths import ROOT
 from stn_paper.training import records
 
 
-@pytest.fixture
-def entities(monkeypatch, committed, tmp_path):
+@pytest.fixture(scope="module")
+def entities():
     """The entities of the crate of the committed records: {id: entity}."""
     pytest.importorskip("rocrate")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    crate = pytest.importorskip("crate")
-    return {entity["@id"]: entity for entity in crate.crate().metadata.generate()["@graph"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
+        patch.syspath_prepend(str(ROOT / "tools"))
+        crate = pytest.importorskip("crate")
+        return {entity["@id"]: entity for entity in crate.crate().metadata.generate()["@graph"]}
 
 
-def test_each_record_is_the_result_of_a_training_with_its_numbers(entities):
-    every = records.all_records()
+def test_each_record_is_the_result_of_a_training_with_its_numbers(entities, committed):
+    every = frame.records_by_name()
     trainings = {i: e for i, e in entities.items() if e["@type"] == "CreateAction"}
     assert every and set(trainings) == {f"#{name}" for name in every}
     assert {m["@id"] for m in entities["./"]["mentions"]} == set(trainings)

@@ -47,10 +47,7 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     parameters = sum(p.numel() for p in model.parameters())
     device = next((p.device for p in model.parameters()), "cpu")
     model = getattr(model, "_orig_mod", model)  # the network inside a compiled network
-    model = deepcopy(model).eval().float()  # thop leaves its counters in the state_dict
-    for norm in (m for m in model.modules() if type(m) is nn.BatchNorm2d):
-        # a batch norm changes no shape; to compute it takes half of the time on "meta"
-        norm.forward = nn.Identity().forward
+    model = _without_norms(model).float()  # a copy, because thop leaves its counters in the state_dict
     rules = {type(m): rule for m in model.modules() for base, rule in COUNTERS.items() if isinstance(m, base)}
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)
@@ -69,10 +66,18 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     check_whole_number("Image size", image_size)
     device = next((p.device for p in model.parameters()), "cpu")
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
-    model = deepcopy(model).eval()
+    model = _without_norms(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return counter.get_total_flops() / 1e9
+
+
+def _without_norms(model):
+    """A copy for evaluation that computes no batch norm: it changes no shape, and takes half of the time on "meta"."""
+    model = deepcopy(model).eval()
+    for norm in (m for m in model.modules() if type(m) is nn.BatchNorm2d):
+        norm.forward = nn.Identity().forward
+    return model
 
 
 def _count_conv(module, inputs, output):

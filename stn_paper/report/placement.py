@@ -3,6 +3,7 @@
 The notebook `distorted_mnist` shows these. Source: Finnveden, Jansson and Lindeberg 2020 (arXiv 2004.11678).
 """
 
+from functools import cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,6 +20,7 @@ ANGLES = tuple(range(0, 91, 5))  # degrees
 IMAGES = 50
 
 
+@cache
 @torch.no_grad()
 def rotation_left(angles=ANGLES, images=IMAGES):
     """The error after a rotation is undone: {"feature": a list, "shared": a list}, with a distance for each angle.

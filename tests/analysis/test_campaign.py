@@ -1,5 +1,6 @@
 """A campaign starts the most valuable run that fits into the slot, and packs the new records."""
 
+import multiprocessing
 import os
 import tarfile
 from types import SimpleNamespace
@@ -190,6 +191,7 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
 
 
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
+    monkeypatch.setattr(campaign, "SPAWN", multiprocessing.get_context("fork"))  # starts sooner
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
     left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
     left.parent.mkdir(parents=True)
@@ -201,6 +203,7 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
 
 
 def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
+    monkeypatch.setattr(campaign, "SPAWN", multiprocessing.get_context("fork"))  # starts sooner
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
     left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
     left.parent.mkdir(parents=True)

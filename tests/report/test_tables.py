@@ -166,7 +166,7 @@ def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
     assert view.loc[
         ["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10: Small CNN"
     ].tolist() == (["sgd", "50", 1000])
-    specs = [record["spec"] for record in records.all_records().values()]
+    specs = [record["spec"] for record in frame.records_by_name().values()]
     trained = {spec["dataset"] for spec in specs if spec["protocol"]["name"] == "system"}
     assert {DATASETS[name].title for name in trained} <= {column.split(": ")[0] for column in view}
 

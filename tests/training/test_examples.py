@@ -149,7 +149,7 @@ SHORT = RunSpec(
     "digits",
     "mnist-cnn",
     "stn",
-    replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=320),
+    replace(preset("system", "digits", "stn"), min_epochs=2, max_epochs=2, max_images=80, batch_size=16),
 )
 
 

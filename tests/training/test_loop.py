@@ -49,11 +49,13 @@ def tiny_backbone(name, num_classes):
 
 
 load_once = cache(datasets.load_images)  # reading the digits takes longer than training on a few
+commit_once = cache(hardware.current_commit)  # and git takes as long as a short run
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(datasets, "load_images", load_once)
+    monkeypatch.setattr(hardware, "current_commit", commit_once)
     monkeypatch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
 
 
