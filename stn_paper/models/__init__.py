@@ -97,9 +97,8 @@ def build_model(
         for part in model.modules():
             if isinstance(part, SpatialTransformer):
                 if not applied and part.output_size is not None:
-                    raise InputError(
-                        f"A bypassed {name} is not allowed for {backbone}: its output has another size."
-                    )
+                    why = "its output has another size than the image"
+                    raise InputError(f"A bypassed {name} is not allowed for {backbone}, as {why}: apply it.")
                 part.applied, part.padding = applied, check_padding(padding)
         return model
     model = build_backbone(backbone, num_classes, image_size)

@@ -18,9 +18,7 @@ from .figures import COLORS, close_figure
 from .sentences import join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
-SIGNS_ENSEMBLE = (
-    99.46  # test accuracy in percent of the ensemble of 25 networks that the document of SIGNS names
-)
+SIGNS_ENSEMBLE = 99.46  # percent; test accuracy of the ensemble of 25 networks that the document names
 DISTORTED = "mnist-cnn-400k"
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],

@@ -91,9 +91,8 @@ def everyday_table():
     table = {}
     for row in benchmark_rows("everyday").to_dict("records"):
         cells = {"Seconds": f"{row['seconds']:.3g}", "Goal": f"at most {GOALS['everyday'][row['program']]}"}
-        table[row["machine"], row["program"]] = cells | {
-            "Exit status 0": "yes" if row["ended_well"] else "no"
-        }
+        ended = {"Exit status 0": "yes" if row["ended_well"] else "no"}
+        table[row["machine"], row["program"]] = cells | ended
     return table_or_missing(table, ["Machine", "Command"])
 
 

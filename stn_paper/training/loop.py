@@ -91,9 +91,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     """Train the run, from its checkpoint where it has one, and write its record; None if the time is up first."""
     protocol, about = spec.protocol, {"commit": hardware.current_commit(), "started": records.utc_now()}
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(
-            device
-        )  # the peak of an earlier run of this process is not this run's
+        torch.cuda.reset_peak_memory_stats(device)  # an earlier run of this process may have a higher peak
     if data is None:
         data = batches.load_run_images(spec, data_dir, until)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
