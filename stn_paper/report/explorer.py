@@ -26,7 +26,7 @@ from .paper_figures import CORNER_STYLES, outline, shear
 
 FRAME, LAST_FRAME = 150, 2500  # milliseconds of a frame, and of the last frame
 GAP, TITLE, BAR = 8, 18, 8  # pixels: between pictures, heights of title and bar
-COLOURS = 128  # number of colours of a whole GIF
+COLOURS = 64  # number of colours of a whole GIF
 INK, BAR_GROUND, BAR_FILL, OUTLINE = "#262626", "#d9d9d9", "#0173b2", "#de8f05"
 
 

@@ -61,7 +61,6 @@ _SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
     # ours: the documents state none
     "digits": _ONE_CYCLE | {"image_size": 42, "learning_rate": 0.002, "localization_rate": 1.0, "epochs": 30},
     "gtsrb": {"image_size": 32, "validation_images": 1200, "epochs": 15},
-    ("mnist-rts", "mnist-cnn"): {"image_size": 42, "epochs": 10},
     ("mnist-rts", "lenet"): _ONE_CYCLE
     | {
         "image_size": 42,
