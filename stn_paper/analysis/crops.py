@@ -35,7 +35,7 @@ def _grey(path):
 
 def _grey_tensor(image, scale):
     size = [max(1, round(side * scale)) for side in image.size]
-    grey = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32) / 255
     return torch.from_numpy(grey)[None, None]
 
 
