@@ -76,7 +76,7 @@ def resolve(
 
 
 def _page_networks(page, backbone):
-    """The requested backbones, and the protocols that the page can show, best first."""
+    """The requested backbones, and the protocols that the page can show, in order of preference."""
     check_choice("page", page, [*DATASET_OF, *SYSTEMS])
     backbones, protocols = [str(page)], [SYSTEM]
     if page not in SYSTEMS:

@@ -1,7 +1,8 @@
-"""Start the kernels of notebooks by forks of one process that has imported what they import; `conftest` installs it.
+"""Start each notebook's kernel by a fork of one process, which has done the imports; `conftest` installs `launch`.
 
-A kernel's imports take four seconds. Every notebook still has a process and a namespace of its own. Run as a script,
-this file is the process that is forked: it reads a line of JSON for each kernel and answers with the kernel's number.
+The imports take four seconds in a new kernel. Every notebook still has a process and a namespace of its own.
+As a script, this file is the process that forks. It reads a line of JSON for each kernel, forks, and prints the
+number of the new process.
 """
 
 import json
@@ -38,7 +39,10 @@ def _forked_process():
 
 
 class Kernel:
-    """A kernel's process as jupyter_client wants it, a `subprocess.Popen`; it is not this process's child."""
+    """The process of a kernel, with the methods of `subprocess.Popen` that jupyter_client calls.
+
+    The kernel is a child of the process that forks, not of this one.
+    """
 
     stdin = stdout = stderr = None
 

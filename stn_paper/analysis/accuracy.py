@@ -14,7 +14,7 @@ from ..training.presets import PAPER_SIZE, SMALL, SMALL_IN_FLOAT32
 from . import copies, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
-# best first; a row of a table shows the runs of one protocol, in one precision
+# in order of preference; a row of a table shows the runs of one protocol, in one precision
 TABLE_PROTOCOLS = (*PAPER_SIZE, SMALL, SMALL_IN_FLOAT32)
 ESTIMATED_PROTOCOL = "equal"  # the protocol, at the paper's image size, for which missing hours are estimated
 COMPARISONS = (

@@ -47,7 +47,7 @@ class Measurement(NamedTuple):
     precision: str = DEFAULTS["precision"]  # of products, as in the run's protocol
 
 
-BASES = {  # in words -> fields in which the measured runs equal the estimated run; best first
+BASES = {  # in words -> fields in which the measured runs equal the estimated run; in order of preference
     "the same network and image size": ("backbone", "variant", "image_size"),
     "the same backbone and image size": ("backbone", "image_size"),
     "the same backbone": ("backbone",),

@@ -239,7 +239,7 @@ def mean_text(values, count=" (n={})", sign=""):
 
 
 def range_text(values, form="{:,.0f}"):
-    """The smallest and the largest of some numbers as text; one number if both read the same.
+    """Return the smallest and the largest number as text, or one number if both have the same text.
 
     >>> range_text([1200, 3])
     '3 to 1,200'

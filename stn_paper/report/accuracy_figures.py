@@ -6,7 +6,7 @@ from ..analysis import accuracy
 from ..analysis.accuracy import TSRD_COLUMNS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from .figures import COLORS, PAPER_COLOR, close_figure
+from .figures import COLORS, PALETTE, PAPER_COLOR, close_figure
 
 TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "test": "TSRD, all test images",
@@ -14,7 +14,9 @@ TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "distinct": "TSRD, distinct pictures",
 }
 TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # short
-TSRD_COLORS = dict(zip(TSRD_COLUMNS, ("#d55e00", "#cc78bc", "#56b4e9")))  # no colours of variants
+TSRD_COLORS = dict(
+    zip(TSRD_COLUMNS, (PALETTE[3], PALETTE[4], PALETTE[9]))
+)  # not those of the paper's variants
 PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # panels of `pattern_plot`: (variant, against)
 WIDTH = 5.4  # inches; fits a telephone
 
@@ -95,7 +97,8 @@ def _why_not_drawn(row):
     sides = ((row.variant, row.collapsed), (row.against, row.collapsed_against))
     collapsed = " and ".join(HEADINGS[variant] for variant, number in sides if number)
     why = f"{collapsed} collapsed" if collapsed else "left out, failed to train"
-    return f"ours: {row.ours:+.1f} ({why})".replace("-", "−", 1)
+    points = f"{row.ours:+.1f}".replace("-", "−")
+    return f"ours: {points} ({why})"
 
 
 def tsrd_plot():

@@ -168,7 +168,7 @@ def replication_table(number):
 
 
 def table_learning_curves(number, request):
-    """`charts.learning_curves` of the requested runs; by default, of the runs that the table shows."""
+    """Return the learning curves of the requested runs; without a request, those of the runs in the table."""
     if request.specs:
         return charts.learning_curves(frame.runs(request.dataset, request.protocols[0]))
     shown = [

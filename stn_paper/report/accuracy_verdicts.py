@@ -176,7 +176,9 @@ def accuracies_in_words(number):
             f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
             for cell in row.itertuples()
         ]
-        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, n={row['n'].min():.0f}"
+        runs = row["n"].min()
+        each = "one run each" if runs == 1 else f"{runs:.0f} runs each"
+        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {each}"
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
     return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"
 

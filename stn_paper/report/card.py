@@ -29,11 +29,11 @@ SOURCES = {  # smaller system -> the document that its layers are taken from; al
     "clutter-cnn": "MatConvNet, examples/spatial_transformer (for the output of 20 pixels: Lasagne/Recipes)",
     "lenet": f"{TUTORIAL}, without its dropout",
     "mnist-cnn": TUTORIAL,
-    "mnist-cnn-400k": f"{JADERBERG}. Batch normalization and the localization net are ours",
+    "mnist-cnn-400k": f"{JADERBERG}. We added batch normalization and chose the localization net",
     "placement-cnn": "L. Finnveden et al., “Understanding when spatial transformer networks do not support "
     "invariance, and what to do about it”, ICPR 2020",
     "sequence-cnn": "S. K. Sønderby et al., “Recurrent Spatial Transformer Networks”, 2015, arXiv 1509.05329",
-    "sign-cnn-bn": f"{SIGNS}. Batch normalization is ours",
+    "sign-cnn-bn": f"{SIGNS}. We added batch normalization",
 }
 
 
@@ -140,9 +140,9 @@ def _limits_section(record, spec):
 
 
 def _markdown_table(rows):
-    """Pairs of a name and its value as a Markdown table; each value is on one line."""
-    texts = [(name, printable(run_pages.value_text(value)).replace("|", "\\|")) for name, value in rows]
-    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in texts)])
+    """Pairs of a name and a text as a Markdown table; each text is on one line."""
+    cells = [(name, printable(text).replace("|", "\\|")) for name, text in rows]
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in cells)])
 
 
 def _again(record):

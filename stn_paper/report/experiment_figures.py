@@ -23,26 +23,25 @@ def effects_plot(chosen):
     A stroke is a mean, a bar its 95 % interval, dots are its `effects.single_differences`. A tint marks the
     differences that count as equal. A word replaces a comparison whose runs collapsed.
     """
-    every = experiment.comparisons_by_study(chosen)
-    found = {study: _drawn_comparisons(rows) for study, rows in every.items()}
+    found = {
+        study: _drawn_comparisons(rows) for study, rows in experiment.comparisons_by_study(chosen).items()
+    }
     pairs = [pair for family in DRAWN_FAMILIES for pair in FAMILIES[family]]
     figure, axes = _study_panels(chosen, found.values(), height=0.9 + 0.25 * len(pairs), sharey=True)
+    lost = {"ha": "center", "va": "center", "backgroundcolor": "white", "fontsize": 10}
     for axis, (study, rows) in zip(axes, found.items()):
         runs = experiment.study_runs(*study)
         for row in rows.itertuples():
             place, color = pairs.index((row.variant, row.against)), COLORS[row.variant]
+            if pd.isna(row.mean):
+                axis.text(0.5, place, "collapsed", transform=axis.get_yaxis_transform(), **lost)
+                continue
             if min(row.n, row.n_against) >= FEWEST_RUNS:
                 ends = [row.mean - row.half, row.mean + row.half]
                 axis.plot(ends, [place] * 2, color=color, linewidth=6, alpha=0.4)
             axis.plot(row.mean, place, "|", color="black", markersize=13)
             dots = single_differences(runs, row)
             axis.plot(dots, [place] * len(dots), "o", color=color, markersize=4, markeredgecolor="white")
-        for row in every[study].itertuples():
-            lost = row.collapsed + row.collapsed_against and pd.isna(row.mean)
-            if lost and (row.variant, row.against) in pairs:
-                look = {"ha": "center", "va": "center", "backgroundcolor": "white", "fontsize": 10}
-                place = pairs.index((row.variant, row.against))
-                axis.text(0.5, place, "collapsed", transform=axis.get_yaxis_transform(), **look)
         if len(rows):
             axis.axvline(0, color="black", linewidth=1)
             axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
@@ -53,8 +52,9 @@ def effects_plot(chosen):
 
 
 def _drawn_comparisons(rows):
-    """The comparisons of DRAWN_FAMILIES that have a mean."""
-    return rows[rows["family"].isin(DRAWN_FAMILIES) & rows["mean"].notna() & ~rows["left_out"].astype(bool)]
+    """The comparisons of DRAWN_FAMILIES that have a mean, or none because runs collapsed."""
+    known = rows["mean"].notna() | (rows["collapsed"] + rows["collapsed_against"] > 0)
+    return rows[rows["family"].isin(DRAWN_FAMILIES) & known & ~rows["left_out"].astype(bool)]
 
 
 def budget_plot(chosen):

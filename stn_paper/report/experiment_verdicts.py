@@ -173,9 +173,10 @@ def constant_map_in_words(chosen):
 
 
 def parts_in_words(chosen):
-    """How each part of L-STN changes the test accuracy, and how often theta ignores the image without batch norm.
+    """Return two sentences of Markdown for each study with ablations.
 
-    Two sentences of Markdown for each study.
+    The first says in how many runs L-STN without batch norm gives every image the same theta. The second says by how
+    many points each part of L-STN changes the test accuracy.
     """
     sentences = []
     for study, rows in experiment.comparisons_by_study(chosen).items():
@@ -183,12 +184,14 @@ def parts_in_words(chosen):
             f"{HEADINGS[row.variant]} minus {HEADINGS[row.against]} is {difference_text(row)} points ({row.shown})"
             for row in rows[rows["family"] == OF_A_PART].itertuples()
         ]
-        if parts:
-            where = f"On {experiment.study_title(*study)},"
+        where = f"On {experiment.study_title(*study)},"
+        if "lstn-no-bn" in set(rows["against"]):
+            still = count_still(study, "lstn-no-bn")
             sentences.append(
-                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta in "
-                f"{count_still(study, 'lstn-no-bn')} runs.** {where} {join_words(parts)}."
+                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta in {still} runs.**"
             )
+        if parts:
+            sentences.append(f"{where} {join_words(parts)}.")
     return " ".join(sentences) or f"{MISSING.capitalize()}."
 
 

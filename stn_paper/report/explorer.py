@@ -161,12 +161,11 @@ def _input_output_picture(inputs, theta, zoom):
     draw = ImageDraw.Draw(picture)
     for row, (before, after, one) in enumerate(zip(inputs, outputs, theta)):
         top = GAP + row * pitch
-        for left, image, map_ in ((GAP, before, one), (GAP + pitch, after, None)):
-            panel = _as_image(image).resize((side, side), Image.Resampling.NEAREST)
-            if map_ is not None:
-                corners = ((outline(map_)[[0, 1, 2, 3, 0]] + 1) / 2 * (side - 1)).round().flatten().tolist()
-                for color, width in ((INK, 4), (OUTLINE, 2)):
-                    ImageDraw.Draw(panel).line(corners, color, width, joint="curve")
+        panels = [_as_image(i).resize((side, side), Image.Resampling.NEAREST) for i in (before, after)]
+        corners = ((outline(one)[[0, 1, 2, 3, 0]] + 1) / 2 * (side - 1)).round().flatten().tolist()
+        for color, width in ((INK, 4), (OUTLINE, 2)):
+            ImageDraw.Draw(panels[0]).line(corners, color, width, joint="curve")
+        for left, panel in zip((GAP, GAP + pitch), panels):
             draw.rectangle((left - 1, top - 1, left + side, top + side), outline=BAR_GROUND)
             picture.paste(panel, (left, top))
     return picture

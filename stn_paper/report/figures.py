@@ -15,12 +15,12 @@ from ..models import HEADINGS, RELEASED, costs
 from ..models.backbones import title
 from ..models.localization import LOCALIZATION_NETS, localization_net
 
-_palette = sns.color_palette("colorblind")
-COLORS = {"original": (0.35, 0.35, 0.35), "stn": _palette[0], "vstn": _palette[2], "lstn": _palette[1]}
-COLORS |= {"affine": _palette[0], "projective": _palette[3], "tps": _palette[4]}  # of the smaller systems
-COLORS |= {"one": _palette[0], "two": _palette[1], "ffn": _palette[0], "rnn": _palette[1]}
-COLORS |= {"feature": _palette[3], "shared": _palette[0]}
-COLORS |= {"out60": _palette[0], "out20": _palette[1]}
+PALETTE = sns.color_palette("colorblind")
+COLORS = {"original": (0.35, 0.35, 0.35), "stn": PALETTE[0], "vstn": PALETTE[2], "lstn": PALETTE[1]}
+COLORS |= {"affine": PALETTE[0], "projective": PALETTE[3], "tps": PALETTE[4]}  # of the smaller systems
+COLORS |= {"one": PALETTE[0], "two": PALETTE[1], "ffn": PALETTE[0], "rnn": PALETTE[1]}
+COLORS |= {"feature": PALETTE[3], "shared": PALETTE[0]}
+COLORS |= {"out60": PALETTE[0], "out20": PALETTE[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
 PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 DARK, GREY = "0.15", "0.45"  # for drawings

@@ -44,9 +44,9 @@ def paper_gains():
 def our_gains():
     """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS."""
     every, found = frame.runs(), []
-    every = every[every["variant"] == "lstn"]
+    every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
-        for protocol in every.loc[(every["dataset"] == dataset) & (every["preset"] != ""), "preset"].unique():
+        for protocol in every.loc[every["dataset"] == dataset, "preset"].unique():
             gains = effects.comparisons_by_backbone(dataset, protocol)
             gains = gains[
                 (gains["variant"] == "lstn") & (gains["against"] == "stn") & ~gains["left_out"].astype(bool)

@@ -76,7 +76,7 @@ def _settings(presets):
 
 
 def pilot_runs():
-    """The pilot runs of `small`: networks alone, a row a run. A run that Table 6 or 8 shows is not a pilot run."""
+    """The pilot runs of `small`, a row a run: networks alone, with other settings than the runs of Tables 6 and 8."""
     every, rows = frame.runs(), []
     for run in every[(every["preset"] == "") & (every["variant"] == ORIGINAL)].itertuples():
         spec = records.spec_of(run.record)

@@ -36,7 +36,7 @@ def read_picture(path=""):
     try:
         with Image.open(path) as image:
             return central_square(ImageOps.exif_transpose(image).convert("RGB"), SIZE)
-    except Exception as error:  # Pillow raises many kinds for files that are damaged, huge or no pictures
+    except Exception as error:  # of many classes: the file is damaged, too large or no image
         raise InputError(
             f"Picture {path!r} cannot be read: give the path of an image file ({error})."
         ) from None

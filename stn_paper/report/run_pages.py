@@ -106,8 +106,7 @@ def training_command(record):
     spec, environment = records.spec_of(record), record["environment"]
     if spec.protocol.name not in PROTOCOLS or environment.get("compiled") == PARTLY:
         return ""
-    names = [spec.dataset, spec.backbone, spec.variant, spec.protocol.name]
-    words = ["python", "-m", "stn_paper", "run", *names, "--seed", str(spec.seed), *spec.options]
+    words = ["python", "-m", "stn_paper", "run", *spec.arguments]
     words += ["--compile"] if environment.get("compiled") else []
     threads = f"OMP_NUM_THREADS={environment['threads']} " if "threads" in environment else ""
     return f"{threads}STN_PAPER_RESULTS=again {join(words)}"
@@ -134,7 +133,7 @@ def run_page(name, runs):
         relatives=_relatives(name, runs),
         most=RELATED,
         protocol=f"{spec['protocol']['name']}: {PROTOCOLS.get(spec['protocol']['name'], 'settings of its own')}.",
-        settings=[(label, value_text(value)) for label, value in named_settings(record)],
+        settings=list(named_settings(record)),
         notes=frame.image_notes([record]),
         data=labelled_values(record["data"], DATA_NAMES),
         machine=labelled_values(record["environment"], ENVIRONMENT_NAMES)
@@ -191,11 +190,11 @@ def _theta(record):
 
 
 def named_settings(record):
-    """Yield (name in words, value) for each setting of a record, and for its seed."""
+    """Yield the name and the value of each setting of a record, and of its seed, as texts."""
     settings = record["spec"]["protocol"]
     for field, (label, none) in SETTING_NAMES.items():
-        yield label, none if settings[field] is None else settings[field]
-    yield "Seed of the weights and of the order of images", record["spec"]["seed"]
+        yield label, none if settings[field] is None else value_text(settings[field])
+    yield "Seed of the weights and of the order of images", value_text(record["spec"]["seed"])
 
 
 def commit_in_words(record):

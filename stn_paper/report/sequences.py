@@ -10,12 +10,12 @@ from ..models import HEADINGS
 from ..models.transformer import sample, sampling_grid
 from ..training.examples import from_png
 from . import small_systems
-from .figures import COLORS, close_figure
+from .figures import COLORS, PALETTE, close_figure
 from .paper_figures import draw_outline
 from .sentences import join_words
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
-GLIMPSE_COLORS = ("#cc78bc", "#ece133", "#56b4e9")  # colours of the first, second and third glimpse
+GLIMPSE_COLORS = (PALETTE[4], PALETTE[8], PALETTE[9])  # colours of the first, second and third glimpse
 GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 
@@ -88,10 +88,9 @@ def sequence_curves_plot():
         for number, (centres, color) in enumerate(zip(_centres(record).T, GLIMPSE_COLORS), 1):
             below.plot(range(1, len(centres) + 1), centres, color=color, label=f"glimpse {number}")
     above.set(xlabel="epoch", ylabel="digits read correctly (%)")
-    for axis in (above, below):
-        axis.xaxis.get_major_locator().set_params(integer=True)
     below.set(xlabel="epoch", ylabel="centre of the glimpse, x (-1 to 1)", ylim=(-1, 1))
     for axis in (above, below):
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.has_data():
             axis.legend(
                 loc="lower center",

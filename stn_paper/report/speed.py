@@ -95,7 +95,7 @@ def machines_table():
             "timm": machine["timm"],
             "Image files": ", ".join(sorted(images)) or "–",
             "Commit": ", ".join(commits),
-            "Parts of `python -m benchmarks`": what,
+            "Parts of python -m benchmarks": what,
         }
     return table_or_missing(table)
 

@@ -70,7 +70,7 @@ def collect_probes(job):
     - `strength`: the accuracies on distorted test images, see `accuracy_by_strength`.
     - With a transformer, `theta`: theta of the examples. `motion`: theta of the `moving_example` under each map of
       `motion_maps`.
-    - If the distortions are known and affine, `recovered_in_class`: how much of them the transformer undoes, see
+    - `recovered_in_class`, where affine distortions are known: how much of them the transformer undoes, see
       `measure_recovery`.
     """
     model, data, split = job.model, job.data, job.split

@@ -110,8 +110,8 @@ _SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
     },
 }
 SMALLER = (SMALL, *_FULL, "reduced")  # for machines without a GPU
-PAPER_SIZE = ("paper", "equal")  # protocols at the paper's image sizes, best first
-COMPARABLE = (*PAPER_SIZE, *SMALLER)  # protocols that a page of the paper's tables may show, best first
+PAPER_SIZE = ("paper", "equal")  # protocols with the paper's image sizes, in order of preference
+COMPARABLE = (*PAPER_SIZE, *SMALLER)  # protocols that a page may show, in order of preference
 
 
 def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -> Protocol:

@@ -97,14 +97,15 @@ class RunSpec:
         return {f: v for f, v in asdict(self.protocol).items() if v != named[f]}
 
     @property
-    def options(self) -> list[str]:
-        """The options of `python -m stn_paper run` that make these `changes`.
+    def arguments(self) -> list[str]:
+        """The arguments of `python -m stn_paper run` that train this run; its protocol is one of PROTOCOLS.
 
-        >>> in_float32(RunSpec("cifar10", "resnet18", "stn", "small")).options
-        ['--precision', 'tf32']
+        >>> in_float32(RunSpec("cifar10", "resnet18", "stn", "small")).arguments
+        ['cifar10', 'resnet18', 'stn', 'small', '--seed', '0', '--precision', 'tf32']
         """
         changed = self.changes
-        words = ["--skip-corrupt"] if changed.pop("skip_corrupt", False) else []
+        words = [self.dataset, self.backbone, self.variant, self.protocol.name, "--seed", str(self.seed)]
+        words += ["--skip-corrupt"] if changed.pop("skip_corrupt", False) else []
         words += ["--precision", changed.pop("precision")] if "precision" in changed else []
         for setting, value in changed.items():
             words += ["--set", f"{setting}={value if isinstance(value, str) else json.dumps(value)}"]

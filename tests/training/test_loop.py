@@ -48,13 +48,11 @@ def tiny_backbone(name, num_classes):
     return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(128, num_classes))
 
 
-load_once = cache(datasets.load_images)  # reading the digits takes longer than training on a few
-commit_once = cache(hardware.current_commit)  # and git takes as long as a short run
+commit_once = cache(hardware.current_commit)  # git takes as long as a short run
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(datasets, "load_images", load_once)
     monkeypatch.setattr(hardware, "current_commit", commit_once)
     monkeypatch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
 
@@ -196,7 +194,7 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
     settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
     spec = replace(tiny_spec(variant, **settings), seed=3)
     record = loop.run(spec, "cpu")
-    data = load_once("digits", 24)
+    data = datasets.load_images("digits", 24)
     split = datasets.split("digits", data, 4, max_images=48)
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in batches.CHANNEL_STATISTICS[normalization])
     images = (data.images / 255 - mean) / std
@@ -263,7 +261,7 @@ def test_test_images_are_evaluated_once(tiny, monkeypatch):
     for module in (loop, evaluation):
         monkeypatch.setattr(module, "evaluate", noted)
     record = loop.run(tiny_spec(test_once=True, selection="last-epoch"), "cpu")
-    data = load_once("digits", 24)
+    data = datasets.load_images("digits", 24)
     split = datasets.split("digits", data, 0, max_images=48)
     validation, labels = (data.labels[part].tolist() for part in (split.validation, split.test))
     assert seen == [validation] * 3 + [labels]
@@ -301,7 +299,7 @@ def test_a_resumed_run_keeps_its_best_weights(tiny, monkeypatch):
 
 
 def test_accuracy_is_recorded_with_and_without_copies(tiny):
-    data = load_once("digits", 24)
+    data = datasets.load_images("digits", 24)
     spec = tiny_spec("original", test_once=True, selection="last-epoch", max_epochs=1, min_epochs=1)
     split = datasets.split("digits", data, 0, max_images=48)
     copies = np.arange(len(data.labels))
@@ -324,7 +322,7 @@ def test_fewer_checkpoints_change_nothing(tiny, monkeypatch):
 
 
 def test_a_run_takes_the_images_that_its_protocol_names(tiny, monkeypatch):
-    whole = load_once("digits", 24)
+    whole = datasets.load_images("digits", 24)
     lost = {int(datasets.split("digits", whole, 0).train[0]): "ant/1.png"}
     monkeypatch.setattr(
         datasets, "load_images", lambda *call: whole._replace(skipped=lost if call[3] else {})
@@ -393,7 +391,7 @@ def test_theta_is_of_the_validation_images(tiny, monkeypatch):
 
     monkeypatch.setattr(loop.diagnostics, "theta_statistics", noted)
     loop.run(tiny_spec("stn", max_epochs=1, min_epochs=1), "cpu")
-    data = load_once("digits", 24)
+    data = datasets.load_images("digits", 24)
     assert labels == data.labels[datasets.split("digits", data, 0, max_images=48).validation].tolist()
 
 
@@ -570,7 +568,6 @@ def kept_checkpoint(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RESULTS", "CACHE"):
             patch.setenv(f"STN_PAPER_{name}", str(tmp_path_factory.mktemp(name)))
-        patch.setattr(datasets, "load_images", load_once)
         patch.setitem(BACKBONES, "tiny", Backbone("Tiny", 32, tiny_backbone))
         clock = iter([0, 1])
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter, time=lambda: next(clock)))
