@@ -69,7 +69,10 @@ DATASETS = {
     ),
     "gtsrb": Dataset("GTSRB", 43, {"train": 31_409, "validation": 7800, "test": 12_630}),
     "mnist": Dataset("MNIST", 10, MNIST_SPLITS),
-    **{f"mnist-{name}": Dataset(f"MNIST {name.upper()}", 10, MNIST_SPLITS, name) for name in DISTORTIONS},
+    **{
+        f"mnist-{name}": Dataset(f"MNIST {distortion.label}", 10, MNIST_SPLITS, name)
+        for name, distortion in DISTORTIONS.items()
+    },
     "mnist-cluttered": Dataset("Cluttered MNIST", 10, MNIST_SPLITS, scene="cluttered"),
     "mnist-sequence": Dataset(
         "MNIST sequences", 10, MNIST_SPLITS, scene="sequence", labels=DIGITS_A_SEQUENCE

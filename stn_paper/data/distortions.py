@@ -15,9 +15,13 @@ Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 
 Chosen here: a canvas of 42 x 42 for all four. In R the digit is in the centre; in the others it is at a random place at
 which the digit's scaled, upright box of 28 pixels a side lies on the canvas. The pixels above are pixels of the digit.
-Corners of P are drawn again if the digit would be folded or lie behind the horizon. E's control points are a grid over
-the canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new distortions of the
-training images for each batch (`new_theta`).
+P moves the corners of the digit; they are drawn again if it would be folded or lie behind the horizon. E's control
+points are a grid over the canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new
+distortions of the training images for each batch (`new_theta`).
+
+Not stated: whether P and E move corners and a grid of the digit or of the canvas, and where the digit lies. Two further
+distortions read this in another way, with the digit in the centre. `p-canvas` moves the corners of the canvas, by
+pixels of the canvas. `e-digit` moves a grid over an image of 28 pixels, which is then enlarged to the canvas.
 """
 
 from collections.abc import Callable
@@ -36,17 +40,18 @@ IMAGES_AT_ONCE = 500  # images that are distorted at once
 
 
 class Distortion(NamedTuple):
+    label: str  # short name in tables
     title: str
     kind: str  # kind of the map: a key of `transforms.TRANSFORMS`
     draw: Callable  # (RandomState, count) -> theta of `count` images
 
 
 def known_theta(name, count, seed=0):
-    """Return the first `count` maps of the distortion `name` (r, rts, p or e) from the canvas to the digit.
+    """Return the first `count` maps of the distortion `name`, a key of DISTORTIONS, from the canvas to the digit.
 
-    (count, 2, 3) for r and rts, (count, 3, 3) for p, (count, 16, 2) for e; float32. A transformer that undoes a
-    distortion exactly predicts the inverse of its map. Raises InputError for an unknown name. Source: Jaderberg et al.
-    2015, section 4.1 and appendix A.
+    (count, 2, 3) for r and rts, (count, 3, 3) for p and p-canvas, (count, 16, 2) for e and e-digit; float32. A
+    transformer that undoes a distortion exactly predicts the inverse of its map. Raises InputError for an unknown name.
+    Source: Jaderberg et al. 2015, section 4.1 and appendix A.
     """
     draw, random = (
         DISTORTIONS[check_choice("distortion", name, DISTORTIONS)].draw,
@@ -125,11 +130,25 @@ def _rotated_scaled_translated(random, count):
 
 def _projective(random, count):
     scale = random.uniform(0.75, 1.0, count)
-    centre = _centre(random, scale)
+    centre, half = _centre(random, scale)[:, None], (scale * DIGIT / CANVAS)[:, None, None]
+    return _corners_moved(random, count, 5 * PIXEL, lambda moved, some: centre[some] + moved * half[some])
+
+
+def _projective_canvas(random, count):
+    scale = random.uniform(0.75, 1.0, count)
+    theta = _corners_moved(random, count, 5 * 2 / CANVAS, lambda moved, some: moved)
+    theta[:, :2] *= (CANVAS / DIGIT / scale)[:, None, None]
+    return theta
+
+
+def _corners_moved(random, count, deviation, place):
+    """Draw maps (count, 3, 3) to a square, from the places on the canvas of its corners, moved with this deviation.
+
+    `place` takes moved corners (K, 4, 2) and the indices of their images. Folded squares are drawn again.
+    """
     theta, wrong = np.empty((count, 3, 3)), np.arange(count)
     while len(wrong):
-        moved = CORNERS + random.normal(0, 5 * PIXEL, (len(wrong), 4, 2))
-        corners = centre[wrong, None] + moved * scale[wrong, None, None] * DIGIT / CANVAS  # on the canvas
+        corners = place(CORNERS + random.normal(0, deviation, (len(wrong), 4, 2)), wrong)
         theta[wrong] = _homography(corners)
         depth = corners @ theta[wrong, 2, :2, None] + 1
         wrong = wrong[(depth <= 0).any((1, 2))]
@@ -156,6 +175,11 @@ def _elastic(random, count):
     return control @ theta[:, :, :2].transpose(0, 2, 1) + theta[:, None, :, 2] + noise
 
 
+def _elastic_digit(random, count):
+    scale, control = random.uniform(0.75, 1.0, count), CONTROL_POINTS.numpy()
+    return (control + random.normal(0, 1.5 * PIXEL, (count, *control.shape))) / scale[:, None, None]
+
+
 def _jitter(random, count):
     """Draw shifts by up to a twentieth of the image's side along x and y, and scales of 0.9 to 1.1."""
     scale, shift = random.uniform(0.9, 1.1, count), random.uniform(-0.1, 0.1, (count, 2))
@@ -166,9 +190,11 @@ def _jitter(random, count):
 
 
 JITTER = "jitter"
-DISTORTIONS = {  # named as in Jaderberg et al.
-    "r": Distortion("Rotated", "affine", _rotated),
-    "rts": Distortion("Rotated, scaled, translated", "affine", _rotated_scaled_translated),
-    "p": Distortion("Projective", "projective", _projective),
-    "e": Distortion("Elastic", "tps", _elastic),
+DISTORTIONS = {  # named as in Jaderberg et al.; the last two are other readings of p and e
+    "r": Distortion("R", "Rotated", "affine", _rotated),
+    "rts": Distortion("RTS", "Rotated, scaled, translated", "affine", _rotated_scaled_translated),
+    "p": Distortion("P", "Projective", "projective", _projective),
+    "e": Distortion("E", "Elastic", "tps", _elastic),
+    "p-canvas": Distortion("P, canvas", "Corners of the canvas moved", "projective", _projective_canvas),
+    "e-digit": Distortion("E, digit", "A grid over the digit moved", "tps", _elastic_digit),
 }

@@ -72,7 +72,7 @@ def distorted_samples_plot(count=6):
     rows = {"undistorted": plain}
     for name, distortion in DISTORTIONS.items():
         theta = known_theta(name, count)
-        rows[f"{name.upper()}: {distortion.title.lower()}"] = list(
+        rows[f"{distortion.label}: {distortion.title.lower()}"] = list(
             distort_digits(plain, theta, distortion.kind, CANVAS)
         )
     rows["embedded digits"] = list(distort_digits(plain, known_maps(EMBEDDED, count), "affine", CANVAS))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stn_paper.data.datasets import embedded_digits
-from stn_paper.data.distortions import DISTORTIONS, distort_digits, known_theta
+from stn_paper.data.distortions import CORNERS, DISTORTIONS, distort_digits, known_theta
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import CONTROL_POINTS, inverse_grid, invert, sample
 
@@ -42,14 +42,10 @@ def placement(theta):
 
 
 def test_every_map_is_of_its_kind(maps):
-    shapes = {"r": (2, 3), "rts": (2, 3), "p": (3, 3), "e": (16, 2)}
+    shapes = {"r": (2, 3), "rts": (2, 3), "p": (3, 3), "e": (16, 2), "p-canvas": (3, 3), "e-digit": (16, 2)}
     assert {name: theta.shape[1:] for name, theta in maps.items()} == shapes
-    assert {name: d.kind for name, d in DISTORTIONS.items()} == {
-        "r": "affine",
-        "rts": "affine",
-        "p": "projective",
-        "e": "tps",
-    }
+    kinds = {(2, 3): "affine", (3, 3): "projective", (16, 2): "tps"}
+    assert {name: d.kind for name, d in DISTORTIONS.items()} == {n: kinds[s] for n, s in shapes.items()}
 
 
 def test_r_turns_by_90_degrees_either_way_and_does_nothing_else(maps):
@@ -85,22 +81,36 @@ def test_p_moves_each_corner_by_5_of_the_digits_pixels(maps):
     assert corners.mean(1).std(0).tolist() == pytest.approx([spread] * 2, rel=0.03)
 
 
-def test_p_never_folds_a_digit(maps):
-    corners = corners_of(maps["p"])
+@pytest.mark.parametrize("name", ["p", "p-canvas"])
+def test_p_never_folds_a_digit(maps, name):
+    corners = corners_of(maps[name])
     sides = corners.roll(-1, 1) - corners
     turns = sides[:, :, 0] * sides.roll(-1, 1)[:, :, 1] - sides[:, :, 1] * sides.roll(-1, 1)[:, :, 0]
     assert turns.min() > 0  # clockwise at each corner: convex
-    weights = torch.cat([corners, torch.ones(COUNT, 4, 1)], 2) @ maps["p"][:, 2, :, None]
+    weights = torch.cat([corners, torch.ones(COUNT, 4, 1)], 2) @ maps[name][:, 2, :, None]
     assert weights.min() > 0  # in front of the horizon
 
 
-def test_e_moves_each_control_point_by_1_5_of_the_digits_pixels(maps):
+def test_p_of_the_canvas_moves_its_corners_by_5_of_its_pixels():
+    for seed in range(20):
+        draw = np.random.RandomState(seed)
+        scale, moved = draw.uniform(0.75, 1.0), CORNERS + draw.normal(0, 5, (4, 2)) / 21
+        (theta,) = known_theta("p-canvas", 1, seed).double()
+        points = torch.tensor(np.c_[moved, np.ones(4)]) @ theta.T
+        assert (points[:, :2] / points[:, 2:]).numpy() == pytest.approx(CORNERS / HALF / scale, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name, pixels, side",
+    [("e", 1.5, 42 / 28), ("e-digit", 1.5 * math.sqrt(4 / 3), 1.0)],  # 4/3: the mean of the squared 1 / scale
+)
+def test_e_moves_each_control_point_by_1_5_pixels(maps, name, pixels, side):
     known = torch.nn.functional.pad(CONTROL_POINTS, (0, 1), value=1.0)
-    affine = torch.linalg.pinv(known) @ maps["e"]
-    left = (maps["e"] - known @ affine) * 14  # pixels; three of 16 directions are the affine map's
-    assert left.square().mean().sqrt().item() == pytest.approx(1.5 * math.sqrt(13 / 16), rel=0.01)
+    affine = torch.linalg.pinv(known) @ maps[name]
+    left = (maps[name] - known @ affine) * 14  # pixels; three of 16 directions are the affine map's
+    assert left.square().mean().sqrt().item() == pytest.approx(pixels * math.sqrt(13 / 16), rel=0.01)
     assert left.mean(0).abs().max() < 0.1
-    mean = 1.5 * math.log(1 / 0.75) / 0.25  # of 42 / 28 / scale
+    mean = side * math.log(1 / 0.75) / 0.25  # of the side / scale
     assert affine[:, [0, 1], [0, 1]].mean().item() == pytest.approx(mean, rel=0.01)
     assert affine[:, [0, 1], [1, 0]].mean().abs() < 0.01
 
@@ -119,6 +129,8 @@ def test_maps_follow_their_seed(name):
         ("rts", [1.4141455, 0.1086411, -0.0885982]),
         ("p", [1.5025703, -1.1357154, -0.2538905]),
         ("e", [-2.2310061, -1.6897846, -0.9511256]),
+        ("p-canvas", [2.4648989, -0.2814254, 0.5178481]),
+        ("e-digit", [-1.0375792, -0.9396001, -0.6496464]),
     ],
 )
 def test_maps_never_change(name, numbers):
@@ -157,5 +169,5 @@ def test_r_at_no_angle_is_the_digit_in_the_middle():
 
 
 def test_an_unknown_distortion_is_named():
-    with pytest.raises(InputError, match="distortion 'tc': choose one of r, rts, p, e"):
+    with pytest.raises(InputError, match="distortion 'tc': choose one of r, rts, p, e, p-canvas, e-digit"):
         known_theta("tc", 1)
