@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from stn_paper.analysis import frame
 from stn_paper.paths import ROOT, replace_file, results_dir
 from stn_paper.training import records
 
@@ -73,7 +74,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a CSV file")
-    out, rows, originals = parser.parse_args().out, [], records.all_records()
+    out, rows, originals = parser.parse_args().out, [], frame.records_by_name()
     for times in TIMES:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("costs.csv", "copies"):

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import NamedTuple
 
 from . import paths
-from .analysis import experiment
+from .analysis import experiment, frame
 from .analysis.experiment import PUBLISHED
 from .analysis.paper import DATASET_OF, table
 from .data import datasets
@@ -20,7 +20,7 @@ from .training.hardware import check_device
 from .training.networks import check_networks
 from .training.presets import COMPARABLE, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM
 from .training.protocol import LARGEST_SEED
-from .training.records import find, fit_precision, records_of_protocol
+from .training.records import find, fit_precision
 from .training.spec import RunSpec
 
 
@@ -64,7 +64,7 @@ def resolve(
     check_whole_number("Seed", seed, 0, LARGEST_SEED)
     _check_data_dir(data_dir)
     if backbone == PUBLISHED:
-        recorded = [p for p in shown if p not in SMALLER or records_of_protocol(dataset, p)]
+        recorded = [p for p in shown if p not in SMALLER or len(frame.runs(dataset, p))]
         shown = recorded if protocol == "auto" else [protocol]
         return Request([], dataset, shown, _quote(STORED, said))
 

@@ -27,7 +27,7 @@ import torch
 from hostile import NUMBERS_OF_A_RUN, own_folder, tiny_spec
 
 from stn_paper import cli
-from stn_paper.analysis import audit, results_csv
+from stn_paper.analysis import audit, frame, results_csv
 from stn_paper.data import download, files
 from stn_paper.data.datasets import Dataset
 from stn_paper.errors import InputError
@@ -416,7 +416,7 @@ def html_in_a_record(_, draw):
         record[part][field] = payload
         del record["digest"]
         path.write_text(json.dumps(record), encoding="utf-8")
-        found = records.all_records()
+        found = frame.records_by_name()
         shown = run_pages.run_page(path.stem, found) + interactive.show_all_runs().data
         assert payload not in shown and "alert" not in shown.replace("&gt;alert(1)", "").replace(
             "=alert(1)", ""
@@ -434,7 +434,7 @@ def copied_record(_, draw):
         path.with_name(f"{name}.json").write_bytes(path.read_bytes())
         assert audit.check()[0]
         try:
-            records.all_records()
+            frame.records_by_name()
         except InputError:
             return "refused"
     raise AssertionError("it counts as a run")

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import nn
 
 from stn_paper import cli, notebook
-from stn_paper.analysis import audit, results_csv
+from stn_paper.analysis import audit, frame, results_csv
 from stn_paper.data import datasets, download, files, listings, traffic_signs
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
@@ -171,7 +171,7 @@ def try_record(folder, file):
     faults, _ = audit.check()
     assert all(fault.isprintable() for fault in faults)
     try:
-        found = records.all_records()
+        found = frame.records_by_name()
     except InputError:
         assert faults
         raise

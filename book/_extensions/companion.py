@@ -12,6 +12,7 @@ from pathlib import Path
 
 import itables
 
+from stn_paper.analysis import frame
 from stn_paper.paths import ROOT
 from stn_paper.report import playground, run_pages
 from stn_paper.training import kept, records
@@ -98,7 +99,7 @@ def first_page(app, env, added, changed, removed):
 
 def run_record_pages(app):
     """A page for each record under results/, runs/<name>.html, with its JSON beside it."""
-    runs, folder = records.all_records(), Path(app.outdir, "runs")
+    runs, folder = frame.records_by_name(), Path(app.outdir, "runs")
     folder.mkdir(exist_ok=True)
     for page in folder.iterdir():
         if page.stem not in runs:

@@ -11,7 +11,7 @@ import pandas as pd
 from ..models import ORIGINAL
 from ..training import records
 from ..training.presets import PAPER_SIZE, SMALL, SMALL_IN_FLOAT32
-from . import copies, estimates, frame, grid, statistics
+from . import copies, effects, estimates, frame, grid, statistics
 from .paper import DATASET_OF, column_of, networks
 
 # in order of preference; a row of a table shows the runs of one protocol, in one precision
@@ -201,7 +201,7 @@ def differences(number):
             row |= {"half": statistics.compare(*sides, paired=False).half}
             row |= {"n": int(min(a["n"], b["n"])), "protocol": a["protocol"]}
             row |= {"collapsed": int(a["collapsed"]), "collapsed_against": int(b["collapsed"])}
-            rows.append(row | {"left_out": bool(original["n"] and 2 * original["failed"] >= original["n"])})
+            rows.append(row | {"left_out": effects.mostly_failed(original["failed"], original["n"])})
     return pd.DataFrame(rows)
 
 

@@ -135,7 +135,12 @@ def single_differences(ours, row):
 def original_failed(ours):
     """Whether at least half of the original's runs failed to train; if so, nothing is compared with it."""
     original = ours[ours["variant"] == ORIGINAL]
-    return bool(len(original) and 2 * original["failed"].sum() >= len(original))
+    return mostly_failed(original["failed"].sum(), len(original))
+
+
+def mostly_failed(failed, runs):
+    """Whether at least half of these runs failed to train, from both numbers; False without a run."""
+    return bool(runs and 2 * failed >= runs)
 
 
 def comparisons_by_backbone(dataset, protocol):

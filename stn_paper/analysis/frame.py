@@ -89,7 +89,10 @@ def runs(dataset=None, protocol=None, backbone=None):
 
 
 def records_by_name():
-    """All records except smoke runs: {name of the run: record}, sorted by file name."""
+    """Return all records except those of smoke runs: {name of the run: record}, sorted by file name.
+
+    Raises InputError naming a damaged record.
+    """
     found = _run_table(smoke=False)
     return dict(zip(found["run"], found["record"]))
 
@@ -130,7 +133,10 @@ def _stamps(smoke):
         if folder.is_dir() and (folder.name == stored.SMOKE) == smoke:
             for file in os.scandir(folder):
                 if file.name.endswith(".json") and "_seed" in file.name:
-                    status = file.stat()
+                    try:
+                        status = file.stat()
+                    except OSError:  # a broken link, which no one can read
+                        status = file.stat(follow_symlinks=False)
                     yield file.path, (status.st_ino, status.st_mtime_ns, status.st_size)
 
 

@@ -55,13 +55,16 @@ def outside_by_epoch(found):
 
 
 def count_outcomes(found):
-    """Numbers of runs, collapsed runs and runs with a nearly constant theta, on photographs and on other images."""
+    """Numbers of runs, collapsed runs and runs with a nearly constant theta: a row for photographs, and one for others.
+
+    The index is `photographs`, True and False. The columns are runs, collapsed, and each limit of STILL_BELOW.
+    """
     rows = {}
-    for photographs, title in ((True, "photographs"), (False, "digits and signs")):
+    for photographs in (True, False):
         mine = found[found["photographs"] == photographs]
         inside = mine[~mine["collapsed"]]
-        still = {f"std below {limit}": int((inside["std"] < limit).sum()) for limit in STILL_BELOW}
-        rows[title] = {"runs": len(mine), "collapsed": int(mine["collapsed"].sum()), **still}
+        still = {limit: int((inside["std"] < limit).sum()) for limit in STILL_BELOW}
+        rows[photographs] = {"runs": len(mine), "collapsed": int(mine["collapsed"].sum()), **still}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -120,9 +120,8 @@ def paired_table(pairs):
     rows = {}
     for name, values in pairs.items():
         result = statistics.compare(values, 0 * values, paired=True)
-        half = "" if pd.isna(result.half) else f" ± {result.half:.2f}"
         rows[name] = {
-            "Difference": f"{result.mean:+.2f}{half}",
+            "Difference": difference_text(result),
             "Pairs": result.n,
             "Verdict": statistics.judge(result),
         }
@@ -170,8 +169,7 @@ def strengths_table(chosen=experiment.STRENGTH_STUDIES):
 def _strength_rows(study):
     found, rows = experiment.strength_comparisons(*study), {}
     for row in found[found["family"].isin((BETWEEN, AGAINST_ORIGINAL))].itertuples():
-        half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-        rows.setdefault(comparison_title(row), {})[row.distortion] = f"{row.mean:+.2f}{half} ({row.shown})"
+        rows.setdefault(comparison_title(row), {})[row.distortion] = f"{difference_text(row)} ({row.shown})"
     if not rows:
         rows = {"": dict.fromkeys(experiment.UNITS, MISSING)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(experiment.UNITS)).fillna("")

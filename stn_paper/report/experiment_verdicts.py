@@ -111,12 +111,12 @@ def _against_original(rows):
     for shown, variants in kinds.items():
         names = "all three transformers" if len(variants) == len(effects.APPLIED) else join_words(variants)
         is_ = "is" if len(variants) == 1 else "are"
-        better, *little = shown.split(",")
+        little = BY_LITTLE if shown.endswith(BY_LITTLE) else ""
         sentences = {
             EQUAL: f"{names} {is_} equal to the original within {statistics.MARGIN:g} point",
             SAME: f"{names} {is_} identical to the original",
         }
-        comparison = f"{names} {is_} {better} than the original{','.join(['', *little])}"
+        comparison = f"{names} {is_} {shown.removesuffix(BY_LITTLE)} than the original{little}"
         parts.append(sentences.get(shown, comparison))
     return "; ".join(parts)
 

@@ -92,7 +92,7 @@ def front_page_texts():
     bypassed, transformers, chosen, logs = authors_runs.release_totals()
     copied, moved = (
         copies.test_images_with_copy("tsrd"),
-        theta.count_outcomes(theta.theta_by_run()).loc["photographs"],
+        theta.count_outcomes(theta.theta_by_run()).loc[True],
     )
     quick = speed.benchmark_rows("everyday", program="papermill", device="cpu").get(
         "seconds", pd.Series(dtype=float)
@@ -110,7 +110,7 @@ def front_page_texts():
         "bypassed": f"{bypassed} of {transformers}",
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
-        "still": f"{moved['std below 0.05']} of {moved['runs']}",
+        "still": f"{moved[theta.STILL_BELOW[0]]} of {moved['runs']}",
         "collapsed": moved["collapsed"],
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),

@@ -7,12 +7,11 @@ above 1, ours is faster. Files of the quick size are listed but never shown as a
 
 import json
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..analysis import frame
+from ..analysis import frame, statistics
 from ..analysis.statistics import MISSING, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
@@ -153,9 +152,12 @@ def median_and_range(values, form="{:.2f}"):
     return median_and_quartiles([min(values), np.median(values), max(values)] if values else None, form)
 
 
-def precision_table():
-    """Test accuracy in bfloat16 minus that of the same run in float32, in points, from the run records."""
-    found: dict[str, Any] = {}
+def precision_differences():
+    """Test accuracy in bfloat16 minus that of the same run in float32, in points: {networks: Series of pairs}.
+
+    The last entry has all pairs, if there are several networks.
+    """
+    found: dict[str, list] = {}
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
         if spec.protocol.precision == "bfloat16":
@@ -165,8 +167,13 @@ def precision_table():
                 tests = (records.selected_result(r)["test"] for r in (record, twin))
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
     if len(found) > 1:
-        found["all pairs"] = np.concatenate(list(found.values()))
-    return experiment_page.paired_table({name: pd.Series(values) for name, values in found.items()})
+        found["all pairs"] = [value for values in found.values() for value in values]
+    return {name: pd.Series(values) for name, values in found.items()}
+
+
+def precision_table():
+    """The differences of `precision_differences` as a table: means, intervals and verdicts."""
+    return experiment_page.paired_table(precision_differences())
 
 
 def precision_verdict():
@@ -174,11 +181,14 @@ def precision_verdict():
 
     It is "" if no training was run in both precisions.
     """
-    accuracy = precision_table().iloc[-1]
-    if not accuracy.get("Pairs"):
+    found = [*precision_differences().values()]
+    if not found:
         return ""
-    form = "bfloat16 in place of float32 changes test accuracy by {Difference} points in {Pairs} pairs: {Verdict}."
-    return form.format(**accuracy)
+    difference = statistics.compare(found[-1], 0 * found[-1], paired=True)
+    return (
+        f"bfloat16 in place of float32 changes test accuracy by {experiment_page.difference_text(difference)} points "
+        f"in {difference.n} pairs: {statistics.judge(difference)}."
+    )
 
 
 # --- the transformer ----------------------------------------------------------------------------

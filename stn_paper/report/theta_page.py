@@ -26,16 +26,15 @@ SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
 def theta_verdict(found):
     """How often theta stands still or its grid leaves the image, on photographs and on others: two sentences."""
-    photographs, others = (
-        theta.count_outcomes(found).loc[["photographs", "digits and signs"]].to_dict("records")
-    )
+    photographs, others = theta.count_outcomes(found).loc[[True, False]].to_dict("records")
     inside = photographs["runs"] - photographs["collapsed"]
     digits = found[found["dataset"].str.startswith(("mnist", "digits"))]
-    still = theta.count_outcomes(digits).loc["digits and signs", "std below 0.05"]
+    limit = theta.STILL_BELOW[0]
+    still = theta.count_outcomes(digits).loc[False, limit]
     return (
         f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
-        f"lost the image for good, and {photographs['std below 0.05']} of the other {inside} give every image nearly "
-        f"the same theta** (standard deviation below 0.05). On MNIST digits, {still} of {len(digits)} do. On digits "
+        f"lost the image for good, and {photographs[limit]} of the other {inside} give every image nearly "
+        f"the same theta** (standard deviation below {limit}). On MNIST digits, {still} of {len(digits)} do. On digits "
         f"and traffic signs, {others['collapsed']} of {others['runs']} transformers lost the image."
     )
 

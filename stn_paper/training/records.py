@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError, check_choice, is_from_handler
 from ..paths import read_bytes, replace_file, results_dir
 from . import hardware
-from .presets import SMALL, preset
+from .presets import SMALL
 from .protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, LAST_EPOCH, Protocol
 from .record_fields import RECORD, first_wrong
 from .spec import RunSpec, in_float32
@@ -71,19 +71,6 @@ def fit_precision(spec: RunSpec, device: torch.device) -> RunSpec:
     return in_float32(spec) if find(spec) is None else spec
 
 
-def records_of_protocol(dataset: str, protocol: str) -> list[dict]:
-    """Return all records of a dataset with the settings of the named protocol, sorted by file name."""
-    folder = results_dir() / (SMOKE if protocol == "smoke" else dataset)
-    found = [read_named_record(path) for path in sorted(folder.glob(f"{dataset}_{protocol}_*.json"))]
-    return [r for r in found if r["spec"]["protocol"] == _preset(dataset, protocol, r)]
-
-
-def all_records() -> dict[str, dict]:
-    """Return all records except those of smoke runs: {name: record}, sorted by file name."""
-    paths = sorted(results_dir().glob("*/*_seed*.json"))
-    return {path.stem: read_named_record(path) for path in paths if path.parent.name != SMOKE}
-
-
 def read_named_record(path: Path) -> dict:
     """Read a record whose file must be named after its run, so that a copied file never counts as another run."""
     record = read_record(path)
@@ -104,11 +91,6 @@ def spec_of(record: dict) -> RunSpec:
     if unknown:
         raise InputError(f"{unknown[0]} is not known to this code: update the code or move the record away.")
     return RunSpec(**stored | {"protocol": Protocol(**stored["protocol"])})
-
-
-def _preset(dataset, protocol, record):
-    spec = record["spec"]
-    return asdict(preset(protocol, dataset, spec["variant"], spec["backbone"]))
 
 
 def read_record(path: Path) -> dict:

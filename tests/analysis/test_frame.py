@@ -87,7 +87,7 @@ def test_runs_of_changed_settings_are_in_no_named_protocol(committed):
     every = frame.runs()
     assert (every["preset"] == "").any()
     assert len(frame.runs(protocol="small")) < (every["protocol"] == "small").sum()
-    assert json.dumps(sorted(every["run"])) == json.dumps(sorted(records.all_records()))
+    assert json.dumps(sorted(every["run"])) == json.dumps(sorted(frame.records_by_name()))
 
 
 def test_only_small_has_a_name_for_its_runs_in_float32():

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import results_csv
+from stn_paper.analysis import frame, results_csv
 from stn_paper.paths import ROOT
 from stn_paper.training import records
 
 
 def test_the_committed_table_is_that_of_the_records(committed):
     kept = pd.read_csv(ROOT / "results" / results_csv.FILE, keep_default_na=False)
-    found = records.all_records()
+    found = frame.records_by_name()
     assert kept["run"].tolist() == list(found), "run: make notebooks"
     tests = [round(records.selected_result(record)["test"], 2) for record in found.values()]
     assert kept["test"].tolist() == tests

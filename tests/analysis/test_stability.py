@@ -3,8 +3,7 @@
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import stability, statistics, theta
-from stn_paper.training import records
+from stn_paper.analysis import frame, stability, statistics, theta
 
 INSIDE, OUTSIDE = 0.0, 100.0
 
@@ -49,7 +48,7 @@ def test_runs_are_counted_by_net_and_rate_and_left_out_of_the_other_analysis():
     assert len(tests) == 3 and (tests["p_holm"] >= tests["p"]).all()
     moved = tests.loc["L-STN against STN, the full rate", ["first_moved", "second_moved"]]
     assert moved.tolist() == [10.0, 2.0] and (tests["p_moved_holm"] >= tests["p_moved"]).all()
-    assert theta.theta_by_run().empty and len(records.all_records()) == 9
+    assert theta.theta_by_run().empty and len(frame.records_by_name()) == 9
 
 
 def test_without_runs_there_is_nothing_to_count():

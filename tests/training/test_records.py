@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import filled
 
+from stn_paper.analysis import frame
 from stn_paper.errors import InputError
 from stn_paper.paths import results_dir
 from stn_paper.training import hardware, records
@@ -76,10 +77,9 @@ def test_a_record_under_another_runs_name_is_not_that_run():
 def test_smoke_records_lie_apart():
     smoke = RunSpec("digits", "resnet18", "stn", "smoke")
     assert records.write_record(smoke, record()).parent == results_dir() / "smoke"
-    assert len(records.records_of_protocol("digits", "smoke")) == 1
-    assert records.records_of_protocol("digits", "reduced") == []
+    assert len(frame.runs("digits", "smoke")) == 1 and frame.runs("digits").empty
     records.write_record(RunSpec("mnist-rts", "resnet18", "stn", "smoke"), record())
-    assert records.records_of_protocol("mnist", "smoke") == []
+    assert frame.runs("mnist", "smoke").empty
 
 
 def damage(change):
@@ -198,7 +198,7 @@ def test_a_used_up_budget_is_no_fault():
 def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
     path = records.write_record(SPEC, record())
     path.write_text(changed(*place, value=value)(path.read_text()))
-    for reading in (records.all_records, lambda: records.records_of_protocol("caltech101", "reduced")):
+    for reading in (frame.records_by_name, lambda: records.read_named_record(path)):
         with pytest.raises(InputError) as error:
             reading()
         assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
@@ -208,7 +208,7 @@ def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
 
 
 def test_the_committed_records_pass(committed):
-    assert len(records.all_records()) >= 203
+    assert len(frame.records_by_name()) >= 203
 
 
 def test_a_changed_selection_is_noticed():
@@ -268,7 +268,7 @@ def test_a_path_that_is_no_record_file_is_named(kind):
         make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}
         make.get(kind, lambda: path.symlink_to(path.name if kind == "link to itself" else "nowhere"))()
     with pytest.raises(InputError, match=re.escape(str(path))):
-        records.all_records()
+        frame.records_by_name()
 
 
 def test_a_changed_number_is_told_by_the_digest():
