@@ -16,33 +16,34 @@ RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the b
 
 
 def protocols_in_words(number):
-    """The settings of our runs, as Markdown: image size, epochs, training images and selection rule."""
+    """The settings of our runs, as Markdown: those of most backbones, then the backbones with other settings."""
     found = accuracy.cells(number)
     found = found[found["n"] > 0]
     if found.empty:
         return f"Ours: no network has a run yet ({NO_NUMBER})."
-    kinds = []
-    for protocol, part in found.groupby("protocol", sort=False):
-        backbones = list(dict.fromkeys(part["backbone"]))
-        low, high = int(part["image_size"].min()), int(part["image_size"].max())
-        pixels = f"{low}-pixel images" if low == high else f"images of {low} to {high} pixels"
-        images = (
-            f" of {part['train_images'].iloc[0]:,.0f} training images" if part["train_images"].iloc[0] else ""
+    kinds = [
+        (
+            _settings_in_words(part),
+            " in float32" if protocol == SMALL_IN_FLOAT32 else "",
+            list(map(title, part["backbone"].unique())),
         )
-        rule = RULE_WORDS.get(part["selection"].iloc[0], "the best of five epochs")
-        settings = f"{pixels}, {part['epochs'].iloc[0]:.0f} epochs{images}, test accuracy at {rule}"
-        kinds.append((backbones, settings, protocol == SMALL_IN_FLOAT32))
-    kinds.sort(key=lambda kind: -len(kind[0]))
-    whole = len(kinds) == 1 and len(kinds[0][0]) == len(networks(number)["backbone"].unique())
-    texts = []
-    for i, (backbones, settings, in_float32) in enumerate(kinds):
-        names = join_words(list(map(title, backbones)))
-        if i and settings == kinds[0][1]:
-            texts.append(f"{names} in {'float32' if in_float32 else 'bfloat16'}")
-            continue
-        settings += ", in float32 instead of bfloat16" if in_float32 else ""
-        texts.append(settings if whole or (i == 0 and len(kinds) > 1) else f"{names}: {settings}")
+        for protocol, part in found.groupby("protocol", sort=False)
+    ]
+    (settings, precision, _), *others = sorted(kinds, key=lambda kind: -len(kind[2]))
+    texts = [settings + precision]
+    for other, precision, names in others:
+        own = (precision or " in bfloat16") if other == settings else f": {other}{precision}"
+        texts.append(join_words(names) + own)
     return f"**Ours: {'; '.join(texts)}.**"
+
+
+def _settings_in_words(cells):
+    """Image size, epochs, training images and selection rule of cells of one protocol."""
+    first, low, high = cells.iloc[0], cells["image_size"].min(), cells["image_size"].max()
+    pixels = f"{low:.0f}-pixel images" if low == high else f"images of {low:.0f} to {high:.0f} pixels"
+    images = f" of {first['train_images']:,.0f} training images" if first["train_images"] else ""
+    rule = RULE_WORDS.get(first["selection"], "the best of five epochs")
+    return f"{pixels}, {first['epochs']:.0f} epochs{images}, test accuracy at {rule}"
 
 
 def coverage_in_words(number):
