@@ -25,6 +25,9 @@ PARTS = {
     "small_protocol": small_protocol.run,
     "everyday": everyday.run,
 }
+CONTINUED = (
+    "throughput",
+)  # parts that go on with the rows of an interrupted measurement; the others begin again
 SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file
 
 
@@ -32,7 +35,7 @@ def main(arguments=None):
     """Parse the command line and measure; a wrong value ends the program with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; kept parts stay")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; what it holds stays")
     parser.add_argument("--parts", help=f"measure these anew, with commas between: {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="the smallest sizes: shows only that it runs")
     options = parser.parse_args(arguments)
@@ -45,8 +48,8 @@ def main(arguments=None):
 def measure_parts(device, out, parts=None, quick=False):
     """Measure `parts` (names with commas between; None: those that the file lacks) and write them to the file `out`.
 
-    The file is written each time a part yields. An interrupted part is continued if the commit is the same. Raises
-    InputError for an unknown device or part, or a file of another machine or size, before anything is measured.
+    The file is written each time a part yields. An interrupted part of CONTINUED goes on if the commit is the same.
+    Raises InputError for an unknown device or part, or a file of another machine or size, before anything is measured.
     """
     device = check_device(device)
     here = machine(device)
@@ -58,7 +61,7 @@ def measure_parts(device, out, parts=None, quick=False):
         for part in [name for name in PARTS if name in chosen]:
             print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
             left = found.get(part, {})
-            if part in ended or left.get("commit") != here["commit"]:
+            if part in ended or part not in CONTINUED or left.get("commit") != here["commit"]:
                 left = {}
             start = time.perf_counter() - left.get("took_seconds", 0)
             setting = Setting(device, sizes, Path(folder), quick, tuple(left.get("rows", ())))
@@ -86,6 +89,8 @@ def _read(out, here, quick):
     if not out.exists():
         return {}
     content = json.loads(out.read_text(encoding="utf-8"))
+    if not {"machine", "quick", "parts"} <= content.keys():
+        raise InputError(f"File {out} was not written by `python -m benchmarks`: name another one.")
     there = content["machine"]
     differ = [f"{key} is {there[key]}, not {here[key]}" for key in SAME if there[key] != here[key]]
     if content["quick"] != quick:

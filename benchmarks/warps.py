@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from stn_paper import SpatialTransformer
+from stn_paper.errors import InputError
 from stn_paper.models.localization import localization_net
 from stn_paper.models.transformer import warp
 from stn_paper.models.transforms import invert
@@ -178,7 +179,10 @@ def main(arguments=None):
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON")
     parser.add_argument("--threads", type=int, default=1, help="of a CPU, 1 by default")
     options = parser.parse_args(arguments)
-    device = check_device(options.device)
+    try:
+        device = check_device(options.device)
+    except InputError as error:
+        sys.exit(str(error))
     torch.set_num_threads(options.threads)
     packages = {name: version(name) for name in ("kornia", "monai") if name in installed()}
     content = {

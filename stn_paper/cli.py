@@ -5,7 +5,6 @@
 
 import argparse
 import io
-import json
 import math
 import signal
 import sys
@@ -15,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, check_choice, needing
+from .errors import InputError, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -73,7 +72,10 @@ def _add_evaluate(commands):
     """Add the command that tests kept weights."""
     test = commands.add_parser("evaluate", help="test the kept weights of the small networks on their images")
     test.add_argument(
-        "networks", nargs="*", metavar="network", help="as digits-lstn; all that are there without one"
+        "networks",
+        nargs="*",
+        metavar="network",
+        help="such as digits-lstn; without a name, all that are here",
     )
     test.add_argument("--data-dir")
     test.set_defaults(call=_evaluate)
@@ -101,7 +103,9 @@ def _add_tools(commands):
     data.add_argument("--data-dir")
     data.set_defaults(call=_list_data)
 
-    copies = commands.add_parser("copies", help="look for test images in training; write results/copies/")
+    copies = commands.add_parser(
+        "copies", help="find test images that are training images too; write results/copies/"
+    )
     copies.add_argument("--data-dir")
     copies.set_defaults(call=_write_copies)
 
@@ -153,8 +157,9 @@ def _stopping():
         if not received:
             raise
         # torch.save turns the exception of the handler into an error of its own
-        where = getattr(stopped, "where", "") or "What is finished is kept"
-        print(f"Stopped: {where}, and the same command goes on from there.", file=sys.stderr)
+        where = getattr(stopped, "where", "")
+        told = f"{where}, and the same command goes on from there" if where else "what is finished is kept"
+        print(f"Stopped: {told}.", file=sys.stderr)
         sys.exit(128 + received[0])
     finally:
         for number, handler in before.items():
@@ -180,13 +185,14 @@ def _run(options):
     from .training.hardware import check_device
     from .training.loop import run
     from .training.networks import check_networks
+    from .training.protocol import parse_setting
     from .training.records import find, fit_precision, record_path, selected_result
     from .training.spec import RunSpec, with_precision
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
     specs = [RunSpec(options.dataset, options.backbone, v, options.protocol, options.seed) for v in names]
     changed = {"skip_corrupt": True} if options.skip_corrupt else {}
-    changed |= dict(map(_setting, options.set))
+    changed |= dict(map(parse_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
@@ -207,18 +213,6 @@ def _run(options):
             sys.exit(f"{spec.name} is not finished: its time was up. The same command continues it.")
         found = selected_result(record)
         print(f"{record_path(spec)}: test accuracy {found['test']:.2f} % at epoch {found['epoch']}")
-
-
-def _setting(text):
-    """(setting, value) of an option --set; the value is read as JSON, or as text if it is no JSON."""
-    from .training.protocol import DEFAULTS
-
-    name, _, value = text.partition("=")
-    check_choice("setting", name, DEFAULTS)
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _evaluate(options):

@@ -37,7 +37,10 @@ class InputError(ValueError):
 
 
 def is_from_handler(error: Exception) -> bool:
-    """Return whether a signal's handler raised the error: a TimeoutError of a disk or network has an errno."""
+    """Return whether a signal's handler raised the error: a TimeoutError of a disk has an errno.
+
+    A TimeoutError of a socket has none, so this must not be asked about errors of the network.
+    """
     return isinstance(error, TimeoutError) and error.errno is None
 
 

@@ -27,9 +27,10 @@ PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
 WEIGHTS = ROOT / "weights"  # of the networks of `training.kept`
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that measure them
 RELIABILITY = ROOT / "tests/reliability.json"  # counts of the faults that tests/reliability.py tried
-AUTHORS_LOOP = "plain"  # name of the training loop of the paper's authors in the benchmarks' files
-IN_FLOAT32 = "ours float32"  # name of our step in float32 beside our step in bfloat16, there too
 LARGEST_FILE = 2**30  # bytes of the largest file that is read
+# names in the files of benchmarks/, which `benchmarks` writes and `report` reads
+AUTHORS_LOOP = "plain"  # the training loop of the paper's authors
+IN_FLOAT32 = "ours float32"  # our step in float32 beside our step in bfloat16
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 
 
@@ -72,12 +73,12 @@ def _home(kind="data"):
 
 
 def _folder(path, kind):
-    """The path with "~" and "~user" expanded."""
+    """The absolute path, with "~" and "~user" expanded."""
     path = os.fsdecode(path)
     if "\0" in path:
         raise InputError(f"{kind} {path!r} is not allowed: give a path without a zero byte.")
     try:
-        return Path(path).expanduser()
+        return Path(path).expanduser().absolute()
     except RuntimeError:
         raise InputError(f"{kind} {path} is not allowed: this machine has no such user.") from None
 

@@ -44,11 +44,25 @@ def test_an_unpacked_dataset_equals_the_packed_dataset(tiny, tmp_path, size):
     )
     assert torch.equal(there.images, here.images) and torch.equal(there.labels, here.labels)
     assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
+    lease.pack("caltech101", tmp_path / "packs", given=tiny)  # no part of the former pack stays
+    assert torch.equal(lease.unpacked("caltech101", 16, tmp_path / "packs").images, here.images)
+
+
+def test_a_pack_says_how_many_copies_were_left_out(tiny, tmp_path, monkeypatch):
+    found = lease.files.find_files("caltech101", TINY, tiny)
+    monkeypatch.setattr(
+        lease.files, "find_files", lambda *_: found._replace(duplicates=(tmp_path / "a.png",))
+    )
+    lease.pack("caltech101", tmp_path / "packs", given=tiny)
+    assert len(lease.unpacked("caltech101", 16, tmp_path / "packs").duplicates) == 1
 
 
 def test_what_a_pack_cannot_hold_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="'mnist-rts' cannot be packed"):
         lease.pack("mnist-rts", tmp_path / "packs", given=tiny)
+    for name, told in {"digits": "needs no pack", "digit": "Unknown dataset 'digit'"}.items():
+        with pytest.raises(InputError, match=told):
+            lease.pack(name, tmp_path / "packs", given=tiny)
     lease.pack("caltech101", tmp_path / "packs", size=16, given=tiny)
     with pytest.raises(InputError, match="packed at 16 pixels, and this run needs 20"):
         lease.unpacked("caltech101", 20, tmp_path / "packs")
@@ -63,3 +77,10 @@ def test_each_listed_run_becomes_a_record_once(tiny, tmp_path, capsys):
     assert told.count("last-epoch") == 1 and records.find(lease.spec_of(JOB))["test"]["accuracy"] >= 0
     lease._worker(tmp_path / "packs", [JOB.replace("lstn", "stn")], time.time() - 1)
     assert records.find(lease.spec_of(JOB.replace("lstn", "stn"))) is None
+
+
+def test_a_listed_run_may_have_a_setting_in_words_and_a_dataset_without_a_pack(tmp_path, capsys):
+    job = "digits mnist-cnn stn smoke 0 padding=border"
+    assert lease.spec_of(job).protocol.padding == "border"
+    lease._worker(tmp_path, [job], time.time() + 600)
+    assert records.find(lease.spec_of(job)), capsys.readouterr().out

@@ -26,6 +26,13 @@ def test_a_tilde_is_the_home_folder(name, home, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
+def test_a_relative_folder_has_the_name_that_it_has_elsewhere(name, home, monkeypatch):
+    monkeypatch.chdir(home / "x")
+    monkeypatch.setenv(f"STN_PAPER_{name}", ".")
+    assert FOLDERS[name]() == home / "x" and FOLDERS[name]().name == "x"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
 def test_an_unknown_users_home_is_one_sentence(name, monkeypatch):
     monkeypatch.setenv(f"STN_PAPER_{name}", "~nosuchuser/x")
     with pytest.raises(InputError, match="~nosuchuser/x"):

@@ -5,7 +5,7 @@ the GPU machine, `measure` times a training step and `work` trains a list of run
 to the results folder as soon as its run ends. A run that would not end in time is given up after its first epoch, and
 the next run of the list is tried. With NVIDIA's MPS, four processes share a GPU well: on an H100 they trained 13 runs
 of `small` on TSRD in 165 seconds, while 19 processes at once ended no run in eight minutes. The GPU machine needs
-torch, torchvision, timm, pandas, pillow, tqdm and filelock.
+torch, torchvision, timm, pillow, tqdm and filelock.
 
     python workflow/lease.py pack caltech101 lease --mib 45
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
@@ -17,6 +17,7 @@ import json
 import logging
 import lzma
 import multiprocessing
+import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -32,10 +33,11 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files, image_cache
-from stn_paper.errors import InputError
+from stn_paper.errors import InputError, check_choice
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers
+from stn_paper.training.protocol import parse_setting
 from stn_paper.training.spec import RunSpec
 
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
@@ -45,12 +47,14 @@ SPAWN = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
 
 
 def pack(name, folder, mib=45.0, size=None, given=None):
-    """Write a dataset into files `<name>.pack.00`, ... of at most `mib` MiB each; return their paths.
+    """Write a dataset into files `<name>.pack.0000`, ... of at most `mib` MiB each; return their paths.
 
     Image files are packed unchanged; with `size` they are resized to `size` pixels a side and encoded without loss.
     `given` is the folder of the datasets.
     """
-    row = datasets.DATASETS[name]
+    row = datasets.DATASETS[check_choice("dataset", name, datasets.DATASETS)]
+    if name == datasets.EMBEDDED:
+        raise InputError(f"Dataset {name!r} needs no pack: it comes with a package.")
     if row.distortion or row.scene:
         raise InputError(f"Dataset {name!r} cannot be packed: its images are computed from those of MNIST.")
     listing = files.find_files(name, row, data_dir(given))
@@ -62,6 +66,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         "test_start": listing.test_start,
         "sizes": [len(file) for file in encoded],
         "image_size": size,
+        "duplicates": list(map(str, listing.duplicates)),
         **{
             field: None if (values := getattr(listing, field, None)) is None else np.asarray(values).tolist()
             for field in ("groups", "copies")
@@ -71,7 +76,9 @@ def pack(name, folder, mib=45.0, size=None, given=None):
     content = lzma.compress(len(head).to_bytes(8, "big") + head + b"".join(encoded), preset=4)
     step, folder = int(mib * 2**20), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.pack.{i:02d}" for i in range(-(-len(content) // step))]
+    for former in folder.glob(f"{name}.pack.*"):
+        former.unlink()
+    paths = [folder / f"{name}.pack.{i:04d}" for i in range(-(-len(content) // step))]
     for i, path in enumerate(paths):
         path.write_bytes(content[i * step : (i + 1) * step])
     return paths
@@ -86,6 +93,11 @@ def _encoded(item, size):
         buffer, "WEBP", lossless=True
     )
     return buffer.getvalue()
+
+
+def is_packed(name, folder):
+    """Whether the folder holds a pack of the dataset."""
+    return any(Path(folder).glob(f"{name}.pack.*"))
 
 
 def unpacked(name, size, folder):
@@ -113,6 +125,7 @@ def unpacked(name, size, folder):
         tuple(meta["classes"]),
         meta["fingerprint"],
         meta["test_start"],
+        duplicates=tuple(meta["duplicates"]),
         **known,
     )
 
@@ -128,8 +141,7 @@ def spec_of(line):
     """The RunSpec of a line of the list: dataset backbone variant protocol seed [setting=value ...]."""
     dataset, backbone, variant, protocol, seed, *changes = line.split()
     spec = RunSpec(dataset, backbone, variant, protocol, int(seed))
-    values = {name: json.loads(value) for name, value in (change.split("=") for change in changes)}
-    return replace(spec, protocol=replace(spec.protocol, **values))
+    return replace(spec, protocol=replace(spec.protocol, **dict(map(parse_setting, changes))))
 
 
 def work(folder, jobs, workers, until, compiled=False):
@@ -140,8 +152,9 @@ def work(folder, jobs, workers, until, compiled=False):
         if line.strip() and line[0] != "#"
     ]
     for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
-        if list(Path(folder).glob(f"{dataset}.pack.*")):
+        if is_packed(dataset, folder):
             unpacked(dataset, datasets.stored_size(dataset, size), folder)
+    shutil.rmtree(cache_dir() / "claims", ignore_errors=True)  # of runs that an earlier call gave up
     processes = [SPAWN.Process(target=_worker, args=(folder, lines, until, compiled)) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -165,7 +178,9 @@ def _worker(folder, lines, until, compiled=False):
         start = time.time()
         try:
             key = spec.dataset, datasets.stored_size(spec.dataset, spec.image_size)
-            if key not in loaded:
+            if key not in loaded and not is_packed(spec.dataset, folder):
+                loaded[key] = None  # a dataset that this machine has, such as the embedded digits
+            elif key not in loaded:
                 images = unpacked(*key, folder)
                 loaded[key] = (
                     images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
@@ -269,7 +284,10 @@ def main():
     measuring.add_argument("path")
     measuring.set_defaults(call=lambda o: measure(o.path))
     options = parser.parse_args()
-    options.call(options)
+    try:
+        options.call(options)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

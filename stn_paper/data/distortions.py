@@ -64,7 +64,7 @@ def known_theta(name, count, seed=0):
 def new_theta(name, count, random):
     """Return `count` maps of a distortion or of JITTER, drawn from the RandomState `random`, for a training batch.
 
-    Shapes as in `known_theta`, which draws the maps of validation and test images.
+    Shapes as in `known_theta`, which draws the maps of the stored images.
 
     >>> new_theta("rts", 5, np.random.RandomState(0)).shape
     torch.Size([5, 2, 3])

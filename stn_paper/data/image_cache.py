@@ -34,7 +34,8 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
 
     Skipped images are black; they are returned as {index: file}. `dataset` is the row of `datasets.DATASETS`. The array
     gets its name when it is complete. Its digest is in a note beside it and is checked on opening: a damaged or
-    exchanged array is made again. Raises InputError for an image that cannot be decoded, unless `skip_corrupt`.
+    exchanged array is made again. So is an array whose skipped images can be decoded now, unless `skip_corrupt`.
+    Raises InputError for an image that cannot be decoded, unless `skip_corrupt`.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
     shape = len(listing.items), _channels(dataset), image_size, image_size
@@ -49,7 +50,12 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
         raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
     images, skipped = found
     if skipped and not skip_corrupt:
-        decode_image(listing.items[min(skipped)], image_size)  # raises
+        for index in skipped:
+            decode_image(
+                listing.items[index], image_size
+            )  # raises, unless it was short of memory at the time
+        _note_path(cached).unlink(missing_ok=True)
+        return decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt, until)
     return images, skipped
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..errors import InputError, check_choice
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
-from .guards import Padding, check_padding
+from .guards import Padding, check_flag, check_padding
 from .insertion import param_groups, with_stn
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS
 from .small_nets import SYSTEMS
@@ -42,7 +42,11 @@ HEADINGS = VARIANTS | {  # the same with the control, the ablations and the vari
     "out20": "Output of 20 pixels",
 }
 RELEASED = "-released"  # suffix of a variant whose transformer is bypassed: its output is discarded
-HEADINGS |= {f"{v}{RELEASED}": f"{heading}, bypassed" for v, heading in HEADINGS.items() if v != ORIGINAL}
+HEADINGS |= {
+    f"{v}{RELEASED}": f"{heading}, bypassed"
+    for v, heading in HEADINGS.items()
+    if v not in (ORIGINAL, CONSTANT, *ABLATIONS)
+}
 
 
 def variants(backbone: str) -> tuple[str, ...]:
@@ -53,7 +57,8 @@ def variants(backbone: str) -> tuple[str, ...]:
 def check_variant(variant: str, backbone: str) -> str:
     """Return `variant` if it is a variant of `backbone`, with or without "-released", else raise InputError.
 
-    A backbone that has the paper's three variants also has the variant `constant` and the ABLATIONS.
+    A backbone that has the paper's three variants also has the variant `constant` and the ABLATIONS, which are never
+    bypassed.
     """
     if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
         return variant
@@ -84,13 +89,13 @@ def build_model(
     - `padding`: what the transformer reads outside the image, see `SpatialTransformer`.
 
     Raises InputError for an unknown name or padding, and for an image size that is not a whole number or is too small
-    for the backbone or the localization net. Source: paper sections 3 and 4.3.
+    for the backbone (networks of timm are not checked) or the localization net. Source: paper sections 3 and 4.3.
 
     >>> build_model("resnet18", "lstn", num_classes=10, image_size=64)(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 10])
     """
     name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
-    applied = applied and name == variant
+    padding, applied = check_padding(padding), check_flag("applied", applied) and name == variant
     image_size = input_size(backbone) if image_size is None else check_image_size(backbone, image_size)
     if backbone in SYSTEMS:
         model = SYSTEMS[backbone].build(name, num_classes, image_size)
@@ -99,7 +104,7 @@ def build_model(
                 if not applied and part.output_size is not None:
                     why = "its output has another size than the image"
                     raise InputError(f"A bypassed {name} is not allowed for {backbone}, as {why}: apply it.")
-                part.applied, part.padding = applied, check_padding(padding)
+                part.applied, part.padding = applied, padding
         return model
     model = build_backbone(backbone, num_classes, image_size)
     return model if name == ORIGINAL else with_stn(model, name, image_size, applied=applied, padding=padding)

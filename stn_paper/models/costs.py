@@ -58,8 +58,8 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     """Return the GFLOPS of the forward pass of `measure`, as torch's FlopCounterMode counts them.
 
     It counts two operations for each multiply-accumulate of convolutions and matrix products, and nothing for biases,
-    batch normalization, pooling, the grid and the sampling. Raises InputError for an image size that is not a whole
-    number from 1.
+    batch normalization, pooling, the grid and the sampling. The network must be in float32. Raises InputError for an
+    image size that is not a whole number from 1.
     """
     from torch.utils.flop_counter import FlopCounterMode  # here, because it loads Triton
 

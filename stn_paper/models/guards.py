@@ -188,7 +188,7 @@ def check_one_map(theta: Tensor, steps: int) -> None:
 
 
 def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Forward hook of a localization net: raise InputError unless the images have `image_size` pixels a side."""
+    """Forward pre-hook of a localization net: raise InputError unless the images have `image_size` pixels a side."""
     if isinstance(inputs[0], Proxy):
         return
     height, width = inputs[0].shape[-2:]

@@ -33,13 +33,13 @@ def with_stn(
     `.transformer` and `.backbone`. An untrained transformer is the identity, so the module at first computes the same
     as `model`. Source: paper section 4.3.B.
 
-    - `variant`: stn, vstn or lstn; or constant, one learned map for all images.
+    - `variant`: stn, vstn or lstn; constant, one learned map for all images; or one of `localization.ABLATIONS`.
     - `transform`: the family of maps, see `transforms`; affine in the paper.
     - `applied`: False bypasses the transformer: it is there but does not change the images, as in most of the
       notebooks that the paper's authors released.
     - `before`: a layer's name, such as "layer2" or "features.3". The transformer warps the feature maps
       (B, C, H, H) that enter this layer; their size is measured by one pass of a black image. The layer gets
-      a forward hook, so the parameters of `model` keep their names. Call `with_stn` again for another
+      a forward pre-hook, so the parameters of `model` keep their names. Call `with_stn` again for another
       transformer.
     - `localization_size`: pixels of a side. The localization net sees a copy of the images at this size, so that the
       images may have any size.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from ..errors import InputError
 from . import guards
 from .localization import (
     ABLATIONS,
@@ -254,7 +255,7 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
     `rnn` is the RNN-SPN of Soenderby et al. 2015: a GRU of width 256 predicts the maps, and the classifier reads each
     glimpse, of a third of the input's side. `ffn` is their FFN-SPN, with an output of half the side. The layers are
     theirs; their code has no network without a transformer, so `original` is ours. Returns logits (B, num_classes,
-    digits).
+    digits). Raises InputError for an image size that is too small for the variant.
     """
     divisor, width = {"original": (1, 32), "ffn": (2, 96), "rnn": (3, 32)}[variant]
     side, outputs = image_size // divisor, num_classes * (1 if variant == "rnn" else digits)
@@ -262,9 +263,13 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
         *(Row("conv", 3, width), Row("pool", 2, width, 2), Row("conv", 3, width), Row("pool", 2, width, 2)),
         *(Row("conv", 3, width), *([Row("pool", 2, width, 2)] if variant == "original" else [])),
     )
+    if (features := feature_size(rows, side)) < 1:
+        raise InputError(
+            f"Image size {image_size} is too small for {variant} of sequence-cnn: give a larger size."
+        )
     classifier = nn.Sequential(
         *(Grey(), build_layers(rows, 1), nn.ReLU(), nn.Flatten()),
-        *(nn.Linear(width * feature_size(rows, side) ** 2, 400), nn.ReLU(), nn.Linear(400, outputs)),
+        *(nn.Linear(width * features**2, 400), nn.ReLU(), nn.Linear(400, outputs)),
     )
     if variant == "original":
         return SequenceReader(nn.Identity(), classifier, digits)

@@ -115,8 +115,9 @@ def invert(theta: Tensor, transform: str = "affine") -> Tensor:
 def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affine") -> Tensor:
     """Return the grid (B, height, width, 2) that undoes the maps: for each input pixel, the output point that shows it.
 
-    For theta, see `sampling_grid`. A spline must not fold; its inverse is found step by step in float64, starting from
-    the inverse of its affine part. Not differentiable. Raises InputError for an unknown transform.
+    For theta, see `sampling_grid`; N maps an image give (B, N, height, width, 2). A spline must not fold; its inverse
+    is found step by step in float64, starting from the inverse of its affine part. Not differentiable. Raises
+    InputError for an unknown transform.
 
     >>> theta = affine_theta(rotation=20).expand(len(images), 2, 3)
     >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
@@ -125,7 +126,7 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
         if check_choice("transform", transform, TRANSFORMS) != "tps":
             back = invert(exact(theta), transform)
             return TRANSFORMS[transform].grid(back, height, width).to(theta.dtype)
-        places = (theta.cpu() if theta.is_mps else theta).double()  # MPS has no float64
+        places = (theta.cpu() if theta.is_mps else theta).double().flatten(0, -3)  # MPS has no float64
         wanted = _pixels(height, width, places.device)
         control = CONTROL_POINTS.to(places)
         affine = torch.linalg.pinv(F.pad(control, (0, 1), value=1.0)) @ places  # (B, 3, 2), least squares
@@ -134,7 +135,7 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
         for _ in range(ITERATIONS):
             reached = _tps_weights(found.flatten(0, 1)).view(*found.shape[:2], -1) @ places
             found = found + (wanted - reached) @ back
-        return found.to(theta).unflatten(1, (height, width))
+        return found.to(theta).view(*theta.shape[:-2], height, width, 2)
 
 
 def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) -> Tensor:
@@ -200,7 +201,8 @@ def to_theta(
     [1 / max_scale, max_scale]: scale = exp(L tanh((number - 1) / L)) with L = log(max_scale). `max_angle` keeps its
     angle inside +- max_angle degrees: angle = A tanh(number / A), A being max_angle in radians. Both formulas leave
     the identity unchanged and have slope 1 there. None sets no bound.
-    Raises InputError for an unknown transform, and if n is not the number of numbers that the transform has.
+    Raises InputError for an unknown transform, for a bound that it does not have, and if n is not the number of numbers
+    that the transform has.
 
     >>> to_theta(torch.tensor([[9.0]]), "scale", max_scale=2)
     tensor([[[2., -0., 0.],
@@ -209,6 +211,7 @@ def to_theta(
     family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
     check_numbers(numbers, transform, family.identity)
     if max_scale is not None or max_angle is not None:
+        check_bounds(transform, max_scale, max_angle)
         columns = dict(zip(family.names, numbers.unbind(-1)))
         if max_scale is not None:
             limit = math.log(max_scale)

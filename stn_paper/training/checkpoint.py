@@ -8,6 +8,7 @@ import torch
 
 from ..errors import UNREADABLE, InputError, is_from_handler
 from ..paths import cache_dir, replace_file
+from .hardware import is_memory_error
 from .record_fields import STATE, first_wrong
 
 
@@ -33,10 +34,10 @@ def _reading(path):
             if damaged := parts.testzip():
                 raise ValueError(damaged)
         yield
-    except (InputError, torch.OutOfMemoryError):
+    except InputError:
         raise
     except UNREADABLE as error:
-        if is_from_handler(error):
+        if is_from_handler(error) or is_memory_error(error):
             raise
         raise InputError(f"Checkpoint {path} cannot be read: delete it to start anew.") from error
 

@@ -1,4 +1,4 @@
-"""Evaluation: loss and accuracy on validation images after each epoch, and on test images once."""
+"""Evaluation: loss and accuracy on validation images, and on test images after each epoch or once."""
 
 import base64
 import math

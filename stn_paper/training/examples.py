@@ -51,7 +51,10 @@ def watched_steps(steps):
 
 
 def collect_results(job, state):
-    """Return the record's fields `test`, `probes` and `glimpses`, those that the run has, with the selected weights."""
+    """Return the record's fields `test`, `probes` and `glimpses`, those that the run has.
+
+    They are of the selected weights if the test images are evaluated once, else of the last epoch's.
+    """
     if "best" in state:
         job.model.load_state_dict(state["best"])
     found = {"test": evaluate_test_images(job)} if job.spec.protocol.test_once else {}

@@ -53,7 +53,10 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def compute_in(precision, device_type):
-    """Context: compute convolutions and matrix products at a precision, a row of PRECISION_MODES."""
+    """Context: compute convolutions and matrix products at a precision, a row of PRECISION_MODES.
+
+    torch's settings of TF32 stay; `restore_torch` restores them.
+    """
     tf32, autocast = PRECISION_MODES[precision]
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     convolutions = FastConvolutions() if device_type == "cpu" else nullcontext()
@@ -63,7 +66,7 @@ def compute_in(precision, device_type):
 
 @contextmanager
 def restore_torch():
-    """Context: restore torch's settings and random state at the end; see `keep_freed_memory` too."""
+    """Context: restore torch's settings and its random state on the CPU at the end; see `keep_freed_memory` too."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     benchmark = torch.backends.cudnn.benchmark

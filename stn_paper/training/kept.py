@@ -61,7 +61,7 @@ def weights_path_to_keep(spec):
 
     Weights are kept only if the records are written to the repository's own results folder.
     """
-    own = results_dir().resolve().parent == WEIGHTS.resolve().parent
+    own = results_dir().resolve() == WEIGHTS.resolve().with_name("results")
     return weights_path(spec) if own and WEIGHTS.is_dir() and spec in NETWORKS.values() else None
 
 
@@ -116,12 +116,13 @@ def load(name: str) -> torch.nn.Module:
     spec = NETWORKS[check_choice("network", name, NETWORKS)]
     path, record = weights_path(spec), records.find(spec) or {}
     if not path.exists():
-        raise InputError(f"Network {name!r} has no weights here: train it in a clone, which makes {path}.")
+        raise InputError(
+            f"Network {name!r} has no weights here: train it in a clone, which makes weights/{path.name}."
+        )
     if record.get("weights", found := file_digest(path)) != found:
         raise InputError(f"{path} does not have the digest that the run's record states: restore the file.")
-    model = build_model(
-        spec.backbone, spec.variant, datasets.DATASETS[spec.dataset].num_classes, spec.image_size
-    )
+    classes = datasets.DATASETS[spec.dataset].num_classes
+    model = build_model(spec.backbone, spec.variant, classes, spec.image_size, padding=spec.protocol.padding)
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()

@@ -60,7 +60,7 @@ def run(
     - `compiled`: train through torch.compile, which is faster if steps are many and small; the record says so.
       Without it, a step on CUDA is recorded as a CUDA graph.
     - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch (with `whole`, the
-      last epoch) would end after it, the run is left at its checkpoint and None is returned.
+      last epoch) would end after it, the run is left at its last checkpoint and None is returned.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
     - `whole`: see `until`.

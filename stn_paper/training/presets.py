@@ -36,10 +36,10 @@ PROTOCOLS = {
     "equal": "as the paper's, with one budget, one batch size and the same seeds for every variant",
     SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
     **{
-        name: f"as equal at {size} pixels, all images, with 5 epochs in batches of 64"
+        name: f"one budget for every variant at {size} pixels: all images, 5 epochs in batches of 64, in float32"
         for name, size in _FULL.items()
     },
-    "reduced": "as equal at 64 pixels with 20 epochs and fewer images",
+    "reduced": "one budget for every variant at 64 pixels: fewer images, 20 epochs, in float32, a test after each",
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
     SYSTEM: "the settings of the smaller system that is trained on this dataset",
 }

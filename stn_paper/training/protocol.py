@@ -1,8 +1,11 @@
 """A `Protocol` holds the settings of a training; `presets` has the named ones."""
 
+import json
 import math
 import re
 from dataclasses import MISSING, dataclass, fields
+from numbers import Real
+from typing import Any
 
 from ..data.distortions import JITTER
 from ..errors import InputError, check_choice, check_whole_number
@@ -29,8 +32,9 @@ MOST = 2**31 - 1  # images, epochs or pixels
 class Protocol:
     """Settings of one training. Every training minimizes the cross-entropy, without weight decay.
 
-    The defaults are those of the paper's section 4.2. Raises InputError for any setting out of its range, and for
-    `best-of-five` with `test_once`, because that rule needs the test accuracy after each epoch.
+    The defaults are the paper's where its section 4.2 states a value; the numbers of epochs, the precision and the
+    split are ours. Raises InputError for any setting out of its range, and for `best-of-five` with `test_once`, because
+    that rule needs the test accuracy after each epoch.
 
     A setting that is not given has its default, as the learning rate has here:
 
@@ -85,9 +89,11 @@ class Protocol:
                 )
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
-            if type(value) not in (int, float) or not (0 < value < math.inf or (zero and value == 0)):
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not (0 < value < math.inf or (zero and value == 0)):
                 allowed = "from 0" if zero else "above 0"
                 raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
+            object.__setattr__(self, field, float(value))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
@@ -126,3 +132,19 @@ LIMITS = (
     "max_validation",
 )
 DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.default is not MISSING}
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return the setting and its value of the text "setting=value"; a value that is not JSON is text.
+
+    Raises InputError for an unknown setting.
+
+    >>> parse_setting("train_images=5000"), parse_setting("padding=border")
+    (('train_images', 5000), ('padding', 'border'))
+    """
+    name, _, value = text.partition("=")
+    check_choice("setting", name, DEFAULTS)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

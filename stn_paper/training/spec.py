@@ -22,8 +22,8 @@ class RunSpec:
     """One training run: a network, a dataset, a protocol and a seed.
 
     `protocol` is a Protocol or the name of a preset (PROTOCOLS). Raises InputError for an unknown name, a seed that is
-    not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has, and an augmentation that
-    the dataset does not allow.
+    not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has, and an augmentation or
+    probes that the dataset does not allow.
 
     >>> RunSpec("digits", "mnist-cnn", "lstn", "system").image_size
     42
@@ -55,6 +55,10 @@ class RunSpec:
             raise InputError(
                 f"Dataset {self.dataset!r} has {labels} labels an image, and {self.backbone} gives {given}: "
                 "choose another network."
+            )
+        if self.protocol.probes and labels > 1:
+            raise InputError(
+                f"Probes are not allowed for dataset {self.dataset!r}: its images have {labels} labels."
             )
         if self.protocol.augmentation == REDRAWN and DATASETS[self.dataset].distortion is None:
             raise InputError(

@@ -431,6 +431,21 @@ def test_corrupt_images_are_left_out_when_asked_to(data):
     assert str(path) in sentence(data)  # the cache does not keep the choice to skip images
 
 
+def test_an_image_that_only_failed_once_is_not_left_out(data, monkeypatch):
+    whole, decode = load_images("caltech101", 8, data).images.clone(), image_cache.decode_image
+
+    def out_of_memory(item, size, error=True):
+        return None if item.name == "5.png" else decode(item, size, error)
+
+    for path in (paths.cache_dir() / "images").iterdir():
+        path.unlink()
+    with monkeypatch.context() as at_first:
+        at_first.setattr(image_cache, "decode_image", out_of_memory)
+        assert load_images("caltech101", 8, data, skip_corrupt=True).skipped
+    found = load_images("caltech101", 8, data)
+    assert torch.equal(found.images, whole) and not found.skipped
+
+
 def broken_link(path):
     path.symlink_to("nowhere")
 

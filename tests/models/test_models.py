@@ -150,6 +150,13 @@ def test_a_variant_is_bypassed_by_one_argument():
     assert not with_stn(torch.nn.Identity(), "lstn", 42, applied=False).transformer.applied
 
 
+@pytest.mark.parametrize(("argument", "value"), [("applied", "False"), ("padding", "zero")])
+def test_a_wrong_option_of_a_network_is_named(argument, value):
+    for backbone, variant in (("resnet18", "original"), ("mnist-cnn", "stn")):
+        with pytest.raises(InputError, match=repr(value)):
+            build_model(backbone, variant, 10, 64, **{argument: value})
+
+
 def test_the_original_has_no_bypassed_variant():
     with pytest.raises(InputError, match="Unknown variant 'original-released': choose one of original, stn"):
         build_model("resnet18", "original-released", 10)

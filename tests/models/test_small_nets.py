@@ -174,6 +174,13 @@ def test_a_transformer_with_another_output_size_cannot_be_bypassed(system, varia
         build_model(system, f"{variant}-released", 10)
 
 
+@pytest.mark.parametrize(("variant", "smallest"), [("original", 22), ("ffn", 36), ("rnn", 54)])
+def test_an_image_too_small_for_a_sequence_is_named(variant, smallest):
+    build_model("sequence-cnn", variant, 10, smallest)(torch.rand(1, 3, smallest, smallest))
+    with pytest.raises(InputError, match=f"Image size {smallest - 1} is too small"):
+        build_model("sequence-cnn", variant, 10, smallest - 1)
+
+
 def test_the_same_map_acts_on_the_feature_map_or_on_the_input():
     images = torch.rand(2, 1, 42, 42).expand(-1, 3, -1, -1)
     quarter = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])

@@ -310,6 +310,8 @@ def test_the_inverse_grid_undoes_the_map(transform):
     # the map itself as an image of two channels
     points = sampling_grid(theta, 256, 256, transform).movedim(-1, 1)
     undone = inverse_grid(theta, 32, 32, transform)
+    several = inverse_grid(theta.unflatten(0, (2, 2)), 32, 32, transform)  # two maps an image
+    torch.testing.assert_close(several.flatten(0, 1), undone)
     inside = (undone.abs() < 1 - 1 / 256).all(-1)
     assert inside.double().mean() > 0.7
     reached = sample(points, undone).movedim(1, -1)

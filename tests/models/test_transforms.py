@@ -193,6 +193,8 @@ def test_bounded_numbers_have_the_right_gradients(transform):
 def test_a_wrong_bound_is_named(transform, argument, value):
     with pytest.raises(InputError, match=f"{argument} {value!r} is not allowed"):
         SpatialTransformer(torch.nn.Identity(), transform, **{argument: value})
+    with pytest.raises(InputError, match=f"{argument} {value!r} is not allowed"):
+        to_theta(torch.zeros(2, len(TRANSFORMS[transform].identity)), transform, **{argument: value})
 
 
 # --- distance ---

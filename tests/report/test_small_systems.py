@@ -159,7 +159,7 @@ def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
 
 
 def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
-    found = digit_steps.measure(rounds=2, steps=1)
+    found = digit_steps.compare(rounds=2, steps=1)
     assert set(found["seconds"]) == {"original", "stn"} and min(found["seconds"].values()) > 0
     assert found["ratio"] == sorted(found["ratio"]) and len(found["ratio"]) == 3
 

@@ -128,6 +128,8 @@ def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch)
     monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "results")
     assert kept.weights_path_to_keep(spec) == kept.weights_path(spec)
     assert kept.weights_path_to_keep(replace(spec, seed=1)) is None
+    monkeypatch.setattr(kept, "results_dir", lambda: kept.WEIGHTS.parent / "other results")
+    assert kept.weights_path_to_keep(spec) is None
 
 
 def test_kept_weights_reach_the_accuracy_of_their_committed_record(committed):

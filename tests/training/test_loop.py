@@ -587,6 +587,20 @@ def test_a_truncated_checkpoint_is_named(tiny, kept_checkpoint, share):
     assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
 
 
+def test_too_little_memory_is_no_damaged_checkpoint(tiny, kept_checkpoint, monkeypatch):
+    path = checkpoint.checkpoint_path(tiny_spec())
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept_checkpoint)
+
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(InputError, match="needs more memory than there is"):
+        loop.run(tiny_spec(), "cpu")
+    assert path.read_bytes() == kept_checkpoint
+
+
 def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint):
     """Each of thirty flipped bits is found, or is in bytes that are not read, such as a time stamp."""
     path, random = checkpoint.checkpoint_path(tiny_spec()), np.random.RandomState(0)

@@ -267,6 +267,21 @@ def test_numpys_whole_numbers_are_settings_too():
     assert specs[0].name == specs[1].name
 
 
+def test_equal_numbers_are_equal_settings():
+    mine = [
+        Protocol("mine", tolerance=1, learning_rate=np.float64(0.5)),
+        Protocol("mine", tolerance=1.0, learning_rate=0.5),
+    ]
+    names = {RunSpec("digits", "resnet18", "original", protocol).name for protocol in mine}
+    assert len(names) == 1
+
+
+def test_probes_of_images_with_several_labels_are_refused():
+    named = preset("system", "mnist-sequence", "rnn")
+    with pytest.raises(InputError, match="Probes are not allowed for dataset 'mnist-sequence'"):
+        RunSpec("mnist-sequence", "sequence-cnn", "rnn", replace(named, probes=True))
+
+
 @pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
 def test_a_network_gives_as_many_labels_as_the_images_have(dataset, backbone):
     with pytest.raises(InputError, match=f"'{dataset}' has [13] labels an image, and {backbone} gives [13]"):
