@@ -23,7 +23,7 @@ from .errors import InputError, is_from_handler, needing, printable
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent  # the repository
 IN_CLONE = (ROOT / "pyproject.toml").is_file()  # False: the package is installed and uses the user's folders
-PRINTED = PACKAGE / "analysis/printed"  # the paper's tables as CSV
+PRINTED = PACKAGE / "analysis/printed"  # the paper's tables, and what other documents and we state, as CSV
 WEIGHTS = ROOT / "weights"  # of the networks of `training.kept`
 BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs that measure them
 RELIABILITY = ROOT / "tests/reliability.json"  # counts of the faults that tests/reliability.py tried

@@ -116,6 +116,7 @@ def test_an_interrupted_part_goes_on_and_is_not_shown(quick, monkeypatch, tmp_pa
     del content["parts"]["data"]
     out.write_text(json.dumps(content))
     monkeypatch.setitem(command.PARTS, "data", interrupted)
+    monkeypatch.setattr(command, "CONTINUED", ("data",))
     monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
     with pytest.raises(KeyboardInterrupt):
         command.measure_parts("cpu", out, quick=True)
@@ -134,6 +135,8 @@ def test_a_file_of_another_size_and_an_unknown_part_are_one_sentence(quick):
     with pytest.raises(SystemExit) as end:
         command.main(["--out", str(quick), "--quick", "--device", "cpu", "--parts", "speed"])
     assert end.value.code.startswith("Unknown part 'speed'")
+    with pytest.raises(InputError, match="was not written by"):
+        command.measure_parts("cpu", ROOT / "benchmarks/digits/cpu.json")
 
 
 def test_links_repeat_the_files_that_are_there(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ dataTables.then(({ default: DataTable }) => {
     for (const group of table.tHead.rows.length > 1 ? table.tHead.rows[0].cells : []) group.dataset.dtOrder = "disable";
     const long = table.tBodies[0].rows.length > ROWS;
     const title = table.getAttribute("aria-label");
+    const asked = new URLSearchParams(location.search); // ?search=words, or ?Column=value for columns with a choice
     const view = new DataTable(table, {
       paging: long,
       pageLength: ROWS,
@@ -22,8 +23,11 @@ dataTables.then(({ default: DataTable }) => {
       },
       language: { search: "Search", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "No row", infoFiltered: "(_MAX_ in all)" },
     });
-    const asked = new URLSearchParams(location.search).get("search");
-    if (asked) view.search(asked).draw();
+    if (asked.get("search")) view.search(asked.get("search")).draw();
+    for (const select of view.table().container().querySelectorAll(".table-tools select")) {
+      select.value = asked.get(select.ariaLabel) ?? "";
+      if (select.value) select.dispatchEvent(new Event("change"));
+    }
 
     // One name a column of the file: where headings have two rows, both.
     function customizeData(data) {

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ..paths import results_dir
+from ..training.protocol import DEFAULTS
 
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
-SPLIT_SEED = 0  # the default of `protocol.Protocol`: all records use it
+SPLIT_SEED = DEFAULTS["split_seed"]  # all records use it
 NEIGHBOUR = 50  # more than the 30 pictures of a GTSRB track and the 26 copies of a TSRD picture
 THRESHOLD = 0.2  # a nearest image with a larger ratio is no near copy, see `copy_search`
 

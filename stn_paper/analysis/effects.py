@@ -60,8 +60,8 @@ def compare_arms(ours, column="test"):
 
     `ours` has the columns variant, seed, collapsed, failed and `column`, an accuracy in percent. Columns of the result:
     family, variant, against, the fields of `statistics.Comparison` (in points), p_holm and p_apart_holm (adjusted
-    within the family), shown (the verdict by these p-values), collapsed and collapsed_against (numbers of collapsed
-    runs, which are in no mean), runs and runs_against (all runs of a side), left_out (see `original_failed`).
+    within the family), shown (the verdict by these p-values, or LEFT_OUT), collapsed and collapsed_against (numbers of
+    collapsed runs, which are in no mean), runs and runs_against (all runs of a side), left_out (see `original_failed`).
 
     >>> compare_arms(frame.runs("gtsrb", "system", "mnist-cnn"))["shown"]  # doctest: +SKIP
     """
@@ -73,7 +73,8 @@ def compare_arms(ours, column="test"):
         fields = statistics.Comparison._fields
         compared = [statistics.Comparison(*(row[field] for field in fields)) for row in found]
         for row, (p, p_apart, shown) in zip(found, statistics.judge_family(compared)):
-            row |= {"family": family, "p_holm": p, "p_apart_holm": p_apart, "shown": shown}
+            row |= {"family": family, "p_holm": p, "p_apart_holm": p_apart}
+            row |= {"shown": statistics.LEFT_OUT if left_out else shown}
             rows.append(row | {"left_out": left_out})
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
@@ -120,7 +121,7 @@ def accuracies_by_seed(ours, column="test"):
 
 
 def single_differences(ours, row):
-    """The differences whose mean is that of a comparison, a row of `compare_arms` of these runs.
+    """The differences whose mean is that of a comparison of the original and applied variants, a row of `compare_arms`.
 
     Where seeds pair, they are those of two runs of a seed. Elsewhere they are those of each run of the variant from
     the mean of the other arm. Collapsed runs are left out.

@@ -180,9 +180,10 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
     """The resources that a job requests: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
 
     `longest` is the largest runtime in minutes. A job that reaches its limit is tried again with more time (`attempt`),
-    and continues from its checkpoint. A run without an estimate requests `longest`.
+    and continues from its checkpoint. A run without an estimate requests `longest`. Without `gpus`, the estimate is of
+    the measured CPUs.
     """
-    hours = estimate_hours(spec, measured)
+    hours = estimate_hours(spec, [m for m in measured if gpus or not is_gpu(m.device)])
     minutes = longest if hours is None else STARTUP_MINUTES + 60 * SAFETY_FACTOR * attempt * hours
     memory = [LEAST_MEMORY]
     if not gpus:  # on a CPU the tensors are in main memory, which grows with the pixels of a batch
@@ -249,8 +250,9 @@ def cost_in_words(seeds=3, protocol="equal"):
 def _by_device(specs, measured):
     """{device: hours as text}; without a measured GPU, the first device is "GPU", not yet measured."""
     known = devices(measured)
-    hours = {d: _hours_text(total_hours(specs, measured, d)) for d in known}
-    return hours if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **hours}
+    hours = {d: total_hours(specs, measured, d) for d in known}
+    texts = {d: UNMEASURED if h is None else _hours_text(h) for d, h in hours.items()}
+    return texts if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **texts}
 
 
 def hours_by_target(seeds=1, protocol="equal"):

@@ -85,7 +85,7 @@ def drawn_variants(found):
 
 def comparisons_by_study(chosen):
     """The comparisons of each study, as `effects.compare_arms` makes them: {study: frame}."""
-    return {study: effects.compare_arms(study_runs(*study)) for study in chosen}
+    return {study: effects.comparisons(*study) for study in chosen}
 
 
 def seed_pairing(chosen):

@@ -21,10 +21,10 @@ from ..paths import PRINTED, results_dir
 from ..training import diagnostics
 from ..training import records as stored
 from ..training.presets import PROTOCOLS, SMALL, SMALL_IN_FLOAT32, preset
-from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, OTHER_SEEDS
+from ..training.protocol import DEFAULTS, OTHER_SEEDS, SELECTIONS
 
 SEED_CONTROL = "Original, seed control"  # title of the original's runs with other seeds
-RULE_COLUMNS = (BEST_VALIDATION, BEST_OF_FIVE)
+RULE_COLUMNS = SELECTIONS
 # a network failed to train if its last training loss is above this share of the loss of guessing
 UNTRAINED = 0.8
 RUN_COLUMNS = [
@@ -145,7 +145,7 @@ def _row(name, record):
     chosen, settings, environment = stored.selected_result(record), spec["protocol"], record["environment"]
     row = {field: spec[field] for field in ("dataset", "backbone", "variant", "seed")}
     row |= {"run": name, "protocol": settings["name"], "selection": settings["selection"]}
-    row |= {"preset": _preset_name(spec)}
+    row |= {"preset": preset_name(spec)}
     row |= {"validation": chosen["validation"], "test": chosen["test"]}
     row |= {rule: record["selected"].get(rule, {}).get("test", math.nan) for rule in RULE_COLUMNS}
     row |= {"class_accuracy": record.get("test", {}).get("class_accuracy", math.nan)}
@@ -156,8 +156,8 @@ def _row(name, record):
     return row | fate(record) | {"record": record}
 
 
-def _preset_name(spec):
-    """The column `preset` of `runs`, from a record's field `spec`."""
+def preset_name(spec):
+    """Return the column `preset` of `runs`, from a record's field `spec`."""
     settings, name = spec["protocol"], spec["protocol"]["name"]
     if name not in PROTOCOLS:
         return ""
@@ -230,6 +230,6 @@ def best_protocol(dataset, protocols):
 
 def image_notes(records):
     """Return a list of sentences on the datasets of these records whose files are not the official files."""
-    notes = pd.read_csv(PRINTED / "copies.csv", index_col="fingerprint")["note"]
+    notes = pd.read_csv(PRINTED / "altered_files.csv", index_col="fingerprint")["note"]
     found = sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))
     return list(dict.fromkeys(notes[found]))

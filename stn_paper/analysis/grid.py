@@ -39,6 +39,7 @@ PAGES = {  # page that shows records -> targets whose records it shows; the othe
     "experiment": ("claims",),
     **dict.fromkeys(("known_truth", "strength"), ("systems", "claims")),
     **dict.fromkeys(("index", "claims", "protocol", "runs", "checklist", "cost_of_the_grid", "theta"), GRID),
+    **dict.fromkeys(("copies", "benchmarks", "networks_tried", "playground"), GRID),
 }
 
 

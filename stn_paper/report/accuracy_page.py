@@ -9,7 +9,6 @@ from IPython.display import Markdown
 from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, TSRD_COLUMNS
 from ..analysis.paper import corrected
-from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
@@ -72,12 +71,7 @@ def _link(row, column, runs, cell):
     if cell.n == 1:
         address = interactive.run_address(runs["record"].iloc[0])
         return {(row, column): address} if address else {}
-    dataset = DATASETS[runs["record"].iloc[0]["spec"]["dataset"]].title
-    return {
-        (row, column): interactive.runs_address(
-            title(cell.backbone), HEADINGS[cell.variant], dataset, runs["protocol"].iloc[0]
-        )
-    }
+    return {(row, column): interactive.runs_address(runs["record"].iloc[0])}
 
 
 def _table_note(found):

@@ -97,8 +97,8 @@ def pattern_verdict(number):
         accuracy.OPEN: "Open",
     }
     main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
-    if found["backbones"].max() < accuracy.FEWEST_BACKBONES:
-        return _open_verdict(number, int(found["backbones"].max()))
+    if main["backbones"] < accuracy.FEWEST_BACKBONES:
+        return _open_verdict(number, int(main["backbones"]))
     return (
         f"**{words[accuracy.judge_replication(main)]}.** L-STN is ahead of STN in {_replication_in_words(main)}. "
         f"Against no transformer it is ahead in {_replication_in_words(other)}."
@@ -119,11 +119,11 @@ def _replication_in_words(row):
 
 
 def _open_verdict(number, compared):
-    """The sentence that `pattern_verdict` returns if too few backbones have runs of two variants."""
+    """The sentence that `pattern_verdict` returns if too few backbones have runs of L-STN and STN."""
     total = accuracy.cells(number)["backbone"].nunique()
     if not compared:
-        return f"**Open.** None of the {total} backbones has runs of two variants yet."
-    few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs to compare"
+        return f"**Open.** None of the {total} backbones has runs of L-STN and STN yet."
+    few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"
     return f"**Open.** {few}; we judge a pattern from {accuracy.FEWEST_BACKBONES} backbones on."
 
 
@@ -177,8 +177,7 @@ def accuracies_in_words(number):
             f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
             for cell in row.itertuples()
         ]
-        runs = row["n"].min()
-        each = "one run each" if runs == 1 else f"{runs:.0f} runs each"
+        each = "one run each" if row["n"].max() == 1 else f"{statistics.range_text(row['n'])} runs each"
         size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {each}"
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
     return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"

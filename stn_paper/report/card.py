@@ -10,6 +10,7 @@ from ..analysis import frame
 from ..data.datasets import DATASETS
 from ..errors import InputError, printable
 from ..models import HEADINGS, ORIGINAL, RELEASED
+from ..models.backbones import BACKBONES
 from ..models.backbones import title as network_title
 from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
@@ -24,7 +25,7 @@ PAPER = (
 TUTORIAL = "PyTorch's “Spatial Transformer Networks Tutorial”"
 JADERBERG = "M. Jaderberg et al., “Spatial Transformer Networks”, NIPS 2015"
 SIGNS = "Moodstocks, “The power of spatial transformer networks”, 2015, and the code Moodstocks/gtsrb.torch"
-SOURCES = {  # smaller system -> the document that its layers are taken from; all other networks are the paper's
+SOURCES = {  # smaller system -> the document that its layers are taken from
     "cifar-cnn": f"the README of a public notebook on CIFAR-10, and {TUTORIAL}",
     "clutter-cnn": "MatConvNet, examples/spatial_transformer (for the output of 20 pixels: Lasagne/Recipes)",
     "lenet": f"{TUTORIAL}, without its dropout",
@@ -121,11 +122,10 @@ def _network(spec):
 
 def _sources(spec):
     """The documents that the network and its localization net are taken from, in a sentence each."""
-    if spec.backbone not in SOURCES:
+    if spec.backbone in BACKBONES:
         return f"Source: {PAPER}."
-    told = (
-        f"Source of the {'network' if spec.variant == ORIGINAL else 'classifier'}: {SOURCES[spec.backbone]}."
-    )
+    source = SOURCES.get(spec.backbone, "the package timm")
+    told = f"Source of the {'network' if spec.variant == ORIGINAL else 'classifier'}: {source}."
     net = spec.variant.removesuffix(RELEASED)
     return f"{told} Source of the localization net: {PAPER}." if net in LOCALIZATION_NETS else told
 

@@ -13,6 +13,7 @@ from IPython.display import HTML
 from ..analysis import cost_tables, frame
 from ..analysis.claims import whole
 from ..analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED
+from ..analysis.statistics import FEWEST_RUNS
 from ..paths import ROOT
 from ..training import kept
 from ..training.hardware import CHANGED
@@ -20,7 +21,6 @@ from . import run_pages
 from .overview import count_reproduced
 
 YES, PART, NO, OPEN = "yes", "in part", "no", "open"
-ENOUGH_SEEDS = 3  # of a network, for its interval to mean much
 
 # Part, question, answer, evidence. An answer in braces is computed by `_answers`, a name in braces by `_facts`.
 QUESTIONS = (
@@ -85,7 +85,7 @@ QUESTIONS = (
         "Results",
         "Is every network trained with {enough_seeds} seeds or more?",
         "{seeds}",
-        "{repeated} of {trained_networks} networks, {runs} runs in all.",
+        "{repeated} of {trained_networks} networks, each at one protocol; {runs} runs in all.",
     ),
     (
         "Results",
@@ -171,7 +171,7 @@ def checklist_table():
 def _facts():
     """{name: number or text} of the evidence, from the cost table, the records and the repository."""
     found, boost = list(frame.records_by_name().values()), whole.boost()
-    notes, seeds = frame.image_notes(found), _seeds(found)
+    notes, seeds = frame.image_notes(found), _seeds()
     devices = Counter(record["environment"]["device"] for record in found)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return count_reproduced() | {
@@ -184,8 +184,8 @@ def _facts():
         "commands": sum(bool(run_pages.training_command(record)) for record in found),
         "kept": len(kept.kept_names()),
         "kept_names": ", ".join(kept.kept_names()),
-        "enough_seeds": ENOUGH_SEEDS,
-        "repeated": sum(number >= ENOUGH_SEEDS for number in seeds.values()),
+        "enough_seeds": FEWEST_RUNS,
+        "repeated": sum(number >= FEWEST_RUNS for number in seeds.values()),
         "trained_networks": len(seeds),
         "hours": sum(record["measured"]["seconds"] for record in found) / 3600,
         "devices": "; ".join(f"{number} runs on {device}" for device, number in sorted(devices.items())),
@@ -219,10 +219,11 @@ def show_part(answers, part):
     return HTML(rows.to_html(classes="claims", border=0))
 
 
-def _seeds(records):
-    """How many seeds each network has: {(dataset, backbone, variant, protocol as on its page): number}."""
-    specs = [record["spec"] for record in records]
-    return Counter((s["dataset"], s["backbone"], s["variant"], run_pages.protocol_in_words(s)) for s in specs)
+def _seeds():
+    """How many seeds each network has at a named protocol: {(dataset, backbone, variant, protocol): number}."""
+    every = frame.runs()
+    every = every[every["preset"] != ""]
+    return Counter(every[["dataset", "backbone", "variant", "preset"]].itertuples(index=False, name=None))
 
 
 def _committed(record):

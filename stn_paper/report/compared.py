@@ -113,9 +113,10 @@ def distorted_verdict():
 def gains_in_words(dataset, system):
     """Whether the transformers of a smaller system are better than the network alone: two sentences of Markdown.
 
-    Each is compared with the network alone by Welch's test, with Holm's correction.
+    Each is compared with the network alone by Welch's test, with Holm's correction. Collapsed runs are left out.
     """
-    ours = small_systems.system_runs(dataset, system)
+    every = small_systems.system_runs(dataset, system)
+    ours = every[~every["collapsed"].astype(bool)]
     tests = {variant: part.set_index("seed")["test"] for variant, part in ours.groupby("variant")}
     trained = [v for v in HEADINGS if v in tests and not v.endswith(RELEASED)]
     behind = [v for v in trained if v != ORIGINAL]
@@ -133,7 +134,9 @@ def gains_in_words(dataset, system):
         f"({verdict}, n={gain.n} and {gain.n_against})"
         for variant, gain, verdict in zip(behind, gains, verdicts)
     ]
-    return f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}."
+    lost = len(every) - len(ours)
+    note = f" Left out: {lost} of {len(every)} runs, which collapsed." if lost else ""
+    return f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}.{note}"
 
 
 def padding_table():

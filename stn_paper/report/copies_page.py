@@ -151,13 +151,13 @@ def faces_in_words():
 
 
 def accuracy_by_copies():
-    """Mean test accuracy of our runs in percent, separately for images with an exact copy, a near copy and no copy.
+    """Mean test accuracy of our runs in percent: all images, those with an exact copy, with any copy, and with none.
 
     Only records that say which test images were classified correctly, and whose split has been searched for copies.
     Pilot runs with other settings than their protocol's are left out.
     """
     every, rows = frame.runs(), []
-    for record in every.loc[every["preset"] != "", "record"]:
+    for protocol, record in every.loc[every["preset"] != "", ["preset", "record"]].itertuples(index=False):
         exact, either = (copies.accuracy_by_copies(record, near=near) for near in (False, True))
         if exact is None:
             continue
@@ -165,7 +165,7 @@ def accuracy_by_copies():
         rows.append(
             {
                 "Dataset": dataset_title(spec["dataset"]),
-                "Protocol": spec["protocol"]["name"],
+                "Protocol": protocol,
                 "Network": title(spec["backbone"]),
                 "Variant": HEADINGS.get(spec["variant"], spec["variant"]),
                 "All": exact["all"],

@@ -103,9 +103,7 @@ def difference_text(row):
 
 
 def verdict_text(row):
-    """The verdict of a comparison as text, with the collapsed runs of either side, or why nothing is concluded."""
-    if row.left_out:
-        return "left out: the original failed to train"
+    """The verdict of a comparison as text, with the collapsed runs of either side."""
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
     lost = [f"{arm_title(arm)} collapsed in {number} of {of} runs" for arm, number, of in sides if number]
     return "; ".join([row.shown, *lost])
@@ -116,16 +114,15 @@ def plain_title(study):
 
 
 def paired_table(pairs):
-    """Paired differences {name: Series in points} as a table: means, intervals and verdicts."""
-    rows = {}
-    for name, values in pairs.items():
-        result = statistics.compare(values, 0 * values, paired=True)
-        rows[name] = {
-            "Difference": difference_text(result),
-            "Pairs": result.n,
-            "Verdict": statistics.judge(result),
+    """Paired differences {name: Series in points} as a table: means, intervals, and verdicts with Holm's correction."""
+    results = [statistics.compare(values, 0 * values, paired=True) for values in pairs.values()]
+    verdicts = [verdict for _, _, verdict in statistics.judge_family(results)]
+    return table_or_missing(
+        {
+            name: {"Difference": difference_text(result), "Pairs": result.n, "Verdict": verdict}
+            for name, result, verdict in zip(pairs, results, verdicts)
         }
-    return table_or_missing(rows)
+    )
 
 
 def seed_pairing_table(chosen):

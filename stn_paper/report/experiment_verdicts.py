@@ -8,6 +8,7 @@ from ..analysis.statistics import (
     BY_LITTLE,
     EQUAL,
     FEW,
+    LEFT_OUT,
     MISSING,
     NOT_SHOWN,
     SAME,
@@ -29,7 +30,7 @@ def studies_verdict(chosen):
         parts = [tell(_decided(rows[rows["family"] == family])) for family, tell in TELL.items()]
         if text := ", and ".join(filter(None, parts)):
             told.setdefault(text, []).append(experiment.study_title(*study))
-    rows = pd.concat([*found.values(), pd.DataFrame({"shown": [], "left_out": []})])
+    rows = pd.concat([*found.values(), pd.DataFrame({"shown": []})])
     if rows.empty:
         return f"{MISSING.capitalize()}."
     sentences = [f"{text[0].upper()}{text[1:]} ({join_words(names)})." for text, names in told.items()]
@@ -58,7 +59,7 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
 
 def _decided(rows):
     """The comparisons that show a difference or equality."""
-    return rows[~rows["shown"].isin((NOT_SHOWN, FEW)) & ~rows["left_out"].astype(bool)]
+    return rows[~rows["shown"].isin((NOT_SHOWN, FEW, LEFT_OUT))]
 
 
 def _lines(texts):
@@ -144,7 +145,9 @@ def _environment_note(study):
         return []
     fields = set().union(*differences)
     difference = (
-        f"another {', '.join(sorted(fields))}" if fields else "the same environment, which is an error"
+        f"another {', '.join(sorted(fields))}"
+        if all(differences)
+        else "the same environment, which is an error"
     )
     return [
         "A bypassed transformer changes no digit under one code on one machine; here the original's runs are "
@@ -238,7 +241,7 @@ def networks_verdict(dataset, protocol):
 
 def gain_in_words(study, variant="lstn", against=ORIGINAL):
     """Test accuracy of a variant minus another's in a study, in points, with its verdict, as text."""
-    found = effects.compare_arms(experiment.study_runs(*study))
+    found = effects.comparisons(*study)
     found = found[(found["variant"] == variant) & (found["against"] == against)]
     if found.empty:
         return MISSING

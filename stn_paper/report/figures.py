@@ -11,7 +11,7 @@ import torch
 from matplotlib.lines import Line2D
 
 from ..analysis import frame, statistics
-from ..models import HEADINGS, RELEASED, costs
+from ..models import CONSTANT, HEADINGS, RELEASED, costs
 from ..models.backbones import title
 from ..models.localization import LOCALIZATION_NETS, localization_net
 
@@ -22,6 +22,7 @@ COLORS |= {"one": PALETTE[0], "two": PALETTE[1], "ffn": PALETTE[0], "rnn": PALET
 COLORS |= {"feature": PALETTE[3], "shared": PALETTE[0]}
 COLORS |= {"out60": PALETTE[0], "out20": PALETTE[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
+COLORS |= {CONSTANT: PALETTE[5], "lstn-no-bn": PALETTE[8], "lstn-no-1x1": PALETTE[6], "stn-bn": PALETTE[9]}
 PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 DARK, GREY = "0.15", "0.45"  # for drawings
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}

@@ -7,7 +7,7 @@ that a cell with a number contains only the number. A table is complete without 
 
 import re
 from html import escape
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import pandas as pd
 from IPython.display import HTML
@@ -76,9 +76,19 @@ def run_address(record):
     return f"../runs/{records.spec_of(record).name}.html"
 
 
-def runs_address(*words):
-    """The address of the list of all runs, filtered by these words."""
-    return f"runs.html?search={quote(' '.join(words))}"
+def runs_address(record):
+    """The address of the list of all runs, where only the seeds of the record's network and protocol are shown."""
+    return f"runs.html?{urlencode(_kind_of_run(record['spec']))}"
+
+
+def _kind_of_run(spec):
+    """The cells of a run in the list of all runs that it shares with its other seeds."""
+    return {
+        "Dataset": DATASETS[spec["dataset"]].title,
+        "Network": title(spec["backbone"]),
+        "Variant": HEADINGS[spec["variant"]],
+        "Protocol": run_pages.protocol_in_words(spec),
+    }
 
 
 def run_link(record, text):
@@ -122,18 +132,16 @@ def show_accuracies(dataset, protocols):
         cells = zip(found["Backbone"], found["Variant"])
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
         stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
-        found["star"] = [HEADINGS.get(stars[b]) == v for b, v in zip(found["Backbone"], found["Variant"])]
+        column = tables.column_of_rule(ours["selection"].iloc[0]) if len(ours) else ""
+        cells = zip(found["Backbone"], found["Variant"])
+        found["star"] = [column if HEADINGS.get(stars[b]) == v else "" for b, v in cells]
         parts.append(found)
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
     view = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
-    marks = {(row, tables.TEST): BEST for row in view.index[view.pop("star")]}
-    note = (
-        "★: better than each other variant, in the 95 % interval of the difference over seeds."
-        if marks
-        else ""
-    )
+    marks = {(row, column): BEST for row, column in view.pop("star").items() if column}
+    note = "★: better than each other variant, by the tests of the experiment." if marks else ""
     if any(column.endswith("±") for column in view):
         note += " ±: half of the 95 % interval of the mean over n seeds."
     note += " Each seed under Runs leads to the page of its run."
@@ -161,10 +169,7 @@ def show_all_runs():
         spec, environment = record["spec"], record["environment"]
         rows.append(
             {
-                "Dataset": DATASETS[spec["dataset"]].title,
-                "Network": title(spec["backbone"]),
-                "Variant": HEADINGS[spec["variant"]],
-                "Protocol": run_pages.protocol_in_words(spec),
+                **_kind_of_run(spec),
                 "Seed": spec["seed"],
                 "Test (%)": run_link(record, f"{records.selected_result(record)['test']:.2f}"),
                 "Minutes": round(_seconds(record) / 60, 1) or None,

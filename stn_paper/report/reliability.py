@@ -8,6 +8,7 @@ import json
 import pandas as pd
 
 from ..paths import RELIABILITY
+from .sentences import table_or_missing
 
 NOT_TRIED = "Not yet tried."
 DEFECTS = RELIABILITY.with_name("defects.csv")
@@ -49,7 +50,7 @@ def faults_table():
         }
         for name, row in (part["found"] if part else {}).items()
     }
-    return pd.DataFrame(rows).T if rows else NOT_TRIED
+    return table_or_missing(rows)
 
 
 def _ends_in_words(ends):
@@ -69,13 +70,13 @@ def hostile_input_table():
         }
         for name, row in (part["found"] if part else {}).items()
     }
-    return pd.DataFrame(rows).T if rows else NOT_TRIED
+    return table_or_missing(rows)
 
 
 def defects_table():
     """The faults of an earlier commit, a row each: its effect there, how it is known, and the tests of it."""
     if not DEFECTS.exists():
-        return NOT_TRIED
+        return table_or_missing({})
     rows = pd.read_csv(DEFECTS, keep_default_na=False)
     rows["shown by"] = rows["shown by"].map(SHOWN_BY)
     rows["tests"] = rows["tests"].str.replace(" ", ", ")

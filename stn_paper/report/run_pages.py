@@ -216,7 +216,10 @@ def _relatives(name, runs):
 
 
 def _group_key(spec):
-    return spec["dataset"], spec["backbone"], tuple(spec["protocol"].items())
+    protocol = frame.preset_name(spec) or tuple(
+        spec["protocol"].items()
+    )  # `paper` has other epochs for each variant
+    return spec["dataset"], spec["backbone"], protocol
 
 
 def related_runs(runs):
@@ -245,7 +248,7 @@ def curves_chart(record):
         for part, quantity in (("loss", "loss"), ("accuracy", "accuracy (%)"))
         for split, name in SPLITS.items()
         for epoch, values in enumerate(record["epochs"], 1)
-        # a run that diverged has NaN, which JSON lacks
+        # runs that look at the test images once have no test values
         if math.isfinite(values.get(f"{split}_{part}", math.nan))
     ]
     return _empty_chart() | {"data": {"values": rows}}

@@ -153,10 +153,7 @@ def median_and_range(values, form="{:.2f}"):
 
 
 def precision_differences():
-    """Test accuracy in bfloat16 minus that of the same run in float32, in points: {networks: Series of pairs}.
-
-    The last entry has all pairs, if there are several networks.
-    """
+    """Test accuracy in bfloat16 minus that of the same run in float32, in points: {network: Series of pairs}."""
     found: dict[str, list] = {}
     for record in frame.records_by_name().values():
         spec = records.spec_of(record)
@@ -166,14 +163,16 @@ def precision_differences():
                 name = f"{title(spec.backbone)} {HEADINGS[spec.variant]}, {DATASETS[spec.dataset].title}"
                 tests = (records.selected_result(r)["test"] for r in (record, twin))
                 found.setdefault(f"{name}, {spec.protocol.name}", []).append(np.subtract(*tests))
-    if len(found) > 1:
-        found["all pairs"] = [value for values in found.values() for value in values]
     return {name: pd.Series(values) for name, values in found.items()}
 
 
 def precision_table():
     """The differences of `precision_differences` as a table: means, intervals and verdicts."""
-    return experiment_page.paired_table(precision_differences())
+    found = precision_differences()
+    tables = [experiment_page.paired_table(found)]
+    if len(found) > 1:
+        tables.append(experiment_page.paired_table({"all pairs": pd.concat(found)}))
+    return pd.concat(tables)
 
 
 def precision_verdict():
@@ -181,10 +180,11 @@ def precision_verdict():
 
     It is "" if no training was run in both precisions.
     """
-    found = [*precision_differences().values()]
+    found = precision_differences()
     if not found:
         return ""
-    difference = statistics.compare(found[-1], 0 * found[-1], paired=True)
+    pairs = pd.concat(found)
+    difference = statistics.compare(pairs, 0 * pairs, paired=True)
     return (
         f"bfloat16 in place of float32 changes test accuracy by {experiment_page.difference_text(difference)} points "
         f"in {difference.n} pairs: {statistics.judge(difference)}."
@@ -224,9 +224,9 @@ def time_verdict():
 
 
 def shares_of_step():
-    """The share of a step of `small` that each transformer takes, over all measurements: {variant: text}."""
+    """The share of a step of `small` that each transformer takes on a CPU, over all measurements: {variant: text}."""
     shares: dict[str, list] = {}
-    for (_, _, variant), rows in small_protocol_rows("variants").items():
+    for (_, _, variant), rows in small_protocol_rows("variants", device="cpu").items():
         shares.setdefault(variant, []).extend(100 * added_share(row["ratios"])[1] for row in rows)
     return {variant: f"{range_text(found, '{:.0f}')} %" for variant, found in shares.items()}
 
@@ -245,15 +245,16 @@ def small_added_time_table():
     return table_or_missing(table, ["Machine", "Network", "Variant"])
 
 
-def shares_of_peak():
+def shares_of_peak(**where):
     """Return the operations a second of each step as a share of those of a large matrix product at the same precision.
 
-    The keys are those of `small_protocol_rows`; each value is a list with a share for each measurement.
+    The keys are those of `small_protocol_rows`, of which `where` selects; each value is a list with a share for each
+    measurement.
     """
     peaks = benchmark_rows(SMALL, "peaks")
     return {
         key: [share_of_peak(row, peaks[peaks["measurement"] == row["measurement"]]) for row in rows]
-        for key, rows in small_protocol_rows("variants").items()
+        for key, rows in small_protocol_rows("variants", **where).items()
     }
 
 

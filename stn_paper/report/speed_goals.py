@@ -56,9 +56,9 @@ def _goals():
 def _goals_on_a_cpu():
     """In the protocol `small`, by the medians of its measurements."""
     plain, timm, share = (GOALS[kind]["cpu"] for kind in ("plain", "timm", "transformer"))
-    lstn = small_protocol_rows("variants", variant="lstn")
+    lstn = small_protocol_rows("variants", variant="lstn", device="cpu")
     added = _small_cases({key: [added_share(row["ratios"])[1] for row in rows] for key, rows in lstn.items()})
-    of_peak = _small_cases(shares_of_peak())
+    of_peak = _small_cases(shares_of_peak(device="cpu"))
     yield _goal_row(
         f"at least {plain} times the authors' loop", "cpu", _small_ratios(AUTHORS_LOOP), least=plain
     )
@@ -72,7 +72,7 @@ def _goals_on_a_cpu():
 
 def _small_ratios(loop):
     """The cases of `_small_cases` of our step's speed against another loop's, in the protocol `small`."""
-    ours = small_protocol_rows(program="ours")
+    ours = small_protocol_rows(program="ours", device="cpu")
     return _small_cases({key: [row["ratios"][loop][1] for row in rows] for key, rows in ours.items()})
 
 

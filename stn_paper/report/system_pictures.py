@@ -57,7 +57,7 @@ def gradcam_plot(dataset, system, variants):
 
 
 def training_pictures(dataset, system, variant, still=False):
-    """The animation of our first run's training, or a strip of five of its pictures; None without a run."""
+    """The animation of our first run's training, or a strip of six of its pictures; None without a run."""
     probes = first_probes(dataset, system, variant)
     if probes is None:
         return None
@@ -67,7 +67,7 @@ def training_pictures(dataset, system, variant, still=False):
 
 
 def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example behind our first run, or a strip of five pictures; None without a run."""
+    """The animation of a moving example behind our first run, or a strip of six pictures; None without a run."""
     probes = first_probes(dataset, system, variant)
     if probes is None:
         return None

@@ -21,11 +21,8 @@ from ..analysis.statistics import MISSING, half_width, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.presets import preset
+from ..training.presets import SMALL, SMALL_IN_FLOAT32, preset
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
-
-TEST = f"Test, {BEST_VALIDATION}"  # a column of `mean_accuracies`
-
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
 
@@ -150,8 +147,9 @@ def mean_accuracies(dataset, protocol):
     """Our accuracies (percent) on a dataset at a protocol: a row a network that has a record, in the paper's order.
 
     Columns are means over n seeds, each with half of its 95 % interval (NaN for one seed): the validation accuracy, and
-    the test accuracy by both selection rules. The selection bias is the test accuracy by `best-of-five` minus that by
-    `best-validation`, in points. The seed control has a row of its own. Raises InputError for a damaged record.
+    the test accuracy by each selection rule (NaN if the records lack it). The selection bias is the test accuracy by
+    `best-of-five` minus that by `best-validation`, in points. The seed control has a row of its own. Raises InputError
+    for a damaged record.
 
     >>> mean_accuracies("caltech101", "small")["Validation"]  # doctest: +SKIP
     """
@@ -163,13 +161,18 @@ def mean_accuracies(dataset, protocol):
             if len(mine):
                 row: dict[str, Any] = {"Backbone": title(backbone), "Variant": heading}
                 for column in ("validation", *RULE_COLUMNS):
-                    name = f"Test, {column}" if column in RULE_COLUMNS else "Validation"
+                    name = column_of_rule(column) if column in RULE_COLUMNS else "Validation"
                     row |= {name: mine[column].mean(), f"{name} ±": half_width(mine[column])}
                 row |= {"Selection bias": (mine[BEST_OF_FIVE] - mine[BEST_VALIDATION]).mean(), "n": len(mine)}
                 rows.append(row)
     if not rows:
         return pd.DataFrame(columns=["Backbone", "Variant"]).set_index(["Backbone", "Variant"])
     return pd.DataFrame(rows).set_index(["Backbone", "Variant"])
+
+
+def column_of_rule(rule):
+    """The column of `mean_accuracies` with the test accuracy by a selection rule."""
+    return f"Test, {rule}"
 
 
 def protocol_heading(dataset, protocol, backbone=None):
@@ -199,7 +202,7 @@ def protocol_list(dataset, protocols):
 
 def _settings_in_words(dataset, protocol, backbone=None):
     """Image size, epochs and limits of the number of images, in words."""
-    used = preset(protocol, dataset, ORIGINAL, backbone)
+    used = preset(SMALL if protocol == SMALL_IN_FLOAT32 else protocol, dataset, ORIGINAL, backbone)
     size = f"images of {used.image_size} pixels" if used.image_size else "images of each network's own size"
     least = "" if used.max_epochs == used.min_epochs else "up to "
     limits = {
@@ -208,4 +211,5 @@ def _settings_in_words(dataset, protocol, backbone=None):
         "images a split": used.max_images,
     }
     few = [f"{number:,} {of}" for of, number in limits.items() if number]
-    return ", ".join([size, f"{least}{used.max_epochs} epochs", *few])
+    precision = ["float32"] if protocol == SMALL_IN_FLOAT32 else []
+    return ", ".join([size, f"{least}{used.max_epochs} epochs", *few, *precision])

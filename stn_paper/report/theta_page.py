@@ -148,7 +148,8 @@ def start_verdict(found):
         f"**Within {stability.STEPS} steps, {full} transformers lost the image at the full rate, and {tenth} at a "
         "tenth of it.**"
     )
-    if pooled["p_holm"] < LEVEL:
+    shares = [collapsed / runs for collapsed, runs in (pooled["first"], pooled["second"])]
+    if pooled["p_holm"] < LEVEL and shares[1] < shares[0]:
         shown, p = "So the lower rate keeps the sampling grid inside the image", pooled["p_holm"]
     elif pooled["p_moved_holm"] < LEVEL and pooled["second_moved"] < pooled["first_moved"]:
         first, second, p = pooled[["first_moved", "second_moved", "p_moved_holm"]]

@@ -283,7 +283,7 @@ def test_ours_is_marked_where_it_collapsed_or_is_shown_to_be_best():
     assert not any("best" in found for found in marks)
     rows = table_rows(html)
     assert len(re.findall(r'href="\.\./runs/[^"]+"', "".join(rows["EfficientNet-b0"]))) == 4
-    assert len(re.findall(r'href="runs\.html\?search=[^"]+"', "".join(rows["ResNet-50"]))) == 4
+    assert len(re.findall(r'href="runs\.html\?Dataset=[^"]+"', "".join(rows["ResNet-50"]))) == 4
 
 
 def test_cells_are_numbers_or_empty():
@@ -367,3 +367,11 @@ def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypa
         write(ORIGINAL, 99.2, backbone, "tsrd", without=90.0)
     assert "5 of 5 networks" in accuracy_verdicts.tsrd_verdict().replace("**", "")
     assert len(table_rows(accuracy_page.tsrd_table().data)) == 16 + 2
+
+
+def test_a_pattern_is_open_without_runs_of_both_variants():
+    for backbone in networks(6)["backbone"].unique()[:3]:
+        for variant in (ORIGINAL, "stn"):
+            write(variant, 60.0, backbone)
+    told = accuracy_verdicts.pattern_verdict(6)
+    assert told.startswith("**Open") and "nan" not in told

@@ -224,7 +224,7 @@ def test_the_committed_results_agree_with_each_other(committed):
     assert total.tolist() == [5998, 166, 2425, 0]
     first = copies.read_table("seeds").set_index("seed").loc[copies.SPLIT_SEED, "exact"]
     assert first == counted.loc["tsrd", "exact"]
-    notes = (PRINTED / "copies.csv").read_text()
+    notes = (PRINTED / "altered_files.csv").read_text()
     assert all(known.loc[name, "fingerprint"] in notes for name in ("tsrd", "tsrd-distinct"))
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
-from stn_paper.analysis import effects
+from stn_paper.analysis import effects, statistics
 from stn_paper.analysis.statistics import BETTER, EQUAL, FEW, NOT_SHOWN, SAME, WORSE
 from stn_paper.training.protocol import OTHER_SEEDS
 
@@ -101,7 +101,7 @@ def test_a_network_is_left_out_only_if_its_original_fails_to_train():
     assert not row("lstn").left_out  # the variant's failure is an outcome
     for seed in range(2):
         write_run("original", seed, 3.0, row={"train_loss": 4.6})
-    assert row("lstn").left_out
+    assert row("lstn").left_out and row("lstn").shown == statistics.LEFT_OUT
 
 
 def test_a_study_without_an_arm_has_no_comparison_of_it():

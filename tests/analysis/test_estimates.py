@@ -122,6 +122,26 @@ def test_memory_on_a_cpu_grows_with_the_images():
     assert estimates.resources(large, measured, gpus=1)["mem_mb"] == estimates.LEAST_MEMORY
 
 
+def test_a_job_on_a_cpu_requests_the_time_of_a_cpu():
+    measure(100)
+    measure(100_000, device=GPU, seed=1)
+    spec, measured = RunSpec("caltech101", "resnet18", "original", "reduced"), estimates.measurements()
+    on_cpu, on_gpu = (estimates.resources(spec, measured, gpus=gpus)["runtime"] for gpus in (0, 1))
+    assert on_cpu > on_gpu == estimates.STARTUP_MINUTES + 1
+    gpus_only = [m for m in measured if m.device == GPU]
+    assert estimates.resources(spec, gpus_only, gpus=0, longest=300)["runtime"] == 300
+
+
+def test_a_device_that_was_measured_in_bfloat16_alone_has_no_hours_in_float32():
+    spec = RunSpec("caltech101", "resnet18", "original", "equal")
+    record = without_digest(write_run("original", 0, 50, protocol="equal"))
+    record["data"]["image_size"] = 224
+    record["measured"] |= {"train_images_per_second": 100, "peak_memory_mib": 1}
+    record["environment"]["device"] = GPU
+    records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    assert estimates.hours_by_target()[GPU]["systems"] == "not yet measured"
+
+
 def test_images_are_those_of_the_protocol():
     def images(dataset, backbone, protocol):
         return estimates.images_an_epoch(RunSpec(dataset, backbone, "original", protocol))

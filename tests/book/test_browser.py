@@ -333,6 +333,10 @@ def test_an_address_chooses_rows_and_two_rows_of_headings_name_each_column(brows
     rows = table.locator("tbody tr").all_inner_texts()
     assert rows and all("ResNet-50" in row and "TSRD" in row for row in rows)
     tab.page.close()
+    tab, table = opened_table(browser, "notebooks/runs.html?Dataset=TSRD&Variant=Original")
+    cells = table.locator("tbody tr td:first-child, tbody tr th:first-child").all_inner_texts()
+    assert set(cells) == {"TSRD"}  # and not "TSRD, distinct pictures"
+    tab.page.close()
     tab, table = opened_table(browser, "notebooks/table6.html")
     with tab.page.expect_download() as download:
         table.get_by_role("button", name="CSV").click()

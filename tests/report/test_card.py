@@ -45,9 +45,10 @@ def test_a_card_names_the_paper_only_for_what_is_the_papers():
             ("mnist-cnn", "lstn", "mnist-rts"),
             ("mnist-cnn", "original", "mnist-rts"),
             ("sign-cnn-bn", "two", "gtsrb"),
+            ("timm/resnet10t", "original", "cifar10"),
         )
     }
-    assert [card.PAPER in text for text in told.values()] == [True, True, False, False]
+    assert [card.PAPER in text for text in told.values()] == [True, True, False, False, False]
     assert all(
         card.SOURCES[backbone] in text for (backbone, _), text in told.items() if backbone in card.SOURCES
     )

@@ -9,8 +9,9 @@ from helpers import write_run
 
 from stn_paper.analysis import frame
 from stn_paper.analysis.paper import table
-from stn_paper.models import VARIANTS
+from stn_paper.models import HEADINGS, VARIANTS
 from stn_paper.report import charts
+from stn_paper.report.figures import COLORS
 
 
 def data_of(chart):
@@ -23,6 +24,16 @@ def test_every_accuracy_of_the_paper_is_a_point(number):
     found, printed = data_of(charts.accuracy_against_cost(number)), table(number)
     assert list(found["accuracy"]) == list(printed["test"].astype(float))
     assert set(found["variant"]) == {"Original", "STN", "V-STN", "L-STN"} and len(VARIANTS) == 4
+
+
+def test_every_variant_has_a_colour():
+    write_run("constant", 0, 40.0)
+    write_run("lstn-no-bn", 0, 40.0)
+    assert set(data_of(charts.learning_curves(frame.runs("caltech101", "reduced")))["variant"]) == {
+        HEADINGS["constant"],
+        HEADINGS["lstn-no-bn"],
+    }
+    assert set(HEADINGS) <= set(COLORS)
 
 
 def test_learning_curves_hold_every_epoch_of_every_seed():

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from stn_paper.analysis import paper
 from stn_paper.data import load_images
+from stn_paper.data.distortions import DISTORTIONS
 from stn_paper.models.localization import localization_net
 from stn_paper.models.transformer import affine_theta, sampling_grid
 from stn_paper.paths import ROOT
@@ -38,7 +39,7 @@ def test_the_outline_lies_around_the_drawn_points():
 def test_samples_are_distorted_as_the_dataset_is():
     figure = lesson.distorted_samples_plot(3)
     rows = [[axis.images[0].get_array() for axis in part.axes] for part in figure.subfigs]
-    assert [len(row) for row in rows] == [3] * 6
+    assert [len(row) for row in rows] == [3] * (2 + len(DISTORTIONS))
     assert_allclose(rows[-1][0].squeeze(), load_images("digits", 42).images[0, 0])  # a zero comes first
     assert all(abs(row[0].astype(float) - rows[1][0]).mean() > 5 for row in rows[2:])
 

@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 
+from stn_paper.analysis.statistics import MISSING
 from stn_paper.paths import RELIABILITY, ROOT
 from stn_paper.report import reliability
 
@@ -39,11 +40,7 @@ def test_every_fault_of_an_earlier_commit_names_tests_that_exist():
 def test_without_counts_nothing_is_claimed(tmp_path, monkeypatch):
     for name in ("RELIABILITY", "DEFECTS"):
         monkeypatch.setattr(reliability, name, tmp_path / "none")
-    parts = (
-        "faults_table",
-        "hostile_input_table",
-        "count_tries_in_words",
-        "defects_table",
-        "count_defects_in_words",
-    )
-    assert [getattr(reliability, part)() for part in parts] == [reliability.NOT_TRIED] * len(parts)
+    for table in (reliability.faults_table, reliability.hostile_input_table, reliability.defects_table):
+        assert table().to_numpy().tolist() == [[MISSING]]
+    for sentence in (reliability.count_tries_in_words, reliability.count_defects_in_words):
+        assert sentence() == reliability.NOT_TRIED

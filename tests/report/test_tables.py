@@ -20,7 +20,10 @@ from stn_paper.report import (
 )
 from stn_paper.training import records
 from stn_paper.training.presets import PROTOCOLS, preset
-from stn_paper.training.spec import RunSpec
+from stn_paper.training.protocol import BEST_VALIDATION, LAST_EPOCH
+from stn_paper.training.spec import RunSpec, in_float32
+
+TEST = tables.column_of_rule(BEST_VALIDATION)
 
 
 def test_without_records_there_is_nothing_to_show():
@@ -53,7 +56,7 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
 def test_the_originals_other_seeds_have_a_row_of_their_own():
     for seed, test in ((0, 40.0), (5, 90.0)):
         write_run("original", seed, test)
-    assert tables.mean_accuracies("caltech101", "reduced")[tables.TEST].to_dict() == {
+    assert tables.mean_accuracies("caltech101", "reduced")[TEST].to_dict() == {
         ("ResNet-18", "Original"): 40.0,
         ("ResNet-18", frame.SEED_CONTROL): 90.0,
     }
@@ -71,8 +74,8 @@ def test_mean_and_interval_over_seeds():
         write_run("original", seed, test)
     # Student's t with 2 degrees of freedom: 4.3027 * 2 / sqrt(3)
     view = tables.mean_accuracies("caltech101", "reduced")
-    assert (view[tables.TEST].item(), view["n"].item()) == (42.0, 3)
-    assert view[f"{tables.TEST} ±"].item() == pytest.approx(4.97, abs=0.005)
+    assert (view[TEST].item(), view["n"].item()) == (42.0, 3)
+    assert view[f"{TEST} ±"].item() == pytest.approx(4.97, abs=0.005)
 
 
 def test_networks_come_in_the_papers_order():
@@ -216,6 +219,11 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
 
 def test_a_list_of_protocols_has_those_with_runs():
     assert tables.protocol_list("cifar10", ["reduced", "equal"]) == "*Not yet run.*"
+    protocol = in_float32(RunSpec("cifar10", "resnet18", "original", "small")).protocol
+    write_run("original", 0, 40.0, dataset="cifar10", protocol=protocol)
+    assert tables.protocol_list("cifar10", ["small in float32"]).count("float32") == 2
+    (shown,) = tables.mean_accuracies("cifar10", "small in float32")[tables.column_of_rule(LAST_EPOCH)]
+    assert shown == 40.0
     write_run("original", 0, 40.0, dataset="cifar10")
     (line,) = [
         row

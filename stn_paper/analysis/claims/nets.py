@@ -119,7 +119,7 @@ def judge_part(without):
         return OPEN, f"{place} has fewer than {statistics.FEWEST_RUNS} runs, so there is no verdict."
     row = found.iloc[0]
     text = f"L-STN minus {place} is {row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy: {row['shown']}."
-    if row["shown"] == statistics.NOT_SHOWN:
+    if row["shown"] in (statistics.NOT_SHOWN, statistics.LEFT_OUT):
         return OPEN, text
     return by_ours(row["shown"].startswith(statistics.BETTER)), text
 
