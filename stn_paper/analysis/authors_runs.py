@@ -12,7 +12,7 @@ from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
 from .paper import COSTS_OF, DATASET_OF, networks, table
-from .statistics import range_text
+from .statistics import NO_NUMBER, range_text
 
 AT_BEST, OF_FIVE, OF_FIFTEEN = "test_at_best", "best_test_of_5", "best_test_of_15"
 RULE_MEANINGS = {
@@ -91,7 +91,7 @@ def budgets():
                     "Ended early": f"{early} of {cells['epochs_run'].count()}",
                     "Floor": range_text(cells["min_epochs"]),
                     "Batches of": batches,
-                    "Bypassed": "{} of {}".format(*bypassed) if bypassed[1] else "–",
+                    "Bypassed": "{} of {}".format(*bypassed) if bypassed[1] else NO_NUMBER,
                 }
             )
     return pd.DataFrame(rows).set_index(["Table", "Variant"])

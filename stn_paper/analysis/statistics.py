@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 MISSING = "not yet run"
+NO_NUMBER = "–"  # a cell of a table without a number
 ORDERS = 9999  # a p-value by permutation takes all orders, or so many random orders if there are more
 FEWEST_RUNS = 3  # with fewer runs on a side there is no verdict
 RANKED = 5  # with fewer networks there is no rank correlation

@@ -9,12 +9,12 @@ from IPython.display import Markdown
 from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, TSRD_COLUMNS
 from ..analysis.paper import corrected
+from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
 from .accuracy_figures import TSRD_HEADINGS, pair_title
-from .sentences import NO_NUMBER
 
 
 def accuracy_table(number, backbone="", split="test"):

@@ -6,11 +6,12 @@ from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
+from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.presets import SMALL_IN_FLOAT32
 from ..training.protocol import BEST_VALIDATION, LAST_EPOCH
-from .sentences import NO_NUMBER, join_words
+from .sentences import join_words
 
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
 

@@ -10,6 +10,7 @@ from IPython.display import Image
 
 from ..analysis import copies, frame
 from ..analysis.copies import NEIGHBOUR, THRESHOLD
+from ..analysis.statistics import NO_NUMBER
 from ..data.datasets import DATASETS
 from ..data.traffic_signs import TSRD_ARCHIVES
 from ..models import HEADINGS
@@ -31,7 +32,7 @@ def dataset_title(dataset):
 
 def share_text(part, whole):
     """Number and percentage of a part, as text."""
-    return f"{part:,} ({100 * part / whole:.1f}\u00a0%)" if whole else "–"
+    return f"{part:,} ({100 * part / whole:.1f}\u00a0%)" if whole else NO_NUMBER
 
 
 def checked_by_eye():
@@ -178,5 +179,5 @@ def accuracy_by_copies():
         return "*No record says yet which test images were right.*"
     by = ["Dataset", "Protocol", "Network", "Variant"]
     groups = pd.DataFrame(rows).groupby(by, sort=False)
-    view = groups.mean().map(lambda value: "–" if np.isnan(value) else f"{value:.2f}")
+    view = groups.mean().map(lambda value: NO_NUMBER if np.isnan(value) else f"{value:.2f}")
     return view.assign(Runs=groups.size())

@@ -7,12 +7,12 @@ The numbers are those of `analysis.effects` and `analysis.experiment`. Figures a
 import pandas as pd
 
 from ..analysis import effects, experiment, frame, statistics
-from ..analysis.statistics import MISSING
+from ..analysis.statistics import MISSING, NO_NUMBER
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
 from ..training.protocol import OTHER_SEEDS
 from . import interactive
-from .sentences import NO_NUMBER, p_text, table_or_missing
+from .sentences import p_text, table_or_missing
 
 BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(

@@ -55,6 +55,7 @@ def our_gains():
                 if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
                     values = effects.single_differences(frame.runs(dataset, protocol, row.backbone), row)
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
+                    label += f", {protocol}" if label in {gain.label for gain in found} else ""
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
                     found.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
     return found

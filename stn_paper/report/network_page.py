@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from ..analysis import effects
-from ..analysis.statistics import MISSING, range_text
+from ..analysis.statistics import MISSING, NO_NUMBER, range_text
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL
 from ..models.backbones import title
@@ -42,7 +42,7 @@ def timm_training_table():
     """The epochs of `lstn_resnet50` on the digits by timm's `train.py`; the last row is the loaded checkpoint."""
     table = pd.read_csv(BENCHMARKS / "timm_training.csv", dtype={"epoch": str})
     versions = ["model", "timm", "torch", "train.py", "commit"]
-    return table.drop(columns=versions).set_index("epoch").astype(object).fillna("–")
+    return table.drop(columns=versions).set_index("epoch").astype(object).fillna(NO_NUMBER)
 
 
 def lstn_gains_table():
@@ -54,7 +54,7 @@ def lstn_gains_table():
             (found["variant"] == "lstn") & (found["against"] == ORIGINAL) & ~found["left_out"].astype(bool)
         ]
         for row in found.itertuples():
-            half = "–" if pd.isna(row.half) else f"± {row.half:.1f}"
+            half = NO_NUMBER if pd.isna(row.half) else f"± {row.half:.1f}"
             runs = f"{row.runs}, {row.runs_against}"
             gain = f"{row.mean:+.1f}", half, runs, row.collapsed, row.shown
             rows.append([DATASETS[dataset].title, title(row.backbone), protocol, *gain])

@@ -13,6 +13,7 @@ from shlex import join
 import jinja2
 
 from ..analysis import frame
+from ..analysis.statistics import NO_NUMBER
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from ..models.backbones import title as network_title
@@ -172,7 +173,7 @@ def _test(record):
         yield "Test accuracy, mean over classes (%)", f"{test['class_accuracy']:.2f}"
         for part, said in (("with_copy", "with"), ("without_copy", "without")):
             if found := test.get(part):
-                accuracy = f"{found['accuracy']:.2f}" if "accuracy" in found else "–"
+                accuracy = f"{found['accuracy']:.2f}" if "accuracy" in found else NO_NUMBER
                 yield (
                     f"Test accuracy on the {found['images']} images {said} an identical training image (%)",
                     accuracy,

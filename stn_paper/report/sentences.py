@@ -2,9 +2,7 @@
 
 import pandas as pd
 
-from ..analysis.statistics import MISSING
-
-NO_NUMBER = "–"  # a cell of a table without a number
+from ..analysis.statistics import MISSING, NO_NUMBER
 
 
 def join_words(words, last_joint=" and "):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..analysis import frame, theta
 from ..analysis.effects import APPLIED
-from ..analysis.statistics import MISSING, mean_text
+from ..analysis.statistics import MISSING, NO_NUMBER, mean_text
 from ..models import HEADINGS, ORIGINAL
 from ..paths import PRINTED
 from ..training.presets import SYSTEM
@@ -47,7 +47,9 @@ def published_and_ours(system):
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
     view["ours"] = [mean_text(o).replace(" ± ", "\u00a0±\u00a0") for o in ours]
-    view["difference"] = [f"{np.mean(o) - v:+.2f}" if len(o) else "–" for o, v in zip(ours, view["value"])]
+    view["difference"] = [
+        f"{np.mean(o) - v:+.2f}" if len(o) else NO_NUMBER for o, v in zip(ours, view["value"])
+    ]
     view["value"] = view["value"].map("{:.2f}".format)
     view = view.set_index(view["variant"].map(HEADINGS).rename(None))
     names = {

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import frame, statistics
-from ..analysis.statistics import MISSING, range_text
+from ..analysis.statistics import MISSING, NO_NUMBER, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -92,7 +92,7 @@ def machines_table():
             "Threads": machine["threads"],
             "torch": machine["torch"],
             "timm": machine["timm"],
-            "Image files": ", ".join(sorted(images)) or "–",
+            "Image files": ", ".join(sorted(images)) or NO_NUMBER,
             "Commit": ", ".join(commits),
             "Parts of python -m benchmarks": what,
         }
@@ -121,7 +121,7 @@ def throughput_table(paper=True):
 def median_and_quartiles(quartiles, form="{:.2f}"):
     """A median with its quartiles, of [first quartile, median, third quartile]."""
     if quartiles is None:
-        return "–"
+        return NO_NUMBER
     low, middle, high = (form.format(value) for value in quartiles)
     return f"{middle} ({low} to {high})"
 

@@ -7,6 +7,7 @@ import json
 
 import pandas as pd
 
+from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS
@@ -50,8 +51,8 @@ def limit_table():
         ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
             "Of the peak": f"{share:.0%}",
-            "× theirs": f"{ratio:.2f}" if ratio else "–",
-            "at most": f"{ratio / share:.2f}" if ratio else "–",
+            "× theirs": f"{ratio:.2f}" if ratio else NO_NUMBER,
+            "at most": f"{ratio / share:.2f}" if ratio else NO_NUMBER,
         }
     return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
 
