@@ -103,20 +103,13 @@ finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {MISSIN
 """
 
 
-def test_networks_need_the_core_only(away):
-    networks = """
-import timm, torch
+def test_networks_need_the_core_only_and_a_missing_extra_is_named(away):
+    code = """
+import timm, torch, stn_paper
 from stn_paper import SpatialTransformer, build_model, with_stn
 print(build_model("effb0", "lstn", 10, 64).eval()(torch.zeros(2, 3, 64, 64)).shape)
 print(with_stn(timm.create_model("resnet10t", num_classes=10), "lstn", 64)(torch.zeros(2, 3, 64, 64)).shape)
 print(sorted({"matplotlib", "pandas"} & set(sys.modules)))
-"""
-    assert away("python", "-c", BARE + networks).splitlines() == ["torch.Size([2, 10])"] * 2 + ["[]"]
-
-
-def test_a_missing_extra_is_named(away):
-    uses = """
-import stn_paper
 for use in (
     lambda: stn_paper.run(stn_paper.RunSpec("digits", "resnet18", "lstn", "smoke")),
     lambda: stn_paper.costs.measure(stn_paper.build_model("effb0", "stn", 2), 64),
@@ -126,5 +119,6 @@ for use in (
     except ModuleNotFoundError as error:
         print(str(error).replace("\\n", " "))
 """
-    said = away("python", "-c", BARE + uses).splitlines()
-    assert len(said) == 2 and all("stn-paper[train]" in line for line in said)
+    *networks, first, second = away("python", "-c", BARE + code).splitlines()
+    assert networks == ["torch.Size([2, 10])"] * 2 + ["[]"]
+    assert "stn-paper[train]" in first and "stn-paper[train]" in second
