@@ -436,7 +436,7 @@ OTHERS = st.one_of(
     st.tuples(st.just("data"), st.just("--download"), word("digits", "gtsrb", "")),
     st.tuples(st.just("data"), st.just("--data-dir"), word(".", "/no/such")),
     st.tuples(st.just("copies"), st.just("--data-dir"), word("/no/such")),
-    st.tuples(st.just("results"), word("check", "table"), word("/no/such", ".")),
+    st.tuples(st.just("results"), word("check", "table"), word("/no/such", "results/digits", "tests")),
     st.lists(WORD, max_size=3).map(tuple),
 )
 
