@@ -73,7 +73,7 @@ def test_the_package_comes_from_the_wheel_with_its_tables_and_types(away, enviro
 
 
 def test_a_run_lands_in_the_users_folder_and_is_found_again(away, tmp_path):
-    run = ["run", "digits", "resnet18", "lstn", "smoke", "--device", "cpu"]
+    run = ["run", "digits", "mnist-cnn", "lstn", "smoke", "--device", "cpu"]
     first = away("stn-paper", *run)
     record = Path(first.split(": test accuracy")[0])
     assert (
