@@ -16,7 +16,7 @@ from stn_paper.paths import ROOT
 from stn_paper.training import hardware, loop, records
 from stn_paper.training.spec import RunSpec
 
-RUN = {"dataset": "digits", "backbone": "resnet18", "variant": "original", "protocol": "smoke"}
+RUN = {"dataset": "digits", "backbone": "mnist-cnn", "variant": "original", "protocol": "smoke"}
 
 
 def test_a_run_prints_its_record(capsys):
