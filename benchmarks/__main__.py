@@ -25,9 +25,7 @@ PARTS = {
     "small_protocol": small_protocol.run,
     "everyday": everyday.run,
 }
-CONTINUED = (
-    "throughput",
-)  # parts that go on with the rows of an interrupted measurement; the others begin again
+CONTINUED = ("throughput",)  # parts that go on where they were interrupted; the others begin again
 SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file
 
 

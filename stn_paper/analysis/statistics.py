@@ -20,9 +20,7 @@ MARGIN = 1.0  # points; means with a smaller difference count as equal
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
 NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
-LEFT_OUT = (
-    "left out: the original failed to train"  # the verdict on a study, in place of its comparisons' own
-)
+LEFT_OUT = "left out: the original failed to train"  # the verdict on all comparisons of such a study
 # suffix of BETTER and WORSE if the difference is shown to be below MARGIN
 BY_LITTLE = ", by less than 1 point"
 

@@ -217,9 +217,8 @@ def _relatives(name, runs):
 
 
 def _group_key(spec):
-    protocol = frame.preset_name(spec) or tuple(
-        spec["protocol"].items()
-    )  # `paper` has other epochs for each variant
+    """What a run shares with its relatives. The protocol `paper` is one, though its epochs differ by variant."""
+    protocol = frame.preset_name(spec) or tuple(spec["protocol"].items())
     return spec["dataset"], spec["backbone"], protocol
 
 
