@@ -178,6 +178,6 @@ def accuracy_by_copies():
     if not rows:
         return "*No record says yet which test images were right.*"
     by = ["Dataset", "Protocol", "Network", "Variant"]
-    groups = pd.DataFrame(rows).groupby(by, sort=False)
+    groups = pd.DataFrame(rows).sort_values(by[:2], kind="stable").groupby(by, sort=False)
     view = groups.mean().map(lambda value: NO_NUMBER if np.isnan(value) else f"{value:.2f}")
     return view.assign(Runs=groups.size())

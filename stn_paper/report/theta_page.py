@@ -26,7 +26,8 @@ SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
 def theta_verdict(found):
     """How often theta stands still or its grid leaves the image, on photographs and on others: two sentences."""
-    photographs, others = theta.count_outcomes(found).loc[[True, False]].to_dict("records")
+    counts = theta.count_outcomes(found).to_dict("index")
+    photographs, others = counts[True], counts[False]
     inside = photographs["runs"] - photographs["collapsed"]
     digits = found[found["dataset"].str.startswith(("mnist", "digits"))]
     limit = theta.STILL_BELOW[0]
