@@ -93,17 +93,24 @@ def pattern_verdict(number):
     """
     found = accuracy.replication(number).set_index(["variant", "against"])
     words = {
-        accuracy.REPLICATES: "The pattern replicates",
-        accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate",
+        accuracy.REPLICATES: "The pattern replicates in our runs",
+        accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate in our runs",
         accuracy.OPEN: "Open",
     }
     main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
     if main["backbones"] < accuracy.FEWEST_BACKBONES:
         return _open_verdict(number, int(main["backbones"]))
+    n = accuracy.cells(number)["n"]
+    lead = f"**{words[accuracy.judge_replication(main)]}** ({_runs_in_words(n[n > 0])} a cell)."
     return (
-        f"**{words[accuracy.judge_replication(main)]}.** L-STN is ahead of STN in {_replication_in_words(main)}. "
+        f"{lead} L-STN is ahead of STN in {_replication_in_words(main)}. "
         f"Against no transformer it is ahead in {_replication_in_words(other)}."
     )
+
+
+def _runs_in_words(numbers):
+    """Numbers of runs in words: "one run", or such as "1 to 3 runs"."""
+    return "one run" if max(numbers) == 1 else f"{statistics.range_text(numbers)} runs"
 
 
 def _replication_in_words(row):
@@ -178,8 +185,9 @@ def accuracies_in_words(number):
             f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
             for cell in row.itertuples()
         ]
-        each = "one run each" if row["n"].max() == 1 else f"{statistics.range_text(row['n'])} runs each"
-        size = f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {each}"
+        size = (
+            f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {_runs_in_words(row['n'])} each"
+        )
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
     return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"
 

@@ -65,7 +65,7 @@ def distorted_errors_table():
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
         view[name.upper(), "ours"] = cells["ours"].map(mean_text)
         if other := OTHER_READINGS.get(name):
-            view[name.upper(), f"ours, {other.split('-')[1]}"] = cells["other"].map(mean_text)
+            view[name.upper(), f"other, {other.split('-')[1]}"] = cells["other"].map(mean_text)
     return pd.DataFrame(view)
 
 
@@ -81,7 +81,7 @@ def readings_verdict():
         return f"**Open.** The other reading: {MISSING}."
     return (
         f"**In the other reading, {near['other']} of {len(both)} errors lie within {NEAR_POINTS} points of the "
-        f"published errors; in ours, {near['ours']} of the same {len(both)}** (n={both['other'].str.len().min()})."
+        f"published errors; under “ours”, {near['ours']} of the same {len(both)}** (n={both['other'].str.len().min()})."
     )
 
 

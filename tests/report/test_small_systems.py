@@ -128,9 +128,9 @@ def test_the_other_reading_of_a_distortion_is_a_column_of_its_own():
     write_system("mnist-e-digit", "mnist-cnn-400k", "tps", 99.0)  # without its counterpart on E
     errors = compared.distorted_errors_table()
     assert errors.loc["affine", "P"].tolist() == ["0.8", "1.50 (n=1)", "1.00 (n=1)"]
-    assert errors.loc["thin plate spline", ("E", "ours, digit")] == "1.00 (n=1)"
+    assert errors.loc["thin plate spline", ("E", "other, digit")] == "1.00 (n=1)"
     told = compared.readings_verdict()  # published: 1.5 and 0.8 %
-    assert "1 of 2 errors" in told and "in ours, 0 of the same 2" in told and "n=1" in told
+    assert "1 of 2 errors" in told and "under “ours”, 0 of the same 2" in told and "n=1" in told
 
 
 def test_a_difference_is_ours_from_the_published():
