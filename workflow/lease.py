@@ -162,6 +162,14 @@ def work(folder, jobs, workers, until, compiled=False):
         process.join()
 
 
+def _on_device(name, size, folder):
+    """The packed dataset, on the GPU if there is one; None if this machine has the dataset without a pack."""
+    if not is_packed(name, folder):
+        return None
+    data = unpacked(name, size, folder)
+    return data._replace(images=data.images.cuda()) if torch.cuda.is_available() else data
+
+
 def _worker(folder, lines, until, compiled=False):
     torch.set_num_threads(2)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s  %(message)s", force=True)
@@ -178,13 +186,8 @@ def _worker(folder, lines, until, compiled=False):
         start = time.time()
         try:
             key = spec.dataset, datasets.stored_size(spec.dataset, spec.image_size)
-            if key not in loaded and not is_packed(spec.dataset, folder):
-                loaded[key] = None  # a dataset that this machine has, such as the embedded digits
-            elif key not in loaded:
-                images = unpacked(*key, folder)
-                loaded[key] = (
-                    images._replace(images=images.images.cuda()) if torch.cuda.is_available() else images
-                )
+            if key not in loaded:
+                loaded[key] = _on_device(*key, folder)
             record = loop.run(
                 spec, compiled=compiled, data=loaded[key], until=until, save_every=1e9, whole=True
             )

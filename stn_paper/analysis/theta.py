@@ -55,9 +55,10 @@ def outside_by_epoch(found):
 
 
 def count_outcomes(found):
-    """Numbers of runs, collapsed runs and runs with a nearly constant theta: a row for photographs, and one for others.
+    """Count runs, collapsed runs and runs whose theta is nearly constant, on photographs and on other images.
 
-    The index is `photographs`, True and False. The columns are runs, collapsed, and each limit of STILL_BELOW.
+    The index is True for photographs and False for other images. The columns are `runs`, `collapsed`, and each limit of
+    STILL_BELOW: the number of runs that did not collapse and whose standard deviation is below the limit.
     """
     rows = {}
     for photographs in (True, False):

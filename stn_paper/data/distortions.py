@@ -20,8 +20,9 @@ points are a grid over the canvas. Each image of a dataset is distorted once; a 
 distortions of the training images for each batch (`new_theta`).
 
 Not stated: whether P and E move corners and a grid of the digit or of the canvas, and where the digit lies. Two further
-distortions read this in another way, with the digit in the centre. `p-canvas` moves the corners of the canvas, by
-pixels of the canvas. `e-digit` moves a grid over an image of 28 pixels, which is then enlarged to the canvas.
+distortions are another reading of P and E, with the digit in the centre. `p-canvas` moves each corner of the canvas by
+a normal amount with a standard deviation of 5 pixels of the canvas. `e-digit` moves a grid of control points over an
+image of 28 pixels, and then enlarges the image to the canvas.
 """
 
 from collections.abc import Callable
@@ -142,9 +143,11 @@ def _projective_canvas(random, count):
 
 
 def _corners_moved(random, count, deviation, place):
-    """Draw maps (count, 3, 3) to a square, from the places on the canvas of its corners, moved with this deviation.
+    """Draw projective maps (count, 3, 3) from the canvas to a square whose corners are moved.
 
-    `place` takes moved corners (K, 4, 2) and the indices of their images. Folded squares are drawn again.
+    Each corner moves by a normal amount with the standard deviation `deviation`, along x and y. `place` takes the moved
+    corners (K, 4, 2) and the indices of their images, and returns the corners on the canvas. Folded squares are drawn
+    again.
     """
     theta, wrong = np.empty((count, 3, 3)), np.arange(count)
     while len(wrong):

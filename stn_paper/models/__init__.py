@@ -57,8 +57,8 @@ def variants(backbone: str) -> tuple[str, ...]:
 def check_variant(variant: str, backbone: str) -> str:
     """Return `variant` if it is a variant of `backbone`, with or without "-released", else raise InputError.
 
-    A backbone that has the paper's three variants also has the variant `constant` and the ABLATIONS, which are never
-    bypassed.
+    A backbone that has the paper's three variants also has the variant `constant` and the variants of ABLATIONS. These
+    variants do not take the suffix "-released".
     """
     if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
         return variant

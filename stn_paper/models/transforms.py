@@ -201,8 +201,8 @@ def to_theta(
     [1 / max_scale, max_scale]: scale = exp(L tanh((number - 1) / L)) with L = log(max_scale). `max_angle` keeps its
     angle inside +- max_angle degrees: angle = A tanh(number / A), A being max_angle in radians. Both formulas leave
     the identity unchanged and have slope 1 there. None sets no bound.
-    Raises InputError for an unknown transform, for a bound that it does not have, and if n is not the number of numbers
-    that the transform has.
+    Raises InputError for an unknown transform, for a bound that the transform does not take, and for another n than the
+    transform's.
 
     >>> to_theta(torch.tensor([[9.0]]), "scale", max_scale=2)
     tensor([[[2., -0., 0.],

@@ -17,7 +17,10 @@ RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the b
 
 
 def protocols_in_words(number):
-    """The settings of our runs, as Markdown: those of most backbones, then the backbones with other settings."""
+    """Return the settings of our runs, as Markdown.
+
+    The settings of the most backbones come first. Backbones with other settings follow by name.
+    """
     found = accuracy.cells(number)
     found = found[found["n"] > 0]
     if found.empty:
@@ -91,7 +94,8 @@ def pattern_verdict(number):
 
     The mean without collapsed runs decides: see `accuracy.judge_replication`.
     """
-    found = accuracy.replication(number).set_index(["variant", "against"])
+    compared = accuracy.differences(number)
+    found = accuracy.replication(number, compared).set_index(["variant", "against"])
     words = {
         accuracy.REPLICATES: "The pattern replicates in our runs",
         accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate in our runs",
@@ -99,9 +103,9 @@ def pattern_verdict(number):
     }
     main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
     if main["backbones"] < accuracy.FEWEST_BACKBONES:
-        return _open_verdict(number, int(main["backbones"]))
-    n = accuracy.cells(number)["n"]
-    lead = f"**{words[accuracy.judge_replication(main)]}** ({_runs_in_words(n[n > 0])} a cell)."
+        return _open_verdict(int(main["backbones"]), int(main["paper_backbones"]))
+    n = compared.loc[compared["n"] > 0, "n"]
+    lead = f"**{words[accuracy.judge_replication(main)]}** ({_runs_in_words(n)} a cell)."
     return (
         f"{lead} L-STN is ahead of STN in {_replication_in_words(main)}. "
         f"Against no transformer it is ahead in {_replication_in_words(other)}."
@@ -126,9 +130,8 @@ def _replication_in_words(row):
     )
 
 
-def _open_verdict(number, compared):
-    """The sentence that `pattern_verdict` returns if too few backbones have runs of L-STN and STN."""
-    total = accuracy.cells(number)["backbone"].nunique()
+def _open_verdict(compared, total):
+    """The sentence that `pattern_verdict` returns if too few of a table's backbones have runs of L-STN and STN."""
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of L-STN and STN yet."
     few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"

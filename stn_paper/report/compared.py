@@ -33,7 +33,8 @@ STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the 
 # --- distorted MNIST ----------------------------------------------------------------------------
 
 
-OTHER_READINGS = {"p": "p-canvas", "e": "e-digit"}  # distortion -> the same, read in another way
+# distortion -> whose corners or grid its other reading moves; a row of `DISTORTIONS` has both names
+OTHER_READINGS = {"p": "canvas", "e": "digit"}
 
 
 def _distorted_cells():
@@ -43,7 +44,8 @@ def _distorted_cells():
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in printed.columns.drop(["network", "variant"]):
-        found = [_errors(name), _errors(OTHER_READINGS[name]) if name in OTHER_READINGS else {}]
+        other = OTHER_READINGS.get(name)
+        found = [_errors(name), _errors(f"{name}-{other}") if other else {}]
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):
@@ -65,24 +67,26 @@ def distorted_errors_table():
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
         view[name.upper(), "ours"] = cells["ours"].map(mean_text)
         if other := OTHER_READINGS.get(name):
-            view[name.upper(), f"other, {other.split('-')[1]}"] = cells["other"].map(mean_text)
+            view[name.upper(), f"other, {other}"] = cells["other"].map(mean_text)
     return pd.DataFrame(view)
 
 
 def readings_verdict():
-    """Return a sentence: how many errors are near the published error in the other reading of P and E, and in ours."""
+    """Return a sentence that compares the two readings of P and E by the number of errors near the published errors."""
     cells = _distorted_cells()
     both = cells[(cells["other"].str.len() > 0) & (cells["ours"].str.len() > 0)]
-    near = {
-        reading: ((both[reading].map(np.mean) - both["published"]).abs() <= NEAR_POINTS).sum()
-        for reading in ("ours", "other")
-    }
     if both.empty:
         return f"**Open.** The other reading: {MISSING}."
+    ours, other = (_count_near(both[reading], both["published"]) for reading in ("ours", "other"))
     return (
-        f"**In the other reading, {near['other']} of {len(both)} errors lie within {NEAR_POINTS} points of the "
-        f"published errors; under “ours”, {near['ours']} of the same {len(both)}** (n={both['other'].str.len().min()})."
+        f"**In the other reading, {other} of {len(both)} errors lie within {NEAR_POINTS} points of the published "
+        f"errors; under “ours”, {ours} of the same {len(both)}** (n={both['other'].str.len().min()})."
     )
+
+
+def _count_near(errors, published):
+    """How many means of our errors, a list a cell, lie within NEAR_POINTS of the published errors."""
+    return ((errors.map(np.mean) - published).abs() <= NEAR_POINTS).sum()
 
 
 def distorted_verdict():
@@ -93,7 +97,7 @@ def distorted_verdict():
         return f"{MISSING.capitalize()}."
     trained = trained.assign(error=trained["ours"].map(np.mean))
     differences = trained["error"] - trained["published"]
-    near = (differences.abs() <= NEAR_POINTS).sum()
+    near = _count_near(trained["ours"], trained["published"])
     where = f"On {join_words(trained['distortion'].str.upper().unique().tolist())}, "
     text = (
         f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "

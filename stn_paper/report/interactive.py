@@ -108,7 +108,7 @@ def clearly_best(ours, column="test"):
     The original and the applied variants are compared, by `effects.compare_arms`.
     """
     found = effects.compare_arms(ours, column)
-    found = found[found["shown"].str.startswith((BETTER, WORSE)) & ~found["left_out"].astype(bool)]
+    found = found[found["shown"].str.startswith((BETTER, WORSE))]
     ahead = found["shown"].str.startswith(BETTER)
     beaten = {variant: set() for variant in (ORIGINAL, *effects.APPLIED)}
     for variant, against, first in zip(found["variant"], found["against"], ahead):

@@ -248,7 +248,7 @@ def small_added_time_table():
 def shares_of_peak(**where):
     """Return the operations a second of each step as a share of those of a large matrix product at the same precision.
 
-    The keys are those of `small_protocol_rows`, of which `where` selects; each value is a list with a share for each
+    The result has the keys of `small_protocol_rows("variants", **where)`. Each value is a list with one share for each
     measurement.
     """
     peaks = benchmark_rows(SMALL, "peaks")

@@ -57,7 +57,10 @@ def gradcam_plot(dataset, system, variants):
 
 
 def training_pictures(dataset, system, variant, still=False):
-    """The animation of our first run's training, or a strip of six of its pictures; None without a run."""
+    """Return the animation of theta during our first run's training; None without a run.
+
+    With `still`, return a strip of six pictures of the animation.
+    """
     probes = first_probes(dataset, system, variant)
     if probes is None:
         return None
@@ -67,7 +70,10 @@ def training_pictures(dataset, system, variant, still=False):
 
 
 def motion_pictures(dataset, system, variant, still=False):
-    """The animation of a moving example behind our first run, or a strip of six pictures; None without a run."""
+    """Return the animation of a moving image and of the output of our first run's transformer; None without a run.
+
+    With `still`, return a strip of six pictures of the animation.
+    """
     probes = first_probes(dataset, system, variant)
     if probes is None:
         return None

@@ -53,7 +53,8 @@ def watched_steps(steps):
 def collect_results(job, state):
     """Return the record's fields `test`, `probes` and `glimpses`, those that the run has.
 
-    They are of the selected weights if the test images are evaluated once, else of the last epoch's.
+    If the protocol evaluates the test images once, the network has the weights of the selected epoch, else those of the
+    last epoch.
     """
     if "best" in state:
         job.model.load_state_dict(state["best"])

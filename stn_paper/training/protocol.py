@@ -139,8 +139,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
     Raises InputError for an unknown setting.
 
-    >>> parse_setting("train_images=5000"), parse_setting("padding=border")
-    (('train_images', 5000), ('padding', 'border'))
+    >>> parse_setting("train_images=5000")
+    ('train_images', 5000)
+    >>> parse_setting("padding=border")
+    ('padding', 'border')
     """
     name, _, value = text.partition("=")
     check_choice("setting", name, DEFAULTS)

@@ -1,6 +1,6 @@
 """Helpers of the checks of the paper's claims: `@claim`, the verdicts, and the printed tables as numbers.
 
-The other modules of this package hold the checks; `claims` lists them.
+Each check is a function in another module of this package. `CHECKED` holds all checks.
 """
 
 import re
