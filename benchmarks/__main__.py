@@ -86,10 +86,12 @@ def _read(out, here, quick):
     """Return the parts in the file; InputError if they were measured on another machine or at another size."""
     if not out.exists():
         return {}
-    content = json.loads(out.read_text(encoding="utf-8"))
-    if not {"machine", "quick", "parts"} <= content.keys():
-        raise InputError(f"File {out} was not written by `python -m benchmarks`: name another one.")
-    there = content["machine"]
+    try:
+        content = json.loads(out.read_text(encoding="utf-8"))
+        there = {key: content["machine"][key] for key in SAME}
+        content["quick"], content["parts"]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"File {out} was not written by `python -m benchmarks`: name another one.") from None
     differ = [f"{key} is {there[key]}, not {here[key]}" for key in SAME if there[key] != here[key]]
     if content["quick"] != quick:
         differ.append("it is of the quick size" if content["quick"] else "it is not of the quick size")

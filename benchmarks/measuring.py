@@ -38,11 +38,11 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
         for name, call in list(programs.items())[:: -1 if number % 2 else 1]:
             if name in before:
                 before[name]()
-            synchronize(device)
+            synchronize(device, call)
             start = clock()
             for _ in range(steps):
                 call()
-            synchronize(device)
+            synchronize(device, call)
             taken[name].append((clock() - start) / steps)
     rates = {name: work[name] / np.array(seconds[warm:]) for name, seconds in taken.items()}
     return [
@@ -66,10 +66,11 @@ def significant(values):
     return float(f"{values:.4g}")
 
 
-def synchronize(device):
-    """Wait until the device has finished its work; on a CPU there is nothing to wait for."""
+def synchronize(device, call=None):
+    """Wait until the device has finished its work, also that of a call of `programs.elsewhere`; a CPU has none left."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+        getattr(call, "wait", lambda: None)()
 
 
 def fresh(device):
@@ -112,7 +113,7 @@ def machine(device):
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},
-        "commit": hardware.current_commit(),
+        "commit": hardware.current_commit("benchmarks/*.py"),
     }
 
 

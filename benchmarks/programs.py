@@ -17,8 +17,9 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from stn_paper import build_model
-from stn_paper.training import hardware, loop, optimizers
-from stn_paper.training.batches import MEMORY_FORMAT, keep_on_device, make_batches, network_input
+from stn_paper.data import datasets
+from stn_paper.training import hardware, loop, networks, optimizers
+from stn_paper.training.batches import keep_on_device, make_batches, network_input
 from stn_paper.training.protocol import Protocol
 
 from . import files
@@ -28,6 +29,7 @@ FORKS = sys.platform == "linux" and not torch.cuda.is_available()  # CUDA does n
 PROCESSES = mp.get_context("forkserver" if FORKS else "spawn")
 PROCESSES.set_forkserver_preload(["timm.optim", "timm.task", __name__])  # imported once for all processes
 NORMALIZATION = "half"
+WAIT = "wait"  # asks a process to wait for its GPU
 
 
 def network(setting, backbone, variant):
@@ -52,7 +54,10 @@ def batches(setting, image_size, batch, place=keep_on_device):
 
 
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
-    """The package's training step on its cached uint8 images, including the sums of loss and accuracy."""
+    """The package's training step on its cached uint8 images, including the sums of loss and accuracy.
+
+    On a GPU this is the eager step; a training replays it as a CUDA graph.
+    """
     hardware.keep_freed_memory()
     model = network(setting, backbone, variant)
     model.to(setting.device, memory_format=torch.channels_last)
@@ -71,13 +76,14 @@ def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
 
 
 def step_on_noise(spec):
-    """Return a call that makes one training step of a run (RunSpec) on random images of ten classes, as `loop` does."""
-    protocol, size = spec.protocol, spec.image_size
-    model = build_model(spec.backbone, spec.variant, 10, size).to(memory_format=MEMORY_FORMAT).train()
+    """Return a call that makes one training step of a run (RunSpec) on a CPU, on random images without augmentation."""
+    protocol, size, about = spec.protocol, spec.image_size, datasets.DATASETS[spec.dataset]
+    model = networks.build_network(spec, about.num_classes, torch.device("cpu")).train()
     optimizer = optimizers.make_optimizer(model, protocol)
     step = loop.training_step(model, protocol.precision)
     images = torch.randint(0, 256, (protocol.batch_size, 3, size, size), dtype=torch.uint8)
-    labels = torch.randint(0, 10, (protocol.batch_size,))
+    several = (about.labels,) if about.labels > 1 else ()
+    labels = torch.randint(0, about.num_classes, (protocol.batch_size, *several))
     return lambda: step(optimizer, network_input(images, "cpu", protocol.normalization, size), labels)
 
 
@@ -106,7 +112,8 @@ def plain(setting, backbone, variant, batch):
 def elsewhere(program, *what):
     """Context: a call of `program(*what)` in a process of its own, with as many threads as this process.
 
-    The process compiles if this one does, and starts with the system's default handling of memory.
+    The process compiles if this one does, and starts with the system's default handling of memory. `call.wait()` waits
+    until its GPU has finished. An error of the program has its name as the attribute `program`.
     """
     here, there = PROCESSES.Pipe()
     settings = torch.get_num_threads(), torch._dynamo.config.disable
@@ -114,11 +121,16 @@ def elsewhere(program, *what):
     process.start()
     there.close()
 
-    def call():
-        here.send("a step")
+    def ask(what):
+        here.send(what)
         if error := here.recv():
+            error.program = program.__name__
             raise error
 
+    def call():
+        ask("a step")
+
+    call.wait = lambda: ask(WAIT)
     try:
         yield call
     finally:
@@ -131,10 +143,13 @@ def _serve(pipe, program, what, threads, never_compile):
     torch._dynamo.config.disable = never_compile
     call = None
     try:
-        while pipe.recv():
+        while asked := pipe.recv():
             try:
                 call = call or program(*what)
-                call()
+                if asked != WAIT:
+                    call()
+                elif torch.cuda.is_initialized():
+                    torch.cuda.synchronize()
                 pipe.send(None)
             except RuntimeError as error:
                 pipe.send(error)

@@ -62,7 +62,7 @@ def _programs(setting, backbone, variant, batch):
     fresh(setting.device)
     sizes, what = setting.sizes, (setting, backbone, variant, batch)
     with ExitStack() as stack:
-        calls = {"ours": ours(*what, PROTOCOL.precision), IN_FLOAT32: ours(*what)}
+        calls = {"ours": ours(*what, PROTOCOL.precision), IN_FLOAT32: ours(*what, "float32")}
         calls[AUTHORS_LOOP] = stack.enter_context(elsewhere(plain, *what))
         for name, program in PROGRAMS.items():
             calls[name] = stack.enter_context(elsewhere(program, *what, PROTOCOL.precision))

@@ -1,5 +1,6 @@
 """Images a second in training: our step against the authors' loop and against timm's."""
 
+import sys
 from contextlib import ExitStack
 from itertools import product
 
@@ -22,6 +23,9 @@ def run(setting):
     for backbone, paper in setting.sizes.batches.items():
         measured = [row for row in rows if row["backbone"] == backbone]
         searched = measured[0]["searched"] if measured else _searched(setting, backbone)
+        if not searched:
+            print(f"{backbone}: no batch size fits into memory.", file=sys.stderr, flush=True)
+            continue
         best = int(max(searched, key=searched.get))
         for batch, variant in product(dict.fromkeys((paper, best)), VARIANTS):
             if any((row["batch"], row["variant"]) == (batch, variant) for row in measured):
@@ -91,4 +95,5 @@ def _compare(setting, backbone, variant, batch, mode, authors):
         except RuntimeError as error:
             if not hardware.is_memory_error(error):
                 raise
-            return [{"program": mine, "failed": "out of memory"}]
+            failed = {"plain": AUTHORS_LOOP, "timm_step": theirs}.get(getattr(error, "program", ""), mine)
+            return [{"program": failed, "failed": "out of memory"}]

@@ -4,10 +4,9 @@ L-STN is put before each network; weights are random. A cell of the table is "ye
 the first line of the error.
 """
 
-import copy
+import argparse
 import csv
 import io
-import os
 import sys
 import tempfile
 import warnings
@@ -22,6 +21,7 @@ from torch import nn
 
 from stn_paper import with_stn
 from stn_paper.models import param_groups
+from stn_paper.paths import replace_file
 from stn_paper.training import hardware
 
 OUT = Path(__file__).with_suffix(".csv")
@@ -99,16 +99,21 @@ def starts_as_before(network, channels=3, **arguments):
 
 
 def trains(network):
-    """Check that a step of AdamW changes the localization net."""
+    """Check that two steps of AdamW change the localization net's last weight, which is 0 at the start.
+
+    Neither weight decay nor batch norm can change it, so its gradient does. In the first step there is no gradient if
+    the network's last layer is 0 at the start, as in MLP-Mixer.
+    """
     model, images = joined(network).train(), images_of(network)
-    before = copy.deepcopy(model.transformer.state_dict())
+    weight = model.transformer.localization.head[-1].weight
     optimizer = torch.optim.AdamW(param_groups(model, 1e-3))
-    loss = nn.functional.cross_entropy(model(images), torch.arange(BATCH)) + model.transformer.penalty()
-    loss.backward()
-    optimizer.step()
-    after = model.transformer.state_dict()
-    if not loss.isfinite() or all(torch.equal(before[key], after[key]) for key in before):
-        raise RuntimeError(f"The step of loss {loss.item()} changed nothing.")
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), torch.arange(BATCH)) + model.transformer.penalty()
+        loss.backward()
+        optimizer.step()
+    if not loss.isfinite() or not weight.any():
+        raise RuntimeError(f"Two steps, the last of loss {loss.item()}, changed nothing.")
 
 
 def moved(network):
@@ -180,11 +185,12 @@ def tried(check, network):
 
 
 def main():
-    """Run all checks on all networks; write each row of the table at once."""
+    """Run all checks on all networks; write the table at the end."""
+    argparse.ArgumentParser(prog="python -m benchmarks.timm_networks", description=__doc__).parse_args()
     torch.set_num_threads(1)
-    commit = hardware.current_commit()
+    commit = hardware.current_commit("benchmarks/*.py")
     columns = ["network", "family", "image size", *CHECKS, "timm", "torch", "commit"]
-    with OUT.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(OUT) as path, path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         for network in NETWORKS:
@@ -192,11 +198,9 @@ def main():
             row |= {name: tried(check, network) for name, check in CHECKS.items()}
             versions = {"timm": timm.__version__, "torch": torch.__version__, "commit": commit}
             table.writerow(row | versions)
-            file.flush()
             failed = [name for name in CHECKS if row[name] != "yes"]
             print(network.name, "without", ", ".join(failed) or "nothing", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -95,7 +95,7 @@ def write_table(script, root, out):
         "timm": timm.__version__,
         "torch": torch.__version__,
         "train.py": hashlib.sha256(script.read_bytes()).hexdigest()[:12],
-        "commit": hardware.current_commit(),
+        "commit": hardware.current_commit("benchmarks/*.py"),
     }
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*rows[0], "largest deviation of theta", *versions], lineterminator="\n")

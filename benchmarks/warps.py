@@ -183,6 +183,7 @@ def main(arguments=None):
         device = check_device(options.device)
     except InputError as error:
         sys.exit(str(error))
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # before the measurement, which takes minutes
     torch.set_num_threads(options.threads)
     packages = {name: version(name) for name in ("kornia", "monai") if name in installed()}
     content = {
@@ -194,7 +195,6 @@ def main(arguments=None):
         "load_is": "processes that ran or waited in the last minute, this one included",
         "rows": list(rows(device)),
     }
-    options.out.parent.mkdir(exist_ok=True)
     lines = ",\n  ".join(json.dumps(row) for row in content.pop("rows"))
     options.out.write_text(
         f'{json.dumps(content, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n', encoding="utf-8"

@@ -182,11 +182,11 @@ def _minutes(options):
 def _run(options):
     from .models import variants
     from .training.checkpoint import epochs_done
-    from .training.hardware import check_device
+    from .training.hardware import check_device, is_fast_in_bfloat16
     from .training.loop import run
     from .training.networks import check_networks
     from .training.protocol import parse_setting
-    from .training.records import find, fit_precision, record_path, selected_result
+    from .training.records import find, record_path, selected_result
     from .training.spec import RunSpec, with_precision
 
     names = variants(options.backbone) if options.variant == "all" else [options.variant]
@@ -199,7 +199,7 @@ def _run(options):
     missing = [spec for spec in specs if not find(spec)]
     check_networks(missing)
     place = check_device(options.device)
-    if any(fit_precision(spec, place) != spec for spec in missing):
+    if any(s.protocol.precision == "bfloat16" for s in missing) and not is_fast_in_bfloat16(place):
         faster = "--precision tf32, which is float32 on a CPU, is faster"
         print(f"This processor is slow in bfloat16: {faster}.", file=sys.stderr)
     for spec in specs:
@@ -216,9 +216,12 @@ def _run(options):
 
 
 def _evaluate(options):
+    from .paths import WEIGHTS
     from .training import kept, records
 
-    for name in options.networks or kept.kept_names():
+    if not (names := options.networks or kept.kept_names()):
+        raise InputError(f"Folder {WEIGHTS} has no weights: a clone of the repository has them.")
+    for name in names:
         accuracy, record = kept.evaluate_kept(name, options.data_dir), records.find(kept.NETWORKS[name])
         recorded = (
             f"its record says {records.selected_result(record)['test']:.2f} %"

@@ -42,6 +42,9 @@ def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
     monkeypatch.setattr(os, "fsync", lambda file: None)  # no power is lost here, and the disk takes its time
+    yield
+    if torch.get_num_threads() > 1:  # else the next test computes other digits, and its forks wait forever
+        torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from stn_paper import cli, paths
 from stn_paper.cli import main
 from stn_paper.models import VARIANTS
 from stn_paper.paths import ROOT
-from stn_paper.training import hardware, loop, records
+from stn_paper.training import hardware, kept, loop, records
 from stn_paper.training.spec import RunSpec
 
 RUN = {"dataset": "digits", "backbone": "mnist-cnn", "variant": "original", "protocol": "smoke"}
@@ -48,6 +48,12 @@ def test_a_run_whose_time_is_up_says_how_to_go_on(monkeypatch):
     with pytest.raises(SystemExit, match="not finished: its time was up"):
         main(["run", *RUN.values(), "--minutes", "2", "--compile"])
     assert given[3] is True and 100 < given[4] - time.time() <= 120
+
+
+def test_without_kept_weights_there_is_nothing_to_evaluate(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept, "WEIGHTS", tmp_path)
+    with pytest.raises(SystemExit, match="has no weights"):
+        main(["evaluate"])
 
 
 @pytest.mark.parametrize("options", [[], ["--precision", "tf32"]])

@@ -68,6 +68,12 @@ def test_what_a_pack_cannot_hold_is_refused(tiny, tmp_path):
         lease.unpacked("caltech101", 20, tmp_path / "packs")
 
 
+@pytest.mark.parametrize("line", ["digits resnet18 lstn smoke", "digits resnet18 lstn smoke zero"])
+def test_a_line_without_a_seed_is_one_sentence(line):
+    with pytest.raises(InputError, match="seed"):
+        lease.spec_of(line)
+
+
 def test_each_listed_run_becomes_a_record_once(tiny, tmp_path, capsys):
     lease.pack("caltech101", tmp_path / "packs", given=tiny)
     lines = [JOB, JOB]

@@ -38,7 +38,7 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch, capsys):
     assert "monai" in capsys.readouterr().err
 
 
-def test_a_failed_check_is_written_as_an_error():
+def test_a_failed_check_is_written_as_an_error(monkeypatch):
     network = timm_networks.Network("resnet10t", "convolutional", 64)
 
     def fails(network):
@@ -46,6 +46,9 @@ def test_a_failed_check_is_written_as_an_error():
 
     assert timm_networks.tried(fails, network) == "ValueError: first line"
     assert timm_networks.tried(timm_networks.trains, network) == "yes"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", lambda self: None)
+        assert timm_networks.tried(timm_networks.trains, network).startswith("RuntimeError")
     with pytest.raises(RuntimeError, match="differ"):
         timm_networks.agree([torch.zeros(2)], [torch.ones(2)])
 

@@ -68,9 +68,14 @@ def test_two_commands_see_two_gpus(wrapped):
     assert done.stdout.split() == ["5", "7"], done.stderr
 
 
-def test_without_gpus_and_under_slurm_the_command_is_just_run(wrapped, tmp_path):
+def test_a_job_of_slurm_with_several_gpus_shows_one(wrapped):
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1").stdout == "2\n"
+
+
+def test_without_gpus_and_with_one_under_slurm_the_command_is_just_run(wrapped, tmp_path):
     assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="").stdout == "\n"
-    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1").stdout == "2,3\n"
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="-1").stdout == "-1\n"
+    assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="3", SLURM_JOB_ID="1").stdout == "3\n"
     assert not list(tmp_path.glob("stn_paper_gpus*"))
 
 

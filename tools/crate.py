@@ -58,8 +58,11 @@ def crate(root=ROOT):
         made.add_file(dest_path=path, properties={"name": name, "encodingFormat": _format(path)})
     for path, name in FOLDERS.items():
         made.add_dataset(dest_path=path, properties={"name": name})
+    committed = {Path(path).name for path in _git("ls-files", "results").splitlines()}
     made.root_dataset["mentions"] = [
-        _run(made, name, record, project["name"]) for name, record in frame.records_by_name().items()
+        _run(made, name, record, project["name"])
+        for name, record in frame.records_by_name().items()
+        if f"{name}.json" in committed
     ]
     return made
 
@@ -93,7 +96,7 @@ def _run(made, name, record, package):
             made,
             f"#{name}/{images}",
             "PropertyValue",
-            name=f"top-1 accuracy on {images} images",
+            name=f"top-1 accuracy on {images} images{run_pages.of_the_labels(spec.dataset)}",
             value=chosen[images],
             unitText="percent",
         )

@@ -139,7 +139,10 @@ def _decoded(content, size):
 
 def spec_of(line):
     """The RunSpec of a line of the list: dataset backbone variant protocol seed [setting=value ...]."""
-    dataset, backbone, variant, protocol, seed, *changes = line.split()
+    words = line.split()
+    if len(words) < 5 or not words[4].isdecimal():
+        raise InputError(f"Line {line!r} is not allowed: write dataset, network, variant, protocol and seed.")
+    dataset, backbone, variant, protocol, seed, *changes = words
     spec = RunSpec(dataset, backbone, variant, protocol, int(seed))
     return replace(spec, protocol=replace(spec.protocol, **dict(map(parse_setting, changes))))
 
@@ -227,7 +230,7 @@ def measure(path, seconds=1.0, device="cuda"):
     head = {
         "device": hardware.device_name(device),
         "torch": torch.__version__,
-        "commit": hardware.current_commit(),
+        "commit": hardware.current_commit("workflow"),
     }
     for (backbone, size, batch), (mode, settings) in product(SIZES, MODES.items()):
         speed = _speed(backbone, size, batch, *settings, seconds, device)
@@ -239,6 +242,7 @@ def measure(path, seconds=1.0, device="cuda"):
 
 def _speed(backbone, size, batch, precision, last, graph, seconds, device):
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = False  # a recorded step turns it on
     chosen = RunSpec("caltech101", backbone, "lstn", "equal").protocol
     form = torch.channels_last if last else torch.contiguous_format
     with torch.cuda.stream(torch.cuda.Stream(device)):

@@ -1,7 +1,7 @@
 """Run a command on one free GPU of this machine: `python workflow/one_gpu.py <command>`.
 
 CUDA_VISIBLE_DEVICES shows the command only this GPU. Each GPU has a lock file; the lock is freed when the command ends
-in any way. Without a GPU, and in a job of SLURM, which has its own GPUs, the command runs unchanged. GPUs are those in
+in any way. Without a GPU, and in a job of SLURM with one GPU, the command runs unchanged. GPUs are those in
 CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists.
 """
 
@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout  # the package is not imported, because t
 def devices():
     """Names of the GPUs that may be used, in the form of CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [d for d in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if d]
+        return [d for d in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if d not in ("", "-1")]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
@@ -30,7 +30,10 @@ def devices():
 @contextmanager
 def taken(names, wait=1.0):
     """Context: lock a free GPU and return its name; all GPUs are tried every `wait` seconds until one is free."""
-    folder = Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}"  # not shared between machines
+    job = os.environ.get("SLURM_JOB_ID", "")  # two jobs may number their own GPUs alike
+    folder = (
+        Path(tempfile.gettempdir()) / f"stn_paper_gpus_{os.getuid()}_{job}"
+    )  # not shared between machines
     folder.mkdir(exist_ok=True)
     locks = {name: FileLock(folder / f"{name}.lock") for name in names}
     while True:
@@ -48,8 +51,8 @@ def taken(names, wait=1.0):
 
 
 def main(command):
-    names = [] if "SLURM_JOB_ID" in os.environ else devices()
-    if not names:
+    names = devices()
+    if len(names) <= ("SLURM_JOB_ID" in os.environ):
         return subprocess.run(command).returncode
     with taken(names) as name:
         return subprocess.run(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": name}).returncode

@@ -8,7 +8,7 @@ added to the canvas and clipped at white.
 random places; then the digit of 28 x 28 at a random place. Published generators differ: Jaderberg et al. 2015 state the
 size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
 
-`digit_sequences`, as Soenderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight
+`digit_sequences`, as Sønderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight
 patches of 9 x 9 at 0 to 90, which replace the pixels below them; three digits drawn with replacement, 28 pixels apart,
 the first at x = 8 + (-8 to 7) and y from 0 to 99, the others along a slope of -14 to 13 pixels a digit; digits outside
 are moved onto the canvas. The label is the three digits from left to right. Ours differ in two things: there are as

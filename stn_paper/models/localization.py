@@ -16,7 +16,7 @@ from .guards import NormedLayer, check_sides
 from .transforms import TRANSFORMS
 
 HIDDEN = 32  # width of the first of the two linear layers, paper section 3
-RECURRENT = 256  # width of the recurrent layer that predicts several maps, Soenderby et al. 2015
+RECURRENT = 256  # width of the recurrent layer that predicts several maps, Sønderby et al. 2015
 
 
 class Row(NamedTuple):
@@ -100,7 +100,7 @@ class RecurrentHead(nn.Module):
     """Predict the numbers of N maps an image: a GRU reads the features N times, a linear layer reads each GRU output.
 
     Takes features (B, `features`) and returns (B, `glimpses`, `numbers`). Each map can depend on the maps before it.
-    Raises InputError for `glimpses` that are not a whole number from 1. Source: Soenderby et al. 2015 (RNN-SPN).
+    Raises InputError for `glimpses` that are not a whole number from 1. Source: Sønderby et al. 2015 (RNN-SPN).
 
     >>> RecurrentHead(90, glimpses=3, numbers=6)(torch.rand(5, 90)).shape
     torch.Size([5, 3, 6])
@@ -146,7 +146,7 @@ def localization_net(
     - `variant`: stn (Table 1), vstn (Table 2), lstn (Table 3), a key of ABLATIONS, or constant.
     - `image_size`: pixels of a side; the first linear layer has the size that it needs.
     - `glimpses`: predict so many maps an image. A GRU of width 256 replaces the first linear layer, and the output
-      is (B, glimpses, 6) for affine (Soenderby et al. 2015).
+      is (B, glimpses, 6) for affine (Sønderby et al. 2015).
 
     Raises InputError for an unknown variant or transform, for an image size that is not a whole number or is too
     small for the layers, for `glimpses` that are not a whole number from 1, and for `glimpses` of a constant map. The

@@ -252,7 +252,7 @@ class SequenceReader(nn.Module):
 def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 3) -> nn.Module:
     """A network for three digits in clutter: alone, behind one map for the whole row, or behind a map for each digit.
 
-    `rnn` is the RNN-SPN of Soenderby et al. 2015: a GRU of width 256 predicts the maps, and the classifier reads each
+    `rnn` is the RNN-SPN of Sønderby et al. 2015: a GRU of width 256 predicts the maps, and the classifier reads each
     glimpse, of a third of the input's side. `ffn` is their FFN-SPN, with an output of half the side. The layers are
     theirs; their code has no network without a transformer, so `original` is ours. Returns logits (B, num_classes,
     digits). Raises InputError for an image size that is too small for the variant.

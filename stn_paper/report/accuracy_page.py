@@ -60,7 +60,11 @@ def _headed(view):
 
 def _classes(cell, star):
     """The HTML classes of a cell with our number; book/_static/tables.css draws them."""
-    found = {interactive.BEST: cell.variant == star, "collapsed": cell.collapsed, "failed": cell.failed}
+    found = {
+        interactive.BEST: cell.variant == star,
+        interactive.COLLAPSED: cell.collapsed,
+        "failed": cell.failed,
+    }
     return " ".join(["ours", *(name for name, true in found.items() if true)])
 
 
@@ -79,10 +83,9 @@ def _table_note(found):
     if (found["n"] > 0).any():
         note += " Our numbers lead to their runs."
     if (found["n"] > 1).any():
-        note += (
-            " ±: half of the 95 % interval of the mean over seeds. ★: better than each other variant, by the "
-            "tests of the experiment."
-        )
+        note += " ±: half of the 95 % interval of the mean over seeds."
+        if found["variant"].nunique() > 1:
+            note += " ★: better than each other variant, by the tests of the experiment."
     if found["collapsed"].any():
         note += " †: in a run the sampling grid left the image, and the classifier saw nothing."
     if found["failed"].any():
@@ -144,11 +147,13 @@ def replication_table(number):
         kept = NO_NUMBER if not row.collapsed else _number_or_dash(row.mean_kept, "+.2f")
         if row.collapsed and not pd.isna(row.half_kept):
             kept += f" ± {row.half_kept:.2f}"
+        if row.collapsed and row.kept:
+            kept += f" ({row.kept} backbone{'s'[: row.kept > 1]})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
-            ("Paper", "mean"): f"{row.paper_mean:+.2f}",
+            ("Paper", "mean (points)"): f"{row.paper_mean:+.2f}",
             ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
-            ("Ours", "mean"): f"{row.mean:+.2f}{half}" if row.backbones else NO_NUMBER,
+            ("Ours", "mean (points)"): f"{row.mean:+.2f}{half}" if row.backbones else NO_NUMBER,
             (
                 "Ours",
                 "p, sign test (Holm)",

@@ -83,9 +83,9 @@ def model_card(record):
         f"{_network(spec)} The network has {record['parameters']:,} parameters. Its input images have "
         f"{spec.image_size} x {spec.image_size} pixels. The training started from random weights. {_sources(spec)}",
         "## Results",
-        f"The test accuracy is {chosen['test']:.2f} % ({record['data'].get('test', 0):,} images). This number comes "
-        f"from one run (seed {spec.seed}), after epoch {chosen['epoch']} of {len(record['epochs'])} "
-        f"({run_pages.RULE_NAMES[spec.protocol.selection]}).",
+        f"The test accuracy is {chosen['test']:.2f} %{run_pages.of_the_labels(spec.dataset)} "
+        f"({record['data'].get('test', 0):,} images). This number comes from one run (seed {spec.seed}), after epoch "
+        f"{chosen['epoch']} of {len(record['epochs'])} ({run_pages.RULE_NAMES[spec.protocol.selection]}).",
         *_limits_section(record, spec),
         *(part for heading, rows in tables.items() for part in (f"## {heading}", _markdown_table(rows))),
         "## To train it again",
@@ -98,7 +98,11 @@ def _header(spec, chosen):
     """The YAML header for model hubs; strings and numbers of JSON are valid YAML."""
     kind = {"name": "Image classification", "type": "image-classification"}
     dataset = {"name": DATASETS[spec.dataset].title, "type": spec.dataset, "split": "test"}
-    accuracy = {"type": "accuracy", "name": "Top-1 accuracy (%)", "value": chosen["test"]}
+    accuracy = {
+        "type": "accuracy",
+        "name": f"Top-1 accuracy (%){run_pages.of_the_labels(spec.dataset)}",
+        "value": chosen["test"],
+    }
     result = {"task": kind, "dataset": dataset, "metrics": [accuracy]}
     fields = {
         "license": "mit",

@@ -19,6 +19,7 @@ from ..analysis import frame, statistics
 from ..analysis.paper import COSTS_OF, table
 from ..models import HEADINGS, VARIANTS
 from ..models.backbones import title
+from ..paths import replace_file
 from .figures import COLORS
 
 MIME = "application/vnd.vegalite.v6+json"
@@ -76,11 +77,17 @@ def setup(app):
 
 
 def _write_vega(app):
-    if app.builder.format == "html":
-        path = app.outdir / "_static" / "vega.js"
+    """Write vega.js for the built pages; the file of an earlier build stays, as to write it takes seconds."""
+    path, first_line = app.outdir / "_static" / "vega.js", f"// vl-convert {vl_convert.__version__}\n"
+    if app.builder.format == "html" and not _starts_with(path, first_line):
         path.parent.mkdir(parents=True, exist_ok=True)
         bundle = vl_convert.javascript_bundle()  # ty: ignore[missing-argument]: its stub has no defaults
-        path.write_text(f"(() => {{{bundle}}})();", encoding="utf-8")
+        with replace_file(path) as partial:
+            partial.write_text(f"{first_line}(() => {{{bundle}}})();", encoding="utf-8")
+
+
+def _starts_with(path, text):
+    return path.is_file() and path.read_text(encoding="utf-8").startswith(text)
 
 
 def _load_vega(app, page, template, context, tree):

@@ -73,7 +73,7 @@ QUESTIONS = (
         "Results",
         "Are the paper's networks trained at the paper's scale?",
         "{scale}",
-        "{trained} of the {networks} networks of Tables 4, 6 and 8.",
+        "{trained} of the {networks} cells of Tables 4, 6 and 8.",
     ),
     (
         "Results",
@@ -97,7 +97,7 @@ QUESTIONS = (
         "Results",
         "Is the choice of the reported epoch stated?",
         YES,
-        "One of three rules. Where a record holds two, a column shows how much the paper's rule adds.",
+        "One of three rules. Where a record holds two, a column shows how much best-of-five adds.",
     ),
     (
         "Results",
@@ -134,7 +134,7 @@ QUESTIONS = (
     (
         "Completeness",
         "Trained weights?",
-        "{any_weights}",
+        "{weights}",
         "{kept} digit networks ({kept_names}) in weights/; none of the paper's tables.",
     ),
     (
@@ -207,7 +207,6 @@ def _answers(facts):
         "seeds": _yes_in_part_no(facts["repeated"], facts["trained_networks"]),
         "commits": _yes_in_part_no(facts["committed"], facts["runs"]),
         "pinned": YES if facts["pins"] else NO,
-        "any_weights": YES if facts["kept"] else NO,
         "any_command": YES if facts["commands"] else NO,
         "boost": {REPRODUCED: YES, NOT_REPRODUCED: NO}.get(facts["boost_verdict"], OPEN),
     }

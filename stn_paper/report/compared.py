@@ -125,7 +125,8 @@ def gains_in_words(dataset, system):
     trained = [v for v in HEADINGS if v in tests and not v.endswith(RELEASED)]
     behind = [v for v in trained if v != ORIGINAL]
     if ORIGINAL not in trained or not behind:
-        known = f"Only these have runs: {join_words([HEADINGS[v] for v in trained])}."
+        names = join_words([HEADINGS[v] for v in trained])
+        known = f"Only {names} {'has' if len(trained) == 1 else 'have'} runs, so nothing can be compared."
         return f"**Open.** {known if trained else 'None of these networks has a run yet.'}"
     gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
@@ -152,7 +153,7 @@ def padding_table():
         if record := find(spec):
             errors.append(100 - selected_result(record)["test"])
     view = pd.DataFrame(rows).T.map(mean_text)
-    return view.rename(index={"-1.0": "fill value -1, the ground"}).rename_axis("Padding")
+    return view.rename(index={"-1.0": "fill value -1 (black)"}).rename_axis("Padding")
 
 
 # --- what theta does ----------------------------------------------------------------------------

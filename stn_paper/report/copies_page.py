@@ -173,11 +173,13 @@ def accuracy_by_copies():
                 "With an exact copy": exact["with copy"],
                 "With an exact or near copy": either["with copy"],
                 "With neither": either["without copy"],
+                "collapsed": frame.fate(record)["collapsed"],
             }
         )
     if not rows:
         return "*No record says yet which test images were right.*"
     by = ["Dataset", "Protocol", "Network", "Variant"]
     groups = pd.DataFrame(rows).sort_values(by[:2], kind="stable").groupby(by, sort=False)
-    view = groups.mean().map(lambda value: NO_NUMBER if np.isnan(value) else f"{value:.2f}")
-    return view.assign(Runs=groups.size())
+    means = groups.mean().drop(columns="collapsed")
+    view = means.map(lambda value: NO_NUMBER if np.isnan(value) else f"{value:.2f}")
+    return view.assign(Runs=groups.size(), Collapsed=groups["collapsed"].sum())

@@ -105,7 +105,11 @@ def difference_text(row):
 def verdict_text(row):
     """The verdict of a comparison as text, with the collapsed runs of either side."""
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
-    lost = [f"{arm_title(arm)} collapsed in {number} of {of} runs" for arm, number, of in sides if number]
+    lost = [
+        f"{arm_title(arm)} collapsed in {number} of {of} run{'s'[: of != 1]}"
+        for arm, number, of in sides
+        if number
+    ]
     return "; ".join([row.shown, *lost])
 
 

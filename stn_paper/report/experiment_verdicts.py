@@ -48,11 +48,15 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
     against, between = (rows[rows["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
     if against.empty:
         return f"{MISSING.capitalize()}."
-    better, worse = (count_verdicts(against["shown"], kind) for kind in (BETTER, WORSE))
+    worse = count_verdicts(against["shown"], WORSE)
+    counts = [
+        f"{count_verdicts(mine, BETTER)} of {len(mine)} comparisons under {distortion}"
+        for distortion, mine in against.groupby("distortion", sort=False)["shown"]
+    ]
     apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
     return (
-        f"**On distorted test images a transformer is better than none in {better} of {len(against)} comparisons, "
-        f"and worse in {worse}.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
+        f"**On distorted test images a transformer is better than none in {join_words(counts)}; it is worse in "
+        f"{worse} of all.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
         f"{equal} show that both are equal, and {len(between) - apart - equal} show neither."
     )
 
@@ -232,7 +236,8 @@ def networks_verdict(dataset, protocol):
         best, last = title(means.idxmax()), title(means.idxmin())
         runs = join_words(sorted({f"n={n}" for n in ours.groupby("backbone").size()}))
         text = (
-            f"Alone at the protocol `{protocol}` ({runs}), {best} reads most test images, {means.max():.2f} %"
+            f"Without a transformer, at the protocol `{protocol}` ({runs}), {best} reads most test images, "
+            f"{means.max():.2f} %"
         )
         return f"{text}." if len(means) == 1 else f"{text}, and {last} fewest, {means.min():.2f} %."
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]

@@ -65,9 +65,9 @@ def explorer_verdict(size=160):
     areas = [f"{torch.det(theta[:, :2]):.0%}" for theta in (half, slider_theta(shear_x=0.4), turned)]
     outside = (sampling_grid(turned[None], size, size).abs() > 1).any(-1).float().mean()
     return (
-        f"Only scale changes how much of the input is read: a scale of 0.5 reads {areas[0]} of the input's area, a "
-        f"shear of 0.4 {areas[1]}, a rotation by 45 degrees {areas[2]}. The rotation also takes {outside:.0%} of the "
-        "output's pixels from outside the input, where the sampler reads mid-grey."
+        f"Only scale changes the area of the region that theta reads: it is {areas[0]} of the input's area at a scale "
+        f"of 0.5, {areas[1]} at a shear of 0.4 and {areas[2]} at a rotation by 45 degrees. A part of the turned region "
+        f"lies outside the input, where the sampler reads mid-grey: {outside:.0%} of the output's pixels."
     )
 
 

@@ -21,7 +21,7 @@ from ..training import records
 from ..training.hardware import CHANGED
 from . import run_pages, small_systems, tables
 
-BEST = "best"  # class of a cell
+BEST, COLLAPSED = "best", "collapsed"  # classes of a cell
 
 
 def show_table(view, name, filters=(), note="", links=None, marks=None):
@@ -133,8 +133,10 @@ def show_accuracies(dataset, protocols):
         found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
         stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
         column = tables.column_of_rule(ours["selection"].iloc[0]) if len(ours) else ""
-        cells = zip(found["Backbone"], found["Variant"])
+        lost = {*zip(*(kind[ours["collapsed"].astype(bool)] for kind in kinds))}
+        cells = [*zip(found["Backbone"], found["Variant"])]
         found["star"] = [column if HEADINGS.get(stars[b]) == v else "" for b, v in cells]
+        found["lost"] = [column if cell in lost else "" for cell in cells]
         parts.append(found)
     parts = [part for part in parts if len(part)]
     if not parts:
@@ -142,11 +144,14 @@ def show_accuracies(dataset, protocols):
     view = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
     marks = {(row, column): BEST for row, column in view.pop("star").items() if column}
     note = "★: better than each other variant, by the tests of the experiment." if marks else ""
+    lost = {(row, column): COLLAPSED for row, column in view.pop("lost").items() if column}
+    if lost:
+        note += " †: in a run the sampling grid left the image; the mean includes it."
     if any(column.endswith("±") for column in view):
         note += " ±: half of the 95 % interval of the mean over n seeds."
     note += " Each seed under Runs leads to the page of its run."
     name = f"Accuracies on {DATASETS[dataset].title}"
-    return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=marks)
+    return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=lost | marks)
 
 
 def show_system_runs(dataset, system):

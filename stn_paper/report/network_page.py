@@ -55,10 +55,10 @@ def lstn_gains_table():
         ]
         for row in found.itertuples():
             half = NO_NUMBER if pd.isna(row.half) else f"± {row.half:.1f}"
-            runs = f"{row.runs}, {row.runs_against}"
+            runs = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}"
             gain = f"{row.mean:+.1f}", half, runs, row.collapsed, row.shown
             rows.append([DATASETS[dataset].title, title(row.backbone), protocol, *gain])
-    columns = ["Dataset", "Network", "Protocol", "Gain", "95 %", "Runs with, without", "Collapsed", "Shown"]
+    columns = ["Dataset", "Network", "Protocol", "Gain (points)", "95 %", "Runs", "Collapsed", "Verdict"]
     return pd.DataFrame(rows, columns=columns).set_index("Dataset")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..analysis import copies, frame
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis.experiment import STUDIES
 from ..analysis.frame import runs
 from ..analysis.grid import SYSTEM_DATASETS
 from ..analysis.paper import DATASET_OF, networks
@@ -41,9 +42,11 @@ def protocol_differences(dataset, other):
 
 
 def system_settings():
-    """The settings of the protocol `system`, a column a dataset and smaller system."""
+    """The settings of the protocol `system`, a column a dataset and network; studies of the experiment too."""
+    trained = [(system, dataset) for system, datasets in SYSTEM_DATASETS.items() for dataset in datasets]
+    trained += [(backbone, dataset) for dataset, backbone, protocol in STUDIES if protocol == SYSTEM]
     columns = {}
-    for system, dataset in ((s, d) for s, datasets in SYSTEM_DATASETS.items() for d in datasets):
+    for system, dataset in dict.fromkeys(trained):
         heading = f"{DATASETS[dataset].title}: {title(system)}"
         columns[heading] = _settings([preset(SYSTEM, dataset, ORIGINAL, system)])
     return pd.DataFrame(columns)
@@ -62,12 +65,12 @@ def _settings(presets):
         "Localization net's share of the rate": f"{first.localization_rate:g}",
         "Epochs at most": _each_once(p.max_epochs for p in presets),
         "Early stop not before": _each_once(p.min_epochs for p in presets),
-        "Training images": first.train_images or "all",
-        "Training images a class": first.train_per_class or "all",
+        "Training images at most": first.train_images or "all",
+        "Training images a class at most": first.train_per_class or "all",
         "Validation images held out": first.validation_images or "own",
-        "Validation images": first.max_validation or first.max_evaluation or "all",
-        "Test images": first.max_evaluation or "all",
-        "Images a split": first.max_images or "all",
+        "Validation images at most": first.max_validation or first.max_evaluation or "all",
+        "Test images at most": first.max_evaluation or "all",
+        "Images of each split at most": first.max_images or "all",
         "Normalization": first.normalization,
         "Training images distorted anew": first.augmentation or "no",
         "Selection": first.selection,

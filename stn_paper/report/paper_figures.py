@@ -150,7 +150,7 @@ def figure1_verdict(transformer, image):
     untouched = untrained_transformer(size=u.shape[-1])(u)
     change = 127.5 * (untouched - u).abs().max()
     return (
-        f"The corners of the grid are theta's image of the output's corners (to {power_of_ten(distance, 1e-6)}), and "
+        f"Theta maps the corners of the output to the corners of the grid (to {power_of_ten(distance, 1e-6)}), and "
         f"{inside:.0%} of the grid lies inside the input. An untrained transformer, whose map is the identity, changes "
         f"no pixel by more than {power_of_ten(change, 1e-3)} of 255 grey levels."
     )

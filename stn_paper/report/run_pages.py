@@ -29,9 +29,9 @@ SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of 
     "batch_size": ("Batch size", ""),
     "learning_rate": ("Learning rate", ""),
     "max_epochs": ("Epochs at most", ""),
-    "min_epochs": ("Early stopping not before epoch", ""),
-    "window": ("Early stopping looks at so many last epochs", ""),
-    "tolerance": ("and stops when all lie this close to their mean (points)", ""),
+    "min_epochs": ("Early stopping: not before epoch", ""),
+    "window": ("Early stopping: number of last epochs", ""),
+    "tolerance": ("Early stopping: largest distance from their mean (points)", ""),
     "selection": ("Rule that selects the epoch", ""),
     "split_seed": ("Seed of the split", ""),
     "train_per_class": ("Training images a class", "all"),
@@ -54,7 +54,8 @@ SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of 
 RULE_NAMES = {
     LAST_EPOCH: "the last epoch; no epoch is selected",
     BEST_VALIDATION: "the epoch of the highest validation accuracy",
-    BEST_OF_FIVE: "the best test accuracy among the five epochs of the highest validation accuracy; biased upwards",
+    BEST_OF_FIVE: "the best test accuracy among the five epochs of the highest validation accuracy, beside the highest "
+    "validation accuracy; biased upwards",
 }
 ENVIRONMENT_NAMES = {
     "threads": "CPU threads",
@@ -117,13 +118,15 @@ def run_page(name, runs):
     """The HTML of the page of the run `name` of `runs`, {name: record}; its JSON lies beside it."""
     record = runs[name]
     spec, chosen = record["spec"], records.selected_result(record)
-    ends = {"budget": "its budget was used up", "early": "early stopping ended it"}
+    ends = {"budget": "the whole budget", "early": "until early stopping ended it"}
+    lost = " Collapsed: the sampling grid left the image." if frame.fate(record)["collapsed"] else ""
     return _template().render(
         name=name,
         title=run_title(spec),
         summary=(
-            f"Test accuracy {chosen['test']:.2f} % at epoch {chosen['epoch']} of {len(record['epochs'])}, when "
-            f"{ends[record['stopped']]}; {record['parameters']:,} parameters."
+            f"Test accuracy {chosen['test']:.2f} %{of_the_labels(spec['dataset'])} at epoch {chosen['epoch']}. Trained "
+            f"for {count_epochs(len(record['epochs']))}, {ends[record['stopped']]}; {record['parameters']:,} "
+            f"parameters.{lost}"
         ),
         rules=[
             (r, words, record["selected"][r]) for r, words in RULE_NAMES.items() if record["selected"].get(r)
@@ -185,7 +188,7 @@ def _theta(record):
     if "outside" in (theta := record["epochs"][-1].get("theta", {})):
         median, high = theta["spread"]
         yield "Corners move from image to image by (pixels, median)", f"{median:.2f}"
-        yield "and by (pixels, 90th percentile)", f"{high:.2f}"
+        yield "Corners move from image to image by (pixels, 90th percentile)", f"{high:.2f}"
         yield "Mean corners from the image's own (pixels)", f"{theta['from_identity']:.2f}"
         yield "Sampling grid outside the image (%)", f"{theta['outside']:.1f}"
 
@@ -284,12 +287,24 @@ def _empty_chart():
     ).to_dict()
 
 
+def of_the_labels(dataset):
+    """What an accuracy counts, as text: " of the labels, 3 an image"; "" if images have one label."""
+    number = DATASETS[dataset].labels
+    return "" if number == 1 else f" of the labels, {number} an image"
+
+
+def count_epochs(number):
+    """A number of epochs as text: "1 epoch", "20 epochs"."""
+    return f"{number} epoch{'s'[: number != 1]}"
+
+
 def curves_in_words(record):
     """The learning curves of `curves_chart` in words."""
     epochs, best = record["epochs"], records.selected_result(record)
+    at_best = epochs[best["epoch"] - 1]
     return (
-        f"{len(epochs)} epochs. Training loss from {epochs[0]['train_loss']:.2f} to {epochs[-1]['train_loss']:.2f}, "
-        f"validation loss from {epochs[0]['validation_loss']:.2f} to {epochs[-1]['validation_loss']:.2f}; at the "
-        f"selected epoch {best['epoch']} validation accuracy is {best['validation']:.2f} % and test accuracy "
-        f"{best['test']:.2f} %."
+        f"{count_epochs(len(epochs))}. Training loss from {epochs[0]['train_loss']:.2f} to "
+        f"{epochs[-1]['train_loss']:.2f}, validation loss from {epochs[0]['validation_loss']:.2f} to "
+        f"{epochs[-1]['validation_loss']:.2f}; at epoch {best['epoch']} validation accuracy is "
+        f"{at_best['validation_accuracy']:.2f} % and test accuracy {best['test']:.2f} %."
     )

@@ -7,6 +7,7 @@ above 1, ours is faster. Files of the quick size are listed but never shown as a
 
 import json
 import re
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
 def benchmark_files():
     """The contents of all JSON files, also of the quick size, without unfinished parts.
 
-    Names of machines are shortened, so that the tables are less wide.
+    Names of machines are shortened, so that the tables are less wide. Files of machines with the same name add theirs.
     """
     found = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
@@ -62,6 +63,11 @@ def benchmark_files():
         for name in {"name", "processor"} & set(file["machine"]):
             file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
         file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
+    for name in ("name", "processor"):
+        same = Counter(file["machine"].get(name) for file in found)
+        for file in found:
+            if same[file["machine"].get(name)] > 1 and name in file["machine"]:
+                file["machine"][name] += f", {file['file'].removesuffix('.json')}"
     return found
 
 
@@ -186,8 +192,8 @@ def precision_verdict():
     pairs = pd.concat(found)
     difference = statistics.compare(pairs, 0 * pairs, paired=True)
     return (
-        f"bfloat16 in place of float32 changes test accuracy by {experiment_page.difference_text(difference)} points "
-        f"in {difference.n} pairs: {statistics.judge(difference)}."
+        f"Test accuracy in bfloat16 minus that in float32 is {experiment_page.difference_text(difference)} points "
+        f"({difference.n} pairs): {statistics.judge(difference)}."
     )
 
 
@@ -219,16 +225,22 @@ def time_verdict():
     return (
         f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS, but takes "
         f"{times['eager']} times STN's time in evaluation, and {times['compiled']} times when both are compiled.** "
-        f"In the protocol `small`, L-STN takes {takes['lstn']} of a training step, STN {takes['stn']}."
+        f"In the protocol `small`, L-STN takes {percent_text(takes['lstn'])} of a training step, STN "
+        f"{percent_text(takes['stn'])}."
     )
 
 
 def shares_of_step():
-    """The share of a step of `small` that each transformer takes on a CPU, over all measurements: {variant: text}."""
+    """Each transformer's shares of a step of `small` on a CPU, in percent: {variant: a value for each measurement}."""
     shares: dict[str, list] = {}
     for (_, _, variant), rows in small_protocol_rows("variants", device="cpu").items():
         shares.setdefault(variant, []).extend(100 * added_share(row["ratios"])[1] for row in rows)
-    return {variant: f"{range_text(found, '{:.0f}')} %" for variant, found in shares.items()}
+    return shares
+
+
+def percent_text(shares):
+    """The lowest and the highest of some shares in percent, as text: "4 to 12 %"."""
+    return f"{range_text(shares, '{:.0f}')} %"
 
 
 def small_added_time_table():
@@ -240,7 +252,7 @@ def small_added_time_table():
         table[machine, title(backbone), HEADINGS[variant]] = {
             "Milliseconds": f"{1000 * np.median([row['seconds'] for row in rows]):.3g}",
             "Share added": "" if variant == ORIGINAL else median_and_range(shares, "{:.1%}"),
-            "Of the peak": median_and_range(of_peak[key], "{:.0%}"),
+            "Share of the peak": median_and_range(of_peak[key], "{:.0%}"),
         }
     return table_or_missing(table, ["Machine", "Network", "Variant"])
 
@@ -280,7 +292,7 @@ def nets_table():
         cells["Latency (ms)" if one else f"Images a second, {row['batch']} at once"] = (
             f"{1000 * row['seconds']:.3g}" if one else f"{row['rate']:,.0f}"
         )
-        cells["Peak memory (MiB)" + (" of one" if one else "")] = f"{row['peak_mib']:.4g}"
+        cells["Peak memory (MiB)" + (", one image" if one else "")] = f"{row['peak_mib']:.4g}"
         cells["Batch norms folded"] = row["norms_folded"] if row["form"] == "folded" else ""
         cells["1 x 1 convolutions merged"] = f"{row['merged']}: {row['why_not_merged']}"
     return table_or_missing(table, ["Machine", "Net", "Form"])

@@ -39,7 +39,7 @@ def data_path_table():
 def limit_table():
     """The rate of our step as a share of the peak, which is the rate of a large matrix product on the machine.
 
-    `× theirs` is the ratio to the authors' loop; `at most` is this ratio for a step that runs at the peak.
+    The last column is the ratio to the authors' loop of a step that would run at the peak.
     """
     peaks = benchmark_rows("limit", "peaks")
     ours = our_rows(benchmark_rows("throughput", paper=True))
@@ -50,9 +50,9 @@ def limit_table():
         share = share_of_peak(row, peaks)
         ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
-            "Of the peak": f"{share:.0%}",
-            "× theirs": f"{ratio:.2f}" if ratio else NO_NUMBER,
-            "at most": f"{ratio / share:.2f}" if ratio else NO_NUMBER,
+            "Share of the peak": f"{share:.0%}",
+            "× the authors' loop": f"{ratio:.2f}" if ratio else NO_NUMBER,
+            "× the authors' loop, at the peak": f"{ratio / share:.2f}" if ratio else NO_NUMBER,
         }
     return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
 
@@ -81,7 +81,7 @@ def sharing_table():
         run = images[row["machine"]]
         table[row["machine"], row["batch"], row["processes"]] = {
             "Images a second, all together": f"{row['rate']:.1f}",
-            f"Runs of {run:,} images an hour": f"{3600 * row['rate'] / run:.3g}",
+            f"Runs an hour, of {run:,} images each": f"{3600 * row['rate'] / run:.3g}",
             "× one process": median_and_quartiles(row["ratios"]["1"]),
         }
     return table_or_missing(table, ["Machine", "Batch", "Processes"])

@@ -33,9 +33,10 @@ def theta_verdict(found):
     limit = theta.STILL_BELOW[0]
     still = theta.count_outcomes(digits).loc[False, limit]
     return (
-        f"**On photographs (Caltech-101, CIFAR-10), {photographs['collapsed']} of {photographs['runs']} transformers "
+        f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
         f"lost the image for good, and {photographs[limit]} of the other {inside} give every image nearly "
-        f"the same theta** (standard deviation below {limit}). On MNIST digits, {still} of {len(digits)} do. On digits "
+        f"the same theta** (standard deviation below {limit}). On MNIST digits, {still} of {len(digits)} give "
+        "every image nearly the same theta. On digits "
         f"and traffic signs, {others['collapsed']} of {others['runs']} transformers lost the image."
     )
 
@@ -124,18 +125,18 @@ def _as_picture(image):
 
 def theta_table(found):
     """Every run with an applied transformer: theta's standard deviation and the grid outside, worst first."""
-    view = pd.DataFrame(
+    found = found.sort_values("outside", ascending=False, kind="stable").reset_index(drop=True)
+    return pd.DataFrame(
         {
             "Dataset": found["dataset"].map(lambda name: DATASETS[name].title),
             "Network": found["backbone"].map(title),
             "Transformer": found["variant"].map(HEADINGS),
             "Protocol": found["protocol"],
             "Seed": found["seed"],
-            "Standard deviation of theta": found["std"].round(4),
-            "Grid outside (%)": found["outside"].round(1),
+            "Standard deviation of theta": found["std"].map("{:.4f}".format),
+            "Grid outside (%)": found["outside"].map("{:.1f}".format),
         }
     )
-    return view.sort_values("Grid outside (%)", ascending=False, kind="stable")
 
 
 def start_verdict(found):

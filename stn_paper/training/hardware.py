@@ -80,9 +80,15 @@ def restore_torch():
         torch.backends.cudnn.benchmark = benchmark
 
 
+# in messages of plain RuntimeErrors: of the CPU's allocator, CUDA, and cuBLAS and cuDNN
+OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+
+
 def is_memory_error(error):
     """Return whether an error means that the computer or the GPU is out of memory."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        t in str(error) for t in OUT_OF_MEMORY
+    )
 
 
 @contextmanager
@@ -164,14 +170,17 @@ def device_name(device: torch.device) -> str:
         return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def current_commit() -> str:
-    """Return the repository's commit, followed by CHANGED if the package has uncommitted changes.
+def current_commit(*folders: str) -> str:
+    """Return the repository's commit, followed by CHANGED if the package, or one of `folders`, has uncommitted changes.
 
     Outside of a repository that tracks the package it is $STN_PAPER_COMMIT, or "".
     """
     if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
-    head, status = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "stn_paper")
+    head, status = (
+        _git("rev-parse", "--short=12", "HEAD"),
+        _git("status", "--porcelain", "stn_paper", *folders),
+    )
     return head + (CHANGED if head and status else "")
 
 

@@ -55,6 +55,11 @@ def test_a_card_names_the_paper_only_for_what_is_the_papers():
     assert set(card.SOURCES) == set(SYSTEMS)
 
 
+def test_an_accuracy_over_several_labels_an_image_says_so():
+    record = json.loads(write_run("rnn", 0, 97.0, "sequence-cnn", "mnist-sequence", "system").read_text())
+    assert card.model_card(record).count("of the labels, 3 an image") == 2
+
+
 @pytest.mark.parametrize("run", ["no_such_run", "no/such.json", ""])
 def test_a_run_without_a_record_is_one_sentence(run):
     with pytest.raises(InputError, match="has no record"):

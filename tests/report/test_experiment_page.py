@@ -103,11 +103,15 @@ def test_verdicts_on_distorted_images_are_counted(monkeypatch):
         "between transformers": (EQUAL, WORSE),
     }
     rows = pd.DataFrame(
-        [{"family": family, "shown": word} for family, words in shown.items() for word in words]
+        [
+            {"family": family, "shown": word, "distortion": "rotation" if word == WORSE else "scale"}
+            for family, words in shown.items()
+            for word in words
+        ]
     )
     monkeypatch.setattr(experiment, "strength_comparisons", lambda *_: rows)
     numbers = re.findall(r"\d+", experiment_verdicts.strength_verdict([STUDY, STUDY]))
-    assert list(map(int, numbers)) == [4, 6, 2, 4, 2, 2, 0]
+    assert list(map(int, numbers)) == [4, 4, 0, 2, 2, 4, 2, 2, 0]
 
 
 def test_budgets_are_compared_over_the_same_seeds():

@@ -587,6 +587,19 @@ def test_a_truncated_checkpoint_is_named(tiny, kept_checkpoint, share):
     assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: out of memory",
+        "cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate",
+    ],
+)
+def test_messages_on_too_little_memory_are_known(message):
+    assert hardware.is_memory_error(RuntimeError(message))
+    assert not hardware.is_memory_error(RuntimeError("size mismatch"))
+
+
 def test_too_little_memory_is_no_damaged_checkpoint(tiny, kept_checkpoint, monkeypatch):
     path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
@@ -876,7 +889,7 @@ def test_a_record_of_code_that_no_commit_holds_says_so(tmp_path, monkeypatch):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "notes.txt").write_text("beside the package")
     head = hardware.current_commit()
-    assert re.fullmatch("[0-9a-f]{12}", head)
+    assert re.fullmatch("[0-9a-f]{12}", head) and hardware.current_commit("*.txt") == f"{head}+changes"
     (tmp_path / "stn_paper/code.py").write_text("changed")
     assert hardware.current_commit() == f"{head}+changes"
 

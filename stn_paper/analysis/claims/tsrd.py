@@ -84,10 +84,14 @@ def not_the_largest():
     largest, best = cells["parameters"].idxmax(), cells["validation"].idxmax()
     ours, text, verdict = tsrd_runs(), "", by_tables(largest != best)
     if len(ours) >= statistics.RANKED and largest in ours.index:
-        mine = ours["without_copy"].idxmax()
+        highest = ours["without_copy"].round(2)
+        mine = [*highest.index[highest == highest.max()]]
         if ours["protocol"].isin(PAPER_SIZE).all():
-            verdict = by_ours(mine != largest)
-        text = f" Of our {len(ours)} networks, {mine} has the highest accuracy on images without a copy."
+            verdict = by_ours(largest not in mine)
+        text = (
+            f" Of our {len(ours)} networks, {' and '.join(mine)} {'has' if len(mine) == 1 else 'have'} the highest "
+            f"accuracy on images without a copy, {highest.max():.2f} %."
+        )
     return Finding(
         verdict,
         f"{largest} has the most parameters ({cells.loc[largest, 'parameters']:,}) and an accuracy of "

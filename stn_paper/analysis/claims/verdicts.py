@@ -22,7 +22,7 @@ MISPRINT, OPEN = "misprint", "open"
 VERDICTS = {  # verdict -> what it rests on
     REPRODUCED: "our own costs, records or counts show it",
     NOT_REPRODUCED: "our own costs, records or counts show that it is not so",
-    AGREES: "the paper's tables, or what its authors released, show it; nothing of ours tests it",
+    AGREES: "the paper's tables, or what its authors released, show it; our runs do not decide it",
     DISAGREES: "the paper's tables, or what its authors released, show that it is not so",
     MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
     OPEN: "only runs that do not exist yet could decide it",
