@@ -24,6 +24,11 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts and ends for seconds
 # torch need not try the processor's vector instructions, which takes seconds
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
+FLAGS = (
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+)
 
 
 if importlib.util.find_spec("jupyter_client"):
@@ -42,7 +47,12 @@ def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
     monkeypatch.setattr(os, "fsync", lambda file: None)  # no power is lost here, and the disk takes its time
+    # what a test changes of these is put back
+    monkeypatch.setenv("TQDM_DISABLE", os.environ.get("TQDM_DISABLE", ""))
+    flags = [getattr(part, name) for part, name in FLAGS]
     yield
+    for (part, name), value in zip(FLAGS, flags):
+        setattr(part, name, value)
     if torch.get_num_threads() > 1:  # else the next test computes other digits, and its forks wait forever
         torch.set_num_threads(1)
 

@@ -1,6 +1,5 @@
 """Runs on a GPU machine for minutes: an unpacked dataset equals the original, and a list of runs becomes records."""
 
-import sys
 import time
 
 import numpy as np
@@ -14,8 +13,9 @@ from stn_paper.errors import InputError
 from stn_paper.paths import ROOT
 from stn_paper.training import records
 
-sys.path.insert(0, str(ROOT / "workflow"))
-lease = pytest.importorskip("lease")
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "workflow"))
+    lease = pytest.importorskip("lease")
 
 TINY = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
 JOB = "caltech101 resnet18 lstn small 0 image_size=32 max_epochs=1 min_epochs=1"

@@ -174,15 +174,10 @@ def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, back
         notebook.resolve_experiment(backbone, "caltech101", "reduced", 3, data_dir=data_dir)
 
 
-@pytest.mark.parametrize(
-    "backbone, protocol, size", [("alexnet", "full32", 32), ("timm/inception_v3", "reduced", 64)]
-)
-def test_images_too_small_for_the_network_are_refused_before_any_is_read(
-    backbone, protocol, size, monkeypatch
-):
+def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch):
     monkeypatch.setattr(notebook, "ensure_dataset", lambda *_: pytest.fail("read the dataset"))
-    with pytest.raises(InputError, match=f"{size}") as error:
-        resolve(backbone=backbone, protocol=protocol, variant="original")
+    with pytest.raises(InputError, match="32") as error:
+        resolve(backbone="alexnet", protocol="full32", variant="original")
     assert "\n" not in str(error.value)
 
 

@@ -237,5 +237,7 @@ def _archived_files(archive):
             for member in tar:
                 if file := tar.extractfile(member):  # None for a folder
                     yield member, file.read()
+            while tar.fileobj.read(2**20):
+                pass  # to the end, where gzip compares its checksum
     except (tarfile.ReadError, EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"File {archive} is not a complete .tar.gz: name another archive.") from None

@@ -182,7 +182,6 @@ DENSENET = cell("DenseNet-121", "lstn")
         ("parameter by half", DISAGREES, AGREES, (2, "parameters", "352", {"parameters": "224"})),
         ("Batch Normalization is", OPEN, DISAGREES, (3, "parameters", "56", {"output": "112 x 112 x 8"})),
         ("the best performing model", AGREES, DISAGREES, (6, "test", "79.00", cell("ResNet-50", "stn"))),
-        ("strongly related", DISAGREES, DISAGREES, (8, "test", "79.00", cell("ResNet-50", "stn"))),
         ("1% better overall", AGREES, DISAGREES, (8, "test", "80.00", {"variant": "lstn"})),
         (
             "EfficientNet models are inferior",

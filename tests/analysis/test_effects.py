@@ -56,6 +56,7 @@ def test_holms_correction_is_made_within_a_family():
         table({"original": [50, 53, 51, 54], "stn": [52, 55.5, 51.5, 56], "vstn": [60, 57, 61, 59]})
     )
     alone = found[found["family"] == "against the original"]
+    assert alone["p_holm"].min() == pytest.approx(2 * alone["p"].min())
     assert (alone["p_holm"] >= alone["p"]).all() and (alone["p_holm"] <= 2 * alone["p"] + 1e-12).all()
     assert found[found["family"] == "between transformers"]["p_holm"].item() == pytest.approx(
         found[found["family"] == "between transformers"]["p"].item()

@@ -46,6 +46,7 @@ def test_runs_are_counted_by_net_and_rate_and_left_out_of_the_other_analysis():
     assert tests.loc["L-STN against STN, the full rate", "p"] == pytest.approx(0.4)
     assert tests.loc["all nets, the full rate against a tenth", "first"] == (2, 6)
     assert len(tests) == 3 and (tests["p_holm"] >= tests["p"]).all()
+    assert tests["p_moved_holm"].min() == pytest.approx(3 * tests["p_moved"].min())
     moved = tests.loc["L-STN against STN, the full rate", ["first_moved", "second_moved"]]
     assert moved.tolist() == [10.0, 2.0] and (tests["p_moved_holm"] >= tests["p_moved"]).all()
     assert theta.theta_by_run().empty and len(frame.records_by_name()) == 9

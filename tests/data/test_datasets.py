@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import resource
 import struct
-import threading
 
 import numpy as np
 import pytest
@@ -645,10 +644,9 @@ def test_a_process_killed_while_decoding_leaves_no_array(data):
 def test_two_processes_decode_once(data, monkeypatch):
     process, going_on = in_a_process(data)
     monkeypatch.setattr(image_cache, "decode_image", lambda *_, **__: pytest.fail("decoded twice"))
-    waiting = threading.Thread(target=going_on.set)
-    waiting.start()
+    lock = paths.FileLock
+    monkeypatch.setattr(paths, "FileLock", lambda path: going_on.set() or lock(path))
     assert load_images("caltech101", 8, data).images.amin((2, 3)).tolist() == COLOURS
-    waiting.join()
     process.join()
     assert process.exitcode == 0
 

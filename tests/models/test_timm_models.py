@@ -94,6 +94,7 @@ def test_gradient_checkpoints_leave_the_gradients_as_they_are(model):
             if isinstance(part, nn.Dropout):
                 part.p = 0.0
         trained.set_grad_checkpointing(checkpoints)
+        assert any(getattr(p, "grad_checkpointing", False) for p in trained.modules()) == checkpoints
         torch.manual_seed(1)
         trained(torch.rand(2, *resolve_model_data_config(model)["input_size"])).square().sum().backward()
         gradients.append([p.grad for p in trained.transformer.parameters()])

@@ -114,11 +114,11 @@ def test_a_page_lists_itself_and_a_bounded_number_of_seeds(monkeypatch):
 
 
 def test_a_users_own_protocol_is_shown_on_every_page():
-    mine = Protocol("mine", image_size=64, batch_size=8, max_epochs=20, min_epochs=20)
+    mine = Protocol("mine", image_size=64, batch_size=13, max_epochs=20, min_epochs=20)
     path = write_run("lstn", 0, 40.0, protocol=mine)
     found = frame.records_by_name()
     body = run_pages.run_page(path.stem, found)
-    assert "mine" in body and "8" in body and run_pages.training_command(found[path.stem]) == ""
+    assert "mine" in body and "<td>13</td>" in body and run_pages.training_command(found[path.stem]) == ""
     assert path.stem in interactive.show_all_runs().data
 
 

@@ -199,7 +199,8 @@ def test_a_continued_run_has_recorded_theta_at_every_step(record, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop, "_one_epoch", stops)
         loop.run(SHORT, "cpu")
-    assert loop.run(SHORT, "cpu")["probes"] == record["probes"]
+    again = loop.run(SHORT, "cpu")
+    assert again["measured"]["resumed"] == 1 and again["probes"] == record["probes"]
 
 
 def test_recording_theta_changes_no_result(record, monkeypatch):

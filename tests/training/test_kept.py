@@ -65,10 +65,11 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
     assert found > 40
 
 
-def test_weights_of_another_run_are_not_taken(monkeypatch):
-    path = kept.weights_path(kept.playground_spec("stn"))
+def test_weights_of_another_run_are_not_taken(monkeypatch, tmp_path):
+    path = tmp_path / "other.safetensors"
+    kept.save_weights(kept.load("digits-lstn"), path, "another run")
     monkeypatch.setattr(kept, "weights_path", lambda variant: path)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="of another run"):
         kept.load("digits-lstn")
 
 
