@@ -7,6 +7,7 @@ the scripts of vl-convert, which need no network. Static figures are in `figures
 import base64
 import html
 import json
+from pathlib import Path
 
 import altair as alt
 import pandas as pd
@@ -78,7 +79,7 @@ def setup(app):
 
 def _write_vega(app):
     """Write vega.js for the built pages; the file of an earlier build stays, as to write it takes seconds."""
-    path, first_line = app.outdir / "_static" / "vega.js", f"// vl-convert {vl_convert.__version__}\n"
+    path, first_line = Path(app.outdir, "_static/vega.js"), f"// vl-convert {vl_convert.__version__}\n"
     if app.builder.format == "html" and not _starts_with(path, first_line):
         path.parent.mkdir(parents=True, exist_ok=True)
         bundle = vl_convert.javascript_bundle()  # ty: ignore[missing-argument]: its stub has no defaults
