@@ -44,8 +44,8 @@ def run(setting):
     """Yield `rows`: median seconds of each command, and whether it ended well.
 
     papermill gets new folders for results and cache each time, so that it trains. GPUs are hidden, because on a GPU it
-    would train for days. `import` is the import of stn_paper and its networks after torch, torchvision and timm; its
-    process measures the seconds itself.
+    would train for days. The command `import` imports stn_paper and its networks after torch, torchvision and timm.
+    This command prints the seconds of its import; the other commands are timed from outside.
     """
     rows = []
     for title, command in COMMANDS.items():

@@ -67,7 +67,7 @@ def significant(values):
 
 
 def synchronize(device, call=None):
-    """Wait until the device has finished its work, also that of a call of `programs.elsewhere`; a CPU has none left."""
+    """Wait until a GPU has finished its work, and that of the process of `call` if it is from `programs.elsewhere`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         getattr(call, "wait", lambda: None)()
@@ -105,6 +105,11 @@ def peak_memory(call, device):
     return significant(max(np.cumsum(changes), default=0) / 2**20)
 
 
+def commit():
+    """The commit of the package and of the benchmarks, and whether either has uncommitted changes."""
+    return hardware.current_commit("benchmarks/*.py")
+
+
 def machine(device):
     """Describe the machine: names, cores, threads, versions of packages, and the commit."""
     return {
@@ -113,7 +118,7 @@ def machine(device):
         "cores": cores(),
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in ("torch", "torchvision", "timm")},
-        "commit": hardware.current_commit("benchmarks/*.py"),
+        "commit": commit(),
     }
 
 

@@ -56,7 +56,7 @@ def batches(setting, image_size, batch, place=keep_on_device):
 def ours(setting, backbone, variant, batch, precision="tf32", compiled=False):
     """The package's training step on its cached uint8 images, including the sums of loss and accuracy.
 
-    On a GPU this is the eager step; a training replays it as a CUDA graph.
+    On a GPU this step is eager or compiled. A training run replays its step as a CUDA graph instead.
     """
     hardware.keep_freed_memory()
     model = network(setting, backbone, variant)

@@ -22,7 +22,8 @@ from torch import nn
 from stn_paper import with_stn
 from stn_paper.models import param_groups
 from stn_paper.paths import replace_file
-from stn_paper.training import hardware
+
+from .measuring import commit
 
 OUT = Path(__file__).with_suffix(".csv")
 BATCH, CLASSES = 2, 5
@@ -101,8 +102,8 @@ def starts_as_before(network, channels=3, **arguments):
 def trains(network):
     """Check that two steps of AdamW change the localization net's last weight, which is 0 at the start.
 
-    Neither weight decay nor batch norm can change it, so its gradient does. In the first step there is no gradient if
-    the network's last layer is 0 at the start, as in MLP-Mixer.
+    Weight decay and batch norm leave this weight at 0, so that only a gradient can change it. In the first step there
+    is no gradient if the network's own last layer is 0 at the start, as in MLP-Mixer.
     """
     model, images = joined(network).train(), images_of(network)
     weight = model.transformer.localization.head[-1].weight
@@ -188,15 +189,14 @@ def main():
     """Run all checks on all networks; write the table at the end."""
     argparse.ArgumentParser(prog="python -m benchmarks.timm_networks", description=__doc__).parse_args()
     torch.set_num_threads(1)
-    commit = hardware.current_commit("benchmarks/*.py")
-    columns = ["network", "family", "image size", *CHECKS, "timm", "torch", "commit"]
+    versions = {"timm": timm.__version__, "torch": torch.__version__, "commit": commit()}
+    columns = ["network", "family", "image size", *CHECKS, *versions]
     with replace_file(OUT) as path, path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         for network in NETWORKS:
             row = {"network": network.name, "family": network.family, "image size": network.image_size}
             row |= {name: tried(check, network) for name, check in CHECKS.items()}
-            versions = {"timm": timm.__version__, "torch": torch.__version__, "commit": commit}
             table.writerow(row | versions)
             failed = [name for name in CHECKS if row[name] != "yes"]
             print(network.name, "without", ", ".join(failed) or "nothing", file=sys.stderr, flush=True)

@@ -22,6 +22,8 @@ import stn_paper.models.timm_models  # noqa: F401 (registers the names)
 from stn_paper.data import load_images, split
 from stn_paper.training import hardware
 
+from .measuring import commit
+
 OUT = Path(__file__).with_suffix(".csv")
 MODEL, SIZE, CLASSES = "lstn_resnet50", 32, 10
 EPOCHS, IMAGES, SEED = 15, 2000, 0
@@ -95,7 +97,7 @@ def write_table(script, root, out):
         "timm": timm.__version__,
         "torch": torch.__version__,
         "train.py": hashlib.sha256(script.read_bytes()).hexdigest()[:12],
-        "commit": hardware.current_commit("benchmarks/*.py"),
+        "commit": commit(),
     }
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*rows[0], "largest deviation of theta", *versions], lineterminator="\n")

@@ -53,7 +53,8 @@ def own_folders(tmp_path, monkeypatch):
     yield
     for (part, name), value in zip(FLAGS, flags):
         setattr(part, name, value)
-    if torch.get_num_threads() > 1:  # else the next test computes other digits, and its forks wait forever
+    # with two threads, the next test would compute other digits, and the processes that it forks would hang
+    if torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 

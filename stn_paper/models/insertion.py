@@ -172,8 +172,8 @@ def param_groups(model: nn.Module, lr: float, localization_rate: float = 0.1) ->
     """Return parameter groups for any optimizer: localization nets learn at `localization_rate` times `lr`.
 
     The first group has the rate `lr` and all other parameters, the second the rate `lr * localization_rate` and the
-    parameters of the localization nets. Each parameter is in one group; a group without parameters is left out. The
-    page on theta counts the runs whose sampling grid left the image, at the full rate and at a tenth of it.
+    parameters of the localization nets. Each parameter is in one group; a group without parameters is left out. Two
+    tables on the page about theta count the runs whose sampling grid left the image: with the full rate and with 0.1.
     Raises InputError for a rate that is not a finite number from 0.
 
     >>> optimizer = torch.optim.AdamW(param_groups(model, lr=1e-3), weight_decay=0.05)

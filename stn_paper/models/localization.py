@@ -145,8 +145,8 @@ def localization_net(
 
     - `variant`: stn (Table 1), vstn (Table 2), lstn (Table 3), a key of ABLATIONS, or constant.
     - `image_size`: pixels of a side; the first linear layer has the size that it needs.
-    - `glimpses`: predict so many maps an image. A GRU of width 256 replaces the first linear layer, and the output
-      is (B, glimpses, 6) for affine (Sønderby et al. 2015).
+    - `glimpses`: predict so many maps an image. A GRU of width 256 then replaces the first linear layer (Sønderby et
+      al. 2015). The output of a net for affine maps is (B, glimpses, 6).
 
     Raises InputError for an unknown variant or transform, for an image size that is not a whole number or is too
     small for the layers, for `glimpses` that are not a whole number from 1, and for `glimpses` of a constant map. The

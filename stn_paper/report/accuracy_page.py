@@ -15,6 +15,7 @@ from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
 from .accuracy_figures import TSRD_HEADINGS, pair_title
+from .sentences import count_text
 
 
 def accuracy_table(number, backbone="", split="test"):
@@ -148,7 +149,7 @@ def replication_table(number):
         if row.collapsed and not pd.isna(row.half_kept):
             kept += f" ± {row.half_kept:.2f}"
         if row.collapsed and row.kept:
-            kept += f" ({row.kept} backbone{'s'[: row.kept > 1]})"
+            kept += f" ({count_text(row.kept, 'backbone')})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean (points)"): f"{row.paper_mean:+.2f}",

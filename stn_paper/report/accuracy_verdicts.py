@@ -11,7 +11,7 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.presets import SMALL_IN_FLOAT32
 from ..training.protocol import BEST_VALIDATION, LAST_EPOCH
-from .sentences import join_words
+from .sentences import count_text, join_words
 
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
 
@@ -39,8 +39,9 @@ def protocols_in_words(number):
         own = (precision or " in bfloat16") if other == settings else f": {other}{precision}"
         texts.append(join_words(names) + own)
     if number == 4 and found["distinct_n"].any():
-        distinct = accuracy.runs_with_copy_accuracy(accuracy.DISTINCT, found["protocol"].iloc[0]).iloc[0]
-        texts.append(f"distinct: {_length_in_words(distinct)}")
+        protocol = found.loc[found["distinct_n"] > 0, "protocol"].iloc[0]
+        distinct = accuracy.runs_with_copy_accuracy(accuracy.DISTINCT, protocol).iloc[0]
+        texts.append(f"“distinct”: {_length_in_words(distinct)}")
     return f"**Ours: {'; '.join(texts)}.**"
 
 
@@ -53,7 +54,7 @@ def _settings_in_words(cells):
 
 
 def _length_in_words(cell):
-    """Epochs and training images of a cell or run, in words."""
+    """How long a cell or run was trained, as text: "10 epochs of 4,000 training images"."""
     images = f" of {cell['train_images']:,.0f} training images" if cell["train_images"] else ""
     return f"{cell['epochs']:.0f} epochs{images}"
 
@@ -130,8 +131,7 @@ def _replication_in_words(row):
     kept = f"{row['mean_kept']:+.2f}" + ("" if pd.isna(row["half_kept"]) else f" ± {row['half_kept']:.2f}")
     text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
     if row["collapsed"] and row["kept"]:
-        few = "1 backbone" if row["collapsed"] == 1 else f"{row['collapsed']:.0f} backbones"
-        text += f", without the {few} with a collapsed run {kept}"
+        text += f", without the {count_text(row['collapsed'], 'backbone')} with a collapsed run {kept}"
     return (
         f"{row['ahead']:.0f} of {row['backbones']:.0f} backbones (the paper: {row['paper_ahead']:.0f} of "
         f"{row['paper_backbones']:.0f}); the mean difference is {text} (the paper: {row['paper_mean']:+.2f})"

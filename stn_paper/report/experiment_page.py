@@ -12,7 +12,7 @@ from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
 from ..training.protocol import OTHER_SEEDS
 from . import interactive
-from .sentences import p_text, table_or_missing
+from .sentences import count_text, p_text, table_or_missing
 
 BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
@@ -89,11 +89,16 @@ def comparison_cells(row):
     return {
         "Difference": row.mean,
         "±": row.half,
-        "Runs": f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}",
+        "Runs": runs_text(row),
         "p": p_text(row.p_holm),
         "p, equal": p_text(row.p_apart_holm),
         "Verdict": verdict_text(row),
     }
+
+
+def runs_text(row):
+    """The runs of a comparison as text: pairs of one seed, or the runs of both sides."""
+    return f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}"
 
 
 def difference_text(row):
@@ -106,7 +111,7 @@ def verdict_text(row):
     """The verdict of a comparison as text, with the collapsed runs of either side."""
     sides = ((row.variant, row.collapsed, row.runs), (row.against, row.collapsed_against, row.runs_against))
     lost = [
-        f"{arm_title(arm)} collapsed in {number} of {of} run{'s'[: of != 1]}"
+        f"{arm_title(arm)} collapsed in {number} of {count_text(of, 'run')}"
         for arm, number, of in sides
         if number
     ]

@@ -55,8 +55,8 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
     ]
     apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
     return (
-        f"**On distorted test images a transformer is better than none in {join_words(counts)}; it is worse in "
-        f"{worse} of all.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
+        f"**On distorted test images a transformer is better than none in {join_words(counts)}, and worse than none in "
+        f"{worse} comparisons.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
         f"{equal} show that both are equal, and {len(between) - apart - equal} show neither."
     )
 

@@ -77,7 +77,10 @@ def lstn_verdict():
     if takes:
         less = np.mean(takes["lstn"]) < np.mean(takes["stn"])
         lstn, stn = (speed.percent_text(takes[variant]) for variant in ("lstn", "stn"))
-        time = f"{'yes' if less else 'no'}: at 64 pixels, L-STN takes {lstn} of a training step on a CPU, STN {stn}"
+        time = (
+            f"{'yes' if less else 'no'}: with images of 64 pixels, L-STN takes {lstn} of a training step on a CPU, and "
+            f"STN takes {stn}"
+        )
     return (
         f"**In operations, yes: L-STN's localization net needs {ratio.min():.3f} to {ratio.max():.3f} of STN's. "
         f"In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN, each of "

@@ -20,6 +20,7 @@ from ..models.backbones import title
 from ..training import records
 from ..training.hardware import CHANGED
 from . import run_pages, small_systems, tables
+from .sentences import count_text
 
 BEST, COLLAPSED = "best", "collapsed"  # classes of a cell
 
@@ -206,4 +207,6 @@ def all_runs_in_words():
     code = "Each names the commit of the code that made it, and that code had no uncommitted changes."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with uncommitted changes: {changed}."
-    return f"{len(found)} runs on {datasets} dataset{'s'[: datasets > 1]} took {hours:.1f} hours of training. {code}"
+    return (
+        f"{len(found)} runs on {count_text(datasets, 'dataset')} took {hours:.1f} hours of training. {code}"
+    )

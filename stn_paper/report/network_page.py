@@ -14,6 +14,7 @@ from ..data.datasets import DATASETS
 from ..models import ORIGINAL
 from ..models.backbones import title
 from ..paths import BENCHMARKS
+from .experiment_page import runs_text
 from .figures import close_figure
 
 # the protocol of each dataset whose gains are shown
@@ -55,8 +56,7 @@ def lstn_gains_table():
         ]
         for row in found.itertuples():
             half = NO_NUMBER if pd.isna(row.half) else f"± {row.half:.1f}"
-            runs = f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}"
-            gain = f"{row.mean:+.1f}", half, runs, row.collapsed, row.shown
+            gain = f"{row.mean:+.1f}", half, runs_text(row), row.collapsed, row.shown
             rows.append([DATASETS[dataset].title, title(row.backbone), protocol, *gain])
     columns = ["Dataset", "Network", "Protocol", "Gain (points)", "95 %", "Runs", "Collapsed", "Verdict"]
     return pd.DataFrame(rows, columns=columns).set_index("Dataset")

@@ -42,7 +42,7 @@ def protocol_differences(dataset, other):
 
 
 def system_settings():
-    """The settings of the protocol `system`, a column a dataset and network; studies of the experiment too."""
+    """The settings of the protocol `system`: a column a dataset and smaller system, or a study of the experiment."""
     trained = [(system, dataset) for system, datasets in SYSTEM_DATASETS.items() for dataset in datasets]
     trained += [(backbone, dataset) for dataset, backbone, protocol in STUDIES if protocol == SYSTEM]
     columns = {}

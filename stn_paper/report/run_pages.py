@@ -22,6 +22,7 @@ from ..training.hardware import CHANGED
 from ..training.presets import PROTOCOLS
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, LAST_EPOCH
 from ..training.record_fields import PARTLY
+from .sentences import count_text
 
 SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of None
     "name": ("Protocol", ""),
@@ -30,8 +31,8 @@ SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of 
     "learning_rate": ("Learning rate", ""),
     "max_epochs": ("Epochs at most", ""),
     "min_epochs": ("Early stopping: not before epoch", ""),
-    "window": ("Early stopping: number of last epochs", ""),
-    "tolerance": ("Early stopping: largest distance from their mean (points)", ""),
+    "window": ("Early stopping: number of last epochs that are compared", ""),
+    "tolerance": ("Early stopping: largest distance of these epochs from their mean (points)", ""),
     "selection": ("Rule that selects the epoch", ""),
     "split_seed": ("Seed of the split", ""),
     "train_per_class": ("Training images a class", "all"),
@@ -54,8 +55,8 @@ SETTING_NAMES = {  # field of Protocol -> its name in words, and the meaning of 
 RULE_NAMES = {
     LAST_EPOCH: "the last epoch; no epoch is selected",
     BEST_VALIDATION: "the epoch of the highest validation accuracy",
-    BEST_OF_FIVE: "the best test accuracy among the five epochs of the highest validation accuracy, beside the highest "
-    "validation accuracy; biased upwards",
+    BEST_OF_FIVE: "the best test accuracy among the five epochs of the highest validation accuracy, biased upwards; "
+    "the validation accuracy is the highest of the run",
 }
 ENVIRONMENT_NAMES = {
     "threads": "CPU threads",
@@ -125,7 +126,7 @@ def run_page(name, runs):
         title=run_title(spec),
         summary=(
             f"Test accuracy {chosen['test']:.2f} %{of_the_labels(spec['dataset'])} at epoch {chosen['epoch']}. Trained "
-            f"for {count_epochs(len(record['epochs']))}, {ends[record['stopped']]}; {record['parameters']:,} "
+            f"for {count_text(len(record['epochs']), 'epoch')}, {ends[record['stopped']]}; {record['parameters']:,} "
             f"parameters.{lost}"
         ),
         rules=[
@@ -293,17 +294,12 @@ def of_the_labels(dataset):
     return "" if number == 1 else f" of the labels, {number} an image"
 
 
-def count_epochs(number):
-    """A number of epochs as text: "1 epoch", "20 epochs"."""
-    return f"{number} epoch{'s'[: number != 1]}"
-
-
 def curves_in_words(record):
     """The learning curves of `curves_chart` in words."""
     epochs, best = record["epochs"], records.selected_result(record)
     at_best = epochs[best["epoch"] - 1]
     return (
-        f"{count_epochs(len(epochs))}. Training loss from {epochs[0]['train_loss']:.2f} to "
+        f"{count_text(len(epochs), 'epoch')}. Training loss from {epochs[0]['train_loss']:.2f} to "
         f"{epochs[-1]['train_loss']:.2f}, validation loss from {epochs[0]['validation_loss']:.2f} to "
         f"{epochs[-1]['validation_loss']:.2f}; at epoch {best['epoch']} validation accuracy is "
         f"{at_best['validation_accuracy']:.2f} % and test accuracy {best['test']:.2f} %."

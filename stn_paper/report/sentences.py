@@ -15,6 +15,15 @@ def join_words(words, last_joint=" and "):
     return f"{', '.join(first)}{last_joint}{last}" if first else last
 
 
+def count_text(number, noun):
+    """A number and its noun, in the singular or the plural.
+
+    >>> count_text(1, "epoch"), count_text(20, "epoch")
+    ('1 epoch', '20 epochs')
+    """
+    return f"{number:g} {noun}{'s'[: number != 1]}"
+
+
 def p_text(value):
     """Return a p value as the text of a table's cell.
 

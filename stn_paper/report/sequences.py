@@ -12,7 +12,7 @@ from ..training.examples import from_png
 from . import small_systems
 from .figures import COLORS, PALETTE, close_figure
 from .paper_figures import draw_outline
-from .sentences import join_words
+from .sentences import count_text, join_words
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
 GLIMPSE_COLORS = (PALETTE[4], PALETTE[8], PALETTE[9])  # colours of the first, second and third glimpse
@@ -116,6 +116,6 @@ def glimpses_in_words():
     ordered = sum(bool((np.diff(end) > 0).all()) for end in ends)
     places = join_words([f"{x:+.2f}" for x in np.mean(ends, axis=0)])
     return (
-        f"**The glimpses go from left to right in {ordered} of {len(ends)} {'run' if len(ends) == 1 else 'runs'}**: "
+        f"**The glimpses go from left to right in {ordered} of {count_text(len(ends), 'run')}**: "
         f"on average they are centred at {places}, where the image reaches from -1 to 1."
     )

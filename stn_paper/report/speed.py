@@ -53,7 +53,8 @@ GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
 def benchmark_files():
     """The contents of all JSON files, also of the quick size, without unfinished parts.
 
-    Names of machines are shortened, so that the tables are less wide. Files of machines with the same name add theirs.
+    Names of machines are shortened, so that the tables are less wide. If several files are of
+    machines with one name, the name of the file follows that of the machine.
     """
     found = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
@@ -64,9 +65,10 @@ def benchmark_files():
             file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
         file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
     for name in ("name", "processor"):
-        same = Counter(file["machine"].get(name) for file in found)
-        for file in found:
-            if same[file["machine"].get(name)] > 1 and name in file["machine"]:
+        named = [file for file in found if name in file["machine"]]
+        number = Counter(file["machine"][name] for file in named)
+        for file in named:
+            if number[file["machine"][name]] > 1:
                 file["machine"][name] += f", {file['file'].removesuffix('.json')}"
     return found
 
@@ -225,8 +227,8 @@ def time_verdict():
     return (
         f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS, but takes "
         f"{times['eager']} times STN's time in evaluation, and {times['compiled']} times when both are compiled.** "
-        f"In the protocol `small`, L-STN takes {percent_text(takes['lstn'])} of a training step, STN "
-        f"{percent_text(takes['stn'])}."
+        f"In the protocol `small`, L-STN takes {percent_text(takes['lstn'])} of a training step, and "
+        f"STN takes {percent_text(takes['stn'])}."
     )
 
 

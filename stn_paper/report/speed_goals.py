@@ -7,7 +7,7 @@ from ..analysis.statistics import MISSING
 from ..models import HEADINGS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP
-from .sentences import table_or_missing
+from .sentences import count_text, table_or_missing
 from .speed import (
     GOALS,
     OURS,
@@ -50,7 +50,8 @@ def _lead():
 
 
 def _goals():
-    return [*_goals_on_a_cpu(), *_goals_on_a_gpu(), *_goals_of_commands()]
+    kinds = {"protocol small: ": _goals_on_a_cpu(), "GPU: ": _goals_on_a_gpu(), "": _goals_of_commands()}
+    return [row | {"Goal": kind + row["Goal"]} for kind, rows in kinds.items() for row in rows]
 
 
 def _goals_on_a_cpu():
@@ -60,20 +61,16 @@ def _goals_on_a_cpu():
     added = _small_cases({key: [added_share(row["ratios"])[1] for row in rows] for key, rows in lstn.items()})
     of_peak = _small_cases(shares_of_peak(device="cpu"))
     yield _goal_row(
-        f"protocol small: at least {plain} times the authors' loop",
+        f"at least {plain} times the authors' loop",
         "cpu",
         _small_ratios(AUTHORS_LOOP),
         least=plain,
     )
-    yield _goal_row(
-        f"protocol small: at least {timm} times timm's step", "cpu", _small_ratios("timm"), least=timm
-    )
-    yield _goal_row(
-        f"protocol small: L-STN at most {share:.0%} of a step", "cpu", added, most=share, form="{:.1%}"
-    )
+    yield _goal_row(f"at least {timm} times timm's step", "cpu", _small_ratios("timm"), least=timm)
+    yield _goal_row(f"L-STN at most {share:.0%} of a step", "cpu", added, most=share, form="{:.1%}")
     for family, bound in GOALS["peak"].items():
         cases = [case for case in of_peak if case[1].startswith(family)]
-        goal = f"protocol small, {family}: at least {bound:.0%} of the peak"
+        goal = f"{family} at least {bound:.0%} of the peak"
         yield _goal_row(goal, "cpu", cases, least=bound, form="{:.0%}")
 
 
@@ -96,24 +93,23 @@ def _goals_on_a_gpu():
     plain, timm, share, path = (GOALS[kind]["cuda"] for kind in ("plain", "timm", "transformer", "data"))
     steps = benchmark_rows("throughput", device="cuda")
     for precision, called in PRECISION_WORDS.items():
-        goal = f"GPU: at least {plain} times the authors' loop, {called}"
+        goal = f"at least {plain} times the authors' loop, {called}"
         yield _goal_row(goal, "cuda", _ratios_to_plain(steps, precision), least=plain)
-    yield _goal_row("GPU: at least as fast as timm's step", "cuda", _ratios_to_timm(steps), least=timm)
+    yield _goal_row("at least as fast as timm's step", "cuda", _ratios_to_timm(steps), least=timm)
     found = benchmark_rows("transformer", what=STEP, variant="lstn", mode=OURS, device="cuda").itertuples()
     added = [(added_share(row.ratios)[1], title(row.backbone), row.machine) for row in found]
-    yield _goal_row(f"GPU: L-STN at most {share:.0%} of a step", "cuda", added, most=share, form="{:.1%}")
+    yield _goal_row(f"L-STN at most {share:.0%} of a step", "cuda", added, most=share, form="{:.1%}")
     found = benchmark_rows("data", program="memory", device="cuda").itertuples()
     cases = [(1 / row.ratios[STEP][1], "from memory", row.machine) for row in found]
-    yield _goal_row(f"GPU: data path at most {path:.0%} of a step", "cuda", cases, most=path, form="{:.2%}")
+    yield _goal_row(f"data path at most {path:.0%} of a step", "cuda", cases, most=path, form="{:.2%}")
 
 
 def _goals_of_commands():
     for command, bound in GOALS["everyday"].items():
         found = benchmark_rows("everyday", program=command, device="cpu").itertuples()
         cases = [(row.seconds if row.ended_well else math.inf, "seconds", row.machine) for row in found]
-        yield _goal_row(
-            f"{command} within {bound} second{'s'[: bound != 1]}", "cpu", cases, most=bound, form="{:.3g}"
-        )
+        goal = f"{command} within {count_text(bound, 'second')}"
+        yield _goal_row(goal, "cpu", cases, most=bound, form="{:.3g}")
 
 
 def _ratios_to_plain(steps, precision):
@@ -144,6 +140,6 @@ def _goal_row(goal, device, cases, least=-math.inf, most=math.inf, form="{:.2f}"
         kind = {"cpu": "a CPU", "cuda": "a GPU"}[device]
         return {"Goal": goal, "Machine": kind, "Measured": MISSING, "Verdict": MISSING}
     value, whose, machine = min(cases) if most == math.inf else max(cases)
-    came_out = f"{form.format(value)} ({whose})"
+    measured = f"{form.format(value)} ({whose})"
     met = least <= value <= most
-    return {"Goal": goal, "Machine": machine, "Measured": came_out, "Verdict": MET if met else MISSED}
+    return {"Goal": goal, "Machine": machine, "Measured": measured, "Verdict": MET if met else MISSED}

@@ -354,6 +354,15 @@ def test_the_figure_draws_collapsed_runs_apart():
     assert ours.get_xdata().tolist() == [4.0] and ours.get_ydata().tolist() == [1]
 
 
+def test_the_epochs_of_distinct_pictures_are_those_of_a_row_that_has_such_runs():
+    write(
+        ORIGINAL, 90.0, "alexnet", "tsrd", protocol="equal"
+    )  # the first row, without a run on distinct pictures
+    write(ORIGINAL, 80.0, "resnet18", "tsrd")
+    write(ORIGINAL, 70.0, "resnet18", accuracy.DISTINCT)
+    assert "20 epochs" in accuracy_verdicts.protocols_in_words(4)
+
+
 def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypatch, tmp_path):
     copied = tmp_path / "results/copies"
     copied.mkdir(parents=True)

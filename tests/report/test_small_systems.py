@@ -279,4 +279,7 @@ def test_the_looks_are_drawn_from_the_record():
     write_run("rnn", 1, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": back})
     assert "1 of 2 runs" in sequences.glimpses_in_words()
     told = compared.theta_in_words("mnist-sequence", "sequence-cnn")
-    assert "n=2" in told and "%" not in told  # 18 numbers are no affine map, whose zoom would be told
+    assert "n=2" in told
+    assert (
+        "%" not in told
+    )  # a percentage is the zoom of an affine map, which has 6 numbers; these maps have 18
