@@ -4,5 +4,5 @@
 `__main__.PARTS` are the parts of the measurement. The notebook `benchmarks` shows the JSON files in this folder. Other
 modules are programs of their own: `warps` times the warps of other packages, `timm_networks` tries timm's networks
 behind L-STN, `timm_training` trains a network by timm's own script, `digit_steps` times the digit CNN,
-`convolutions` times the convolutions that we compute otherwise than torch, and `growth` times the work on many records.
+`convolutions` times our convolutions against torch's, and `growth` times the work on growing numbers of records.
 """

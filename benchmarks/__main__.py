@@ -25,7 +25,7 @@ PARTS = {
     "small_protocol": small_protocol.run,
     "everyday": everyday.run,
 }
-CONTINUED = ("throughput",)  # parts that go on where they were interrupted; the others begin again
+CONTINUED = ("throughput",)  # parts that resume after an interruption; the others start again
 SAME = ("name", "cores", "threads", "torch", "timm")  # must be the same for all parts of a file
 
 
@@ -33,8 +33,8 @@ def main(arguments=None):
     """Parse the command line and measure; a wrong value ends the program with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; what it holds stays")
-    parser.add_argument("--parts", help=f"measure these anew, with commas between: {','.join(PARTS)}")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="JSON; its parts are kept")
+    parser.add_argument("--parts", help=f"measure these parts again, comma-separated: {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="the smallest sizes: shows only that it runs")
     options = parser.parse_args(arguments)
     try:
@@ -44,9 +44,9 @@ def main(arguments=None):
 
 
 def measure_parts(device, out, parts=None, quick=False):
-    """Measure `parts` (names with commas between; None: those that the file lacks) and write them to the file `out`.
+    """Measure `parts` (comma-separated names; None: the parts missing from the file) and write them to the file `out`.
 
-    The file is written each time a part yields. An interrupted part of CONTINUED goes on if the commit is the same.
+    The file is written each time a part yields. An interrupted part of CONTINUED resumes if the commit is the same.
     Raises InputError for an unknown device or part, or a file of another machine or size, before anything is measured.
     """
     device = check_device(device)

@@ -1,4 +1,4 @@
-"""The data path alone: a batch from image files, from the cache and from memory, as a share of a step."""
+"""Time of loading a batch from image files, from the cache and from memory, as a share of a training step."""
 
 import os
 from functools import partial
@@ -11,7 +11,7 @@ from .programs import batches, ours
 
 
 def run(setting):
-    """Yield rows of each source of batches; the ratio to `step` is 1 divided by its share of a training step.
+    """Yield a row for each source of batches; 1 / its ratio to `step` is its share of a training step.
 
     `epoch_seconds` is for all training images of the dataset, computed from the seconds of a batch.
     """

@@ -28,7 +28,7 @@ def compare(rounds=ROUNDS, steps=STEPS):
     found = {row["program"]: row for row in rows}
     return {
         "seconds": {variant: row["seconds"] for variant, row in found.items()},
-        "ratio": found["original"]["ratios"]["stn"],  # of speeds, which is stn's seconds by the original's
+        "ratio": found["original"]["ratios"]["stn"],  # STN's seconds / the original's seconds
         "rounds": rounds,
         "steps": steps,
     }

@@ -1,4 +1,4 @@
-"""The everyday commands: their wall time on a machine without its GPU."""
+"""Wall time of the everyday commands, with the GPUs hidden."""
 
 import os
 import shutil

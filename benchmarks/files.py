@@ -84,11 +84,10 @@ def round_of(setting):
 
 
 def from_files(setting, image_size, batch):
-    """Yield (images, labels) on the device without end, from files that torchvision decodes anew every epoch.
+    """Yield (images, labels) on the device without end; torchvision decodes the files again in every epoch.
 
-    An epoch has as many batches as a round of `measure` has steps. So the loader decodes no image while other programs
-    are timed.
-    With a GPU, memory is pinned and copies do not wait.
+    An epoch has as many batches as a round of `measure` has steps, so that the loader decodes no image while other
+    programs are timed. With a GPU, memory is pinned and copies are asynchronous.
     """
     from torchvision import transforms  # not at the top: the import takes seconds
     from torchvision.datasets import ImageFolder

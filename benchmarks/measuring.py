@@ -67,7 +67,7 @@ def significant(values):
 
 
 def synchronize(device, call=None):
-    """Wait until a GPU has finished its work, and that of the process of `call` if it is from `programs.elsewhere`."""
+    """Wait until a GPU has finished the work of this process, and of `call`'s process (see `programs.elsewhere`)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         getattr(call, "wait", lambda: None)()

@@ -113,7 +113,7 @@ def elsewhere(program, *what):
     """Context: a call of `program(*what)` in a process of its own, with as many threads as this process.
 
     The process compiles if this one does, and starts with the system's default handling of memory. `call.wait()` waits
-    until its GPU has finished. An error of the program has its name as the attribute `program`.
+    until its GPU has finished. An error of the program has the program's name as its attribute `program`.
     """
     here, there = PROCESSES.Pipe()
     settings = torch.get_num_threads(), torch._dynamo.config.disable
@@ -160,9 +160,9 @@ def _serve(pipe, program, what, threads, never_compile):
 def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=False, loader=False):
     """timm's training step with its fastest settings.
 
-    These are its task and optimizer, channels-last, fused Adam, cuDNN's search for the fastest convolution, and
-    autocast and torch.compile as `precision` and `compiled` say. It takes the same batches as `ours`, or with `loader`
-    the batches of timm's loader.
+    These are timm's task and optimizer, channels-last, fused Adam, and cuDNN's search for the fastest convolution.
+    `precision` and `compiled` turn autocast and torch.compile on. The batches are those of `ours`, or with `loader`
+    those of timm's loader.
     """
     from timm.optim import create_optimizer_v2
     from timm.task import ClassificationTask

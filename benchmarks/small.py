@@ -38,7 +38,7 @@ def _compiled(setting, batch):
 
 
 def _sharing(setting, batch):
-    """Rows of the total images a second of 1, 2, ... processes that make their steps at the same time.
+    """Measure the total images a second of 1, 2, ... processes that train at the same time: a row for each number.
 
     All processes exist during the whole measurement; the unused ones wait. On a CPU they share the threads.
     """

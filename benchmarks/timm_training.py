@@ -64,7 +64,7 @@ def train(script, root, epochs):
 
 @torch.no_grad()
 def validate(checkpoint, root):
-    """(top-1 accuracy in percent of the loaded checkpoint, largest standard deviation of a number of theta)."""
+    """Return the loaded checkpoint's top-1 accuracy (percent) and theta's largest standard deviation over images."""
     model = timm.create_model(MODEL, num_classes=CLASSES, img_size=SIZE, checkpoint_path=str(checkpoint))
     settings = resolve_model_data_config(model) | {"crop_pct": 1.0}
     settings = {key: settings[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")}

@@ -70,7 +70,7 @@ def kornia(theta, size):
 
 
 def monai(theta, size):
-    """`AffineTransform` with arguments by which it takes our theta unchanged."""
+    """`AffineTransform`, set to our convention of theta."""
     layers = import_module("monai.networks.layers")
     return layers.AffineTransform(normalized=True, align_corners=False, reverse_indexing=False)
 
@@ -160,7 +160,7 @@ def clock_of(device):
 def rows(device, sizes=SIZES, rounds=ROUNDS):
     """Yield a row for each size, work and program; `ratios` are its speed divided by that of each other program.
 
-    On a CPU with one thread, the times are processor times. Other programs then change it little.
+    On a CPU with one thread, the times are processor times, so that other programs hardly change them.
     """
     warps, clock = installed(), clock_of(device)
     for size in sizes:

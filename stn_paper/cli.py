@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
 
 
-_PRECISION = "of products, instead of the protocol's: float32, tf32, bfloat16"
-_COMPILE = "through torch.compile; pays on a GPU"
+_PRECISION = "float32, tf32 or bfloat16, instead of the protocol's precision"
+_COMPILE = "train through torch.compile; worthwhile on a GPU"
 
 
 def _add_run(commands):
@@ -59,11 +59,11 @@ def _add_run(commands):
         action="append",
         default=[],
         metavar="SETTING=VALUE",
-        help="another setting than the protocol's, as padding=border; once for each",
+        help="replace a setting of the protocol, e.g. padding=border; may be repeated",
     )
     train.add_argument("--compile", action="store_true", help=_COMPILE)
     train.add_argument(
-        "--minutes", type=float, default=math.inf, help="stop in time; the same command then goes on"
+        "--minutes", type=float, default=math.inf, help="stop after this time; the same command continues"
     )
     train.set_defaults(call=_run)
 
@@ -75,7 +75,7 @@ def _add_evaluate(commands):
         "networks",
         nargs="*",
         metavar="network",
-        help="such as digits-lstn; without a name, all that are here",
+        help="for example digits-lstn; by default, all networks with kept weights",
     )
     test.add_argument("--data-dir")
     test.set_defaults(call=_evaluate)
@@ -85,7 +85,7 @@ def _add_campaign(commands):
     """Add the command that trains a table's missing runs."""
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
-    slot.add_argument("--minutes", type=float, required=True, help="the slot; what it cuts off goes on later")
+    slot.add_argument("--minutes", type=float, required=True, help="the slot; unfinished runs continue later")
     slot.add_argument("--protocol", default="equal")
     slot.add_argument("--device", default="auto")
     slot.add_argument("--together", type=int, help="runs that share the device")
@@ -99,7 +99,7 @@ def _add_campaign(commands):
 def _add_tools(commands):
     """Add the commands that list, count, measure and check."""
     data = commands.add_parser("data", help="list the datasets: where, how large, whether complete")
-    data.add_argument("--download", metavar="dataset", help="get this one first")
+    data.add_argument("--download", metavar="dataset", help="download this dataset first")
     data.add_argument("--data-dir")
     data.set_defaults(call=_list_data)
 
@@ -112,7 +112,7 @@ def _add_tools(commands):
     write = commands.add_parser("costs", help="measure all networks and write results/costs.csv")
     write.set_defaults(call=_costs)
 
-    readme = commands.add_parser("readme", help="write the README's table anew from costs and records")
+    readme = commands.add_parser("readme", help="update the README's table from costs and records")
     readme.set_defaults(call=_readme, extra="book")
 
     records = commands.add_parser(
@@ -120,13 +120,13 @@ def _add_tools(commands):
     )
     records.add_argument("action", choices=["check", "table"])
     records.add_argument(
-        "folders", nargs="*", help="of records from other machines, besides the results folder"
+        "folders", nargs="*", help="folders with records of other machines, besides the results folder"
     )
     records.set_defaults(call=_check_results)
 
     card = commands.add_parser("card", help="print the model card of a run, as Markdown")
     card.add_argument(
-        "run", help='a record\'s name, or its JSON file; "weights" writes those of all kept weights'
+        "run", help='a record\'s name, or its JSON file; "weights" writes the cards of all kept weights'
     )
     card.set_defaults(call=_card, extra="book")
 

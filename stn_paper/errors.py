@@ -37,9 +37,9 @@ class InputError(ValueError):
 
 
 def is_from_handler(error: Exception) -> bool:
-    """Return whether a signal's handler raised the error: a TimeoutError of a disk has an errno.
+    """Return whether a signal handler raised the error: it is a TimeoutError without errno.
 
-    A TimeoutError of a socket has none, so this must not be asked about errors of the network.
+    A disk's TimeoutError has an errno. A socket's has none, so do not call this function with network errors.
     """
     return isinstance(error, TimeoutError) and error.errno is None
 
@@ -55,7 +55,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def needing(extra):
-    """Context: if the block imports a package that is not installed, the error names the extra that installs it.
+    """Context: if an import in the block fails, the error names the missing package and the extra that installs it.
 
     Raises ModuleNotFoundError with one sentence.
     """

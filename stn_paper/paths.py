@@ -1,6 +1,6 @@
-"""The folders of the package, and safe reading and writing of files; only this module knows where folders are.
+"""The folders of the package, and safe reading and writing of files; all paths of folders are defined here.
 
-Environment variables move the folders: a user can choose where the package writes, and a test writes only into its own
+Environment variables change the folders: a user chooses where the package writes, and a test writes only into its own
 folder.
 """
 
@@ -110,8 +110,8 @@ def replace_file(path: Path) -> Generator[Path]:
     """Context: a partial file to write to; it replaces `path` at once when the block ends without an error.
 
     No reader ever sees a partial file, and a killed process or a power failure leaves the old or the new file. Raises
-    InputError if the folder cannot be written, the disk is full, or another file cannot be read in the block, whose
-    name is then in the error; `path` stays unchanged.
+    InputError if the folder cannot be written or the disk is full, and if the block cannot read another file; the error
+    then names that file. `path` stays unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -151,7 +151,7 @@ def _flush(path, flags=os.O_RDWR):
 
 
 def _is_of_another_file(error, path):
-    """Whether an error in `replace_file(path)` names another file: not `path`, its partial file or a folder above."""
+    """Whether an error in `replace_file(path)` names a file other than `path`, its partial files or its folders."""
     if error.filename is None or isinstance(error.filename, int):
         return False
     named = Path(os.fsdecode(error.filename))
@@ -167,7 +167,7 @@ def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
     """
     check_writable(path.parent)
     holder = path.with_name(f"{path.name}.holder.lock")
-    lock = FileLock(path.with_name(f"{path.name}.lock"))  # freed however the process ends
+    lock = FileLock(path.with_name(f"{path.name}.lock"))  # released even if the process is killed
     try:
         lock.acquire(timeout=-1 if until == math.inf else max(0, until - time.time()))
     except Timeout:

@@ -39,14 +39,14 @@ if importlib.util.find_spec("jupyter_client"):
 
 
 def pytest_collection_finish():
-    gc.freeze()  # a tenth of the time went into looking for garbage among what is imported
+    gc.freeze()  # the garbage collector's search through imported objects took a tenth of the time
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
-    monkeypatch.setattr(os, "fsync", lambda file: None)  # no power is lost here, and the disk takes its time
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # tests need no safety from power failures
     # what a test changes of these is put back
     monkeypatch.setenv("TQDM_DISABLE", os.environ.get("TQDM_DISABLE", ""))
     flags = [getattr(part, name) for part, name in FLAGS]

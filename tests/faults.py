@@ -90,7 +90,7 @@ def doomed(number, step, delay, call, *given):
 
 
 def moment(draw):
-    """A random step of the twelve, and seconds after it."""
+    """A random one of the twelve training steps, and a random number of seconds after it."""
     return draw.randint(1, 12), draw.uniform(0, 0.05)
 
 
@@ -181,7 +181,7 @@ def kept_busy(path, ready, may_end):
 
 
 def locked_out(work, _, __):
-    """Another process trains the run, decodes or downloads the images until the time of this process is up."""
+    """Another process holds the lock of a run, of decoded images or of a download until this process gives up."""
     with own_folder() as folder:
         hostile.write_images(folder)
         hostile.loaded(folder)
@@ -286,7 +286,7 @@ def full_disk(_, draw):
         if not mounted(disk):
             raise SystemExit(9)
         copy_records(disk)
-        parts = (  # what is tried, and fewer free pages than this
+        parts = (  # a function, and the exclusive upper bound of its free pages
             (lambda: torch.equal(hostile.loaded(folder), images), 2),
             (lambda: numbers(loop.run(long_spec(), "cpu")) == known, 60),
             (lambda: results_csv.write_results().stat().st_size > 0, 1),

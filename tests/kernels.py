@@ -1,8 +1,8 @@
 """Start each notebook's kernel by a fork of one process, which has done the imports; `conftest` installs `launch`.
 
 The imports take four seconds in a new kernel. Every notebook still has a process and a namespace of its own.
-As a script, this file is the process that forks. It reads a line of JSON for each kernel, forks, and prints the
-number of the new process.
+Run as a script, this file is the process that forks. It reads a line of JSON for each kernel, forks, and prints the
+process id of the new process.
 """
 
 import json

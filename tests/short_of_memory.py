@@ -6,7 +6,7 @@ import torch
 
 
 def short_of_memory_at_step(last):
-    """A step that succeeds in every call except one, which raises an error of too little memory."""
+    """Return a step that raises an out-of-memory error in call number `last` and succeeds in all other calls."""
     steps = count(1)
 
     def call():

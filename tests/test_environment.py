@@ -122,7 +122,7 @@ def test_the_package_offers_its_names_when_they_are_asked_for():
 
 
 def test_a_machine_with_few_packages_can_train_and_measure():
-    """A minimal GPU machine has torch, torchvision, timm, pandas and seaborn."""
+    """Campaigns and benchmarks can be imported, and networks built, without the packages in `others`."""
     others = {"scipy", "sklearn", "thop", "mlxtend", "captum", "altair", "itables", "papermill", "IPython"}
     code = f"""
 import importlib.machinery

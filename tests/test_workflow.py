@@ -25,7 +25,7 @@ def plan(folder, *targets):
 
 
 def test_a_dry_run_says_what_is_missing_and_plans_it(tmp_path):
-    for spec in grid.target_specs("smoke", 1)[1:]:  # whoever made them
+    for spec in grid.target_specs("smoke", 1)[1:]:  # records that already exist
         path = records.record_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
@@ -46,7 +46,7 @@ def test_all_targets_can_be_planned(tmp_path):
     assert any(line.split() == ["run", str(everything)] for line in printed.splitlines())
     assert (
         printed.count("--set padding=border") == 2
-    )  # a run whose settings are not its protocol's asks for them
+    )  # commands have the settings that differ from the protocol
 
 
 @pytest.fixture

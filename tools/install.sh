@@ -12,7 +12,7 @@ if [ "${1:-}" = cpu ]; then
     $pip install --no-deps --index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" $pins
 fi
 $pip install --no-deps --require-hashes --requirement "$lock"
-# an index of your own can give PyPI's CUDA build, which `cpu` leaves without its libraries
+# another TORCH_INDEX may give PyPI's CUDA build, whose libraries requirements-cpu.lock does not install
 if [ "${1:-}" = cpu ] && ! ${PYTHON:-python} -c "import torch" >/dev/null 2>&1; then
     echo "PyTorch was installed but cannot be imported: set TORCH_INDEX to an index with its CPU builds only." >&2
     exit 1

@@ -5,7 +5,7 @@ the GPU machine, `measure` times a training step and `work` trains a list of run
 to the results folder as soon as its run ends. A run that would not end in time is given up after its first epoch, and
 the next run of the list is tried. With NVIDIA's MPS, four processes share a GPU well: on an H100 they trained 13 runs
 of `small` on TSRD in 165 seconds, while 19 processes at once ended no run in eight minutes. The GPU machine needs
-torch, torchvision, timm, pillow, tqdm and filelock.
+torch, torchvision, timm, pillow, tqdm, filelock and safetensors.
 
     python workflow/lease.py pack caltech101 lease --mib 45
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
@@ -101,7 +101,7 @@ def is_packed(name, folder):
 
 
 def unpacked(name, size, folder):
-    """The packed dataset as `Images` of `size` pixels a side; the first process that asks decodes it."""
+    """The packed dataset as `Images` of `size` pixels a side; the first call decodes it into the cache."""
     content = lzma.decompress(b"".join(p.read_bytes() for p in sorted(Path(folder).glob(f"{name}.pack.*"))))
     start = 8 + int.from_bytes(content[:8], "big")
     meta = json.loads(content[8:start])

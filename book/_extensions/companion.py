@@ -1,4 +1,4 @@
-"""What the book has beyond its notebooks: a page for each run record, tables that sort, a security policy, redirects.
+"""Sphinx extension: a page for each run record, sortable tables, a security policy and redirects.
 
 Everything works in pages opened as files, without a server and without a network.
 """
@@ -18,7 +18,7 @@ from stn_paper.report import playground, run_pages
 from stn_paper.training import kept, records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
-OWN = Path(__file__).with_name("interactive.js")  # not in _static, as all pages load what is there
+OWN = Path(__file__).with_name("interactive.js")  # not in _static, because every page loads the scripts there
 NETWORKS = "playground"  # the folder of the playground's networks
 SCRIPT, STYLE = "datatables.js", "datatables.css"
 POLICY = (  # a page loads what lies beside it, and nothing from another host
@@ -50,7 +50,7 @@ def setup(app):
 
 
 def write_scripts(app):
-    """Write what `load_tables` and `load_networks` load where the built pages find it."""
+    """Write the scripts and styles of `load_tables` and `load_networks` to the built book's folder _static."""
     static = Path(app.outdir, "_static")
     static.mkdir(parents=True, exist_ok=True)
     script = as_classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
@@ -63,13 +63,13 @@ def write_scripts(app):
 
 
 def as_classic_script(module):
-    """A script that imports an ES module from its text as `dataTables`: a page opened as a file cannot import files."""
+    """Return a script that imports an ES module from its text, because a page opened as a file cannot import files."""
     blob = f'new Blob([{json.dumps(module)}], {{ type: "text/javascript" }})'
     return f"const dataTables = import(URL.createObjectURL({blob}));\n"
 
 
 def write_redirects(app):
-    """Write a page at each address of MOVED, and at the book's root, that leads to the page of today."""
+    """Write a redirect from each address of MOVED, and from the book's root, to the current page."""
     for old, new in {"index": "notebooks/index.html", **MOVED}.items():
         path = Path(app.outdir, f"{old}.html")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def state_policy(app, pagename, templatename, context, doctree):
 
 
 def first_page(app, env, added, changed, removed):
-    """The page that every build writes: if none were written, Sphinx would leave out the pages of new records."""
+    """Mark the root page as outdated: without an outdated page, Sphinx would not write the pages of new records."""
     return [app.config.root_doc]
 
 
@@ -118,7 +118,7 @@ def run_record_pages(app):
 
 
 def share_side_bar(app, pagename, templatename, context, doctree):
-    """Give the pages of runs, which lie side by side, one table of contents: to make it takes half of a page's time."""
+    """Share one table of contents between the pages of runs, because making it takes half of a page's time."""
     if (shared := context.get("side_bar")) is not None:
         context["toctree"] = shared.setdefault("toctree", cache(context["toctree"]))
 
@@ -145,7 +145,7 @@ def without_thebe(app, pagename, templatename, context, doctree):
 
 
 def give_one_page_its_files(app, exception):
-    """Of a book in one page, as PDFs are made of: it lies in a folder and looks for its files there."""
+    """Copy images and static files beside the page of a `singlehtml` build, from which PDFs are made."""
     if not exception and app.builder.name == "singlehtml":
         out = Path(app.outdir)
         for name in ("_images", "_static"):

@@ -1,9 +1,9 @@
-"""Buttons that lead to the repository, and open a notebook on Colab or Binder, in a book built from a clone on GitHub.
+"""Sphinx extension: links to the repository on GitHub, and buttons that open a notebook on Colab or Binder.
 
-The address is the one that git calls `origin`, so that a fork's book opens the fork's notebooks, at the
-commit that the book was built from. Binder installs what `.binder/` says. For Colab the book brings a
-copy of each notebook behind a cell that installs; Colab reads it from where the book is published, the branch
-gh-pages. Outside of a clone of a GitHub repository the book has no such buttons.
+The repository is git's remote `origin`, so that a fork's book opens the fork's notebooks, at the commit from which the
+book was built. Binder installs the packages of `.binder/`. For Colab, the book contains a copy of each notebook with a
+first cell that installs the package; Colab reads this copy from the branch gh-pages, where the book is published.
+Without a GitHub repository as origin, the book has no such buttons.
 """
 
 import re
@@ -45,7 +45,7 @@ def add_repository(app, config):
 
 
 def add_buttons(app, pagename, templatename, context, doctree):
-    """Write a notebook's copy for Colab and offer it and Binder at the top of its page."""
+    """Write the notebook's copy for Colab, and add the buttons for Colab and Binder to its page."""
     notebook = ROOT / f"{pagename}.ipynb"
     if app.builder.name == "html" and notebook.is_file() and (found := origin(ROOT)):
         copy = Path(app.outdir, FOLDER, notebook.name)
@@ -55,7 +55,7 @@ def add_buttons(app, pagename, templatename, context, doctree):
 
 
 def add_edit(app, pagename, templatename, context, doctree):
-    """Offer to edit the page's source, among the theme's buttons of the repository."""
+    """Add a button that edits the page's source to the theme's buttons of the repository."""
     sources = ROOT / f"{pagename}.ipynb", ROOT / "book" / f"{pagename}.md"
     source, found = next((path for path in sources if path.is_file()), None), origin(ROOT)
     if source and found:
@@ -75,7 +75,7 @@ def origin(folder):
 
 
 def installing(notebook, repository, commit):
-    """The notebook behind a first cell that installs what it needs."""
+    """Insert a first cell into the notebook that installs the package; return the notebook."""
     source = INSTALL.format(url=f"https://github.com/{repository}", commit=commit)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
     return notebook
@@ -102,6 +102,6 @@ def buttons(name, repository, commit):
 
 
 def _git(folder, *arguments):
-    """What git prints, without its end of line; "" if it fails."""
+    """Return git's output without surrounding white space; "" if git fails."""
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""

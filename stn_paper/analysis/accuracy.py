@@ -71,7 +71,7 @@ def runs_by_protocol(number):
 def protocol_by_backbone(number, found=None):
     """{backbone: the protocol whose runs its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
 
-    It is the protocol with runs in most cells of the row; of several such protocols, the best.
+    It is the protocol that fills most cells of the row; with equal counts, the first in TABLE_PROTOCOLS.
     """
     found = runs_by_protocol(number) if found is None else found
     printed = networks(number)
@@ -236,11 +236,11 @@ def replication(number, found=None):
 
 
 def judge_replication(row):
-    """Judge a row of `replication`, whether our runs show the paper's gain: REPLICATES, DOES_NOT_REPLICATE or OPEN.
+    """Judge from a row of `replication` whether our runs show the paper's gain.
 
-    The mean without collapsed runs decides, because a collapsed run moves a mean by tens of points. REPLICATES: its
-    95 % interval lies above zero. DOES_NOT_REPLICATE: it does not, and the interval lies below the paper's mean. OPEN:
-    otherwise, and with fewer than FEWEST_BACKBONES backbones.
+    The mean without collapsed runs decides, because a collapsed run moves a mean by tens of points. Returns REPLICATES
+    if its 95 % interval lies above zero, DOES_NOT_REPLICATE if the interval lies below the paper's mean and not above
+    zero, and OPEN otherwise or with fewer than FEWEST_BACKBONES backbones.
     """
     if row["kept"] < FEWEST_BACKBONES:
         return OPEN

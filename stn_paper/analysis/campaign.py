@@ -216,7 +216,7 @@ def _outcome_in_words(spec, record):
 def pack_records(paths, archive):
     """Add records to a .tar.gz file, under their paths in the results folder; its other records stay.
 
-    Raises InputError if the file cannot be written or is no such archive.
+    Raises InputError if the file cannot be written or is not a complete .tar.gz archive.
     """
     new = {str(path.relative_to(results_dir())): path for path in paths}
     archive = Path(archive)

@@ -88,8 +88,8 @@ def copy_flags(record, near=False):
 def accuracy_by_copies(record, near=False):
     """Test accuracy of a record in percent: {"all", "with copy", "without copy"}; NaN for a part without images.
 
-    With `near`, near copies count as copies too. None if the record lacks `record["test"]["correct"]`, which test
-    images were classified correctly, or if `copy_flags` is None.
+    With `near`, near copies count as copies too. None if `copy_flags` is None, or if the record does not say which test
+    images were classified correctly (`record["test"]["correct"]`).
     """
     flags, text = copy_flags(record, near), record.get("test", {}).get("correct")
     if flags is None or text is None:

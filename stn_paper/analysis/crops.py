@@ -42,9 +42,9 @@ def _grey_tensor(image, scale):
 def count_crops(name, listing, compared):
     """One row on the photographs that are complete in `Faces` and cropped in `Faces_easy`.
 
-    `pairs` counts the photographs. `lowest` and `median` are of the correlations of each crop with the photograph of
-    its file name, `others` is the median with the photograph of the next file name. `test` counts the test images of
-    the two classes, and `in_training` those test images whose photograph is in training under the other class.
+    `pairs`: number of photographs. `lowest`, `median`: correlation of a crop with the photograph of the same file name.
+    `others`: median correlation with the photograph of the next file name. `test`: number of test images of the two
+    classes. `in_training`: number of these test images whose photograph is in training under the other class.
     """
     index_of = {
         (path.parent.name, path.name): i for i, path in enumerate(listing.items) if path.parent.name in CROPS

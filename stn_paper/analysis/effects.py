@@ -6,7 +6,7 @@ are computed here. The rules were stated before any run was compared:
 - The families of FAMILIES are compared in their order, and Holm's correction is made within each family.
 - Runs are compared seed by seed if the study's arms show an effect of the seed (`statistics.seeds_pair`); else
   Welch's test takes all seeds of both arms. A bypassed transformer is always compared with the original seed by seed,
-  because it is the same network. The seed control never is, because its seeds are others.
+  because it is the same network. The seed control is never compared seed by seed, because it has different seeds.
 - Runs whose transformer collapsed are counted, and are in no mean.
 - Nothing is concluded from a study in which at least half of the original's runs failed to train (`frame.UNTRAINED`).
 """
@@ -121,10 +121,10 @@ def accuracies_by_seed(ours, column="test"):
 
 
 def single_differences(ours, row):
-    """The differences whose mean is that of a comparison of the original and applied variants, a row of `compare_arms`.
+    """Return the single differences of a row of `compare_arms`; their mean is the row's mean.
 
-    Where seeds pair, they are those of two runs of a seed. Elsewhere they are those of each run of the variant from
-    the mean of the other arm. Collapsed runs are left out.
+    In a paired comparison: the difference of the two runs of each seed. Otherwise: each run of the variant minus the
+    mean of the other arm. Collapsed runs are left out. Only for the original and the applied variants.
     """
     if row.paired:
         cells = accuracies_by_seed(ours)
@@ -140,7 +140,7 @@ def original_failed(ours):
 
 
 def mostly_failed(failed, runs):
-    """Whether at least half of these runs failed to train, from both numbers; False without a run."""
+    """Whether `failed` is at least half of the number of `runs`; False without a run."""
     return bool(runs and 2 * failed >= runs)
 
 

@@ -101,7 +101,7 @@ def gflops(backbone, variant, image_size):
     """
     variant = variant.removesuffix(RELEASED)
     if variant in LOCALIZATION_NETS and backbone not in SYSTEMS:
-        # the grid and the sampling count as nothing, and one backbone serves all nets
+        # grid and sampling count as 0 operations, so that all nets share the cached backbone
         return gflops(backbone, ORIGINAL, image_size) + _net_gflops(variant, image_size)
     known = _known_costs()
     row = known[(known["row"] == backbone) & (known["variant"] == variant)]
@@ -180,8 +180,8 @@ def resources(spec, measured, attempt=1, longest=1440, gpus=1):
     """The resources that a job requests: {"runtime": minutes, "mem_mb": MiB, "gpu": devices}.
 
     `longest` is the largest runtime in minutes. A job that reaches its limit is tried again with more time (`attempt`),
-    and continues from its checkpoint. A run without an estimate requests `longest`. Without `gpus`, the estimate is of
-    the measured CPUs.
+    and continues from its checkpoint. A run without an estimate requests `longest`. If `gpus` is 0, only measurements
+    on CPUs are used.
     """
     hours = estimate_hours(spec, [m for m in measured if gpus or not is_gpu(m.device)])
     minutes = longest if hours is None else STARTUP_MINUTES + 60 * SAFETY_FACTOR * attempt * hours

@@ -1,7 +1,7 @@
 """All run records as one table, a row a run; titles and order of its rows.
 
-A process reads each record file once, and again only if the file changes. All functions of `analysis` and `report`
-get runs from this module.
+A process reads each record file once, and again only if the file changes. `analysis` and `report` get tables of runs
+from this module; for a single run they also call `training.records`.
 """
 
 import math

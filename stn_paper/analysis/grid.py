@@ -1,4 +1,4 @@
-"""The runs of each target of the workflow, as lists of RunSpecs; this module trains and reads nothing.
+"""The runs of each target of the workflow, as lists of RunSpecs; this module trains nothing and reads no record.
 
 `workflow/Snakefile` trains them as jobs, and `estimates` estimates their hours.
 """
@@ -83,7 +83,7 @@ def target_specs(target, seeds=3, protocol="equal"):
 
 
 def padding_specs(seeds=3):
-    """The runs that compare paddings, which a transformer reads outside the image: RunSpecs, seed by seed.
+    """RunSpecs of the comparison of paddings (the values that a transformer reads outside the image), seed by seed.
 
     The larger digit CNN behind affine maps is trained on RTS for 5 epochs with each optimizer and padding.
     In its input, -1 is the background of the digits, and the 0 of the padding `zeros` is grey.

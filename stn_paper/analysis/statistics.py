@@ -13,7 +13,7 @@ import pandas as pd
 
 MISSING = "not yet run"
 NO_NUMBER = "–"  # a cell of a table without a number
-ORDERS = 9999  # a p-value by permutation takes all orders, or so many random orders if there are more
+ORDERS = 9999  # a permutation test takes all orders, or this number of random orders if there are more
 FEWEST_RUNS = 3  # with fewer runs on a side there is no verdict
 RANKED = 5  # with fewer networks there is no rank correlation
 MARGIN = 1.0  # points; means with a smaller difference count as equal
@@ -192,7 +192,7 @@ def sign_test(ahead, behind):
 
 
 def exact_interval(count, total):
-    """The exact 95 % interval (Clopper and Pearson), in percent, of the share of which `count` of `total` is a sample.
+    """Return the exact 95 % interval (Clopper and Pearson), in percent, of a share observed as `count` of `total`.
 
     >>> [round(end, 1) for end in exact_interval(0, 10)]
     [0.0, 30.8]
@@ -211,7 +211,7 @@ def fisher_test(first, second):
 
 
 def rank_test(first, second):
-    """Two-sided p of Mann and Whitney's test of two samples: one stray value has no more weight than any other."""
+    """Two-sided p of Mann and Whitney's test of two samples; it uses ranks, so that outliers have no extra weight."""
     from scipy import stats  # here, so that a machine without it can still train
 
     return float(stats.mannwhitneyu(first, second).pvalue)

@@ -24,7 +24,7 @@ THETA_COLUMNS = (
     "photographs",
     "image_size",
 )
-STILL_BELOW = 0.05, 0.01  # two limits: theta is nearly constant if its standard deviation is below
+STILL_BELOW = 0.05, 0.01  # two limits of the standard deviation below which theta is nearly constant
 
 
 def theta_by_run():

@@ -1,7 +1,7 @@
 """The datasets by name: `load_images` returns their images, `split` divides them.
 
 To add a dataset, add a row to `DATASETS` and a row to `files.LAYOUTS`, which says where its files are. Images are
-decoded and resized once, into a cache of uint8 arrays; content and size are the key.
+decoded and resized once, into a cache of uint8 arrays: an array for each content and image size.
 """
 
 import hashlib
@@ -123,19 +123,20 @@ def split(
 ) -> Split:
     """Split the images at random: return the indices of the training, validation and test images.
 
-    `data` is the dataset's Images. The numbers of images are those of DATASETS, which for the paper's datasets are the
-    paper's. An official test set is the test split. Groups (GTSRB's tracks of 30 pictures of one sign) are not divided,
-    so that no sign is both in training and in validation. A dataset with `stratify` is divided class by class, see
-    `_stratified`.
+    `data` is the dataset's Images. DATASETS has the number of images of each split; for the paper's datasets they are
+    the paper's. An official test set is the test split. Groups (GTSRB's tracks of 30 pictures of one sign) are not
+    divided, so that no sign is both in training and in validation. A dataset with `stratify` is divided class by class,
+    see `_stratified`.
 
     - `validation_images`: number of validation images instead of the dataset's number; training gets the rest.
-    - `train_per_class`: training images of each class that are kept.
-    - `train_images`: training images that are kept.
-    - `max_validation`: validation images that are kept.
-    - `max_evaluation`: validation images, and test images, that are kept.
-    - `max_images`: images of each split that are kept.
+    - `train_per_class`: largest number of training images of each class.
+    - `train_images`: largest number of training images.
+    - `max_validation`: largest number of validation images.
+    - `max_evaluation`: largest number of validation images, and of test images.
+    - `max_images`: largest number of images of each split.
 
-    Raises InputError for a split without an image, and for a class that is in validation or test but not in training.
+    Raises InputError for a split without an image, for a class that is in validation or test but not in training, and
+    for `validation_images` that leave no training image.
     NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
     sizes, parts = (
@@ -185,7 +186,7 @@ def _draw_split(name, data, draw, validation_images):
 
 
 def _per_class(train, labels, count, limit):
-    """Return the first `count` images of each class; with `limit`, so many in all, equally many of each class."""
+    """Return the first `count` images of each class; at most `limit` in all, spread evenly over the classes."""
     members = [train[labels[train] == c][:count] for c in np.unique(labels[train])]
     if limit is None or limit >= sum(map(len, members)):
         return np.concatenate([*members, train[:0]])

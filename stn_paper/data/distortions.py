@@ -6,8 +6,8 @@ to the undistorted digit.
 
 Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 
-- R: turned by an angle drawn uniformly within 90 degrees either way.
-- RTS: turned within 45 degrees either way, scaled by 0.7 to 1.2, at a random place on a canvas of 42 x 42.
+- R: rotated by an angle drawn uniformly from -90 to 90 degrees.
+- RTS: rotated by -45 to 45 degrees, scaled by 0.7 to 1.2, at a random place on a canvas of 42 x 42.
 - P: scaled by 0.75 to 1, then each of the four corners moved by a normal amount with a standard deviation of
   5 pixels.
 - E: scaled by 0.75 to 1, then the 16 control points of a thin plate spline, a regular grid, moved by a normal
@@ -15,7 +15,7 @@ Stated by Jaderberg et al. (section 4.1, Table 1 and appendix A):
 
 Chosen here: a canvas of 42 x 42 for all four. In R the digit is in the centre; in the others it is at a random place at
 which the digit's scaled, upright box of 28 pixels a side lies on the canvas. The pixels above are pixels of the digit.
-P moves the corners of the digit; they are drawn again if it would be folded or lie behind the horizon. E's control
+P moves the corners of the digit; they are drawn again if the digit would fold or lie behind the horizon. E's control
 points are a grid over the canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new
 distortions of the training images for each batch (`new_theta`).
 

@@ -1,7 +1,7 @@
 """Download a dataset's archives and unpack them into the folder where `files` looks for them.
 
-The next attempt continues an interrupted attempt: partial downloads stay in the cache, and the data folder has no part
-of the dataset, or fewer images than `files` accepts.
+After an interruption, the next attempt continues: partial downloads stay in the cache. Until the dataset is complete,
+the data folder has none of its files, or fewer images than `files` accepts.
 """
 
 import gzip
@@ -39,8 +39,8 @@ DAMAGED = gzip.BadGzipFile  # an OSError for a damaged archive; other OSErrors a
 def fetch(name: str, folder: str | os.PathLike | None = None, until: float = math.inf) -> Path:
     """Return the folder of the dataset `name`; if it is not complete, download it into the data folder first.
 
-    `folder` is the folder of the datasets; None is `paths.data_dir()`. Of two processes, one downloads and the other
-    waits until the time `until` (of `time.time`, in seconds). Raises InputError for a dataset that cannot be
+    `folder` is the folder of the datasets; None is `paths.data_dir()`. If another process downloads the dataset, this
+    process waits until the time `until` (of `time.time`, in seconds). Raises InputError for a dataset that cannot be
     downloaded, and for any failure of the download or the unpacking.
     """
     folder, downloads = data_dir(folder), cache_dir() / "downloads"

@@ -70,7 +70,7 @@ def find_files(name: str, dataset, folder: Path) -> Listing:
 def dataset_folder(name: str, folder: Path) -> Path | None:
     """The dataset's folder below the data folder, complete or not; None if there is none.
 
-    The data folder may also be the dataset's own folder or a folder above it. Upper and lower case are equal.
+    The data folder may also be the dataset's own folder or a folder above it. Upper and lower case do not matter.
     """
     places = [Path(place).parts for place in LAYOUTS[name].folders]
     found = (find_below(folder, place) for place in places)

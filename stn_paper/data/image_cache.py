@@ -33,16 +33,16 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
     """Return the images as a memory-mapped uint8 array (N, 3, S, S), scenes (N, 1, S, S), and the skipped images.
 
     Skipped images are black; they are returned as {index: file}. `dataset` is the row of `datasets.DATASETS`. The array
-    gets its name when it is complete. Its digest is in a note beside it and is checked on opening: a damaged or
-    exchanged array is made again. So is an array whose skipped images can be decoded now, unless `skip_corrupt`.
-    Raises InputError for an image that cannot be decoded, unless `skip_corrupt`.
+    gets its name when it is complete. A note beside it has its digest, which is checked on opening: a damaged or
+    exchanged array is made again. Without `skip_corrupt`, an array is also made again if its skipped images can be
+    decoded now, and InputError is raised for an image that cannot be decoded.
     """
     cached = cache_dir() / "images" / f"{name}_{image_size}_{fingerprint}.npy"
     shape = len(listing.items), _channels(dataset), image_size, image_size
     found = _open_cached(cached, shape)
     if found is None:
         with lock_file(cached, until):
-            found = _open_cached(cached, shape)  # of a process that was first
+            found = _open_cached(cached, shape)  # another process may have made it
             if found is None:
                 decode_all(listing, dataset, image_size, cached, _note_path(cached), skip_corrupt)
                 found = _open_cached(cached, shape)

@@ -79,8 +79,8 @@ CONSTANT = "constant"  # no localization net: one learned map for all images, as
 class ConstantMap(nn.Module):
     """A control in place of a localization net: the learned numbers of one map, the same for every image.
 
-    Takes any (B, C, H, W) and returns (B, n); n is 6 for affine maps. It starts at the identity. If the accuracy rises
-    behind it, the reason is not that each image has a map of its own. Raises InputError for an unknown transform.
+    Takes any (B, C, H, W) and returns (B, n); n is 6 for affine maps. It starts at the identity. If it raises a
+    network's accuracy, the gain does not need a map for each image. Raises InputError for an unknown transform.
 
     >>> ConstantMap("attention")(torch.rand(2, 3, 64, 64))
     tensor([[1., 0., 0.],

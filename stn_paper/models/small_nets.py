@@ -144,7 +144,7 @@ def mnist_cnn_400k(variant: str, num_classes: int, image_size: int) -> nn.Module
     return nn.Sequential(OrderedDict(transformer=transformer, backbone=backbone))
 
 
-# of a feature map
+# reads a feature map, not images
 PLACED_LOCALIZATION = (Row("conv+bn", 3, 32), Row("pool", 2, 32, 2), Row("conv+bn", 3, 32))
 
 

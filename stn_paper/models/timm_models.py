@@ -59,7 +59,7 @@ class TimmTransformer(nn.Module):
         self.pretrained_cfg = self.default_cfg = pretrained_cfg
 
     def __getattr__(self, name):
-        """Return a setting of the backbone, out of PASSED, that this module does not have."""
+        """Return the backbone's attribute for a name in PASSED; called only for names that this module lacks."""
         if name in PASSED:
             return getattr(self.backbone, name)
         return super().__getattr__(name)

@@ -79,8 +79,8 @@ def _matrices(transform, purpose):
 def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
     """Return theta of two warps in a row: `first` warps the image, `second` warps the result.
 
-    All three thetas have the same shape, see `sampling_grid`. By the composed map the image is sampled once, so that
-    the second warp can show points that the first warp moved out of the image.
+    All three thetas have the same shape, see `sampling_grid`. The composed map samples the image only once, so that the
+    second warp can show points that the first warp moved out of the image.
     Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline or an unknown transform.
 
     >>> compose(affine_theta(scale=0.5)[None], affine_theta(shift=(0.5, 0))[None])

@@ -49,7 +49,7 @@ def find_record(run):
 
 
 def write_kept():
-    """Write the card of each network whose weights are kept, beside them as .md; return the paths."""
+    """Write the card of each network with kept weights as a .md file beside its weights; return the paths."""
     paths = []
     for name, spec in kept.NETWORKS.items():
         record, weights = records.find(spec), kept.weights_path(spec)

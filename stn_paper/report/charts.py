@@ -78,7 +78,7 @@ def setup(app):
 
 
 def _write_vega(app):
-    """Write vega.js for the built pages; the file of an earlier build stays, as to write it takes seconds."""
+    """Write vega.js for the built pages, unless an earlier build wrote this version, because writing takes seconds."""
     path, first_line = Path(app.outdir, "_static/vega.js"), f"// vl-convert {vl_convert.__version__}\n"
     if app.builder.format == "html" and not _starts_with(path, first_line):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _data(rows, columns):
     return alt.InlineData(text, format=alt.CsvDataFormat(type="csv"))
 
 
-LABEL_ABOVE = {6: "ResNet-50"}  # table -> the backbone whose name would overlap others' marks below its own
+LABEL_ABOVE = {6: "ResNet-50"}  # table -> backbone with its name above its marks, because it overlaps below
 
 
 def learning_curves(ours):
@@ -181,7 +181,7 @@ def accuracy_against_cost(number):
         for end, where, shift in (("min", f"!({above})", 16), ("max", above, -14))
     ]
     return alt.layer(
-        *(lines, points.add_params(chosen), *labels)  # a legend answers to a parameter of its own layer
+        *(lines, points.add_params(chosen), *labels)  # clicks on a legend need a parameter of the same layer
     ).properties(
         width=370,
         height=340,

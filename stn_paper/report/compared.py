@@ -1,4 +1,4 @@
-"""The smaller systems against what their documents publish: differences in points, and what theta does, in words.
+"""Compare the smaller systems with their published results: differences in points, and sentences on theta.
 
 The notebooks `distorted_mnist`, `traffic_signs` and `small_cnn` show these beside the tables of `small_systems`.
 """
@@ -33,14 +33,15 @@ STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the 
 # --- distorted MNIST ----------------------------------------------------------------------------
 
 
-# distortion -> whose corners or grid its other reading moves; a row of `DISTORTIONS` has both names
+# distortion -> its second reading: p moves the corners of the canvas, e a grid over the digit; see `DISTORTIONS`
 OTHER_READINGS = {"p": "canvas", "e": "digit"}
 
 
 def _distorted_cells():
     """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, network, variant, published, ours, other.
 
-    Errors are in percent. `ours`, and `other` for the other reading of P and E, are lists: an error a run.
+    Errors are in percent. `ours` is a list with an error for each run; `other` is this list for the second reading of P
+    and E.
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in printed.columns.drop(["network", "variant"]):

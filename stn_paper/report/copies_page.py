@@ -22,7 +22,7 @@ from .sentences import join_words
 KINDS = {
     "validation": "",
     "validation, tracks ignored": ", split by image",
-}  # what a row's name adds to the dataset
+}  # suffix of the dataset's title in a row's name
 
 
 def dataset_title(dataset):

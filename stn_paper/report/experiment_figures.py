@@ -52,7 +52,7 @@ def effects_plot(chosen):
 
 
 def _drawn_comparisons(rows):
-    """The comparisons of DRAWN_FAMILIES that have a mean, or none because runs collapsed."""
+    """The comparisons of DRAWN_FAMILIES that have a mean, or whose mean is missing because runs collapsed."""
     known = rows["mean"].notna() | (rows["collapsed"] + rows["collapsed_against"] > 0)
     return rows[rows["family"].isin(DRAWN_FAMILIES) & known & ~rows["left_out"].astype(bool)]
 
@@ -70,7 +70,7 @@ def budget_plot(chosen):
             mean = [np.mean([experiment.accuracy_at_budget(r, k) for r in records]) for k in budgets]
             axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.xaxis.get_major_locator().set_params(integer=True)
-        if axis.lines:  # the first epochs are below the frame, so that the ends can be told apart
+        if axis.lines:  # cut off the first epochs, so that the differences at the end are visible
             quarters = [line.get_ydata()[len(line.get_ydata()) // 4] for line in axis.lines]
             axis.set_ylim(bottom=min(quarters))
     drawn = {line.get_label(): line for axis in axes for line in axis.lines}

@@ -23,7 +23,7 @@ from .sentences import join_words
 
 
 def studies_verdict(chosen):
-    """The verdict on the studies, as Markdown: what is shown, and of how many comparisons nothing is shown."""
+    """The verdict on the studies, as Markdown: what the comparisons show, and how many of them are undecided."""
     found, told = experiment.comparisons_by_study(chosen), {}
     found = {study: rows[rows["family"].isin(TELL)] for study, rows in found.items() if len(rows)}
     for study, rows in found.items():
@@ -225,7 +225,7 @@ def untrained_in_words(chosen):
 
 
 def networks_verdict(dataset, protocol):
-    """The verdict on each network of a dataset and protocol; without transformers, which does best."""
+    """The verdict on each network of a dataset and protocol; without transformers, the best and the worst network."""
     ours = frame.runs(dataset, protocol)
     if protocol == SMOKE:
         return "Everything runs. Nothing follows from a smoke run's accuracies."

@@ -172,7 +172,7 @@ def _input_output_picture(inputs, theta, zoom):
 
 
 def _barred(picture, share, text):
-    """The picture under its columns' titles, over a bar filled to `share` and `text`."""
+    """Add column titles above the picture, and below it a bar filled to `share` and the `text`."""
     width, height = picture.width, picture.height + 2 * TITLE + BAR
     frame = Image.new("RGB", (width, height), "white")
     frame.paste(picture, (0, TITLE))

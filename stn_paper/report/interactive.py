@@ -83,7 +83,7 @@ def runs_address(record):
 
 
 def _kind_of_run(spec):
-    """The cells of a run in the list of all runs that it shares with its other seeds."""
+    """The cells that a run and its other seeds have in common in the list of all runs: {column: text}."""
     return {
         "Dataset": DATASETS[spec["dataset"]].title,
         "Network": title(spec["backbone"]),

@@ -1,7 +1,6 @@
-"""Any picture and a transformer: it learns from the picture alone to undo random maps of it.
+"""Train a transformer on a single picture to undo random maps of this picture, for the notebook `your_picture`.
 
-The notebook `your_picture` shows it. The training uses no labels and no maps: the loss is the difference of the output
-and the unchanged picture.
+The training uses no labels and no known maps: the loss is the difference between the output and the unchanged picture.
 """
 
 import matplotlib.pyplot as plt

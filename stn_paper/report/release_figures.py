@@ -140,7 +140,7 @@ def cells_with_epochs(number):
 
 
 def release_verdict():
-    """Whether the printed gains can be told from training time, and what is not known: two sentences."""
+    """Whether the printed gains can be separated from the training time, and what is not known: two sentences."""
     longest, networks, ranks = 0, 0, []
     for number in (6, 8):
         cells = cells_with_epochs(number)

@@ -221,7 +221,7 @@ def _relatives(name, runs):
 
 
 def _group_key(spec):
-    """What a run shares with its relatives. The protocol `paper` is one, though its epochs differ by variant."""
+    """The key of related runs: dataset, backbone, and the name of the preset, else all settings of the protocol."""
     protocol = frame.preset_name(spec) or tuple(spec["protocol"].items())
     return spec["dataset"], spec["backbone"], protocol
 
@@ -289,7 +289,7 @@ def _empty_chart():
 
 
 def of_the_labels(dataset):
-    """What an accuracy counts, as text: " of the labels, 3 an image"; "" if images have one label."""
+    """The unit of an accuracy, as text: " of the labels, 3 an image"; "" if images have one label."""
     number = DATASETS[dataset].labels
     return "" if number == 1 else f" of the labels, {number} an image"
 

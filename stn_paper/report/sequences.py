@@ -20,7 +20,7 @@ GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 
 def sequence_samples_plot(count=4):
-    """The first images of the dataset's kind, made of the embedded digits."""
+    """Plot `count` digit sequences, made of the embedded digits as in the dataset."""
     pixels, labels = embedded_digits()
     images, _, _ = digit_sequences(pixels, labels, len(pixels))
     figure, axes = plt.subplots(1, count, figsize=(1.45 * count, 1.6))
@@ -42,7 +42,7 @@ def sequence_runs(variant):
 
 
 def glimpses_plot(count=4):
-    """A row a test image of our first recurrent run: the image with the outlines of its glimpses, and what each shows.
+    """A row for each test image of our first recurrent run: the image with the outlines of its glimpses, the glimpses.
 
     None without a run.
     """

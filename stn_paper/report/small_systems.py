@@ -41,8 +41,8 @@ def published_values(system):
 def published_and_ours(system):
     """Each published number (percent) beside the same quantity of our runs, and ours minus theirs in points.
 
-    Where the document says only "test accuracy", ours is that at the best validation epoch. Without any run of ours,
-    the published numbers alone.
+    If the document says only "test accuracy", our number is the test accuracy by the run's own selection rule. Without
+    any run of ours, the table has only the published numbers.
     """
     view = published_values(system)
     ours = [our_values(system, *row) for row in zip(view["dataset"], view["variant"], view["quantity"])]
@@ -121,7 +121,7 @@ def small_cnn_plot():
 
 
 def small_cnn_verdict():
-    """Return two sentences: ours with against ours without the transformer, and against the published accuracy."""
+    """Compare our network with the transformer with ours without it and with the published log: two sentences."""
     ours, log = system_runs("cifar10", "cifar-cnn"), published_curve()
     last = {v: np.mean([e[-1] for e in _test_curves(mine)]) for v, mine in ours.groupby("variant")}
     if "affine" not in last:
@@ -169,10 +169,10 @@ KNOWN_TRUTH = {"digits": "mnist-cnn", "mnist-rts": DISTORTED}  # dataset -> the 
 
 
 def recovery_table(dataset):
-    """The distortion that is left behind each transformer, a row each; the first row is without a transformer.
+    """The distortion that remains after each transformer, a row each; the first row is without a transformer.
 
-    The distance of a test image is that between its pose and the typical pose of its class. Each cell shows the median
-    distance and, in brackets, the 90th percentile; both are means over the seeds.
+    It is the distance of each test image, or of the transformer's output, from the median pose of its class. Each cell
+    shows the median distance and, in brackets, the 90th percentile; both are means over the seeds.
     """
     rows = {}
     for variant, left in _recovery_by_variant(dataset).items():

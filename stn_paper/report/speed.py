@@ -53,8 +53,8 @@ GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
 def benchmark_files():
     """The contents of all JSON files, also of the quick size, without unfinished parts.
 
-    Names of machines are shortened, so that the tables are less wide. If several files are of
-    machines with one name, the name of the file follows that of the machine.
+    Names of machines are shortened, so that the tables are less wide. If several files have the same machine name, the
+    file's name is appended to it.
     """
     found = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def machines_table():
 def throughput_table(paper=True):
     """Our training step against other programs: a row a machine, network, variant and mode.
 
-    `paper` takes the paper's batch size, else our fastest batch size where it is another.
+    `paper`: rows at the paper's batch size; False: rows at our fastest batch size if that is another.
     """
     table, where = {}, {"paper": True} if paper else {"paper": False, "best": True}
     for row in benchmark_rows("throughput", **where).to_dict("records"):

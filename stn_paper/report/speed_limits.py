@@ -1,4 +1,4 @@
-"""What else bounds the speed: the data path, the machine's peak, small batches, everyday commands, and measured GPUs.
+"""Tables of other limits of the speed: data path, the machine's peak, small batches, everyday commands, GPUs.
 
 Tables as in `speed`.
 """

@@ -118,7 +118,7 @@ def stillness_verdict(dataset, system):
 
 
 def count_gradients(model, image_size=32):
-    """Count the weight tensors of each part of `model` that get a gradient in one backward pass, as a table."""
+    """Count the weight tensors of each part of `model` that get a gradient in a backward pass; changes the model."""
     torch.manual_seed(0)
     images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
     _perturb(model)
@@ -131,7 +131,7 @@ def count_gradients(model, image_size=32):
 
 
 def theta_depends_on_image(model, image_size=32):
-    """Whether `model` predicts the same theta for two images, at the identity and after a small step: a table."""
+    """Whether `model` predicts the same theta for two images, before and after its weights are changed: a table."""
     torch.manual_seed(0)
     images = torch.rand(2, 3, image_size, image_size)
     rows = {}

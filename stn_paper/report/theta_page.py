@@ -25,7 +25,7 @@ SHOWN_EPOCHS = (1, 2, 3, 4)  # epochs of `seen_by_classifier_plot`, and the last
 
 
 def theta_verdict(found):
-    """How often theta stands still or its grid leaves the image, on photographs and on others: two sentences."""
+    """How often theta is nearly constant or the transformer collapsed, on photographs and on others: two sentences."""
     counts = theta.count_outcomes(found).to_dict("index")
     photographs, others = counts[True], counts[False]
     inside = photographs["runs"] - photographs["collapsed"]

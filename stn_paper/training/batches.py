@@ -43,7 +43,7 @@ def batches_of(data, device, normalization, size):
 def make_batches(data, device, normalization, size, indices, batch_size, read=None):
     """Yield the network's input (B, 3, size, size) and labels (B,) on the device, in the order of `indices`.
 
-    `read` returns the uint8 images (B, 3, S, S) at some indices; by default the images of the dataset.
+    `read` is a function from indices to uint8 images (B, 3, S, S); by default it returns the dataset's images.
     A last batch of one image is joined to the batch before, because batch norm on a 1 x 1 map needs two images.
     """
     order, labels = torch.from_numpy(indices), data.labels.to(device)  # copied once, not batch by batch

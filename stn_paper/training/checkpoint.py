@@ -58,8 +58,8 @@ def save_checkpoint(spec, model, optimizer, state):
 def load_checkpoint(spec, model, optimizer, device, fingerprint):
     """Return the training state of the checkpoint, or the state of a new run if there is no checkpoint.
 
-    Loads the weights, the optimizer and the random states, too. Raises InputError for a checkpoint that is damaged, of
-    another run or of other images.
+    Also loads the weights, the optimizer's state and the random states, and sets torch's number of threads to the
+    checkpoint's. Raises InputError for a checkpoint that is damaged, of another run or of other images.
     """
     path = checkpoint_path(spec)
     if not path.exists():
@@ -114,5 +114,5 @@ def _group_settings(group):
 
 
 def _fits(name, value, weight):
-    """Return whether the state `name` has the weight's shape; with another shape, torch writes outside its memory."""
+    """Return whether the state `name` has the weight's shape; a wrong shape would make torch write out of bounds."""
     return value.is_floating_point() and value.shape == (() if name == "step" else weight.shape)

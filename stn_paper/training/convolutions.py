@@ -11,14 +11,14 @@ from torch.nn.grad import conv2d_input
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-# a convolution with at least so many weights, to a map of at most so many pixels, is faster as a matrix product
+# a convolution with at least MANY_WEIGHTS weights and at most SMALL_MAP output pixels is faster as a matrix product
 MANY_WEIGHTS, SMALL_MAP = 2**18, 4
-# to a map of so many pixels, the gradient of a depthwise convolution's weights is faster as a product for each tap
+# with at most this many output pixels, a depthwise convolution's weight gradient is faster as a product for each tap
 SMALL_DEPTHWISE_MAP = 16
 
 
 class FastConvolutions(TorchFunctionMode):
-    """Context: compute convolutions to small maps as matrix products, and depthwise convolutions in float32 or float64.
+    """Context: convolutions to small maps as matrix products, and depthwise convolutions without bfloat16 autocast.
 
     Under autocast, depthwise convolutions are computed in float32, and their results are rounded to bfloat16. On a CPU,
     the gradients of a depthwise convolution take up to 14 times as long in bfloat16 as in float32 (torch 2.14).

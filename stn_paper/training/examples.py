@@ -51,7 +51,7 @@ def watched_steps(steps):
 
 
 def collect_results(job, state):
-    """Return the record's fields `test`, `probes` and `glimpses`, those that the run has.
+    """Return those of the record's fields `test`, `probes` and `glimpses` that the run has.
 
     If the protocol evaluates the test images once, the network has the weights of the selected epoch, else those of the
     last epoch.
@@ -206,7 +206,7 @@ def accuracy_by_strength(model, data, indices, normalized):
 def strength_maps(distortion, strength, sides, directions):
     """Return the maps (N, 2, 3) that distort N images to one strength of a row of STRENGTHS.
 
-    `sides` (N,), -1 or 1, are the senses of the rotations; `directions` (N,), in radians, those of the shifts.
+    `sides` (N,): -1 or 1, the sense of each rotation. `directions` (N,): the direction of each shift, in radians.
     """
     changes = {
         "rotation": lambda side, _: affine_theta(strength * side),

@@ -80,7 +80,7 @@ def restore_torch():
         torch.backends.cudnn.benchmark = benchmark
 
 
-# in messages of plain RuntimeErrors: of the CPU's allocator, CUDA, and cuBLAS and cuDNN
+# parts of RuntimeErrors' messages that mean "out of memory": of the CPU's allocator, CUDA, cuBLAS and cuDNN
 OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
 

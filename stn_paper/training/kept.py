@@ -1,4 +1,4 @@
-"""The trained weights that are kept: those of one seed of each network in NETWORKS, in .safetensors files.
+"""Kept trained weights: one seed of each network in NETWORKS, as .safetensors files.
 
 `loop.run` calls `save_weights` for the runs of NETWORKS, `load` returns these networks, and `report.playground` writes
 the playground's networks for the reader's browser. Weights of other runs are not kept.

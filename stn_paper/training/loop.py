@@ -101,7 +101,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     if device.type == "cuda" and not compiled:
         train_step = record_step(train_step)
     optimizer = make_optimizer(model, protocol)
-    torch.manual_seed(spec.seed)  # and start dropout with the same random numbers
+    torch.manual_seed(spec.seed)  # variants with the same seed also share dropout's random numbers
     state = checkpoint.load_checkpoint(spec, model, optimizer, device, data.fingerprint)
     if state.setdefault("compiled", compiled) != compiled:
         state["compiled"] = PARTLY
@@ -132,7 +132,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
 def training_step(model, precision="tf32", compiled=False):
     """Return the training step (optimizer, images, labels) -> (loss, logits); it does not wait for the device.
 
-    `precision` is one of `protocol.PRECISIONS`. With `compiled`, batches of another size than the first run uncompiled.
+    `precision` is one of `protocol.PRECISIONS`. With `compiled`, only batches of the first batch's size run compiled.
     """
     fast, size = hardware.compile_network(model) if compiled else model, None
 
@@ -191,7 +191,7 @@ def _train_epoch(job, train_step, optimizer, state, bar):
         correct += right.float().mean(1).sum()
         seen += len(labels)
         watch(-(-seen // protocol.batch_size))
-        if bar.update(len(labels)):  # the bar was drawn; so seldom that waiting for the loss costs little
+        if bar.update(len(labels)):  # the bar was drawn; this is rare, so reading the loss costs little
             last = epochs[-1]["validation_accuracy"] if epochs else math.nan
             bar.set_postfix_str(f"epoch {number}, loss {float(total) / seen:.3f}, validation {last:.2f} %")
     loss = round(float(total) / seen, 6)

@@ -14,7 +14,7 @@ _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (15
 _EQUAL_EPOCHS = {"cifar10": 15}  # the other datasets: 40
 # Two CPU cores can train every cell of Tables 4, 6 and 8 with these settings. EfficientNet-b3, which drops a
 # fifth of its residual branches in training, needs so many epochs: see the pilot runs on the page of the protocols.
-# On a CPU that multiplies bfloat16, a step in it takes 0.6 (ResNet-50) to 0.85 (EfficientNet-b0) of float32's time.
+# On a CPU with bfloat16 instructions, a step takes 0.6 (ResNet-50) to 0.85 (EfficientNet-b0) of its time in float32.
 _SMALL = {
     "caltech101": {"epochs": 20, "precision": "bfloat16"},
     "cifar10": {"epochs": 8, "precision": "bfloat16", "train_images": 20_000},

@@ -23,7 +23,7 @@ LOCAL = "local"  # normalization: each pixel against the mean and deviation arou
 NORMALIZATIONS = ("half", "imagenet", LOCAL)  # see `batches.normalize`
 REDRAWN = "redrawn"  # augmentation: the dataset's own distortion, drawn anew for every batch
 AUGMENTATIONS = (REDRAWN, JITTER)  # see `batches.augment`
-OTHER_SEEDS = 5  # seed control: the original with seed s is compared with the original with seed s + 5
+OTHER_SEEDS = 5  # first seed of the seed control: the original's seeds from 5 on against its seeds 0 to 4
 LARGEST_SEED = 2**32 - 1  # NumPy takes no larger seed
 MOST = 2**31 - 1  # images, epochs or pixels
 
@@ -48,8 +48,8 @@ class Protocol:
     learning_rate: float = 0.001
     max_epochs: int = 60
     min_epochs: int = 60  #: early stopping's floor; at max_epochs it never stops early
-    window: int = 10  #: early stopping looks at the validation accuracies of so many last epochs
-    tolerance: float = 0.25  #: early stopping needs all these accuracies within so many points of their mean
+    window: int = 10  #: number of last epochs whose validation accuracies early stopping compares
+    tolerance: float = 0.25  #: points; early stopping needs these accuracies this near to their mean
     selection: str = BEST_VALIDATION  #: the rule that chooses the epoch, one of SELECTIONS
     split_seed: int = 0  #: the same for all runs: every variant sees the same images
     train_per_class: int | None = None  #: None is the whole training split

@@ -195,8 +195,8 @@ def select_by_test(epochs):
     """Apply both selection rules of the paper to a run's epochs; of equal epochs, the first is selected.
 
     `best-validation`: the epoch of highest validation accuracy. `best-of-five`: the epoch of highest test accuracy
-    among the five epochs of highest validation accuracy; it is biased upwards, because the test images choose. By the
-    released logs, most cells of the paper that are not by `best-validation` are by `best-of-five`. Both rules report
+    among the five epochs of highest validation accuracy; it is biased upwards, because the test images choose. The
+    released logs show that most of the paper's cells without `best-validation` follow `best-of-five`. Both rules report
     the run's highest validation accuracy, as the paper does.
     """
     ranked = sorted(enumerate(epochs, 1), key=lambda e: -e[1]["validation_accuracy"])

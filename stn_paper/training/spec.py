@@ -35,7 +35,7 @@ class RunSpec:
     protocol: Protocol
     seed: int = 0  #: of the initial weights, the order of images and dropout; not of the split
 
-    if TYPE_CHECKING:  # the type of `protocol` as it is given; as it is kept, it is a Protocol
+    if TYPE_CHECKING:  # the argument `protocol` may be a name; the field is always a Protocol
 
         def __init__(
             self, dataset: str, backbone: str, variant: str, protocol: str | Protocol, seed: int = 0

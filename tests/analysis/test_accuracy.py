@@ -81,7 +81,7 @@ def test_a_row_shows_the_best_protocol_that_has_all_of_its_cells():
 def test_a_row_that_is_nowhere_whole_shows_the_protocol_with_most_cells():
     write(ORIGINAL, 70.0, protocol="equal")
     write(ORIGINAL, 50.0)
-    assert accuracy.protocol_by_backbone(6)["resnet50"] == "equal"  # as many: the better one
+    assert accuracy.protocol_by_backbone(6)["resnet50"] == "equal"  # equal counts: the preferred protocol
     write("stn", 51.0)
     assert accuracy.protocol_by_backbone(6)["resnet50"] == "small"
     assert accuracy.protocol_by_backbone(6)["effb0"] == ""

@@ -22,7 +22,7 @@ SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 
 @pytest.fixture
 def slot(monkeypatch):
-    """A campaign of three runs whose processes do nothing but last the seconds in `takes`, by a fake clock."""
+    """A campaign of three runs on a fake clock: each process does nothing for its number of seconds in `takes`."""
     slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], asked=[], ensured=[])
 
     class Process:

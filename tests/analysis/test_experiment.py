@@ -104,7 +104,7 @@ def test_pairing_says_how_the_arms_of_a_study_go_together():
 def test_a_gain_is_the_sum_of_selection_budget_and_the_rest():
     shorter = round(20 * authors_runs.budget_share("caltech101", "lstn"))
     alone, with_it = np.full(20, 40.0), np.full(20, 50.0)
-    alone[shorter:] = 46.0  # six points by the epochs that the originals did not have
+    alone[shorter:] = 46.0  # the epochs beyond the smaller budget add six points
     with_it[17] = 53.0  # one of the five last epochs, which validate best
     write_run("original", 0, 0, epochs=curve(alone))
     write_run("lstn", 0, 0, epochs=curve(with_it))
@@ -132,7 +132,7 @@ def test_strengths_are_compared_without_images_as_they_come():
         with_strengths(study, variant, seed, add)
     with_strengths(study, "original", 2, 2)
     with_strengths(study, "stn", 2, 7.1)
-    with_strengths(study, "original", OTHER_SEEDS, 40)  # a seed that no variant has
+    with_strengths(study, "original", OTHER_SEEDS, 40)  # the seed control, which must be left out
     assert len(experiment.strength_accuracies(*study)) == 6 * sum(map(len, STRENGTHS.values()))
     found = experiment.strength_comparisons(*study)
     assert list(found["distortion"]) == list(experiment.UNITS)

@@ -126,7 +126,7 @@ def test_a_page_and_what_it_loads_stay_below_three_megabytes(built):
         assert page.stat().st_size + fonts + sum(f.stat().st_size for f in files) < 3e6, page.name
 
 
-# in one process, because to import all that a page needs takes as long as to write the pages
+# in one process, because the imports for the pages take as long as writing the pages
 BUILD_EACH = """
 import json, shutil, sys
 from pathlib import Path
@@ -146,9 +146,9 @@ print(json.dumps(pages))
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The book by Sphinx alone, the way out of Jupyter Book 1: its settings become Sphinx's conf.py.
+    """Build the book by Sphinx without Jupyter Book, whose settings become Sphinx's conf.py.
 
-    The pages of a build with one record, and those of the next build, with another record.
+    Returns two sets of page paths: of a build with one record, and of the next build with another record.
     """
     folder, programs = tmp_path_factory.mktemp("sphinx"), Path(sys.executable).parent
     source, results, html = folder / "book", folder / "results/gtsrb", folder / "html"

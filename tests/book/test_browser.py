@@ -1,4 +1,4 @@
-"""The built book in a real browser: its pages are whole without a network, accessible and light, and respond.
+"""The built book in a real browser: its pages work without a network, are accessible and small, and respond.
 
 A page is opened once, as a file; it is checked at phone width in the light theme and at desktop width in the dark. One
 tab shows all pages, because a new tab for each takes half as long again.
@@ -23,14 +23,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 PHONE, TABLET, DESKTOP = ({"width": width, "height": 900} for width in (390, 1024, 1280))
 VIEWS = [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light"), (DESKTOP, "dark")]
-FIRST = "notebooks/index.html"  # seen in all views; other pages, in the same frame, in the first and last
-# axe's rules that another view can break; the others see the same elements in every view
+FIRST = "notebooks/index.html"  # tested in all views; all other pages only in the first and last view
+# axe's rules whose result depends on the view; all other rules are tested in the first view only
 OF_VIEWS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable"]
 # axe checks all of these pages; on the other pages it leaves out ALIKE, which looks the same everywhere
 WHOLE = (FIRST, "notebooks/lstn_in_60_lines.html")
 # tokens of code, the contents, all but seven rows of a table
 ALIKE = [".highlight pre span", ".bd-sidebar-primary", "tbody tr:nth-child(n+8)"]
-# to look for pseudo-elements behind a text takes half of the time, and a text in front of one never fails
+# checking pseudo-elements behind texts takes half of the time, and such texts never fail
 CONFIGURED = {"checks": [{"id": "color-contrast", "options": {"ignorePseudo": True}}]}
 STILL = "*, ::before, ::after { transition: none !important; animation: none !important }"
 FOUND = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("**/*.html") if p.parent.name != "_static")
@@ -87,7 +87,8 @@ def tab(browser):
 def visit(request, tab):
     """Open a page in each view, then open all its folded parts.
 
-    It has the page's `errors` and `asked`, `wider` (pixels beyond the window, by width) and axe's `violations`.
+    Returns the page's `errors`, `asked` (requested addresses), `wider` (pixels beyond the window, by width) and axe's
+    `violations`.
     """
     tab.errors.clear()
     tab.asked.clear()
@@ -281,7 +282,7 @@ def test_the_playground_answers_keyboard_pointer_and_switch(browser):
     mouse.move(pad["x"] + pad["width"] / 2, pad["y"] + pad["height"] * 0.8)
     mouse.up()
     play.get_by_role("switch").uncheck()
-    assert [text.split()[0] for text in state()[2]].count("1") >= 2  # a stroke from above
+    assert [text.split()[0] for text in state()[2]].count("1") >= 2  # a stroke from top to bottom, a one
     assert tab.errors == []
     tab.page.close()
 

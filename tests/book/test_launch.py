@@ -103,7 +103,7 @@ def test_pages_without_a_notebook_have_no_buttons(launch, tmp_path, monkeypatch,
 
 
 def test_the_first_cell_gets_the_companion_at_that_commit(launch, tmp_path, monkeypatch):
-    """In a new folder, with this repository in GitHub's place and a pip that only says what it is asked."""
+    """In a new folder; git clones this repository instead of GitHub's, and pip only prints its arguments."""
     settings = {f"url.file://{ROOT}.insteadOf": "https://github.com/owner/name", "safe.directory": "*"}
     monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
     for number, (key, value) in enumerate(settings.items()):

@@ -66,7 +66,7 @@ def test_digits_maps_follow_their_seed():
 
 
 def test_digits_maps_never_change():
-    """A change would not show in a fingerprint: that of `digits` covers the pixels before they are distorted."""
+    """The fingerprint of `digits` would not show a change: it is computed from the undistorted pixels."""
     numbers = [1.05449, -0.08101, 0.05138, 0.08101, 1.05449, 0.02244]
     assert digits_theta(1).flatten().tolist() == pytest.approx(numbers, abs=1e-5)
 
@@ -742,7 +742,7 @@ def test_the_real_caltech101_has_the_counted_classes():
 
 
 def test_the_mnist_of_the_records_is_as_its_note_says():
-    """The embedded digits are of the official training images: the nearest ones show how far these are."""
+    """Compare the embedded digits, which are official MNIST images, with the nearest images of the same class here."""
     listing = real("mnist")
     if datasets.fingerprint_of(listing) != "61bf54d8cbc4e6ec":
         pytest.skip("the mnist here is another one than the records'")

@@ -76,7 +76,7 @@ def test_p_moves_each_corner_by_5_of_the_digits_pixels(maps):
     square_scale = (1 - 0.75**3) / 0.75  # the mean of the scale's square
     assert twist.std().item() == pytest.approx(2 * 5 * math.sqrt(square_scale), rel=0.03)
     assert twist.mean(0).abs().max() < 0.5
-    room = (10.5**3 - 7**3) / 3 / 3.5  # the mean square of 21 - 14 scale, which the centre stays within
+    room = (10.5**3 - 7**3) / 3 / 3.5  # mean square of 21 - 14 scale, the largest shift of the centre
     spread = math.sqrt(room / 3 + 5**2 / 4 * square_scale)
     assert corners.mean(1).std(0).tolist() == pytest.approx([spread] * 2, rel=0.03)
 

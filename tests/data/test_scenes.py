@@ -46,7 +46,7 @@ def test_overlapping_pixels_are_added_and_clipped():
 
 
 def test_three_digits_stand_side_by_side_on_a_slope():
-    pixels = np.concatenate([BLACK, WHITE])  # clutter comes from the first: it cannot be seen
+    pixels = np.concatenate([BLACK, WHITE])  # clutter comes from the black images and is invisible
     images, labels, _ = scenes.digit_sequences(pixels, np.arange(80), 40)
     assert labels.shape == (80, 3) and labels[:40].max() < 40 <= labels[40:].min()  # no digit is in both
     lefts, slopes = [], []

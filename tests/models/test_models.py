@@ -113,7 +113,7 @@ def test_the_loss_moves_the_localization_net():
     assert model.transformer.localization.head[-1].weight.grad.abs().max() > 0
 
 
-# --- as released: the transformer is there, its output is thrown away ---
+# --- as released: the transformer is bypassed ---
 
 
 CASES = [("resnet18", "lstn"), ("mnist-cnn", "stn"), ("sign-cnn-bn", "two")]

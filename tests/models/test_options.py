@@ -67,7 +67,7 @@ def test_an_antialiased_identity_is_the_mean_of_the_pixels():
     stn = fixed(output_size=8, antialias=True)
     torch.testing.assert_close(stn(images), F.avg_pool2d(images, (3, 4)), atol=1e-5, rtol=0)
     stripes = torch.arange(32).remainder(4).lt(2).float().expand(1, 1, 32, 32)
-    assert fixed(output_size=8)(stripes).std() == 0  # what aliasing does: all stripes are gone or all there
+    assert fixed(output_size=8)(stripes).std() == 0  # aliasing: all output pixels are equal
     torch.testing.assert_close(fixed(output_size=8, antialias=True)(stripes), torch.full((1, 1, 8, 8), 0.5))
 
 

@@ -64,7 +64,7 @@ def test_the_browser_computes_what_torch_computes(variant, placed, inputs, tmp_p
     image, theta, output, logits, probabilities = map(np.array, zip(*node(expression, tmp_path, data)))
     model = kept.load(f"digits-{variant}")
     with torch.no_grad():
-        # a grey level that rounds another way in the browser's double precision is another input
+        # in the browser's double precision, few grey levels round differently and change the input
         assert (np.abs(image - inputs[:, 0].flatten(1).numpy()) > 1e-6).mean() < 1e-4
         seen = torch.tensor(image, dtype=torch.float32).view(-1, 1, CANVAS, CANVAS).expand(-1, 3, -1, -1)
         expected = model(seen)
@@ -91,7 +91,7 @@ def test_bypassed_networks_are_the_one_without_a_transformer(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["gtsrb"])
 def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(dataset, committed):
-    """What the switch shows: as released, accuracies are the original's and theta stays the identity."""
+    """As the page's switch shows: bypassed, accuracies equal the original's, and theta stays the identity."""
     found = {
         (run.variant, run.seed): run.record for run in frame.runs(dataset, "system", "mnist-cnn").itertuples()
     }

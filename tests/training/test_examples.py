@@ -105,7 +105,7 @@ def test_motion_is_of_the_example_that_is_shown_moving():
     )
 
 
-ONE = np.ones(1)  # turned to the right, or moved towards the left
+ONE = np.ones(1)  # the sense of one rotation; 0 * ONE is the direction of one shift
 
 
 def test_strengths_are_in_their_units():
@@ -127,7 +127,7 @@ NOTHING = {"rotation": 0, "scale": 1, "shift": 0}
 
 
 def test_accuracy_falls_with_the_strength_of_a_distortion():
-    """A network that knows each image by heart reads it rightly until it is distorted."""
+    """A nearest-neighbour classifier is right on undistorted images and fails on distorted images."""
     torch.manual_seed(0)
     images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
     data = datasets.Images(images, torch.arange(40), tuple(range(40)), "")

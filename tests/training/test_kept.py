@@ -60,7 +60,7 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
             read = kept.load("digits-original").state_dict()
         except InputError:
             found += 1
-        else:  # in the spaces of the header
+        else:  # the bit is in the padding of the header
             assert all(torch.equal(read[name], whole[name]) for name in whole)
     assert found > 40
 

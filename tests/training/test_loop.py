@@ -189,7 +189,7 @@ def test_a_batch_of_enlarged_images_is_one_of_images_decoded_at_the_size():
     ("optimizer", "variant", "normalization"), [("adam", "original", "half"), ("sgd", "stn", "imagenet")]
 )
 def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalization):
-    """Seeds, order, rate, normalization, loss, which split is which: with a wrong one a run trains too."""
+    """A wrong seed, order, rate, normalization, loss or split would not stop a run, but would change its numbers."""
     settings = {"optimizer": optimizer, "normalization": normalization, "learning_rate": 0.003}
     settings |= {"batch_size": 20, "split_seed": 4, "max_epochs": 2, "min_epochs": 2}
     spec = replace(tiny_spec(variant, **settings), seed=3)
@@ -215,7 +215,7 @@ def test_a_run_is_what_a_plain_loop_gives(tiny, optimizer, variant, normalizatio
         for name in ("validation", "test"):
             part = getattr(split, name)
             logits, labels = model.eval()(images[part]), data.labels[part]
-            # a bias before a batch norm has no gradient but rounding's, by which Adam moves it
+            # a bias before a batch norm has only a gradient of rounding errors, which Adam follows
             assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=3e-3)
             hits = (logits.argmax(1) == labels).float()
             assert row[f"{name}_accuracy"] == pytest.approx(100 * hits.mean().item(), abs=100 / 48 + 1e-3)
@@ -596,7 +596,7 @@ def test_too_little_memory_is_no_damaged_checkpoint(tiny, kept_checkpoint, monke
 
 
 def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint):
-    """Each of thirty flipped bits is found, or is in bytes that are not read, such as a time stamp."""
+    """Thirty flipped bits: each is detected, or lies in bytes that are not read, such as a time stamp."""
     path, random = checkpoint.checkpoint_path(tiny_spec()), np.random.RandomState(0)
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)
@@ -953,7 +953,7 @@ def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", [torch.tensor(0.0), torch.zeros(1), torch.zeros(3, 3)])
 def test_an_optimizer_state_of_another_shape_is_refused(tiny, kept_checkpoint, value):
-    """Torch's fused Adam would read and write beyond it."""
+    """With it, torch's fused Adam would read and write out of bounds."""
     path = checkpoint.checkpoint_path(tiny_spec())
     path.parent.mkdir(parents=True)
     saved = torch.load(io.BytesIO(kept_checkpoint), weights_only=True)

@@ -130,10 +130,10 @@ def smaller_and_better():
 
 
 def sampling_gap(first, second, tests=1):
-    """The largest difference in points that sampling explains: of equally good networks, 95 % of pairs are below it.
+    """Return the accuracy difference, in points, below which 95 % of pairs of equally good networks lie.
 
-    `first` and `second` are accuracies in percent on TSRD's test images. With several pairs (`tests`), all of them are
-    below it in 95 % of samples (Bonferroni).
+    `first` and `second` are accuracies in percent on TSRD's test images. With `tests` pairs, all of them lie below it
+    in 95 % of samples (Bonferroni).
     """
     number = DATASETS["tsrd"].splits["test"]
     shares = np.array([first, second]) / 100

@@ -108,7 +108,7 @@ def printed_gains(number, variant, against, split="test"):
 
 
 def printed_costs(number):
-    """Table 5, 7 or 9 as numbers: `parameters` and `gflops`, a row a model, a column a variant."""
+    """Return two frames of Table 5, 7 or 9, parameters and GFLOPS: a row a model, a column a variant."""
     cells = paper.table(number).astype({"parameters": int, "gflops": float})
     models = cells["model"].unique()
     pivot = partial(cells.pivot, index="model", columns="variant")
@@ -123,7 +123,7 @@ def bypassed_note(number, *variants):
 
 
 def measured_costs(number):
-    """Our `parameters` and `gflops` of Table 5, 7 or 9, in the form of `printed_costs`."""
+    """Return our parameters and GFLOPS of Table 5, 7 or 9: two frames, as `printed_costs` returns them."""
     cells = cost_tables.compare_costs(number)
     models = cells["model"].unique()
     pivot = partial(cells.pivot, index="model", columns="variant")
@@ -133,10 +133,9 @@ def measured_costs(number):
 def judge_by_runs(number, variant, against):
     """Judge a variant of Table 6 or 8 against another by our runs at the paper's scale; cite the studies.
 
-    OPEN until more than half of the table's networks have three runs of both at the protocol `paper` or `equal`; of the
-    two, the one with more such networks. Then REPRODUCED if the variant is better in more than half of the table's
-    networks, else NOT_REPRODUCED.
-    The variant counts as not better in a network in which any of its runs collapsed.
+    The protocol is `paper` or `equal`: the protocol at which more networks have three runs of both variants. OPEN until
+    these are more than half of the table's networks. Then REPRODUCED if the variant is better in more than half of the
+    table's networks, else NOT_REPRODUCED. A network with a collapsed run of the variant does not count as better.
     """
     dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
@@ -179,7 +178,7 @@ def named_range(values, form="+.2f"):
 
 
 def count_true(cases):
-    """How many of some booleans are true, as text."""
+    """Return "3 of 7" for seven booleans of which three are true."""
     cases = [bool(case) for case in cases]
     return f"{sum(cases)} of {len(cases)}"
 
