@@ -242,7 +242,7 @@ def cost_in_words(seeds=3, protocol="equal"):
     specs = list(unique_specs(GRID, seeds, protocol).values())
     lacking = [spec for spec in specs if not records.record_path(spec).exists()]
     return (
-        f"With {seeds} seeds at the protocol `{protocol}` the grid is {len(specs)} runs, of which "
+        f"With {seeds} seeds at the protocol `{protocol}`, all trainings are {len(specs)} runs, of which "
         f"{len(lacking)} have no record yet: {_hours_in_words(lacking, measured)}."
     )
 

@@ -56,7 +56,7 @@ def shown_studies(request=None, backbone=PUBLISHED):
 
 
 # protocol -> suffix of a study's title
-SIZES = {"system": "", "reduced": ", few images of 64 pixels", "equal": ", the paper's image size"}
+SIZES = {"system": "", "reduced": ", few images, 64 pixels", "equal": ", the paper's image size"}
 
 
 def study_title(dataset, backbone, protocol):

@@ -88,7 +88,7 @@ def _table_note(found):
         if found["variant"].nunique() > 1:
             note += " ★: better than each other variant, by the tests of the experiment."
     if found["collapsed"].any():
-        note += " †: in a run the sampling grid left the image, and the classifier saw nothing."
+        note += " †: a run collapsed (its sampling grid left the image)."
     if found["failed"].any():
         note += " ‡: the training loss of a run ended near that of guessing."
     return note
@@ -208,9 +208,9 @@ def tsrd_table(backbone=""):
         rows[name.capitalize()] = {("Ours", TSRD_HEADINGS[column]): values[column] for column in TSRD_COLUMNS}
         marks |= {(name.capitalize(), ("Ours", TSRD_HEADINGS[column])): "ours" for column in TSRD_COLUMNS}
     note = (
-        "Test accuracy in percent; the paper's, in italics, is its column “Validation Error”. All: TSRD's test "
-        "images. No copy: those without an identical training image. Distinct: TSRD with one file of each "
-        "picture, trained anew. The last two rows learn nothing. "
+        "Test accuracy in percent; the paper's column is headed “Validation Error”. All: TSRD's test "
+        "images. No copy: test images without an identical training image. Distinct: TSRD with one file of each "
+        "picture, trained anew. "
     )
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
     return interactive.show_table(view, "Table 4, test accuracy", (), note + _table_note(found), links, marks)

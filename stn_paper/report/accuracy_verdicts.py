@@ -143,7 +143,7 @@ def _open_verdict(compared, total):
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of L-STN and STN yet."
     few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"
-    return f"**Open.** {few}; we judge a pattern from {accuracy.FEWEST_BACKBONES} backbones on."
+    return f"**Open.** {few}; a verdict needs at least {accuracy.FEWEST_BACKBONES} backbones."
 
 
 def tsrd_verdict():
@@ -158,7 +158,7 @@ def tsrd_verdict():
     head = (
         f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "
         f"{len(known)} networks on all test images and by {without.sum()} on those without a copy**{part}. Without "
-        f"the images that have a copy in training, the accuracy is {gap:.1f} points lower on average."
+        f"the images that have an identical training image, the mean accuracy is {gap:.1f} points lower."
     )
     if not with_copies.any() and (known["protocol"] == "small").all():
         head += " Our short trainings of small images cannot refute the paper's numbers."

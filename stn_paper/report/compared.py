@@ -132,7 +132,7 @@ def gains_in_words(dataset, system):
     gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
     better = count_verdicts(verdicts, BETTER)
-    lead = f"{better} of {len(behind)} transformers are better than the network alone"
+    lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
     parts = [
@@ -200,7 +200,7 @@ def step_times_in_words():
     low, middle, high = found["ratio"]
     alone, with_it = (found["seconds"][name] * found["steps_an_epoch"] for name in ("original", "stn"))
     return (
-        "The document says that an epoch takes 11 to 12 seconds with and without the transformer. On one core of "
+        "The README says that an epoch takes 11 to 12 seconds with and without the transformer. On one core of "
         f"{found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
         f"{with_it:.0f} with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over "
         f"{found['rounds']} rounds)."

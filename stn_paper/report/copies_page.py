@@ -67,7 +67,7 @@ def copies_verdict():
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
-        f"Of TSRD's distinct pictures, {100 * distinct.near / distinct.number:.1f} % of the test images have a near "
+        f"With one file per picture, {100 * distinct.near / distinct.number:.1f} % of TSRD's test images have a near "
         f"copy. Of the other datasets, {join_words(exact) or 'none'} has exact copies, and {near.min():.1f} to "
         f"{near.max():.1f} % of the test images have a near copy."
     )
@@ -146,8 +146,8 @@ def faces_in_words():
         f"in `Faces`: at the best place, their correlation is at least {row['lowest']:.2f} (median "
         f"{row['median']:.2f}; with the photograph of the next file name {row['others']:.2f}). "
         f"**{row.in_training} of the {row.test} test images of the two classes have their photograph in "
-        "training, under the other class.** The near copies do not count these, as whole pictures are "
-        "compared there."
+        "training, under the other class.** The count of near copies misses these pairs, because it "
+        "compares whole pictures."
     )
 
 

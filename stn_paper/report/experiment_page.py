@@ -18,7 +18,7 @@ BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
     zip(
         experiment.GAIN_PARTS,
-        ("Least fair comparison", "of it: selection", "of it: budget", "of it: transformer"),
+        ("Least fair comparison", "part: selection", "part: budget", "part: transformer"),
     )
 )
 
@@ -37,8 +37,8 @@ def comparison_title(row):
 
 
 NOTE = (
-    "Differences of test accuracy in points, ± half of the 95 % interval. p, equal: p of a difference of "
-    f"{statistics.MARGIN:g} point or more. Both p are Holm's, within a study's comparisons of one kind."
+    "Differences of test accuracy in points, ± half of the 95 % interval. p tests “no difference”; p, equal tests “a "
+    f"difference of {statistics.MARGIN:g} point or more”. Both are Holm-corrected within comparisons of one kind."
 )
 RUNS_NOTE = "Mean of the runs that did not collapse, ± half of the 95 % interval. A seed leads to the page of its run."
 

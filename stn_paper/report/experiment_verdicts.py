@@ -37,8 +37,8 @@ def studies_verdict(chosen):
     left = len(rows) - len(_decided(rows))
     few = (rows["shown"] == FEW).sum()
     lead = f"**{sentences[0]}**" if sentences else "**Open.**"
-    rest = f"Neither a difference nor equality is shown in {left} of {len(rows)} comparisons"
-    rest += f"; {few} of these have too few runs." if few else "."
+    rest = f"{left} of {len(rows)} comparisons show neither a difference nor equality"
+    rest += f", {few} of them for lack of runs." if few else "."
     return " ".join([lead, *sentences[1:], *([rest] if left else [])])
 
 
@@ -236,10 +236,10 @@ def networks_verdict(dataset, protocol):
         best, last = title(means.idxmax()), title(means.idxmin())
         runs = join_words(sorted({f"n={n}" for n in ours.groupby("backbone").size()}))
         text = (
-            f"Without a transformer, at the protocol `{protocol}` ({runs}), {best} reads most test images, "
+            f"Without a transformer, at the protocol `{protocol}` ({runs}), {best} has the highest test accuracy, "
             f"{means.max():.2f} %"
         )
-        return f"{text}." if len(means) == 1 else f"{text}, and {last} fewest, {means.min():.2f} %."
+        return f"{text}." if len(means) == 1 else f"{text}, and {last} the lowest, {means.min():.2f} %."
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
     return studies_verdict(studies)
 

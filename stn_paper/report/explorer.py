@@ -66,8 +66,8 @@ def explorer_verdict(size=160):
     outside = (sampling_grid(turned[None], size, size).abs() > 1).any(-1).float().mean()
     return (
         f"Only scale changes the area of the region that theta reads: it is {areas[0]} of the input's area at a scale "
-        f"of 0.5, {areas[1]} at a shear of 0.4 and {areas[2]} at a rotation by 45 degrees. A part of the turned region "
-        f"lies outside the input, where the sampler reads mid-grey: {outside:.0%} of the output's pixels."
+        f"of 0.5, {areas[1]} at a shear of 0.4 and {areas[2]} at a rotation by 45 degrees. With this rotation, "
+        f"{outside:.0%} of the output's pixels lie outside the input, where the sampler reads mid-grey."
     )
 
 

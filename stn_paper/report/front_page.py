@@ -82,10 +82,10 @@ def lstn_verdict():
             f"STN takes {stn}"
         )
     return (
-        f"**In operations, yes: L-STN's localization net needs {ratio.min():.3f} to {ratio.max():.3f} of STN's. "
+        f"**In operations, yes: L-STN's localization net needs {ratio.min():.3f} to {ratio.max():.3f} times as many as STN's. "
         f"In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN, each of "
         f"{statistics.FEWEST_RUNS} runs or more, {better} show that L-STN is better, {worse} that it is worse, {equal} "
-        f"that both are equal within {statistics.MARGIN:g} point, and {number - better - worse - equal} show neither."
+        f"that both are equal within {statistics.MARGIN:g} point, and {number - better - worse - equal} are undecided."
     )
 
 

@@ -147,7 +147,7 @@ def show_accuracies(dataset, protocols):
     note = "★: better than each other variant, by the tests of the experiment." if marks else ""
     lost = {(row, column): COLLAPSED for row, column in view.pop("lost").items() if column}
     if lost:
-        note += " †: in a run the sampling grid left the image; the mean includes it."
+        note += " †: a run collapsed; the mean includes it."
     if any(column.endswith("±") for column in view):
         note += " ±: half of the 95 % interval of the mean over n seeds."
     note += " Each seed under Runs leads to the page of its run."

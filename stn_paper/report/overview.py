@@ -72,7 +72,7 @@ def _settings(presets):
         "Test images at most": first.max_evaluation or "all",
         "Images of each split at most": first.max_images or "all",
         "Normalization": first.normalization,
-        "Training images distorted anew": first.augmentation or "no",
+        "Augmentation of training images": first.augmentation or "no",
         "Selection": first.selection,
         "Test images are looked at": "once" if first.test_once else "each epoch",
     }
@@ -125,8 +125,8 @@ def selection_verdict():
     if bias.empty:
         return f"{MISSING.capitalize()}."
     return (
-        f"In {len(bias)} runs that hold both, choosing by the test images adds {bias.mean():.2f} points on average and "
-        f"{bias.max():.2f} at most to the same training."
+        f"In {len(bias)} runs with both rules, choosing the epoch by test accuracy adds {bias.mean():.2f} points on "
+        f"average and {bias.max():.2f} at most."
     )
 
 

@@ -75,5 +75,5 @@ def photographs_verdict(records):
     for dataset, record in records.items():
         moved, size = record["epochs"][-1]["theta"]["spread"][0], record["spec"]["protocol"]["image_size"]
         run = f"[{DATASETS[dataset].title}](../runs/{spec_of(record).name}.html)"
-        parts.append(f"{moved:.1f} of {size} pixels on {run}")
+        parts.append(f"{moved:.1f} pixels (images of {size}) on {run}")
     return f"From image to image the corners of the outline move by a median of {join_words(parts)}."

@@ -106,8 +106,8 @@ def bypassed_in_words():
     """How many transformer cells of Tables 6 and 8 are bypassed as released, in words."""
     bypassed, cells, *_ = authors_runs.release_totals()
     return (
-        f"As released, {bypassed} of the {cells} transformer cells of Tables 6 and 8 are computed as in the lower "
-        "drawing. What was run for the paper may differ from what was released."
+        f"As released, {bypassed} of the {cells} transformer cells of Tables 6 and 8 discard the transformer's output "
+        "(lower drawing). The runs for the paper may have used other code."
     )
 
 
@@ -149,7 +149,7 @@ def release_verdict():
         with_lstn = [m["variant"].iloc[-1] for _, m in cells.groupby("model") if "lstn" in set(m["variant"])]
         longest, networks = longest + with_lstn.count("lstn"), networks + len(with_lstn)
     return (
-        f"**The printed gains cannot be told from training time**: L-STN was trained longest in {longest} of "
+        f"**The printed gains cannot be separated from training time**: L-STN was trained longest in {longest} of "
         f"{networks} networks, and within a network accuracy rises with the epochs (rank correlation "
         f"{join_words(ranks)}). Each cell has one released log at most, so that no interval can be given."
     )

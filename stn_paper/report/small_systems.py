@@ -126,15 +126,14 @@ def small_cnn_verdict():
     last = {v: np.mean([e[-1] for e in _test_curves(mine)]) for v, mine in ours.groupby("variant")}
     if "affine" not in last:
         return f"Ours with the transformer: {MISSING}."
-    text = (
-        f"With it, our network ends {_difference_in_words(last['affine'] - log.iloc[-1])} the published log."
-    )
+    text = f"With the transformer, it is {_difference_in_words(last['affine'] - log.iloc[-1])} the published log."
     if ORIGINAL not in last:
         return text
     difference = _difference_in_words(last["affine"] - last[ORIGINAL])
     fewest = ours.groupby("variant").size().min()
     return (
-        f"**With the transformer, our network ends {difference} that without it** (n={fewest} each). {text}"
+        f"**After the last epoch, our network with the transformer is {difference} our network without it** "
+        f"(n={fewest} each). {text}"
     )
 
 
@@ -197,7 +196,7 @@ def recovery_verdict(dataset):
     if not parts:
         return f"{MISSING.capitalize()}."
     names = join_words([HEADINGS[variant] for variant in found])
-    return f"In the median, {names} undo{'es' if len(found) == 1 else ''} {join_words(parts)}."
+    return f"{names} undo{'es' if len(found) == 1 else ''} {join_words(parts)} (medians)."
 
 
 def still_runs_in_words(dataset):

@@ -111,7 +111,7 @@ def stillness_verdict(dataset, system):
     if not means:
         return f"{MISSING.capitalize()}."
     after, before = (range_text(shares, "{:.0%}") for shares in zip(*means))
-    return f"The motion of a digit causes {before} of the variance of the inputs, and {after} of that of the outputs."
+    return f"The motion of a digit causes {before} of the inputs' variance, and {after} of the outputs' variance."
 
 
 # --- three properties of a transformer ----------------------------------------------------------

@@ -34,10 +34,10 @@ def theta_verdict(found):
     still = theta.count_outcomes(digits).loc[False, limit]
     return (
         f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
-        f"lost the image for good, and {photographs[limit]} of the other {inside} give every image nearly "
+        f"collapsed (the grid left the image), and {photographs[limit]} of the other {inside} give every image nearly "
         f"the same theta** (standard deviation below {limit}). On MNIST digits, {still} of {len(digits)} give "
         "every image nearly the same theta. On digits "
-        f"and traffic signs, {others['collapsed']} of {others['runs']} transformers lost the image."
+        f"and traffic signs, {others['collapsed']} of {others['runs']} transformers collapsed."
     )
 
 
@@ -147,7 +147,7 @@ def start_verdict(found):
     pooled = tests.loc[stability.POOLED]
     full, tenth = (f"{collapsed} of {runs}" for collapsed, runs in (pooled["first"], pooled["second"]))
     text = (
-        f"**Within {stability.STEPS} steps, {full} transformers lost the image at the full rate, and {tenth} at a "
+        f"**Within {stability.STEPS} steps, {full} transformers collapsed at the full rate, and {tenth} at a "
         "tenth of it.**"
     )
     shares = [collapsed / runs for collapsed, runs in (pooled["first"], pooled["second"])]
@@ -173,7 +173,7 @@ def start_table(found):
         (HEADINGS[row.variant], row.rate): {
             "Runs": row.runs,
             "Collapsed": row.collapsed,
-            "95 % interval (%)": f"{row.low:.0f} to {row.high:.0f}",
+            "Collapsed (%), 95 % interval": f"{row.low:.0f} to {row.high:.0f}",
             "Mean map (pixels)": round(row.moved, 1),
             "Between images (pixels)": round(row.spread, 2),
         }

@@ -227,7 +227,7 @@ def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
     view = system_pictures.stillness_table("digits", "mnist-cnn")
     before, after = (int(view[c].item().rstrip("%")) for c in ("At the input", "At the output"))
     assert list(view.index) == ["STN"] and after < before / 2
-    assert f"{after}% of that of the outputs" in system_pictures.stillness_verdict("digits", "mnist-cnn")
+    assert f"{after}% of the outputs' variance" in system_pictures.stillness_verdict("digits", "mnist-cnn")
 
 
 def test_pictures_are_drawn_from_the_record(kept):

@@ -169,7 +169,7 @@ def heading():
         top1.append(is_most(same))
     return Finding(
         MISPRINT if all(top1) else OPEN,
-        f"“Top-5” usually means that an image counts as right if its class is among the five likeliest. "
+        f"“Top-5” usually means that an image counts as right if its class is among the five most probable. "
         f"{paper.corrections(6)['why'].iloc[0]} Of the printed validation accuracies with a released log, "
         f"{' and '.join(texts)} equal the highest top-1 accuracy in the log.",
         f"Tables 6 and 8, {RELEASE_FILE}",

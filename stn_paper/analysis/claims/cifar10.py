@@ -58,7 +58,7 @@ def one_point():
     return Finding(
         by_tables((whole >= 1).sum() > 1),
         f"“Overall” is read as against the network without a transformer: with L-STN {count_true(whole >= 1)} models "
-        f"gain a point or more. Against V-STN it is {(step >= 1).sum()} of {len(step)}.{bypassed_note(8, 'lstn')}",
+        f"gain a point or more. Against V-STN, {(step >= 1).sum()} of {len(step)} do.{bypassed_note(8, 'lstn')}",
         f"Table 8, {RELEASE_FILE}",
     )
 

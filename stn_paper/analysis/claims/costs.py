@@ -64,11 +64,11 @@ def tsrd_costs():
 @claim("costs", "Table 4", "DenseNet-120 … DenseNet-119 … DenseNet-118")
 def names():
     known = paper.corrections(4).query("column == 'model'")
-    wrong = ", ".join(f"{c.printed} costs what {c.right} costs" for c in known.itertuples())
+    wrong = ", ".join(f"{c.printed} has the parameters of {c.right}" for c in known.itertuples())
     right = [m not in set(known["printed"]) for m in paper.table(4)["model"]]
     return Finding(
         REPRODUCED if all(right) else MISPRINT,
-        f"{count_true(right)} names of Table 4 belong to the printed costs. By its parameters, {wrong}.",
+        f"{count_true(right)} names of Table 4 match the printed costs; {wrong}.",
         f"Table 4, {COSTS_FILE}",
     )
 
@@ -126,8 +126,8 @@ def proportional():
     return Finding(
         by_ours([s < SLIGHTLY for s in spread]),
         f"“Resolution” is read as the number of pixels. From {area.min() ** 0.5:.0f} to {area.max() ** 0.5:.0f} "
-        f"pixels of a side the number of pixels grows {area.max() / area.min():.1f} times, and parameters and GFLOPS "
-        f"a pixel change by {100 * min(spread):.0f} to {100 * max(spread):.0f} %.",
+        f"pixels of a side the number of pixels grows {area.max() / area.min():.1f} times; parameters and GFLOPS per "
+        f"pixel change by {100 * min(spread):.0f} to {100 * max(spread):.0f} %.",
         f"Table 9, {COSTS_FILE}",
     )
 

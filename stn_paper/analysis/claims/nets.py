@@ -152,8 +152,8 @@ def concentration():
     verdict, text = judge_part("lstn-no-1x1")
     return Finding(
         verdict,
-        f"L-STN differs from STN and V-STN in three things at once: {rows} layers of 1 x 1, batch normalization and "
-        f"strides. Only a comparison without the layers of 1 x 1 tests the sentence. {text}",
+        f"L-STN differs from STN and V-STN in several ways at once: {rows} layers of 1 x 1, batch normalization, and "
+        f"strides instead of pooling. Only L-STN without its 1 x 1 layers tests the sentence. {text}",
         "Table 3; the experiment's page",
     )
 

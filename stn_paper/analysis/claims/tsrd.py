@@ -90,7 +90,7 @@ def not_the_largest():
             verdict = by_ours(largest not in mine)
         text = (
             f" Of our {len(ours)} networks, {' and '.join(mine)} {'has' if len(mine) == 1 else 'have'} the highest "
-            f"accuracy on images without a copy, {highest.max():.2f} %."
+            f"accuracy on test images without an identical training image, {highest.max():.2f} %."
         )
     return Finding(
         verdict,
@@ -113,14 +113,14 @@ def smaller_and_better():
     if ahead:
         largest = max(ahead, key=ahead.__getitem__)
         text = (
-            f" The largest gap is {ahead[largest]:.2f} points. Among so many pairs of equally good networks, sampling "
-            f"alone gives gaps of up to {chance[largest]:.2f} points; {clear} pairs have a larger gap."
+            f" The largest gap is {ahead[largest]:.2f} points. Sampling alone gives equally good networks gaps of up "
+            f"to {chance[largest]:.2f} points among so many pairs; {clear} pairs have a larger gap."
         )
     if len(ours) >= statistics.RANKED:
         mine = smaller_gaps(cells["parameters"], ours["without_copy"])
         in_front = sum(gap > 0 for gap in mine.values())
         pairs = f"{in_front} of {len(mine)} pairs"
-        text += f" In our runs, on images without a copy, the smaller network is ahead in {pairs}."
+        text += f" In our runs, on images without an identical training image, the smaller network leads in {pairs}."
     return Finding(
         AGREES if clear else OPEN if ahead else by_tables(False),
         f"In {len(ahead)} of {len(gaps)} pairs of networks of one family, the smaller network has the higher printed "

@@ -20,12 +20,12 @@ REPRODUCED, NOT_REPRODUCED = "reproduced here", "not reproduced here"
 AGREES, DISAGREES = "agrees with the paper's own tables", "disagrees with the paper's own tables"
 MISPRINT, OPEN = "misprint", "open"
 VERDICTS = {  # verdict -> what it rests on
-    REPRODUCED: "our own costs, records or counts show it",
-    NOT_REPRODUCED: "our own costs, records or counts show that it is not so",
-    AGREES: "the paper's tables, or what its authors released, show it; our runs do not decide it",
-    DISAGREES: "the paper's tables, or what its authors released, show that it is not so",
+    REPRODUCED: "our own costs, records or counts confirm it",
+    NOT_REPRODUCED: "our own costs, records or counts contradict it",
+    AGREES: "the paper's tables or the authors' release confirm it; our runs do not decide it",
+    DISAGREES: "the paper's tables or the authors' release contradict it",
     MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
-    OPEN: "only runs that do not exist yet could decide it",
+    OPEN: "no run so far decides it",
 }
 SECTIONS = {
     "nets": "The localization nets (sections 2 and 3)",
@@ -119,7 +119,7 @@ def bypassed_note(number, *variants):
     """A sentence: in how many released cells of Table 6 or 8 with these variants the transformer is bypassed."""
     cells = authors_runs.released_cells(number)
     unused, known = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
-    return f" As released, the transformer is bypassed in {unused} of these {known} cells of Table {number}."
+    return f" In the release, {unused} of these {known} cells of Table {number} bypass the transformer."
 
 
 def measured_costs(number):
@@ -169,7 +169,7 @@ def studies_in_words(variant, against):
     if not shown:
         return "No smaller study has runs of both variants yet."
     texts = [f"{word} for {' and '.join(where)}" for word, where in shown.items()]
-    return f"In our smaller studies the comparison is {'; '.join(texts)}."
+    return f"The verdicts of our smaller studies: {'; '.join(texts)}."
 
 
 def named_range(values, form="+.2f"):

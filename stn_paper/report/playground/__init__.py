@@ -135,9 +135,9 @@ def bypass_verdict(dataset="gtsrb", protocol="system"):
         epoch["theta"]["mean"] == [1, 0, 0, 0, 1, 0] for bypassed, _ in pairs for epoch in bypassed["epochs"]
     ]
     return (
-        f"In our records of such networks on {DATASETS[dataset].title}, {sum(equal)} of {len(equal)} runs have "
-        f"the accuracies of the network without a transformer and the same seed, to the last digit of every "
-        f"epoch, and theta is the identity after {sum(still)} of {len(still)} epochs."
+        f"On {DATASETS[dataset].title}, {sum(equal)} of {len(equal)} runs with a bypassed transformer have exactly the "
+        f"accuracies of the run without a transformer and with the same seed, after every epoch. Theta is the identity "
+        f"after {sum(still)} of {len(still)} epochs."
     )
 
 
