@@ -1,7 +1,7 @@
 """Compare the arms of a study: a network with each transformer, without a transformer, and the controls.
 
 A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of the claims
-are computed here. The rules were stated before any run was compared:
+are computed here. The rules (the experiment's page says when they were set):
 
 - The families of FAMILIES are compared in their order, and Holm's correction is made within each family.
 - Runs are compared seed by seed if the study's arms show an effect of the seed (`statistics.seeds_pair`); else
@@ -77,6 +77,17 @@ def compare_arms(ours, column="test"):
             row |= {"shown": statistics.LEFT_OUT if left_out else shown}
             rows.append(row | {"left_out": left_out})
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+
+
+def judge_together(rows):
+    """The rows of several `compare_arms`, judged anew: Holm's correction within each family over all these rows."""
+    rows = rows.reset_index(drop=True)
+    for _, mine in rows.groupby("family"):
+        compared = [statistics.Comparison(*row) for row in mine[[*statistics.Comparison._fields]].to_numpy()]
+        for at, (p, p_apart, shown) in zip(mine.index, statistics.judge_family(compared)):
+            verdict = statistics.LEFT_OUT if rows.at[at, "left_out"] else shown
+            rows.loc[at, ["p_holm", "p_apart_holm", "shown"]] = p, p_apart, verdict
+    return rows
 
 
 def runs_by_arm(ours):

@@ -217,8 +217,8 @@ def _hours_in_words(specs, measured):
 
 
 def _hours_text(hours):
-    """Hours as text, with one decimal below 10 and at least 0.1."""
-    return f"{hours:,.0f}" if hours >= 10 else f"{max(hours, 0.1):.1f}"
+    """Hours as text, with one decimal below 10 and one digit below 0.1."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.1g}"
 
 
 # --- the page on what the grid costs --------------------------------------------------------------

@@ -132,13 +132,13 @@ def environment_differences(dataset, backbone, protocol):
 def count_mixed_pairs(dataset, backbone, protocol):
     """(pairs, of two commits, on two devices): counts of the study's pairs.
 
-    A pair is a run with an applied transformer and the original's run with the same seed.
+    A pair is a run of any variant that is not bypassed and the original's run with the same seed.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     both = [
         (record["environment"], stored[ORIGINAL, seed]["environment"])
         for (variant, seed), record in stored.items()
-        if variant in APPLIED and (ORIGINAL, seed) in stored
+        if variant != ORIGINAL and not variant.endswith(RELEASED) and (ORIGINAL, seed) in stored
     ]
     return len(both), *(sum(a[name] != b[name] for a, b in both) for name in ("commit", "device"))
 
@@ -215,22 +215,26 @@ def strength_accuracies(dataset, backbone, protocol):
     return pd.DataFrame(rows, columns=[*OF_RUN, "distortion", "strength", "accuracy"])
 
 
-def strength_comparisons(dataset, backbone, protocol):
+def strength_comparisons(chosen=STRENGTH_STUDIES):
     """The comparisons of `effects.compare_arms` by a run's mean accuracy over the strengths of each distortion.
 
-    Strengths that change nothing are left out. The column `distortion` is added.
+    Strengths that change nothing are left out. The columns `study` and `distortion` are added. Holm's correction is
+    made within each family over all studies and distortions.
     """
-    kept = strength_accuracies(dataset, backbone, protocol)
+    views = [view for study in chosen for view in _compare_by_distortion(study) if len(view)]
+    if not views:
+        return pd.DataFrame(columns=[*effects.COMPARISON_COLUMNS, "study", "distortion"])
+    return effects.judge_together(pd.concat(views))
+
+
+def _compare_by_distortion(study):
+    """`effects.compare_arms` for each distortion: a list of frames."""
+    kept = strength_accuracies(*study)
     kept = kept[~kept["strength"].isin(UNCHANGED)]
     views = []
     for distortion in UNITS:
         mine = kept[kept["distortion"] == distortion]
         means = mine.groupby(OF_RUN, as_index=False)["accuracy"].mean()
         view = effects.compare_arms(means, "accuracy")
-        views.append(view.assign(distortion=distortion))
-    known = [view for view in views if len(view)]
-    return (
-        pd.concat(known, ignore_index=True)
-        if known
-        else pd.DataFrame(columns=[*effects.COMPARISON_COLUMNS, "distortion"])
-    )
+        views.append(view.assign(study=[study] * len(view), distortion=distortion))
+    return views

@@ -144,17 +144,14 @@ def replication_table(number):
     """`accuracy.replication` as a table to read, a row a comparison."""
     rows = {}
     for row in accuracy.replication(number).itertuples():
-        half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-        kept = NO_NUMBER if not row.collapsed else _number_or_dash(row.mean_kept, "+.2f")
-        if row.collapsed and not pd.isna(row.half_kept):
-            kept += f" ± {row.half_kept:.2f}"
-        if row.collapsed and row.kept:
-            kept += f" ({count_text(row.kept, 'backbone')})"
+        mean, kept = _mean_or_dash(row.mean, row.half, row.backbones), NO_NUMBER
+        if row.collapsed and row.kept >= accuracy.FEWEST_BACKBONES:
+            kept = f"{_mean_or_dash(row.mean_kept, row.half_kept, row.kept)} ({count_text(row.kept, 'backbone')})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean (points)"): f"{row.paper_mean:+.2f}",
             ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
-            ("Ours", "mean (points)"): f"{row.mean:+.2f}{half}" if row.backbones else NO_NUMBER,
+            ("Ours", "mean (points)"): mean,
             (
                 "Ours",
                 "p, sign test (Holm)",
@@ -162,6 +159,11 @@ def replication_table(number):
             ("Ours", "mean without collapsed"): kept,
         }
     return pd.DataFrame(rows).T
+
+
+def _mean_or_dash(mean, half, backbones):
+    """A mean with half of its interval; a dash below FEWEST_BACKBONES backbones, whose interval says nothing."""
+    return NO_NUMBER if backbones < accuracy.FEWEST_BACKBONES else f"{mean:+.2f} ± {half:.2f}"
 
 
 # --- learning curves ------------------------------------------------------------------------------

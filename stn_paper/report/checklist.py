@@ -103,7 +103,7 @@ QUESTIONS = (
         "Results",
         "Are computing time and machines stated?",
         YES,
-        "{hours:.1f} hours of training: {devices}.",
+        "{hours:.1f} hours of training and evaluation: {devices}.",
     ),
     (
         "Results",

@@ -169,11 +169,12 @@ def gain_parts_table(chosen):
 
 def strengths_table(chosen=experiment.STRENGTH_STUDIES):
     """The comparisons of mean accuracies over the strengths: a row a comparison, a column a distortion."""
-    return pd.concat({plain_title(study): _strength_rows(study) for study in chosen})
+    every = experiment.strength_comparisons(chosen)
+    return pd.concat({plain_title(study): _strength_rows(every[every["study"] == study]) for study in chosen})
 
 
-def _strength_rows(study):
-    found, rows = experiment.strength_comparisons(*study), {}
+def _strength_rows(found):
+    rows = {}
     for row in found[found["family"].isin((BETWEEN, AGAINST_ORIGINAL))].itertuples():
         rows.setdefault(comparison_title(row), {})[row.distortion] = f"{difference_text(row)} ({row.shown})"
     if not rows:

@@ -15,6 +15,7 @@ from ..analysis.statistics import (
     WORSE,
     count_verdicts,
 )
+from ..data.datasets import DATASETS
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
@@ -37,14 +38,15 @@ def studies_verdict(chosen):
     left = len(rows) - len(_decided(rows))
     few = (rows["shown"] == FEW).sum()
     lead = f"**{sentences[0]}**" if sentences else "**Open.**"
-    rest = f"{left} of {len(rows)} comparisons show neither a difference nor equality"
+    rest = f"{left} of {len(rows)} comparisons among the original and the transformers show neither a difference nor "
+    rest += "equality"
     rest += f", {few} of them for lack of runs." if few else "."
     return " ".join([lead, *sentences[1:], *([rest] if left else [])])
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
     """Two sentences on distorted test images, as Markdown: transformers against none, and against each other."""
-    rows = pd.concat([experiment.strength_comparisons(*study) for study in chosen])
+    rows = experiment.strength_comparisons(chosen)
     against, between = (rows[rows["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
     if against.empty:
         return f"{MISSING.capitalize()}."
@@ -54,11 +56,22 @@ def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
         for distortion, mine in against.groupby("distortion", sort=False)["shown"]
     ]
     apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
+    named = f" ({'; '.join(_winners(between))})" if apart else ""
     return (
         f"**On distorted test images a transformer is better than none in {join_words(counts)}, and worse than none in "
-        f"{worse} comparisons.** Of {len(between)} comparisons between two transformers, {apart} show a difference, "
-        f"{equal} show that both are equal, and {len(between) - apart - equal} show neither."
+        f"{worse} comparisons.** Of {len(between)} comparisons between two transformers, {apart} show a "
+        f"difference{named}, {equal} show that both are equal, and {len(between) - apart - equal} show neither."
     )
+
+
+def _winners(rows):
+    """Each comparison that shows a difference on distorted test images, as text: the better transformer first."""
+    texts = []
+    for row in rows[rows["shown"].str.startswith((BETTER, WORSE))].itertuples():
+        pair = HEADINGS[row.variant], HEADINGS[row.against]
+        first, second = pair if row.shown.startswith(BETTER) else pair[::-1]
+        texts.append(f"{first} better than {second} under {row.distortion}, {DATASETS[row.study[0]].title}")
+    return texts
 
 
 def _decided(rows):
@@ -195,7 +208,8 @@ def parts_in_words(chosen):
         if "lstn-no-bn" in set(rows["against"]):
             still = count_still(study, "lstn-no-bn")
             sentences.append(
-                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta in {still} runs.**"
+                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta (standard deviation below "
+                f"{theta.STILL_BELOW[1]}) in {still} runs.**"
             )
         if parts:
             sentences.append(f"{where} {join_words(parts)}.")

@@ -27,6 +27,7 @@ from .paper_figures import CORNER_STYLES, outline, shear
 FRAME, LAST_FRAME = 150, 2500  # milliseconds of a frame, and of the last frame
 GAP, TITLE, BAR = 8, 18, 8  # pixels: between pictures, heights of title and bar
 COLOURS = 64  # number of colours of a whole GIF
+BLACK = -1.0  # in the networks' input
 INK, BAR_GROUND, BAR_FILL, OUTLINE = "#262626", "#d9d9d9", "#0173b2", "#de8f05"
 
 
@@ -121,10 +122,11 @@ def output_variance(image, maps, theta):
 
     Arguments are those of `motion_animation`. It is the variance of each pixel over the K frames, averaged over
     pixels, as a share of the variance over pixels and frames together: 0 for a picture that stands still. Contrast
-    does not matter.
+    does not matter. Outside the input the output is black, as the input's background: a grey frame that stands still
+    would lower the share.
     """
     inputs = _moved(image, maps)
-    outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]))
+    outputs = sample(inputs, sampling_grid(theta, *inputs.shape[-2:]), padding=BLACK)
     shares = [v.var(0, correction=0).mean() / v.var(correction=0) for v in (outputs, inputs)]
     return shares[0].item(), shares[1].item()
 

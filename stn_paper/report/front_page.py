@@ -11,7 +11,7 @@ from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from . import experiment_verdicts, speed
+from . import experiment_verdicts, speed, theta_page
 from .figures import COLORS, PAPER_COLOR, close_figure
 
 HELPED_STUDY = experiment.STUDIES[0]  # distorted digits, where a transformer helps
@@ -43,8 +43,11 @@ def paper_gains():
 
 
 def our_gains():
-    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS."""
-    every, found = frame.runs(), []
+    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
+
+    Holm's correction is made over all of them.
+    """
+    every, found, compared = frame.runs(), [], []
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
         for protocol in every.loc[every["dataset"] == dataset, "preset"].unique():
@@ -58,8 +61,11 @@ def our_gains():
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
                     label += f", {protocol}" if label in {gain.label for gain in found} else ""
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
-                    found.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
-    return found
+                    found.append(Gain(label, values, row.mean, row.half, lost, runs))
+                    fields = statistics.Comparison._fields
+                    compared.append(statistics.Comparison(*(getattr(row, field) for field in fields)))
+    verdicts = [shown for _, _, shown in statistics.judge_family(compared)]
+    return [gain._replace(shown=shown) for gain, shown in zip(found, verdicts)]
 
 
 def count_gains():
@@ -72,20 +78,23 @@ def count_gains():
 def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
+    operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
+    saves = f"In operations and memory, yes: L-STN's localization net needs {operations} of the operations of STN's"
+    saves += f", and {memory} of its peak memory in evaluation." if memory else "."
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     takes, time = speed.shares_of_step(), statistics.MISSING
     if takes:
         less = np.mean(takes["lstn"]) < np.mean(takes["stn"])
         lstn, stn = (speed.percent_text(takes[variant]) for variant in ("lstn", "stn"))
         time = (
-            f"{'yes' if less else 'no'}: with images of 64 pixels, L-STN takes {lstn} of a training step on a CPU, and "
-            f"STN takes {stn}"
+            f"{'yes' if less else 'no saving was measured'}: with images of 64 pixels, L-STN takes {lstn} of a "
+            f"training step on a CPU, and STN takes {stn}"
         )
     return (
-        f"**In operations, yes: L-STN's localization net needs {ratio.min():.3f} to {ratio.max():.3f} times as many as STN's. "
-        f"In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN, each of "
-        f"{statistics.FEWEST_RUNS} runs or more, {better} show that L-STN is better, {worse} that it is worse, {equal} "
-        f"that both are equal within {statistics.MARGIN:g} point, and {number - better - worse - equal} are undecided."
+        f"**{saves} In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN on undistorted test "
+        f"images, each of {statistics.FEWEST_RUNS} runs or more, {better} show that L-STN is better, {worse} that it "
+        f"is worse, {equal} that both are equal within {statistics.MARGIN:g} point, and "
+        f"{number - better - worse - equal} are undecided."
     )
 
 
@@ -114,7 +123,7 @@ def front_page_texts():
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved[theta.STILL_BELOW[0]]} of {moved['runs']}",
-        "collapsed": moved["collapsed"],
+        "collapsed": theta_page.collapses_in_words(),
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "part": experiment_verdicts.gain_in_words(HELPED_STUDY, against="lstn-no-bn"),

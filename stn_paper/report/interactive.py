@@ -207,6 +207,5 @@ def all_runs_in_words():
     code = "Each names the commit of the code that made it, and that code had no uncommitted changes."
     if unknown or changed:
         code = f"Without a commit of their code: {unknown}; with uncommitted changes: {changed}."
-    return (
-        f"{len(found)} runs on {count_text(datasets, 'dataset')} took {hours:.1f} hours of training. {code}"
-    )
+    runs = f"{len(found)} runs on {count_text(datasets, 'dataset')}"
+    return f"{runs} took {hours:.1f} hours of training and evaluation. {code}"

@@ -17,6 +17,7 @@ from ..analysis.statistics import NO_NUMBER
 from ..data.datasets import DATASETS
 from ..models import HEADINGS
 from ..models.backbones import title as network_title
+from ..models.guards import COLLAPSED_PERCENT
 from ..training import records
 from ..training.hardware import CHANGED
 from ..training.presets import PROTOCOLS
@@ -187,10 +188,11 @@ def _test(record):
 def _theta(record):
     """Yield the diagnostics of theta after the last epoch, with their names."""
     if "outside" in (theta := record["epochs"][-1].get("theta", {})):
-        median, high = theta["spread"]
-        yield "Corners move from image to image by (pixels, median)", f"{median:.2f}"
-        yield "Corners move from image to image by (pixels, 90th percentile)", f"{high:.2f}"
-        yield "Mean corners from the image's own (pixels)", f"{theta['from_identity']:.2f}"
+        if theta["outside"] < COLLAPSED_PERCENT:
+            median, high = theta["spread"]
+            yield "Corners move from image to image by (pixels, median)", f"{median:.2f}"
+            yield "Corners move from image to image by (pixels, 90th percentile)", f"{high:.2f}"
+            yield "Mean corners from the image's own (pixels)", f"{theta['from_identity']:.2f}"
         yield "Sampling grid outside the image (%)", f"{theta['outside']:.1f}"
 
 

@@ -123,7 +123,8 @@ def throughput_table(paper=True):
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }
-    return table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    view = table_or_missing(table, ["Machine", "Network", "Variant", "Batch", "Mode"])
+    return view.loc[:, (view != NO_NUMBER).any()]
 
 
 def median_and_quartiles(quartiles, form="{:.2f}"):
@@ -228,8 +229,18 @@ def time_verdict():
         f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS, but takes "
         f"{times['eager']} times STN's time in evaluation, and {times['compiled']} times when both are compiled.** "
         f"In the protocol `small`, L-STN takes {percent_text(takes['lstn'])} of a training step, and "
-        f"STN takes {percent_text(takes['stn'])}."
+        f"STN takes {percent_text(takes['stn'])}. The peak memory of L-STN's net in evaluation is {memory_by_stn()} of "
+        "STN's."
     )
+
+
+def memory_by_stn():
+    """Peak memory of L-STN's localization net in evaluation by that of STN's, as text; "" if not measured."""
+    nets = benchmark_rows("transformer", "nets")
+    if nets.empty:
+        return ""
+    peaks = nets.pivot_table(index=["machine", "form", "batch"], columns="variant", values="peak_mib")
+    return range_text(peaks["lstn"] / peaks["stn"], "{:.2f}")
 
 
 def shares_of_step():

@@ -16,7 +16,7 @@ from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
 from .figures import COLORS, close_figure
 from .paper_figures import photograph
-from .sentences import p_text, table_or_missing
+from .sentences import count_text, join_words, p_text, table_or_missing
 
 LINES = ("-o", "--s", "-.^", ":D", "-v")  # of collapsed runs
 LAST_DRAWN = 12  # epoch
@@ -34,11 +34,25 @@ def theta_verdict(found):
     still = theta.count_outcomes(digits).loc[False, limit]
     return (
         f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
-        f"collapsed (the grid left the image), and {photographs[limit]} of the other {inside} give every image nearly "
-        f"the same theta** (standard deviation below {limit}). On MNIST digits, {still} of {len(digits)} give "
-        "every image nearly the same theta. On digits "
-        f"and traffic signs, {others['collapsed']} of {others['runs']} transformers collapsed."
+        f"collapsed (the grid left the image{_of_variants(found)}), and {photographs[limit]} of the other {inside} "
+        f"give every image nearly the same theta** (standard deviation below {limit}). On MNIST digits, {still} of "
+        f"{len(digits)} give every image nearly the same theta. On digits and traffic signs, "
+        f"{others['collapsed']} of {others['runs']} transformers collapsed."
     )
+
+
+def collapses_in_words():
+    """How many runs on photographs collapsed, and behind which transformers: "5 runs collapsed, all with STN"."""
+    found = theta.theta_by_run()
+    count = int((found["collapsed"] & found["photographs"]).sum())
+    return f"{count_text(count, 'run')} collapsed{_of_variants(found)}"
+
+
+def _of_variants(found):
+    """The variants of the collapsed runs on photographs, as text: ", all with STN"; "" without such a run."""
+    mine = found[found["collapsed"] & found["photographs"]]
+    names = [HEADINGS[variant] for variant in frame.variants_of(mine)]
+    return f", {'all ' if len(names) == 1 < len(mine) else ''}with {join_words(names)}" if names else ""
 
 
 def collapse_counts(found):
@@ -147,8 +161,8 @@ def start_verdict(found):
     pooled = tests.loc[stability.POOLED]
     full, tenth = (f"{collapsed} of {runs}" for collapsed, runs in (pooled["first"], pooled["second"]))
     text = (
-        f"**Within {stability.STEPS} steps, {full} transformers collapsed at the full rate, and {tenth} at a "
-        "tenth of it.**"
+        f"**{'Open: w' if pooled['p_holm'] >= LEVEL else 'W'}ithin {stability.STEPS} steps, {full} transformers "
+        f"collapsed at the full rate, and {tenth} at a tenth of it.**"
     )
     shares = [collapsed / runs for collapsed, runs in (pooled["first"], pooled["second"])]
     if pooled["p_holm"] < LEVEL and shares[1] < shares[0]:

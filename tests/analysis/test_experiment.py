@@ -134,9 +134,10 @@ def test_strengths_are_compared_without_images_as_they_come():
     with_strengths(study, "stn", 2, 7.1)
     with_strengths(study, "original", OTHER_SEEDS, 40)  # the seed control, which must be left out
     assert len(experiment.strength_accuracies(*study)) == 6 * sum(map(len, STRENGTHS.values()))
-    found = experiment.strength_comparisons(*study)
+    found = experiment.strength_comparisons([study])
     assert list(found["distortion"]) == list(experiment.UNITS)
     assert found["mean"].tolist() == pytest.approx([5.1] * 3) and set(found["shown"]) == {"better"}
+    assert found["p_holm"].tolist() == pytest.approx([3 * p for p in found["p"]])  # of the three distortions
 
 
 def test_a_collapsed_run_is_in_no_mean_over_strengths(monkeypatch):
@@ -151,7 +152,7 @@ def test_a_collapsed_run_is_in_no_mean_over_strengths(monkeypatch):
             collapsed=lambda runs: (runs["variant"] == "stn") & (runs["seed"] == 3)
         ),
     )
-    found = experiment.strength_comparisons(*study)
+    found = experiment.strength_comparisons([study])
     assert set(found["collapsed"]) == {1} and found["mean"].tolist() == pytest.approx([4.5] * 3)
 
 
@@ -159,7 +160,7 @@ def test_without_records_there_is_nothing_to_compare():
     assert experiment.shown_studies() == list(experiment.STUDIES)
     assert all(rows.empty for rows in experiment.comparisons_by_study(experiment.shown_studies()).values())
     assert experiment.seed_pairing(experiment.shown_studies()).empty
-    assert experiment.gain_parts(*STUDY).empty and experiment.strength_comparisons(*STUDY).empty
+    assert experiment.gain_parts(*STUDY).empty and experiment.strength_comparisons([STUDY]).empty
 
 
 def test_arms_without_a_run_are_named():

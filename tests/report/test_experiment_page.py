@@ -104,13 +104,22 @@ def test_verdicts_on_distorted_images_are_counted(monkeypatch):
     }
     rows = pd.DataFrame(
         [
-            {"family": family, "shown": word, "distortion": "rotation" if word == WORSE else "scale"}
+            {
+                "family": family,
+                "variant": "lstn",
+                "against": "stn",
+                "shown": word,
+                "study": STUDY,
+                "distortion": "rotation" if word == WORSE else "scale",
+            }
             for family, words in shown.items()
-            for word in words
+            for word in 2 * words
         ]
     )
-    monkeypatch.setattr(experiment, "strength_comparisons", lambda *_: rows)
-    numbers = re.findall(r"\d+", experiment_verdicts.strength_verdict([STUDY, STUDY]))
+    monkeypatch.setattr(experiment, "strength_comparisons", lambda chosen: rows)
+    told = experiment_verdicts.strength_verdict([STUDY])
+    assert told.count("STN better than L-STN under rotation") == 2  # the better first
+    numbers = re.findall(r"\d+", told.replace("Caltech-101", ""))
     assert list(map(int, numbers)) == [4, 4, 0, 2, 2, 4, 2, 2, 0]
 
 

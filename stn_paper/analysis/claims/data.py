@@ -121,8 +121,8 @@ def batch_effect():
     sizes = sorted(authors_runs.released_cells(6)["batch_size"].unique())
     return Finding(
         OPEN,
-        f"No two trainings differ only in their batch size. In the release, different networks of Table 6 have "
-        f"different batch sizes ({', '.join(map(str, sizes))}); our protocol `equal` has "
+        "No two trainings at the paper's image size differ only in their batch size. In the release, different "
+        f"networks of Table 6 have different batch sizes ({', '.join(map(str, sizes))}); our protocol `equal` has "
         f"{preset('equal', 'caltech101', 'stn').batch_size} for all networks.",
         RELEASE_FILE,
     )

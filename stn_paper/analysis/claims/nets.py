@@ -106,19 +106,20 @@ def stem():
     )
 
 
-def judge_part(without):
-    """Judge whether L-STN is better than its ablation `without` in the first study: a verdict and a sentence.
+def judge_part(against, variant="lstn"):
+    """Judge whether `variant` is better than `against`, which lacks a part, in the first study: verdict and sentence.
 
     OPEN until the runs show a difference or that both are equal.
     """
     study = experiment.STUDIES[0]
     found = effects.comparisons(*study)
-    found = found[(found["variant"] == "lstn") & (found["against"] == without)]
-    place = f"{HEADINGS[without]} on {DATASETS[study[0]].title}"
+    found = found[(found["variant"] == variant) & (found["against"] == against)]
+    place = f"{HEADINGS[against]} on {DATASETS[study[0]].title}"
     if found.empty or found["shown"].iloc[0] == statistics.FEW:
         return OPEN, f"{place} has fewer than {statistics.FEWEST_RUNS} runs, so there is no verdict."
     row = found.iloc[0]
-    text = f"L-STN minus {place} is {row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy: {row['shown']}."
+    difference = f"{row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy"
+    text = f"{HEADINGS[variant]} minus {place} is {difference}: {row['shown']}."
     if row["shown"] in (statistics.NOT_SHOWN, statistics.LEFT_OUT):
         return OPEN, text
     return by_ours(row["shown"].startswith(statistics.BETTER)), text
@@ -138,10 +139,11 @@ def batch_normalization():
     share = operations / read_costs(3)["gflops"].sum()
     efficient = norm.all() and share < SLIGHTLY
     effective, text = judge_part("lstn-no-bn")
+    _, other = judge_part("stn", "stn-bn")
     return Finding(
         effective if efficient else DISAGREES,
         f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
-        f"operations of the localization net. {text}",
+        f"operations of the localization net's feature layers. {text} {other}",
         f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 
