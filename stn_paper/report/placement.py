@@ -22,7 +22,7 @@ IMAGES = 50
 
 @cache
 @torch.no_grad()
-def rotation_left(angles=ANGLES, images=IMAGES):
+def remaining_error(angles=ANGLES, images=IMAGES):
     """The error after a rotation is undone: {"feature": a list, "shared": a list}, with a distance for each angle.
 
     Digits are rotated. `feature` rotates the feature map of the rotated digit back; `shared` rotates the digit back
@@ -48,11 +48,11 @@ def rotation_left(angles=ANGLES, images=IMAGES):
     return found
 
 
-def rotation_left_plot():
+def remaining_error_plot():
     """Plot the error after a rotation is undone, on the feature map and at the input, against the angle."""
     drawn, axis = plt.subplots(figsize=(6, 3.6))
     labels = {"feature": "feature map rotated back", "shared": "input rotated back"}
-    for name, values in rotation_left().items():
+    for name, values in remaining_error().items():
         axis.plot(ANGLES, [100 * value for value in values], color=COLORS[name], label=labels[name])
     axis.set(
         xlabel="rotation (degrees)",
@@ -66,9 +66,9 @@ def rotation_left_plot():
 
 def placement_verdict():
     """Return two sentences on the distance that is left: after 90 degrees, and by interpolation at other angles."""
-    left = rotation_left()
+    error = remaining_error()
     return (
         f"After a rotation by {ANGLES[-1]} degrees, rotating the feature map back leaves a distance from the upright "
-        f"digit's map that is {left['feature'][-1]:.0%} of that map's size. Rotating the input back leaves "
-        f"{left['shared'][-1]:.0%}; at smaller angles interpolation leaves up to {max(left['shared'][:-1]):.0%}."
+        f"digit's map that is {error['feature'][-1]:.0%} of that map's size. Rotating the input back leaves "
+        f"{error['shared'][-1]:.0%}; at smaller angles interpolation leaves up to {max(error['shared'][:-1]):.0%}."
     )

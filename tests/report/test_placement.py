@@ -4,13 +4,13 @@ from stn_paper.report import placement
 
 
 def test_a_feature_map_cannot_undo_a_rotation_and_the_input_can():
-    left = placement.rotation_left(angles=(0, 45, 90), images=10)
+    error = placement.remaining_error(angles=(0, 45, 90), images=10)
     # no interpolation at 0 and 90
-    assert max(left["feature"][0], left["shared"][0], left["shared"][2]) < 1e-3
-    assert left["feature"][2] > 0.3 and left["feature"][1] > 2 * left["shared"][1] > 0
+    assert max(error["feature"][0], error["shared"][0], error["shared"][2]) < 1e-3
+    assert error["feature"][2] > 0.3 and error["feature"][1] > 2 * error["shared"][1] > 0
     assert "0%" in placement.placement_verdict()
 
 
 def test_the_figure_has_a_line_for_each_place():
-    lines = placement.rotation_left_plot().axes[0].lines
+    lines = placement.remaining_error_plot().axes[0].lines
     assert [len(line.get_xdata()) for line in lines] == [len(placement.ANGLES)] * 2
