@@ -153,7 +153,7 @@ def _row(name, record):
     row |= {"image_size": data.get("image_size", settings["image_size"]), "train_images": data.get("train")}
     row |= {"parameters": record["parameters"], "seconds": record["measured"].get("seconds")}
     row |= {"device": environment.get("device"), "commit": environment.get("commit")}
-    return row | fate(record) | {"record": record}
+    return row | training_outcome(record) | {"record": record}
 
 
 def preset_name(spec):
@@ -168,7 +168,7 @@ def preset_name(spec):
     return SMALL_IN_FLOAT32 if name == SMALL and settings == in_float32 else ""
 
 
-def fate(record):
+def training_outcome(record):
     """The columns `spread`, `outside`, `collapsed` and `failed` of `runs`, from a record's last epoch: a dict."""
     spec, last = record["spec"], record["epochs"][-1]
     theta = last.get("theta")

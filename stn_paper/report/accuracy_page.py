@@ -103,17 +103,19 @@ def theta_motion(number, backbone=""):
     rows = {}
     for cell in found.itertuples():
         empty = {"Image size": f"{cell.image_size:.0f}"} | {HEADINGS[v]: NO_NUMBER for v in effects.APPLIED}
-        moved, fate = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _fate_text(cell)
-        text = f"{moved} ({fate})" if moved and fate else moved or fate or NO_NUMBER
+        moved, outcome = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _outcome_text(cell)
+        text = f"{moved} ({outcome})" if moved and outcome else moved or outcome or NO_NUMBER
         rows.setdefault(title(cell.backbone), empty)[HEADINGS[cell.variant]] = text
     return pd.DataFrame(rows).T
 
 
-def _fate_text(cell):
+def _outcome_text(cell):
     """How many runs of a cell collapsed or failed to train, as text; "" if none did."""
-    fates = {"collapsed": cell.collapsed, "failed to train": cell.failed}
+    counts = {"collapsed": cell.collapsed, "failed to train": cell.failed}
     of = "" if cell.n == 1 else f" of {cell.n}"
-    return ", ".join(f"{number}{of} {fate}" if of else fate for fate, number in fates.items() if number)
+    return ", ".join(
+        f"{number}{of} {outcome}" if of else outcome for outcome, number in counts.items() if number
+    )
 
 
 def requested_runs(specs):
@@ -121,7 +123,7 @@ def requested_runs(specs):
     rows = []
     for spec in specs:
         record = records.read_record(records.record_path(spec))
-        chosen, of = records.selected_result(record), frame.fate(record)
+        chosen, outcome = records.selected_result(record), frame.training_outcome(record)
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -130,7 +132,9 @@ def requested_runs(specs):
                 "Seed": spec.seed,
                 "Validation": f"{chosen['validation']:.2f}",
                 "Test": f"{chosen['test']:.2f}",
-                "Theta moves (pixels)": "collapsed" if of["collapsed"] else _number_or_dash(of["spread"]),
+                "Theta moves (pixels)": "collapsed"
+                if outcome["collapsed"]
+                else _number_or_dash(outcome["spread"]),
             }
         )
     return pd.DataFrame(rows).set_index("Network") if rows else None

@@ -175,7 +175,7 @@ def accuracy_by_copies():
                 "With an exact copy": exact["with copy"],
                 "With an exact or near copy": either["with copy"],
                 "With neither": either["without copy"],
-                "collapsed": frame.fate(record)["collapsed"],
+                "collapsed": frame.training_outcome(record)["collapsed"],
             }
         )
     if not rows:

@@ -121,7 +121,9 @@ def run_page(name, runs):
     record = runs[name]
     spec, chosen = record["spec"], records.selected_result(record)
     ends = {"budget": "the whole budget", "early": "until early stopping ended it"}
-    lost = " Collapsed: the sampling grid left the image." if frame.fate(record)["collapsed"] else ""
+    lost = (
+        " Collapsed: the sampling grid left the image." if frame.training_outcome(record)["collapsed"] else ""
+    )
     return _template().render(
         name=name,
         title=run_title(spec),
