@@ -103,7 +103,7 @@ def _why_not_drawn(row):
 
 def tsrd_plot():
     """Plot the test accuracies of Table 4's networks, a row each: the paper's, our three, and baselines as lines."""
-    found, learned = accuracy.cells(4), accuracy.baseline_accuracies()
+    found, baselines = accuracy.cells(4), accuracy.baseline_accuracies()
     figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(found)))
     rows = range(len(found))
     for column, half in TSRD_COLUMNS.items():
@@ -114,7 +114,7 @@ def tsrd_plot():
     axis.plot(
         found["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
     )
-    _draw_baselines(axis, learned)
+    _draw_baselines(axis, baselines)
     handles = [
         plt.Line2D([], [], marker="o", fillstyle="none", color=PAPER_COLOR, linestyle="", label="paper")
     ]
@@ -133,13 +133,13 @@ def tsrd_plot():
     return close_figure(figure)
 
 
-def _draw_baselines(axis, learned):
+def _draw_baselines(axis, baselines):
     """Draw a vertical line with its name for each baseline that learns nothing, if they have been measured."""
-    if "nearest neighbour" not in learned.index:
+    if "nearest neighbour" not in baselines.index:
         return
-    near = learned.loc["nearest neighbour"]
+    near = baselines.loc["nearest neighbour"]
     lines = [(near[column], "nearest neighbour", "--", column) for column in TSRD_COLUMNS]
-    lines.append((learned.loc["look-up", "test"], "look-up", ":", "test"))
+    lines.append((baselines.loc["look-up", "test"], "look-up", ":", "test"))
     for value, name, style, column in lines:
         axis.axvline(value, color=TSRD_COLORS[column], linestyle=style, linewidth=1.4, zorder=1)
         axis.annotate(

@@ -124,6 +124,7 @@ def requested_runs(specs):
     for spec in specs:
         record = records.read_record(records.record_path(spec))
         chosen, outcome = records.selected_result(record), frame.training_outcome(record)
+        moved = "collapsed" if outcome["collapsed"] else _number_or_dash(outcome["spread"])
         rows.append(
             {
                 "Network": title(spec.backbone),
@@ -132,9 +133,7 @@ def requested_runs(specs):
                 "Seed": spec.seed,
                 "Validation": f"{chosen['validation']:.2f}",
                 "Test": f"{chosen['test']:.2f}",
-                "Theta moves (pixels)": "collapsed"
-                if outcome["collapsed"]
-                else _number_or_dash(outcome["spread"]),
+                "Theta moves (pixels)": moved,
             }
         )
     return pd.DataFrame(rows).set_index("Network") if rows else None
@@ -192,7 +191,7 @@ def table_learning_curves(number, request):
 
 def tsrd_table(backbone=""):
     """Table 4: the paper's test accuracy beside ours, and the baselines that learn nothing."""
-    found, learned = _first(accuracy.cells(4), backbone), accuracy.baseline_accuracies()
+    found, baselines = _first(accuracy.cells(4), backbone), accuracy.baseline_accuracies()
     known, rows, links, marks = accuracy.runs_by_protocol(4), {}, {}, {}
     several = (found[["n", "distinct_n"]] > 1).any(axis=None)
     for cell in found.itertuples():
@@ -210,7 +209,7 @@ def tsrd_table(backbone=""):
             links |= _link(name, place, mine, cell._replace(n=len(mine)))
             marks[name, place] = _classes(cell, None) if column == "test" else "ours"
         rows[name] = row
-    for name, values in learned.iterrows():
+    for name, values in baselines.iterrows():
         rows[name.capitalize()] = {("Ours", TSRD_HEADINGS[column]): values[column] for column in TSRD_COLUMNS}
         marks |= {(name.capitalize(), ("Ours", TSRD_HEADINGS[column])): "ours" for column in TSRD_COLUMNS}
     note = (

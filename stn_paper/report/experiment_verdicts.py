@@ -25,23 +25,28 @@ from .sentences import join_words
 
 def studies_verdict(chosen):
     """The verdict on the studies, as Markdown: what the comparisons show, and how many of them are undecided."""
-    found, told = experiment.comparisons_by_study(chosen), {}
-    found = {study: rows[rows["family"].isin(TELL)] for study, rows in found.items() if len(rows)}
+    found, titles_by_clause = experiment.comparisons_by_study(chosen), {}
+    found = {study: rows[rows["family"].isin(CLAUSE_WRITERS)] for study, rows in found.items() if len(rows)}
     for study, rows in found.items():
-        parts = [tell(_decided(rows[rows["family"] == family])) for family, tell in TELL.items()]
-        if text := ", and ".join(filter(None, parts)):
-            told.setdefault(text, []).append(experiment.study_title(*study))
+        clauses = [
+            write(_decided(rows[rows["family"] == family])) for family, write in CLAUSE_WRITERS.items()
+        ]
+        if clause := ", and ".join(filter(None, clauses)):
+            titles_by_clause.setdefault(clause, []).append(experiment.study_title(*study))
     rows = pd.concat([*found.values(), pd.DataFrame({"shown": []})])
     if rows.empty:
         return f"{MISSING.capitalize()}."
-    sentences = [f"{text[0].upper()}{text[1:]} ({join_words(names)})." for text, names in told.items()]
-    left = len(rows) - len(_decided(rows))
-    few = (rows["shown"] == FEW).sum()
+    sentences = [
+        f"{clause[0].upper()}{clause[1:]} ({join_words(titles)})."
+        for clause, titles in titles_by_clause.items()
+    ]
+    undecided = len(rows) - len(_decided(rows))
+    with_few_runs = (rows["shown"] == FEW).sum()
     lead = f"**{sentences[0]}**" if sentences else "**Open.**"
-    rest = f"{left} of {len(rows)} comparisons among the original and the transformers show neither a difference nor "
-    rest += "equality"
-    rest += f", {few} of them for lack of runs." if few else "."
-    return " ".join([lead, *sentences[1:], *([rest] if left else [])])
+    rest = f"{undecided} of {len(rows)} comparisons among the original and the transformers show neither a difference "
+    rest += "nor equality"
+    rest += f", {with_few_runs} of them for lack of runs." if with_few_runs else "."
+    return " ".join([lead, *sentences[1:], *([rest] if undecided else [])])
 
 
 def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
@@ -139,10 +144,10 @@ def _against_original(rows):
     return "; ".join(parts)
 
 
-TELL = {
+CLAUSE_WRITERS = {
     BETWEEN: _between_transformers,
     AGAINST_ORIGINAL: _against_original,
-}  # family -> its clause of a verdict
+}  # family -> the function that writes its clause of a verdict
 
 
 def _mixed_pairs_note(study):

@@ -121,9 +121,8 @@ def run_page(name, runs):
     record = runs[name]
     spec, chosen = record["spec"], records.selected_result(record)
     ends = {"budget": "the whole budget", "early": "until early stopping ended it"}
-    lost = (
-        " Collapsed: the sampling grid left the image." if frame.training_outcome(record)["collapsed"] else ""
-    )
+    collapsed = frame.training_outcome(record)["collapsed"]
+    lost = " Collapsed: the sampling grid left the image." if collapsed else ""
     return _template().render(
         name=name,
         title=run_title(spec),
