@@ -158,8 +158,10 @@ def _stopping():
             raise
         # torch.save turns the exception of the handler into an error of its own
         where = getattr(stopped, "where", "")
-        told = f"{where}, and the same command goes on from there" if where else "what is finished is kept"
-        print(f"Stopped: {told}.", file=sys.stderr)
+        progress = (
+            f"{where}, and the same command goes on from there" if where else "what is finished is kept"
+        )
+        print(f"Stopped: {progress}.", file=sys.stderr)
         sys.exit(128 + received[0])
     finally:
         for number, handler in before.items():

@@ -57,7 +57,7 @@ def resolve(
     check_choice("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
     check_choice("protocol", protocol, ["auto", *PROTOCOLS])
     check_choice("dataset", dataset, datasets.DATASETS)
-    said = _parameters_in_words(
+    parameters_text = _parameters_in_words(
         backbone=backbone, variant=variant, dataset=dataset, protocol=protocol, seed=seed
     )
     place = check_device(device)
@@ -66,13 +66,13 @@ def resolve(
     if backbone == PUBLISHED:
         recorded = [p for p in shown if p not in SMALLER or len(frame.runs(dataset, p))]
         shown = recorded if protocol == "auto" else [protocol]
-        return Request([], dataset, shown, _quote(STORED, said))
+        return Request([], dataset, shown, _quote(STORED, parameters_text))
 
     def specs(dataset, protocol):
         names = [(b, v) for b in backbones for v in (variants(b) if variant == "all" else [variant])]
         return [RunSpec(dataset, b, v, protocol, seed) for b, v in names]
 
-    return _make_request(specs, shown, dataset, protocol, place, data_dir, said)
+    return _make_request(specs, shown, dataset, protocol, place, data_dir, parameters_text)
 
 
 def _page_networks(page, backbone):
@@ -103,15 +103,15 @@ def resolve_experiment(
     check_choice("protocol", protocol, ["auto", *PROTOCOLS])
     check_choice("dataset", dataset, datasets.DATASETS)
     _check_data_dir(data_dir)
-    said = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
+    parameters_text = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
-        return Request([], dataset, [], _quote(STORED, said))
+        return Request([], dataset, [], _quote(STORED, parameters_text))
     shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
 
     def specs(dataset, protocol):
         return experiment.study_specs(dataset, backbone, protocol, seeds)
 
-    return _make_request(specs, shown, dataset, protocol, place, data_dir, said)
+    return _make_request(specs, shown, dataset, protocol, place, data_dir, parameters_text)
 
 
 def _check_data_dir(data_dir):
@@ -120,37 +120,38 @@ def _check_data_dir(data_dir):
         paths.data_dir(data_dir)
 
 
-def _make_request(specs, shown, dataset, protocol, device, data_dir, said):
+def _make_request(specs, shown, dataset, protocol, device, data_dir, parameters_text):
     """The Request for the runs `specs(dataset, protocol)`; "auto" chooses among `shown`, see `resolve`."""
 
     def runs(name):
         """The runs at a protocol, and its name; `small` in float32 has another name."""
         named = specs(dataset, name)
-        wanted = [fit_precision(spec, device) for spec in named]
-        return wanted, name if wanted == named else SMALL_IN_FLOAT32
+        fitted = [fit_precision(spec, device) for spec in named]
+        return fitted, name if fitted == named else SMALL_IN_FLOAT32
 
     if protocol == "auto":
-        protocol, whole_table = shown[0], (p for p in shown if all(map(find, runs(p)[0])))
-        recorded, missing = next(whole_table, ""), ""
+        protocol, complete = shown[0], (p for p in shown if all(map(find, runs(p)[0])))
+        recorded, reason = next(complete, ""), ""
         if recorded in ("", *SMALLER):  # prefer the full scale if this machine can train it
-            missing = _why_not_here(dataset, device, data_dir, needs_cuda=protocol == "paper")
-        if recorded and (missing or recorded not in SMALLER):
+            reason = _reason_against_full_scale(dataset, device, data_dir, needs_cuda=protocol == "paper")
+        if recorded and (reason or recorded not in SMALLER):
             all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
-            found, recorded = runs(recorded)
-            return Request(found, dataset, [recorded], _quote(all_there, said))
-        if missing:
-            return Request(specs("digits", "smoke"), "digits", ["smoke"], _smoke_banner(missing, said))
-    wanted, shown_protocol = runs(protocol)
-    missing = [spec for spec in wanted if not find(spec)]
+            requested, recorded = runs(recorded)
+            return Request(requested, dataset, [recorded], _quote(all_there, parameters_text))
+        if reason:
+            banner = _smoke_banner(reason, parameters_text)
+            return Request(specs("digits", "smoke"), "digits", ["smoke"], banner)
+    requested, shown_protocol = runs(protocol)
+    missing = [spec for spec in requested if not find(spec)]
     check_networks(missing)
-    done = f"{len(missing)} of {len(wanted)} runs have no record yet and are trained on {device.type}"
+    done = f"{len(missing)} of {len(requested)} runs have no record yet and are trained on {device.type}"
     how = f"with the protocol `{protocol}`: {PROTOCOLS[protocol]}"
     if shown_protocol != protocol:
         how += "; in float32, because this processor is slow in bfloat16"
-    return Request(wanted, dataset, [shown_protocol], _quote(f"{done} {how}", said))
+    return Request(requested, dataset, [shown_protocol], _quote(f"{done} {how}", parameters_text))
 
 
-def _why_not_here(dataset, device, data_dir, needs_cuda):
+def _reason_against_full_scale(dataset, device, data_dir, needs_cuda):
     """The reason why this machine cannot train at the full scale; "" if it can."""
     if needs_cuda and device.type != "cuda":
         return f"the device is `{device.type}`, and the paper's scale needs CUDA"
@@ -169,12 +170,12 @@ def _parameters_in_words(**parameters):
     return f"Parameters: {', '.join(f'{name} `{value}`' for name, value in parameters.items())}."
 
 
-def _quote(sentence, said):
-    return f"> {sentence}. ({said})"
+def _quote(sentence, parameters_text):
+    return f"> {sentence}. ({parameters_text})"
 
 
-def _smoke_banner(why, said):
+def _smoke_banner(reason, parameters_text):
     return (
-        f"> **This is a smoke run**, because {why}: a few batches of the embedded digits at 64 pixels. "
-        f"It shows that everything runs. Its accuracies mean nothing and are not the paper's. ({said})"
+        f"> **This is a smoke run**, because {reason}: a few batches of the embedded digits at 64 pixels. "
+        f"It shows that everything runs. Its accuracies mean nothing and are not the paper's. ({parameters_text})"
     )

@@ -388,13 +388,13 @@ FOLDERS = or_anything("", None, ".")
 
 
 def try_page(_, page, backbone, variant, dataset, protocol, seed, device, folder):
-    asked = notebook.resolve(page, backbone, variant, dataset, protocol, seed, device, folder)
-    assert isinstance(asked.banner, str) and all(isinstance(spec, RunSpec) for spec in asked.specs)
+    request = notebook.resolve(page, backbone, variant, dataset, protocol, seed, device, folder)
+    assert isinstance(request.banner, str) and all(isinstance(spec, RunSpec) for spec in request.specs)
 
 
 def try_experiment(_, backbone, dataset, protocol, seeds, device, folder):
-    asked = notebook.resolve_experiment(backbone, dataset, protocol, seeds, device, folder)
-    assert all(isinstance(spec, RunSpec) for spec in asked.specs)
+    request = notebook.resolve_experiment(backbone, dataset, protocol, seeds, device, folder)
+    assert all(isinstance(spec, RunSpec) for spec in request.specs)
 
 
 def try_settings(_, settings, names, seed):

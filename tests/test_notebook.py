@@ -13,11 +13,11 @@ from stn_paper.training import hardware
 from stn_paper.training.presets import SMALL_IN_FLOAT32
 from stn_paper.training.spec import RunSpec, in_float32
 
-ASKED = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
+PARAMETERS = {"backbone": "resnet18", "variant": "all", "dataset": "caltech101", "protocol": "auto"}
 
 
 def resolve(page=6, **changes):
-    return notebook.resolve(page, **{**ASKED, "device": "cpu", **changes})
+    return notebook.resolve(page, **{**PARAMETERS, "device": "cpu", **changes})
 
 
 def test_published_trains_nothing():
@@ -26,7 +26,7 @@ def test_published_trains_nothing():
 
 @pytest.mark.parametrize("backbone", ["published", "resnet18"])
 def test_the_banner_shows_all_parameters_because_papermill_ignores_misspelt_names(backbone, monkeypatch):
-    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
+    monkeypatch.setattr(notebook, "_reason_against_full_scale", lambda *_, **__: "")
     for protocol in ("auto", "smoke", "reduced"):
         banner = resolve(backbone=backbone, protocol=protocol, seed=7).banner
         for value in (backbone, "all", "caltech101", protocol, "7"):
@@ -49,30 +49,30 @@ def test_published_names_smaller_protocols_where_they_have_records():
 
 
 def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
-    asked = resolve()
-    assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("digits", "smoke")}
-    assert [s.variant for s in asked.specs] == list(VARIANTS)
-    assert "smoke run" in asked.banner and "CUDA" in asked.banner
+    request = resolve()
+    assert {(s.dataset, s.protocol.name) for s in request.specs} == {("digits", "smoke")}
+    assert [s.variant for s in request.specs] == list(VARIANTS)
+    assert "smoke run" in request.banner and "CUDA" in request.banner
 
 
 def test_auto_on_cuda_with_the_dataset_is_the_papers_protocol(monkeypatch):
-    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
-    asked = resolve()
-    assert {(s.dataset, s.protocol.name) for s in asked.specs} == {("caltech101", "paper")}
+    monkeypatch.setattr(notebook, "_reason_against_full_scale", lambda *_, **__: "")
+    request = resolve()
+    assert {(s.dataset, s.protocol.name) for s in request.specs} == {("caltech101", "paper")}
 
 
 def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(LAYOUTS, "caltech101", LAYOUTS["caltech101"]._replace(archives=()))
     monkeypatch.setattr(notebook, "check_device", lambda device: SimpleNamespace(type="cuda"))
-    asked = resolve(data_dir=tmp_path)
-    assert asked.protocols == ["smoke"]
-    assert f"has no folder {tmp_path / 'caltech101'}" in asked.banner
+    request = resolve(data_dir=tmp_path)
+    assert request.protocols == ["smoke"]
+    assert f"has no folder {tmp_path / 'caltech101'}" in request.banner
 
 
 def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
-    asked = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
-    assert [s.variant for s in asked.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]
-    assert {(s.backbone, s.protocol.name, s.image_size) for s in asked.specs} == {("mnist-cnn", "system", 42)}
+    request = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
+    assert [s.variant for s in request.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]
+    assert {(s.backbone, s.protocol.name, s.image_size) for s in request.specs} == {("mnist-cnn", "system", 42)}
     assert notebook.resolve("mnist-cnn", "published", "all", "digits", "auto").protocols == ["system"]
 
 
@@ -86,22 +86,22 @@ def test_a_system_has_variants_of_its_own():
 def test_auto_shows_what_is_recorded():
     for variant in VARIANTS:
         write_run(variant, 0, 40.0)
-    asked = resolve()
-    assert asked.protocols == ["reduced"] and "nothing was trained" in asked.banner
-    assert [(s.variant, s.protocol.name) for s in asked.specs] == [(v, "reduced") for v in VARIANTS]
+    request = resolve()
+    assert request.protocols == ["reduced"] and "nothing was trained" in request.banner
+    assert [(s.variant, s.protocol.name) for s in request.specs] == [(v, "reduced") for v in VARIANTS]
     assert resolve(seed=1).protocols == ["smoke"]  # this seed has no record
 
 
 def test_auto_prefers_the_full_scale_to_smaller_records_where_it_can_be_trained(monkeypatch):
     for variant in VARIANTS:
         write_run(variant, 0, 40.0)
-    monkeypatch.setattr(notebook, "_why_not_here", lambda *_, **__: "")
-    asked = resolve()
-    assert asked.protocols == ["paper"] and "4 of 4 runs" in asked.banner
+    monkeypatch.setattr(notebook, "_reason_against_full_scale", lambda *_, **__: "")
+    request = resolve()
+    assert request.protocols == ["paper"] and "4 of 4 runs" in request.banner
     for variant in VARIANTS:
         write_run(variant, 0, 40.0, protocol="equal")
-    asked = resolve()
-    assert asked.protocols == ["equal"] and "nothing was trained" in asked.banner
+    request = resolve()
+    assert request.protocols == ["equal"] and "nothing was trained" in request.banner
 
 
 def test_auto_shows_runs_in_float32_on_a_processor_that_is_slow_in_bfloat16(monkeypatch):
@@ -110,8 +110,8 @@ def test_auto_shows_runs_in_float32_on_a_processor_that_is_slow_in_bfloat16(monk
         write_run(variant, 0, 40.0)
         spec = in_float32(RunSpec("caltech101", "resnet18", variant, "small"))
         write_run(variant, 0, 40.0, protocol=spec.protocol)
-    asked = resolve()
-    assert asked.protocols == [SMALL_IN_FLOAT32] and "nothing was trained" in asked.banner
+    request = resolve()
+    assert request.protocols == [SMALL_IN_FLOAT32] and "nothing was trained" in request.banner
 
 
 def test_auto_does_not_say_that_all_is_recorded_if_a_run_is_missing():
@@ -121,8 +121,8 @@ def test_auto_does_not_say_that_all_is_recorded_if_a_run_is_missing():
 
 
 def test_a_named_protocol_is_obeyed():
-    asked = resolve(protocol="reduced", variant="lstn", seed=3)
-    assert [(s.dataset, s.protocol.name, s.variant, s.seed) for s in asked.specs] == [
+    request = resolve(protocol="reduced", variant="lstn", seed=3)
+    assert [(s.dataset, s.protocol.name, s.variant, s.seed) for s in request.specs] == [
         ("caltech101", "reduced", "lstn", 3)
     ]
 
@@ -132,10 +132,10 @@ def test_a_processor_that_is_slow_in_bfloat16_trains_small_in_float32_and_the_ba
     slow, monkeypatch
 ):
     monkeypatch.setattr(hardware, "is_fast_in_bfloat16", lambda device: not slow)
-    asked = resolve(protocol="small", variant="lstn")
-    assert [s.changes for s in asked.specs] == [{"precision": "tf32"} if slow else {}]
-    assert asked.protocols == [SMALL_IN_FLOAT32 if slow else "small"]
-    assert ("float32" in asked.banner) == slow
+    request = resolve(protocol="small", variant="lstn")
+    assert [s.changes for s in request.specs] == [{"precision": "tf32"} if slow else {}]
+    assert request.protocols == [SMALL_IN_FLOAT32 if slow else "small"]
+    assert ("float32" in request.banner) == slow
 
 
 def test_all_is_every_backbone_of_the_table():

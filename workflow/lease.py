@@ -194,15 +194,15 @@ def _worker(folder, lines, until, compiled=False):
             record = loop.run(
                 spec, compiled=compiled, data=loaded[key], until=until, save_every=1e9, whole=True
             )
-            told = record["selected"] if record else "out of time"
+            outcome = record["selected"] if record else "out of time"
             last = record["epochs"][-1]["train_accuracy"] if record else ""
         except Exception as error:  # continue with the other runs
-            told, last = f"{type(error).__name__}: {str(error)[:300]}", ""
+            outcome, last = f"{type(error).__name__}: {str(error)[:300]}", ""
             (claims / spec.name).unlink()
-            if "CUDA" in told:
-                print(f"{line}: {told}", flush=True)
+            if "CUDA" in outcome:
+                print(f"{line}: {outcome}", flush=True)
                 return
-        print(f"{time.time() - start:6.1f} s  {line}: {told}, training accuracy {last}", flush=True)
+        print(f"{time.time() - start:6.1f} s  {line}: {outcome}, training accuracy {last}", flush=True)
 
 
 # --- the speed of a training step -------------------------------------------------------------------

@@ -129,9 +129,9 @@ def _sources(spec):
     if spec.backbone in BACKBONES:
         return f"Source: {PAPER}."
     source = SOURCES.get(spec.backbone, "the package timm")
-    told = f"Source of the {'network' if spec.variant == ORIGINAL else 'classifier'}: {source}."
+    sentence = f"Source of the {'network' if spec.variant == ORIGINAL else 'classifier'}: {source}."
     net = spec.variant.removesuffix(RELEASED)
-    return f"{told} Source of the localization net: {PAPER}." if net in LOCALIZATION_NETS else told
+    return f"{sentence} Source of the localization net: {PAPER}." if net in LOCALIZATION_NETS else sentence
 
 
 def _limits_section(record, spec):

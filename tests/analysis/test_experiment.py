@@ -41,11 +41,11 @@ def test_a_study_at_the_papers_sizes_appears_with_its_first_record():
 
 
 def test_all_arms_are_asked_for():
-    asked = notebook.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
-    names = [(s.variant, s.seed) for s in asked.specs]
+    request = notebook.resolve_experiment("resnet18", "caltech101", "reduced", 2, "cpu")
+    names = [(s.variant, s.seed) for s in request.specs]
     assert len(names) == len(set(names)) == 2 * (1 + 3 + 3 + 1 + 1)
     assert ("original", OTHER_SEEDS + 1) in names and ("lstn-released", 1) in names
-    assert experiment.shown_studies(asked, "resnet18") == [("caltech101", "resnet18", "reduced")]
+    assert experiment.shown_studies(request, "resnet18") == [("caltech101", "resnet18", "reduced")]
     assert notebook.resolve_experiment("published", "caltech101", "auto", 2, "cpu").specs == []
 
 
