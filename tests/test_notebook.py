@@ -72,7 +72,9 @@ def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missi
 def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
     request = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
     assert [s.variant for s in request.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]
-    assert {(s.backbone, s.protocol.name, s.image_size) for s in request.specs} == {("mnist-cnn", "system", 42)}
+    assert {(s.backbone, s.protocol.name, s.image_size) for s in request.specs} == {
+        ("mnist-cnn", "system", 42)
+    }
     assert notebook.resolve("mnist-cnn", "published", "all", "digits", "auto").protocols == ["system"]
 
 

@@ -73,8 +73,8 @@ def target_specs(target, seeds=3, protocol="equal"):
     check_choice("target", target, TARGETS)
     check_whole_number("Number of seeds", seeds)
     if target == "claims":
-        studies, few = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
-        return [spec for study in studies for spec in experiment.study_specs(*study, few)]
+        studies, arm_seeds = (*experiment.STUDIES, *experiment.LARGER), min(seeds, OTHER_SEEDS)
+        return [spec for study in studies for spec in experiment.study_specs(*study, arm_seeds)]
     own = {"smoke": "smoke", "systems": SYSTEM}
     cells = [
         RunSpec(*cell, own.get(target, protocol), s) for s in range(seeds) for cell in target_networks(target)

@@ -60,11 +60,11 @@ def find_files(name: str, dataset, folder: Path) -> Listing:
         except OSError as error:
             reason = error.strerror or error
             raise Incomplete(f"cannot be read in {error.filename or root} ({reason})") from None
-    except Incomplete as what:
+    except Incomplete as fault:
         hint = f"{needed_files(name, dataset)} are needed; get them from {layout.address}"
         command = f", or by `python -m stn_paper data --download {name}`," if layout.archives else ""
         where = f"{command} and set data_dir or STN_PAPER_DATA."
-        raise InputError(f"Dataset {name!r} {what}: {hint}{where}") from None
+        raise InputError(f"Dataset {name!r} {fault}: {hint}{where}") from None
 
 
 def dataset_folder(name: str, folder: Path) -> Path | None:

@@ -149,10 +149,10 @@ def decode_image(item, size, error=True):
             raise OSError("no such file")
         with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
             resized = _scale_16_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except Exception as what:  # Pillow raises many kinds of errors, also for too large images
+    except Exception as failure:  # Pillow raises many kinds of errors, also for too large images
         if not error:
             return None
-        raise unusable_image(item, "decoded", what or type(what).__name__) from None
+        raise unusable_image(item, "decoded", failure or type(failure).__name__) from None
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))  # copied here, in parallel threads
 
 

@@ -39,8 +39,8 @@ def find_below(folder, place):
     for name in place:
         below = folder / name
         if not os.path.isdir(below):
-            alike = (e.path for e in sorted_entries(folder) if e.name.lower() == name.lower() and e.is_dir())
-            below = next(map(Path, alike), None)
+            same_name = (e for e in sorted_entries(folder) if e.name.lower() == name.lower())
+            below = next((Path(e.path) for e in same_name if e.is_dir()), None)
         if below is None:
             return None
         folder = below
@@ -90,17 +90,17 @@ def is_no_leftover(entry):
 
 def image_files(folder):
     """The image files in and below the folder, sorted; broken links are included, so that an error can name them."""
-    found, left = [], [folder]
-    while left:
+    paths, folders = [], [folder]
+    while folders:
         below = []
-        with os.scandir(left.pop()) as entries:
+        with os.scandir(folders.pop()) as entries:
             for entry in sorted(filter(is_no_leftover, entries), key=lambda entry: entry.name):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 elif entry.name.lower().endswith(ENDINGS) and not _links_to_folder(entry):
-                    found.append(Path(entry.path))
-        left += reversed(below)
-    return found
+                    paths.append(Path(entry.path))
+        folders += reversed(below)
+    return paths
 
 
 def _links_to_folder(entry):
@@ -116,8 +116,8 @@ def class_folders(dataset, root, wanted, kind="", order=None):
         counted = [e for e in entries if is_no_leftover(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
     images = {entry.name: image_files(entry.path) for entry in counted}
     if (number := len(images)) != dataset.num_classes:
-        few = min(images, key=lambda name: len(images[name]), default="")
-        more = f", the emptiest of which is {few!r}" if number > dataset.num_classes else ""
+        emptiest = min(images, key=lambda name: len(images[name]), default="")
+        more = f", the emptiest of which is {emptiest!r}" if number > dataset.num_classes else ""
         raise Incomplete(f"has {number} class folders in {root}{more}")
     classes = tuple(sorted(images, key=order))
     paths = [path for name in classes for path in images[name]]

@@ -37,15 +37,16 @@ def list_gtsrb(dataset, root):
     train, test = official_sizes(dataset)
     try:
         paths, labels, classes = class_folders(dataset, folder, train, "training ", _class_number)
-    except Incomplete as what:
+    except Incomplete as error:
+        fault = str(error)
         if len(list(folder.glob("*/*.ppm"))) == GTSRB_IJCNN != train:
-            what = f"{what}, the set that torchvision downloads and not the final one"
-        raise Incomplete(what) from None
+            fault += ", the set that torchvision downloads and not the final one"
+        raise Incomplete(fault) from None
     labelled = [_class_number(name) for name in classes]
     if labelled != list(range(dataset.num_classes)):  # a number is too large, or two folders are 7 and 07
-        other = next((n for n in classes[::-1] if _class_number(n) >= dataset.num_classes), None)
-        other = other or next(n for n, label in zip(classes, labelled) if labelled.count(label) > 1)
-        raise Incomplete(f"has the class folder {other!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
+        wrong = next((n for n in classes[::-1] if _class_number(n) >= dataset.num_classes), None)
+        wrong = wrong or next(n for n, label in zip(classes, labelled) if labelled.count(label) > 1)
+        raise Incomplete(f"has the class folder {wrong!r}, not 0 to {dataset.num_classes - 1}, in {folder}")
     numbers = np.unique([_track(path) for path in paths], return_inverse=True)[1]
 
     test_paths, test_labels = _gtsrb_answers(dataset, root, test)
@@ -64,7 +65,7 @@ def _gtsrb_answers(dataset, root, number):
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         raise Incomplete(f"has no {GTSRB_ANSWERS[0]} in {root.parent}")
-    there = {path.name: path for path in image_files(images)}
+    path_by_name = {path.name: path for path in image_files(images)}
     try:
         with table.open(newline="", encoding="utf-8-sig") as lines:
             separator = ";" if ";" in lines.readline() else ","
@@ -73,9 +74,9 @@ def _gtsrb_answers(dataset, root, number):
         answers = [(_file_name(r), _checked_label(r["ClassId"], dataset)) for r in rows]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise Incomplete(f"has a wrong line in {table} ({error})") from None
-    check_count(sum(name in there for name, _ in answers), number, images, "test ")
+    check_count(sum(name in path_by_name for name, _ in answers), number, images, "test ")
     check_count(len(dict(answers)), number, table, "different test ")
-    return [there[name] for name, _ in answers], [label for _, label in answers]
+    return [path_by_name[name] for name, _ in answers], [label for _, label in answers]
 
 
 def _class_number(name):

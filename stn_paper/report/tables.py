@@ -210,6 +210,6 @@ def _settings_in_words(dataset, protocol, backbone=None):
         "images each of validation and test": used.max_evaluation,
         "images a split": used.max_images,
     }
-    few = [f"{number:,} {of}" for of, number in limits.items() if number]
+    limit_texts = [f"{number:,} {of}" for of, number in limits.items() if number]
     precision = ["float32"] if protocol == SMALL_IN_FLOAT32 else []
-    return ", ".join([size, f"{least}{used.max_epochs} epochs", *few, *precision])
+    return ", ".join([size, f"{least}{used.max_epochs} epochs", *limit_texts, *precision])
