@@ -67,7 +67,7 @@ def significant(values):
 
 
 def synchronize(device, call=None):
-    """Wait until a GPU has finished the work of this process, and of `call`'s process (see `programs.elsewhere`)."""
+    """Wait until a GPU has finished the work of this process and of `call`'s process, see `in_own_process`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         getattr(call, "wait", lambda: None)()

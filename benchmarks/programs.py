@@ -109,21 +109,21 @@ def plain(setting, backbone, variant, batch):
 
 
 @contextmanager
-def elsewhere(program, *what):
-    """Context: a call of `program(*what)` in a process of its own, with as many threads as this process.
+def in_own_process(program, *arguments):
+    """Context: a call of `program(*arguments)` in a process of its own, with as many threads as this process.
 
     The process compiles if this one does, and starts with the system's default handling of memory. `call.wait()` waits
     until its GPU has finished. An error of the program has the program's name as its attribute `program`.
     """
-    here, there = PROCESSES.Pipe()
+    parent_end, child_end = PROCESSES.Pipe()
     settings = torch.get_num_threads(), torch._dynamo.config.disable
-    process = PROCESSES.Process(target=_serve, args=(there, program, what, *settings))
+    process = PROCESSES.Process(target=_serve, args=(child_end, program, arguments, *settings))
     process.start()
-    there.close()
+    child_end.close()
 
-    def ask(what):
-        here.send(what)
-        if error := here.recv():
+    def ask(request):
+        parent_end.send(request)
+        if error := parent_end.recv():
             error.program = program.__name__
             raise error
 
@@ -134,19 +134,19 @@ def elsewhere(program, *what):
     try:
         yield call
     finally:
-        here.close()
+        parent_end.close()
         process.join()
 
 
-def _serve(pipe, program, what, threads, never_compile):
+def _serve(pipe, program, arguments, threads, never_compile):
     torch.set_num_threads(threads)
     torch._dynamo.config.disable = never_compile
     call = None
     try:
-        while asked := pipe.recv():
+        while request := pipe.recv():
             try:
-                call = call or program(*what)
-                if asked != WAIT:
+                call = call or program(*arguments)
+                if request != WAIT:
                     call()
                 elif torch.cuda.is_initialized():
                     torch.cuda.synchronize()

@@ -17,7 +17,7 @@ from stn_paper.training.presets import preset
 
 from . import files, limit
 from .measuring import fresh, measure
-from .programs import elsewhere, lightning, ours, plain, timm_step, tuned
+from .programs import in_own_process, lightning, ours, plain, timm_step, tuned
 from .throughput import VARIANTS as COMPARED
 from .transformer import MORE
 
@@ -60,12 +60,12 @@ def run(setting):
 
 def _programs(setting, backbone, variant, batch):
     fresh(setting.device)
-    sizes, what = setting.sizes, (setting, backbone, variant, batch)
+    sizes, arguments = setting.sizes, (setting, backbone, variant, batch)
     with ExitStack() as stack:
-        calls = {"ours": ours(*what, PROTOCOL.precision), IN_FLOAT32: ours(*what, "float32")}
-        calls[AUTHORS_LOOP] = stack.enter_context(elsewhere(plain, *what))
+        calls = {"ours": ours(*arguments, PROTOCOL.precision), IN_FLOAT32: ours(*arguments, "float32")}
+        calls[AUTHORS_LOOP] = stack.enter_context(in_own_process(plain, *arguments))
         for name, program in PROGRAMS.items():
-            calls[name] = stack.enter_context(elsewhere(program, *what, PROTOCOL.precision))
+            calls[name] = stack.enter_context(in_own_process(program, *arguments, PROTOCOL.precision))
         work = dict.fromkeys(calls, batch)
         return measure(calls, setting.device, list(calls)[1:], sizes.rounds, sizes.steps, work=work)
 

@@ -9,7 +9,7 @@ from stn_paper.training import hardware
 
 from . import files
 from .measuring import fresh, measure
-from .programs import elsewhere, ours, plain, timm_step
+from .programs import in_own_process, ours, plain, timm_step
 
 VARIANTS = ("original", "lstn")
 
@@ -22,11 +22,11 @@ def run(setting):
     rows = list(setting.rows)
     for backbone, paper in setting.sizes.batches.items():
         measured = [row for row in rows if row["backbone"] == backbone]
-        searched = measured[0]["searched"] if measured else _searched(setting, backbone)
-        if not searched:
+        rate_by_batch_size = measured[0]["searched"] if measured else _rate_by_batch_size(setting, backbone)
+        if not rate_by_batch_size:
             print(f"{backbone}: no batch size fits into memory.", file=sys.stderr, flush=True)
             continue
-        best = int(max(searched, key=searched.get))
+        best = int(max(rate_by_batch_size, key=rate_by_batch_size.get))
         for batch, variant in product(dict.fromkeys((paper, best)), VARIANTS):
             if any((row["batch"], row["variant"]) == (batch, variant) for row in measured):
                 continue
@@ -37,9 +37,9 @@ def run(setting):
                 "batch": batch,
                 "paper": batch == paper,
                 "best": batch == best,
-                "searched": searched,
+                "searched": rate_by_batch_size,
             }
-            with elsewhere(plain, setting, backbone, variant, batch) as authors:
+            with in_own_process(plain, setting, backbone, variant, batch) as authors:
                 for mode in setting.sizes.modes:
                     if mode[1] and not (batch == paper or setting.cuda):
                         continue  # a CPU compiles for minutes
@@ -54,7 +54,7 @@ def name(loop, precision, compiled):
     return f"{loop} {precision}{' compiled' * compiled}"
 
 
-def _searched(setting, backbone):
+def _rate_by_batch_size(setting, backbone):
     """{batch size: our images a second}, for each batch size that fits into memory."""
     found, sizes = {}, setting.sizes
     for batch in sorted({*sizes.others, sizes.batches[backbone]}):
@@ -73,14 +73,14 @@ def _searched(setting, backbone):
 def _compare(setting, backbone, variant, batch, mode, authors):
     """Rows of the programs of one mode, measured in turns; the CUDA graphs of several modes would fill the memory."""
     fresh(setting.device)
-    what = setting, backbone, variant, batch
+    arguments = setting, backbone, variant, batch
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))
     with ExitStack() as stack:
         try:
-            programs = {AUTHORS_LOOP: authors, mine: ours(*what, *mode)}
-            programs[theirs] = stack.enter_context(elsewhere(timm_step, *what, *mode))
+            programs = {AUTHORS_LOOP: authors, mine: ours(*arguments, *mode)}
+            programs[theirs] = stack.enter_context(in_own_process(timm_step, *arguments, *mode))
             if setting.cuda:
-                programs[loaded] = stack.enter_context(elsewhere(timm_step, *what, *mode, True))
+                programs[loaded] = stack.enter_context(in_own_process(timm_step, *arguments, *mode, True))
             return measure(
                 programs,
                 setting.device,

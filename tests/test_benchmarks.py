@@ -63,7 +63,7 @@ def test_peak_memory_is_that_of_what_lives_at_once():
 
 
 def test_an_error_of_a_program_elsewhere_comes_back():
-    with programs.elsewhere(short_of_memory_at_step, 3) as call:
+    with programs.in_own_process(short_of_memory_at_step, 3) as call:
         call()
         call()
         with pytest.raises(torch.OutOfMemoryError, match="step 3"):
