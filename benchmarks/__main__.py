@@ -50,49 +50,54 @@ def measure_parts(device, out, parts=None, quick=False):
     Raises InputError for an unknown device or part, or a file of another machine or size, before anything is measured.
     """
     device = check_device(device)
-    here = machine(device)
-    found = _read(out, here, quick)
+    this_machine = machine(device)
+    found = _read(out, this_machine, quick)
     ended = {name for name, part in found.items() if UNFINISHED not in part}
     chosen = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
     with tempfile.TemporaryDirectory() as folder:  # of generated images, where there are none
         for part in [name for name in PARTS if name in chosen]:
-            print(f"{part} on {here['name']} ...", file=sys.stderr, flush=True)
-            left = found.get(part, {})
-            if part in ended or part not in CONTINUED or left.get("commit") != here["commit"]:
-                left = {}
-            start = time.perf_counter() - left.get("took_seconds", 0)
-            setting = Setting(device, sizes, Path(folder), quick, tuple(left.get("rows", ())))
+            print(f"{part} on {this_machine['name']} ...", file=sys.stderr, flush=True)
+            unfinished = found.get(part, {})
+            if part in ended or part not in CONTINUED or unfinished.get("commit") != this_machine["commit"]:
+                unfinished = {}
+            start = time.perf_counter() - unfinished.get("took_seconds", 0)
+            setting = Setting(device, sizes, Path(folder), quick, tuple(unfinished.get("rows", ())))
             for measured in PARTS[part](setting):
-                taken = {"commit": here["commit"], "took_seconds": round(time.perf_counter() - start)}
-                found[part] = taken | measured | {UNFINISHED: True}
-                _write(out, device, quick, here, found)
+                seconds = round(time.perf_counter() - start)
+                source = {"commit": this_machine["commit"], "took_seconds": seconds}
+                found[part] = source | measured | {UNFINISHED: True}
+                _write(out, device, quick, this_machine, found)
             del found[part][UNFINISHED]
-            _write(out, device, quick, here, found)
+            _write(out, device, quick, this_machine, found)
 
 
-def _write(out, device, quick, here, found):
+def _write(out, device, quick, this_machine, found):
     """Write JSON with a line for each field and for each list of numbers."""
     parts = {name: found[name] for name in PARTS if name in found}
-    content = {"device": device.type, "quick": quick, "machine": here, "parts": parts}
+    content = {"device": device.type, "quick": quick, "machine": this_machine, "parts": parts}
     text = json.dumps(content, indent=1)
     with replace_file(out) as file:
         file.write_text(
-            re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n", encoding="utf-8"
+            re.sub(r"\[[^][{}]*\]", lambda match: " ".join(match[0].split()), text) + "\n", encoding="utf-8"
         )
 
 
-def _read(out, here, quick):
+def _read(out, this_machine, quick):
     """Return the parts in the file; InputError if they were measured on another machine or at another size."""
     if not out.exists():
         return {}
     try:
         content = json.loads(out.read_text(encoding="utf-8"))
-        there = {key: content["machine"][key] for key in SAME}
+        recorded = {key: content["machine"][key] for key in SAME}
         content["quick"], content["parts"]
     except (ValueError, TypeError, KeyError):
         raise InputError(f"File {out} was not written by `python -m benchmarks`: name another one.") from None
-    differ = [f"{key} is {there[key]}, not {here[key]}" for key in SAME if there[key] != here[key]]
+    differ = [
+        f"{key} is {recorded[key]}, not {this_machine[key]}"
+        for key in SAME
+        if recorded[key] != this_machine[key]
+    ]
     if content["quick"] != quick:
         differ.append("it is of the quick size" if content["quick"] else "it is not of the quick size")
     if differ:

@@ -28,13 +28,13 @@ def run(setting):
     calls = {name: partial(next, source) for name, source in given.items()}
     calls["step"] = ours(setting, sizes.single, "original", batch)
     folder = files.folder_of(setting, files.round_of(setting) * batch)
-    lead = {name: calls[name] for name in calls if "files" in name and files.workers(setting)}
+    warm_up_calls = {name: calls[name] for name in calls if "files" in name and files.workers(setting)}
 
     def cold():
         files.forget(folder)
-        lead.get("cold files", int)()
+        warm_up_calls.get("cold files", int)()
 
-    before = lead | ({"cold files": cold} if "cold files" in calls else {})
+    before = warm_up_calls | ({"cold files": cold} if "cold files" in calls else {})
     work = dict.fromkeys(calls, batch)
     rows = measure(calls, setting.device, ["step"], sizes.rounds, sizes.steps, before, work)
     images = DATASETS[files.DATASET].splits["train"]

@@ -26,13 +26,13 @@ class Command(NamedTuple):
     repeated: bool = True
     quick: bool = False  # part of --quick
     untrained: bool = False  # runs without records and checkpoints
-    beside: int = 0  # busy loops that run at the same time
+    busy_loops: int = 0  # number of endless loops that run at the same time
 
 
 PAPERMILL = [BIN / "papermill", "notebooks/table6.ipynb", "{}/out.ipynb", "-p", "backbone", "effb5"]
 COMMANDS = {
     "papermill": Command(PAPERMILL, untrained=True),
-    "papermill beside two busy loops": Command(PAPERMILL, untrained=True, beside=2),
+    "papermill beside two busy loops": Command(PAPERMILL, untrained=True, busy_loops=2),
     "jb build book": Command([BIN / "jb", "build", "book", "--path-output", "{}"]),
     "import": Command([sys.executable, "-c", IMPORT], quick=True),
     "--help": Command([sys.executable, "-m", "stn_paper", "--help"], quick=True),
@@ -67,7 +67,9 @@ def _timed(command):
             shutil.copy(ROOT / "results/costs.csv", results)
             hidden |= {"STN_PAPER_RESULTS": str(results), "STN_PAPER_CACHE": f"{folder}/cache"}
         typed = [str(argument).replace("{}", folder) for argument in command.arguments]
-        loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(command.beside)]
+        loops = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(command.busy_loops)
+        ]
         try:
             start = time.perf_counter()
             done = subprocess.run(typed, cwd=ROOT, env=hidden, capture_output=True, text=True)

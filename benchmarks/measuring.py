@@ -32,7 +32,7 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
     """
     clock = clock or time.perf_counter
     before, work = before or {}, {name: 1 for name in programs} | (work or {})
-    taken = {name: [] for name in programs}
+    times = {name: [] for name in programs}
     warm = min(WARM, rounds)
     for number in range(warm + rounds):
         for name, call in list(programs.items())[:: -1 if number % 2 else 1]:
@@ -43,8 +43,8 @@ def measure(programs, device, baselines=(), rounds=5, steps=1, before=None, work
             for _ in range(steps):
                 call()
             synchronize(device, call)
-            taken[name].append((clock() - start) / steps)
-    rates = {name: work[name] / np.array(seconds[warm:]) for name, seconds in taken.items()}
+            times[name].append((clock() - start) / steps)
+    rates = {name: work[name] / np.array(seconds[warm:]) for name, seconds in times.items()}
     return [
         {
             "program": name,

@@ -68,7 +68,7 @@ def images_of(network, channels=3):
     return torch.rand(BATCH, channels, network.image_size, network.image_size)
 
 
-def joined(network, channels=3, **arguments):
+def behind_lstn(network, channels=3, **arguments):
     """The network behind L-STN, in evaluation mode."""
     torch.manual_seed(0)
     model = timm.create_model(
@@ -79,8 +79,8 @@ def joined(network, channels=3, **arguments):
 
 def agree(ours, expected):
     """Raise an error unless both outputs, tensors or lists of tensors, agree."""
-    for output, wanted in zip(_list(ours), _list(expected), strict=True):
-        difference = (output - wanted).abs().max().item() / max(1.0, wanted.abs().max().item())
+    for output, reference in zip(_list(ours), _list(expected), strict=True):
+        difference = (output - reference).abs().max().item() / max(1.0, reference.abs().max().item())
         if not difference <= TOLERANCE:
             raise RuntimeError(f"The outputs differ by {difference:.1e}.")
 
@@ -94,7 +94,7 @@ def _list(output):
 
 def starts_as_before(network, channels=3, **arguments):
     """Check that a network behind an untrained transformer gives the same output as without."""
-    model, images = joined(network, channels, **arguments), images_of(network, channels)
+    model, images = behind_lstn(network, channels, **arguments), images_of(network, channels)
     with torch.no_grad():
         agree(model(images), model.backbone(images))
 
@@ -105,7 +105,7 @@ def trains(network):
     Weight decay and batch norm leave this weight at 0, so that only a gradient can change it. In the first step there
     is no gradient if the network's own last layer is 0 at the start, as in MLP-Mixer.
     """
-    model, images = joined(network).train(), images_of(network)
+    model, images = behind_lstn(network).train(), images_of(network)
     weight = model.transformer.localization.head[-1].weight
     optimizer = torch.optim.AdamW(param_groups(model, 1e-3))
     for _ in range(2):
@@ -119,7 +119,7 @@ def trains(network):
 
 def moved(network):
     """Return a network whose maps differ from the identity and from image to image."""
-    model = joined(network)
+    model = behind_lstn(network)
     nn.init.normal_(model.transformer.localization.head[-1].weight, std=0.05)
     return model
 
@@ -129,11 +129,11 @@ def loads(network):
     model, file = moved(network), io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    other = joined(network)
-    other.load_state_dict(torch.load(file, weights_only=True))
+    loaded = behind_lstn(network)
+    loaded.load_state_dict(torch.load(file, weights_only=True))
     images = images_of(network)
     with torch.no_grad():
-        agree(other(images), model(images))
+        agree(loaded(images), model(images))
 
 
 def exports(network):
@@ -173,7 +173,7 @@ CHECKS = {
 }
 
 
-def tried(check, network):
+def run_check(check, network):
     """Run a check on a network; return "yes" or the first line of the error."""
     try:
         with warnings.catch_warnings():
@@ -196,7 +196,7 @@ def main():
         table.writeheader()
         for network in NETWORKS:
             row = {"network": network.name, "family": network.family, "image size": network.image_size}
-            row |= {name: tried(check, network) for name, check in CHECKS.items()}
+            row |= {name: run_check(check, network) for name, check in CHECKS.items()}
             table.writerow(row | versions)
             failed = [name for name in CHECKS if row[name] != "yes"]
             print(network.name, "without", ", ".join(failed) or "nothing", file=sys.stderr, flush=True)
