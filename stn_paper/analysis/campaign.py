@@ -194,9 +194,9 @@ def choose_next(waiting, seconds, device):
     measured = measurements()
     expected = {spec: estimate_hours(spec, measured, device) for spec in waiting}
     epoch = {s: 3600 * (hours or 0) / s.protocol.max_epochs for s, hours in expected.items()}
-    ending = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
-    begun = [s for s in waiting if epoch[s] <= seconds]
-    return next(iter(ending + begun), None)
+    can_end = [s for s in waiting if epoch[s] * (s.protocol.max_epochs - epochs_done(s)) <= seconds]
+    can_train_epoch = [s for s in waiting if epoch[s] <= seconds]
+    return next(iter(can_end + can_train_epoch), None)
 
 
 def _train_in_process(spec, device, data_dir, until, threads, compiled):

@@ -159,8 +159,8 @@ def count_copies(name, compared):
     split, flat = compared.split, normalize_pictures(compared.pictures)
     parts = {"test": (split.test, split.train), "validation": (split.validation, split.train)}
     if compared.data.groups is not None:
-        torn = datasets.split(name, compared.data._replace(groups=None), SPLIT_SEED)
-        parts["validation, tracks ignored"] = torn.validation, torn.train
+        split_by_image = datasets.split(name, compared.data._replace(groups=None), SPLIT_SEED)
+        parts["validation, tracks ignored"] = split_by_image.validation, split_by_image.train
     labels, rows = compared.data.labels.numpy(), []
     for part, (queries, keys) in parts.items():
         exact, neighbours = find_matches(flat, compared.copies, queries, keys)

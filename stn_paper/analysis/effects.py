@@ -66,10 +66,11 @@ def compare_arms(ours, column="test"):
     >>> compare_arms(frame.runs("gtsrb", "system", "mnist-cnn"))["shown"]  # doctest: +SKIP
     """
     arms = runs_by_arm(ours)
-    pair, left_out = _seeds_pair(ours, column), original_failed(ours)
+    paired, left_out = _seeds_pair(ours, column), original_failed(ours)
     rows = []
     for family, pairs in FAMILIES.items():
-        found = [_comparison_row(arms, *sides, column, pair) for sides in pairs if arms.keys() >= set(sides)]
+        sides = [pair for pair in pairs if arms.keys() >= set(pair)]
+        found = [_comparison_row(arms, *pair, column, paired) for pair in sides]
         fields = statistics.Comparison._fields
         compared = [statistics.Comparison(*(row[field] for field in fields)) for row in found]
         for row, (p, p_apart, shown) in zip(found, statistics.judge_family(compared)):
@@ -102,12 +103,12 @@ def runs_by_arm(ours):
     return arms
 
 
-def _comparison_row(arms, variant, against, column, pair):
+def _comparison_row(arms, variant, against, column, paired):
     first, second = arms[variant], arms[against]
     if variant == CONTROL:
-        pair, second = False, second[second.index < OTHER_SEEDS]
+        paired, second = False, second[second.index < OTHER_SEEDS]
     kept = [side.loc[~side["collapsed"].astype(bool), column].dropna() for side in (first, second)]
-    comparison = statistics.compare(*kept, paired=pair or variant.endswith(RELEASED))
+    comparison = statistics.compare(*kept, paired=paired or variant.endswith(RELEASED))
     collapsed = [int(side["collapsed"].sum()) for side in (first, second)]
     return (
         {"variant": variant, "against": against}

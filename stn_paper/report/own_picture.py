@@ -112,8 +112,8 @@ def theta_beside_truth(picture, transformer):
 def restoration_verdict(picture, transformer, variant, count=500):
     """How much of unseen maps the transformer undoes, in words."""
     maps = random_maps(count, 10**6)
-    left = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
-    turn, shift = (left[quantity] for quantity in ("rotation", "shift"))
+    recovery = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
+    turn, shift = (recovery[quantity] for quantity in ("rotation", "shift"))
     shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
     return (
         f"{HEADINGS[variant]} takes away {_share_in_words(shares[0])} of the median rotation and "

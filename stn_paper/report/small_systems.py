@@ -171,13 +171,12 @@ def recovery_table(dataset):
     shows the median distance and, in brackets, the 90th percentile; both are means over the seeds.
     """
     rows = {}
-    for variant, left in _recovery_by_variant(dataset).items():
+    for variant, recoveries in _recovery_by_variant(dataset).items():
         if not rows:
-            rows["Without"] = {QUANTITIES[q]: _median_and_high(left, q, "before") for q in QUANTITIES} | {
-                "Seeds": ""
-            }
-        cells = {QUANTITIES[q]: _median_and_high(left, q, "after") for q in QUANTITIES}
-        rows[HEADINGS[variant]] = cells | {"Seeds": len(left)}
+            cells = {QUANTITIES[q]: _median_and_high(recoveries, q, "before") for q in QUANTITIES}
+            rows["Without"] = cells | {"Seeds": ""}
+        cells = {QUANTITIES[q]: _median_and_high(recoveries, q, "after") for q in QUANTITIES}
+        rows[HEADINGS[variant]] = cells | {"Seeds": len(recoveries)}
     return table_or_missing(rows)
 
 
@@ -185,7 +184,9 @@ def recovery_verdict(dataset):
     """The share of each distortion that the transformers undo, as means over the seeds, in one sentence."""
     found, parts = _recovery_by_variant(dataset), []
     for quantity in QUANTITIES:
-        shares = [[_share_removed(run[quantity], quantity) for run in left] for left in found.values()]
+        shares = [
+            [_share_removed(r[quantity], quantity) for r in recoveries] for recoveries in found.values()
+        ]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
             low, high = f"{min(means):.0%}", f"{max(means):.0%}"
@@ -220,12 +221,13 @@ def _recovery_by_variant(dataset):
     }
 
 
-def _median_and_high(left, quantity, moment):
-    median, high = np.mean([run[quantity][moment] for run in left], axis=0)
+def _median_and_high(recoveries, quantity, moment):
+    median, high = np.mean([recovery[quantity][moment] for recovery in recoveries], axis=0)
     return f"{median:.2f} ({high:.2f})"
 
 
-def _share_removed(left, quantity):
+def _share_removed(distances, quantity):
     """The share of the median distance that is removed, for scale of its logarithm; None without a distance."""
-    before, after = (np.log(m) if quantity == "scale" else m for m in (left["before"][0], left["after"][0]))
+    medians = distances["before"][0], distances["after"][0]
+    before, after = (np.log(m) if quantity == "scale" else m for m in medians)
     return None if before < 1e-3 else 1 - after / before

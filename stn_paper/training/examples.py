@@ -231,19 +231,19 @@ def gradcam(model, images, labels):
     return LayerGradCam(model, layer).attribute(images, labels, relu_attributions=True).detach()
 
 
-def measure_recovery(known, theta, labels=None):
+def measure_recovery(known_maps, theta, labels=None):
     """Return how much of known maps a transformer undoes: {quantity: {before, after: [median, 90th percentile]}}.
 
-    `known` (N, 2, 3) maps the image to the undistorted digit, `theta` (N, 2, 3) the transformer's output to the image.
-    A transformer may show all digits in one pose of its own. So `after` is the distance of each output from the
-    median pose of all outputs, and `before` is the distance of each image from the median pose of all images. With
-    `labels` (N,), medians are taken within each class, because a transformer may show each class in another pose.
+    `known_maps` (N, 2, 3) map the image to the undistorted digit, `theta` (N, 2, 3) the transformer's output to the
+    image. A transformer may show all digits in one pose of its own. So `after` is the distance of each output from
+    the median pose of all outputs, and `before` is the distance of each image from the median pose of all images.
+    With `labels` (N,), medians are taken within each class, because a transformer may show each class in another pose.
     Rotation is in degrees, scale a ratio from 1, shift in pixels of the digit.
     """
-    last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known.dtype).expand(len(known), 1, 3)
-    after = known @ torch.cat([theta, last], 1)
+    last = torch.tensor([[[0.0, 0.0, 1.0]]], dtype=known_maps.dtype).expand(len(known_maps), 1, 3)
+    after = known_maps @ torch.cat([theta, last], 1)
     table = {}
-    for moment, maps in (("before", known), ("after", after)):
+    for moment, maps in (("before", known_maps), ("after", after)):
         for quantity, values in _distances_in_class(maps, labels).items():
             quantiles = np.quantile(values, (0.5, 0.9)).round(4).tolist()
             table.setdefault(quantity, {})[moment] = quantiles

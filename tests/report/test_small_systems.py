@@ -169,11 +169,14 @@ def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
 
 
 def test_recovery_is_a_share_of_the_distortion():
-    left = {"rotation": {"before": [20, 40], "after": [5, 10]}, "shift": {"before": [0, 0], "after": [1, 2]}}
-    left["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
-    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered_in_class": left})
-    told = small_systems.recovery_verdict("digits")
-    assert told.count("%") == 2 and "75%" in told and "50%" in told
+    recovery = {
+        "rotation": {"before": [20, 40], "after": [5, 10]},
+        "shift": {"before": [0, 0], "after": [1, 2]},
+    }
+    recovery["scale"] = {"before": [np.e, 3.0], "after": [np.sqrt(np.e), 2.0]}
+    write_system("digits", "mnist-cnn", "lstn", 90.0, probes=probes() | {"recovered_in_class": recovery})
+    verdict = small_systems.recovery_verdict("digits")
+    assert verdict.count("%") == 2 and "75%" in verdict and "50%" in verdict
     view = small_systems.recovery_table("digits")
     assert list(view.index) == ["Without", "L-STN"]
     assert view.loc["L-STN", "rotation (degrees)"] == "5.00 (10.00)"

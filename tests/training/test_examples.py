@@ -20,29 +20,29 @@ IDENTITY = affine_theta()[None]
 
 
 def test_a_transformer_that_undoes_every_map_leaves_nothing():
-    known = known_theta("rts", 300)
-    left = examples.measure_recovery(known, invert(known))
-    assert left["rotation"]["after"] == [0, 0] and left["shift"]["after"] == [0, 0]
-    assert left["scale"]["after"] == [1, 1]
+    known_maps = known_theta("rts", 300)
+    recovery = examples.measure_recovery(known_maps, invert(known_maps))
+    assert recovery["rotation"]["after"] == [0, 0] and recovery["shift"]["after"] == [0, 0]
+    assert recovery["scale"]["after"] == [1, 1]
 
 
 def test_any_common_pose_counts_as_undone():
-    known = known_theta("rts", 300)
+    known_maps = known_theta("rts", 300)
     pose = affine_theta(25, 1.3, (0.1, -0.2)).expand(300, 2, 3)
     square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
-    left = examples.measure_recovery(known, invert(known) @ square)
-    assert left["rotation"]["after"][1] < 0.01 and left["shift"]["after"][1] < 0.01
-    assert left["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
+    recovery = examples.measure_recovery(known_maps, invert(known_maps) @ square)
+    assert recovery["rotation"]["after"][1] < 0.01 and recovery["shift"]["after"][1] < 0.01
+    assert recovery["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
 
 
 def test_a_pose_of_its_own_for_each_class_counts_as_undone_within_the_class():
-    known, labels = known_theta("rts", 300), np.arange(300) % 2
+    known_maps, labels = known_theta("rts", 300), np.arange(300) % 2
     pose = torch.stack([affine_theta(40.0 * label, 1.0 + 0.3 * label) for label in labels])
     square = torch.cat([pose, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(300, 1, 3)], 1)
-    theta = invert(known) @ square
+    theta = invert(known_maps) @ square
     over_all, in_class = (
-        examples.measure_recovery(known, theta),
-        examples.measure_recovery(known, theta, labels),
+        examples.measure_recovery(known_maps, theta),
+        examples.measure_recovery(known_maps, theta, labels),
     )
     assert over_all["rotation"]["after"][1] > 15 and in_class["rotation"]["after"][1] < 0.01
     assert in_class["scale"]["after"][1] == pytest.approx(1, abs=1e-3)
@@ -50,12 +50,12 @@ def test_a_pose_of_its_own_for_each_class_counts_as_undone_within_the_class():
 
 
 def test_a_transformer_at_the_identity_takes_nothing_away():
-    known = known_theta("rts", 2000)
-    left = examples.measure_recovery(known, IDENTITY.expand(2000, 2, 3))
-    assert all(quantity["before"] == quantity["after"] for quantity in left.values())
+    known_maps = known_theta("rts", 2000)
+    recovery = examples.measure_recovery(known_maps, IDENTITY.expand(2000, 2, 3))
+    assert all(quantity["before"] == quantity["after"] for quantity in recovery.values())
     # uniform within 45 degrees: the median distance from the middle is 22.5, the 90th percentile 40.5
-    assert left["rotation"]["before"] == pytest.approx([22.5, 40.5], abs=1.5)
-    assert 1.1 < left["scale"]["before"][0] < 1.2
+    assert recovery["rotation"]["before"] == pytest.approx([22.5, 40.5], abs=1.5)
+    assert 1.1 < recovery["scale"]["before"][0] < 1.2
 
 
 def test_each_quantity_is_measured_in_its_unit():
@@ -94,8 +94,8 @@ def test_motion_is_of_the_example_that_is_shown_moving():
     model = build_model("mnist-cnn", "stn", 10)
     model.transformer.localization.head[-1].weight.data.normal_(std=0.01)
     data = datasets.load_images("digits", 42)
-    few = slice(0, 5000, 50)
-    data = data._replace(images=data.images[few], labels=data.labels[few])
+    every_50th = slice(0, 5000, 50)
+    data = data._replace(images=data.images[every_50th], labels=data.labels[every_50th])
     split = datasets.Split(*(np.arange(i, 100, 3) for i in range(3)))
     spec = RunSpec("digits", "mnist-cnn", "stn", "system")
     kept = examples.collect_probes(loop.Job(spec, model, data, split, torch.device("cpu"), None))
