@@ -28,7 +28,7 @@ def devices():
 
 
 @contextmanager
-def taken(names, wait=1.0):
+def lock_free_gpu(names, wait=1.0):
     """Context: lock a free GPU and return its name; all GPUs are tried every `wait` seconds until one is free."""
     job = os.environ.get("SLURM_JOB_ID", "")  # two jobs may number their own GPUs alike
     folder = (
@@ -54,7 +54,7 @@ def main(command):
     names = devices()
     if len(names) <= ("SLURM_JOB_ID" in os.environ):
         return subprocess.run(command).returncode
-    with taken(names) as name:
+    with lock_free_gpu(names) as name:
         return subprocess.run(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": name}).returncode
 
 

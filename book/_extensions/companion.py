@@ -38,14 +38,14 @@ MOVED = {  # former pages, and where their content is now
 def setup(app):
     app.connect("builder-inited", write_scripts)
     app.connect("builder-inited", write_redirects)
-    app.connect("env-get-outdated", first_page)
+    app.connect("env-get-outdated", mark_root_outdated)
     app.connect("html-collect-pages", run_record_pages)
     app.connect("html-page-context", share_side_bar, priority=400)  # before the theme draws it
     app.connect("html-page-context", state_policy)
     app.connect("html-page-context", load_tables)
     app.connect("html-page-context", load_networks)
     app.connect("html-page-context", without_thebe)
-    app.connect("build-finished", give_one_page_its_files)
+    app.connect("build-finished", copy_singlehtml_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -92,7 +92,7 @@ def state_policy(app, pagename, templatename, context, doctree):
     context["metatags"] = policy() + context.get("metatags", "")
 
 
-def first_page(app, env, added, changed, removed):
+def mark_root_outdated(app, env, added, changed, removed):
     """Mark the root page as outdated: without an outdated page, Sphinx would not write the pages of new records."""
     return [app.config.root_doc]
 
@@ -144,7 +144,7 @@ def without_thebe(app, pagename, templatename, context, doctree):
         files[:] = [file for file in files if "thebe" not in str(file)]
 
 
-def give_one_page_its_files(app, exception):
+def copy_singlehtml_files(app, exception):
     """Copy images and static files beside the page of a `singlehtml` build, from which PDFs are made."""
     if not exception and app.builder.name == "singlehtml":
         out = Path(app.outdir)

@@ -34,7 +34,14 @@ OPTIONS = (  # of `with_stn`; all other arguments of timm.create_model go to the
     "steps",
     "keep_graph",
 )
-PASSED = ("num_classes", "num_features", "head_hidden_size", "feature_info", "drop_rate", "global_pool")
+BACKBONE_ATTRIBUTES = (
+    "num_classes",
+    "num_features",
+    "head_hidden_size",
+    "feature_info",
+    "drop_rate",
+    "global_pool",
+)
 
 
 class TimmTransformer(nn.Module):
@@ -59,8 +66,8 @@ class TimmTransformer(nn.Module):
         self.pretrained_cfg = self.default_cfg = pretrained_cfg
 
     def __getattr__(self, name):
-        """Return the backbone's attribute for a name in PASSED; called only for names that this module lacks."""
-        if name in PASSED:
+        """Return the backbone's attribute, for BACKBONE_ATTRIBUTES; called only for names that this module lacks."""
+        if name in BACKBONE_ATTRIBUTES:
             return getattr(self.backbone, name)
         return super().__getattr__(name)
 
@@ -187,7 +194,7 @@ def _config(name, backbone, cfg):
     cfg = {key: value for key, value in cfg.items() if value is not None}
     for key in ("test_input_size", "test_crop_pct", "url", "hf_hub_id", "tag", "pool_size", "test_pool_size"):
         cfg.pop(key, None)
-    if backbone not in TIMMS:  # names of layers in Plain; `cfg` has the names of timm's layers
+    if backbone not in IN_TIMM:  # names of layers in Plain; `cfg` has the names of timm's layers
         cfg |= {"first_conv": "features.0", "classifier": "head"}
     if backbone == "densenet264":
         cfg |= {"first_conv": "features.conv0", "classifier": "classifier"}
@@ -218,13 +225,13 @@ def _register(variant, backbone):
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{BACKBONES[backbone].title} behind the paper's {variant}: see `TimmTransformer`."
-    cfg = (timm.get_pretrained_cfg(backbone) if backbone in TIMMS else None) or PretrainedCfg()
+    cfg = (timm.get_pretrained_cfg(backbone) if backbone in IN_TIMM else None) or PretrainedCfg()
     default_cfgs[name] = _config(name, backbone, asdict(cfg))
     setattr(sys.modules[__name__], name, create)
     register_model(create)
 
 
-TIMMS = tuple(name for name in BACKBONES if timm.is_model(name))  # backbones that timm has too
+IN_TIMM = tuple(name for name in BACKBONES if timm.is_model(name))  # backbones that timm has too
 default_cfgs = {}  # timm reads this name
 __all__ = ["TimmTransformer"]
 for _variant in LOCALIZATION_NETS:

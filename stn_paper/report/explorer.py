@@ -173,7 +173,7 @@ def _input_output_picture(inputs, theta, zoom):
     return picture
 
 
-def _barred(picture, share, text):
+def _with_progress_bar(picture, share, text):
     """Add column titles above the picture, and below it a bar filled to `share` and the `text`."""
     width, height = picture.width, picture.height + 2 * TITLE + BAR
     frame = Image.new("RGB", (width, height), "white")
@@ -194,13 +194,14 @@ def _gif(pictures, bars, text):
 
     All frames have the same colours.
     """
-    frames = [_barred(picture, *bar) for picture, bar in zip(pictures, bars)]
+    frames = [_with_progress_bar(picture, *bar) for picture, bar in zip(pictures, bars)]
     width, height = frames[0].size
-    tower = Image.new("RGB", (width, height * len(frames)))
+    stacked_frames = Image.new("RGB", (width, height * len(frames)))
     for k, frame in enumerate(frames):
-        tower.paste(frame, (0, k * height))
-    tower = tower.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    first, *others = (tower.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames)))
+        stacked_frames.paste(frame, (0, k * height))
+    stacked_frames = stacked_frames.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    boxes = [(0, k * height, width, (k + 1) * height) for k in range(len(frames))]
+    first, *others = map(stacked_frames.crop, boxes)
     times = [FRAME] * len(others) + [LAST_FRAME]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0, optimize=True)

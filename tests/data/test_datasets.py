@@ -53,8 +53,8 @@ def test_digits_maps_fill_their_ranges():
     scale = theta[:, :, 0].norm(dim=1)
     rotation = torch.rad2deg(torch.atan2(theta[:, 1, 0], theta[:, 0, 0]))
     for values, low, high in [(scale, 0.7, 1.2), (rotation, -45, 45), (theta[:, :, 2], -0.25, 0.25)]:
-        room = 0.01 * (high - low)
-        assert low - 1e-5 <= values.min() < low + room and high - room < values.max() <= high + 1e-5
+        tolerance = 0.01 * (high - low)
+        assert low - 1e-5 <= values.min() < low + tolerance and high - tolerance < values.max() <= high + 1e-5
     determinant = torch.linalg.det(theta[:, :, :2])
     torch.testing.assert_close(determinant, scale**2)  # turned and scaled, neither sheared nor mirrored
 

@@ -28,8 +28,8 @@ def shown(name):
 
 
 def fills(values, low, high):
-    room = 0.01 * (high - low)
-    return low - 1e-5 <= values.min() < low + room and high - room < values.max() <= high + 1e-5
+    tolerance = 0.01 * (high - low)
+    return low - 1e-5 <= values.min() < low + tolerance and high - tolerance < values.max() <= high + 1e-5
 
 
 def placement(theta):
@@ -76,8 +76,8 @@ def test_p_moves_each_corner_by_5_of_the_digits_pixels(maps):
     square_scale = (1 - 0.75**3) / 0.75  # the mean of the scale's square
     assert twist.std().item() == pytest.approx(2 * 5 * math.sqrt(square_scale), rel=0.03)
     assert twist.mean(0).abs().max() < 0.5
-    room = (10.5**3 - 7**3) / 3 / 3.5  # mean square of 21 - 14 scale, the largest shift of the centre
-    spread = math.sqrt(room / 3 + 5**2 / 4 * square_scale)
+    mean_square_shift = (10.5**3 - 7**3) / 3 / 3.5  # of 21 - 14 scale, the largest shift of the centre
+    spread = math.sqrt(mean_square_shift / 3 + 5**2 / 4 * square_scale)
     assert corners.mean(1).std(0).tolist() == pytest.approx([spread] * 2, rel=0.03)
 
 

@@ -316,8 +316,8 @@ def test_a_book_in_one_page_has_its_files_beside_it(companion, tmp_path):
         config=SimpleNamespace(root_doc="notebooks/index"),
         builder=SimpleNamespace(name="html"),
     )
-    companion.give_one_page_its_files(app, None)
+    companion.copy_singlehtml_files(app, None)
     assert not (tmp_path / "notebooks/_images").exists()
     app.builder.name = "singlehtml"
-    companion.give_one_page_its_files(app, None)
+    companion.copy_singlehtml_files(app, None)
     assert (tmp_path / "notebooks/_images/a.png").exists() and (tmp_path / "notebooks/_static/b.css").exists()
