@@ -74,8 +74,9 @@ def _backward(gradient, inputs, weight, *others, **_):
 
     torch's own count ignores groups.
     """
-    wanted = others[7]  # which gradients: of the inputs, the weight and the bias; the last is not counted
-    return conv_flop_count(inputs, weight, gradient) * sum(wanted[:2])
+    # which gradients are computed: of the inputs, the weight and the bias; the last is not counted
+    output_mask = others[7]
+    return conv_flop_count(inputs, weight, gradient) * sum(output_mask[:2])
 
 
 class Traffic(TorchDispatchMode):

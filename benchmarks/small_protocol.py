@@ -35,7 +35,7 @@ def run(setting):
     sizes = setting.sizes
     batch, image_size = PROTOCOL.batch_size, sizes.image_size or PROTOCOL.image_size
     setting = setting._replace(sizes=sizes._replace(image_size=image_size))
-    found = {"rows": [], "variants": [], "peaks": []}
+    results = {"rows": [], "variants": [], "peaks": []}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -48,12 +48,12 @@ def run(setting):
                     "image_size": image_size,
                     "precision": PROTOCOL.precision,
                 }
-                found["variants"] += [shared | row for row in _variants(setting, backbone, batch)]
+                results["variants"] += [shared | row for row in _variants(setting, backbone, batch)]
                 for variant in COMPARED:
                     rows = _programs(setting, backbone, variant, batch)
-                    found["rows"] += [shared | {"variant": variant} | row for row in rows]
-            found["peaks"] += [{"measurement": number} | row for row in limit.peaks(setting)]
-            yield {"images": files.source(setting.folder)[1], **found}
+                    results["rows"] += [shared | {"variant": variant} | row for row in rows]
+            results["peaks"] += [{"measurement": number} | row for row in limit.peaks(setting)]
+            yield {"images": files.source(setting.folder)[1], **results}
     finally:
         torch.set_num_threads(threads)
 

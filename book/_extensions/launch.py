@@ -69,9 +69,9 @@ def add_edit(app, pagename, templatename, context, doctree):
 @cache
 def origin(folder):
     """(owner/name on GitHub, commit) of the clone at `folder`; None if its origin is elsewhere."""
-    url, commit = (_git(folder, *what) for what in (("remote", "get-url", "origin"), ("rev-parse", "HEAD")))
-    found = re.search(r"(?:^|//|@)github\.com[/:]([\w.-]+/[\w.-]+?)(\.git)?/?$", url)
-    return (found[1], commit) if found and commit else None
+    url, commit = _git(folder, "remote", "get-url", "origin"), _git(folder, "rev-parse", "HEAD")
+    match = re.search(r"(?:^|//|@)github\.com[/:]([\w.-]+/[\w.-]+?)(\.git)?/?$", url)
+    return (match[1], commit) if match and commit else None
 
 
 def installing(notebook, repository, commit):

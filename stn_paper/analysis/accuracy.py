@@ -68,18 +68,17 @@ def runs_by_protocol(number):
     }
 
 
-def protocol_by_backbone(number, found=None):
+def protocol_by_backbone(number, runs=None):
     """{backbone: the protocol whose runs its row of Table 4, 6 or 8 shows}; "" for a backbone without a run.
 
     It is the protocol that fills most cells of the row; with equal counts, the first in TABLE_PROTOCOLS.
     """
-    found = runs_by_protocol(number) if found is None else found
+    runs = runs_by_protocol(number) if runs is None else runs
     printed = networks(number)
     protocols = {}
     for backbone, rows in printed.groupby("backbone", sort=False):
         counts = {
-            p: sum(_count_variants(r, backbone, set(rows["variant"])) for r in found[p].values())
-            for p in found
+            p: sum(_count_variants(r, backbone, set(rows["variant"])) for r in runs[p].values()) for p in runs
         }
         most = max(counts.values())
         protocols[backbone] = next(p for p, count in counts.items() if count == most) if most else ""
@@ -94,27 +93,27 @@ def _count_variants(ours, backbone, variants):
 # --- cells --------------------------------------------------------------------------------------
 
 
-def cells(number, found=None):
+def cells(number, runs=None):
     """Table 4, 6 or 8, a row a cell in the paper's order.
 
     Columns: backbone, model (as printed), variant, paper_validation, paper_test, protocol ("" without a run),
     test (ours, mean over seeds), half (half width of its 95 % interval), n (seeds), validation,
     class_accuracy, collapsed and failed (numbers of runs), spread (median over the runs), image_size, epochs,
     train_images, selection. Table 4 has more columns: without_copy and distinct (accuracies on images without
-    a copy and of `tsrd-distinct`), without_copy_half, images_without_copy, distinct_half and distinct_n. `found` is
+    a copy and of `tsrd-distinct`), without_copy_half, images_without_copy, distinct_half and distinct_n. `runs` is
     the result of `runs_by_protocol`; None computes it.
 
     >>> cells(6).groupby("variant")["test"].mean()  # doctest: +SKIP
     """
-    found, rows = runs_by_protocol(number) if found is None else found, []
-    protocols = protocol_by_backbone(number, found)
+    runs, rows = runs_by_protocol(number) if runs is None else runs, []
+    protocols = protocol_by_backbone(number, runs)
     for printed in networks(number).to_dict("records"):
         key = {name: printed[name] for name in ("backbone", "model", "variant")}
         theirs = {
             f"paper_{split}": float(printed[column_of(number, split)]) for split in ("validation", "test")
         }
         protocol = protocols[printed["backbone"]]
-        at = found[protocol or TABLE_PROTOCOLS[0]]
+        at = runs[protocol or TABLE_PROTOCOLS[0]]
         mine = [
             _of_cell(at[dataset], printed["backbone"], printed["variant"]) for dataset in datasets_of(number)
         ]
@@ -123,12 +122,12 @@ def cells(number, found=None):
     return pd.DataFrame(rows)
 
 
-def runs_by_cell(number, found=None):
+def runs_by_cell(number, runs=None):
     """{(backbone, variant): the runs of a cell of `cells`, as `runs_with_copy_accuracy`, on the paper's dataset}."""
-    found = runs_by_protocol(number) if found is None else found
+    runs = runs_by_protocol(number) if runs is None else runs
     at = {
-        backbone: found[protocol or TABLE_PROTOCOLS[0]]
-        for backbone, protocol in protocol_by_backbone(number, found).items()
+        backbone: runs[protocol or TABLE_PROTOCOLS[0]]
+        for backbone, protocol in protocol_by_backbone(number, runs).items()
     }
     keys = zip(networks(number)["backbone"], networks(number)["variant"])
     return {(b, v): _of_cell(at[b][datasets_of(number)[0]], b, v) for b, v in keys}
@@ -190,8 +189,8 @@ def differences(number):
     protocol, collapsed and collapsed_against (collapsed runs of either side), left_out (at least half of the original's
     runs failed to train, so that the backbone is not compared).
     """
-    known, rows = runs_by_protocol(number), []
-    found, seeds = cells(number, known).set_index(["backbone", "variant"]), runs_by_cell(number, known)
+    runs, rows = runs_by_protocol(number), []
+    found, seeds = cells(number, runs).set_index(["backbone", "variant"]), runs_by_cell(number, runs)
     for variant, against in COMPARISONS:
         for backbone in found.index.unique("backbone"):
             a, b, original = (found.loc[(backbone, v)] for v in (variant, against, ORIGINAL))
@@ -271,19 +270,19 @@ def baseline_accuracies():
     return pd.DataFrame(rows, index=names)
 
 
-def size_ranking(found=None):
+def size_ranking(tsrd_cells=None):
     """Rank correlation of size and accuracy on TSRD: a row for the paper and a row for each of TSRD_COLUMNS.
 
     Columns: networks, rho (Spearman's rank correlation of the printed parameters and the test accuracy), p
     (two-sided, by permutation, see `statistics.rank_correlation`). rho and p are NaN with fewer than
-    statistics.RANKED networks. `found` is the result of `cells(4)`; None computes it.
+    statistics.RANKED networks. `tsrd_cells` is the result of `cells(4)`; None computes it.
     """
-    found = cells(4) if found is None else found
+    tsrd_cells = cells(4) if tsrd_cells is None else tsrd_cells
     parameters, rows = networks(4)["parameters"].astype(int), {}
     for column in ("paper_test", *TSRD_COLUMNS):
-        known = found[column].notna()
+        measured = tsrd_cells[column].notna()
         rho, p = math.nan, math.nan
-        if known.sum() >= statistics.RANKED and found.loc[known, column].nunique() > 1:
-            rho, p, _ = statistics.rank_correlation(found.loc[known, column], parameters[known])
-        rows[column] = {"networks": int(known.sum()), "rho": rho, "p": p}
+        if measured.sum() >= statistics.RANKED and tsrd_cells.loc[measured, column].nunique() > 1:
+            rho, p, _ = statistics.rank_correlation(tsrd_cells.loc[measured, column], parameters[measured])
+        rows[column] = {"networks": int(measured.sum()), "rho": rho, "p": p}
     return pd.DataFrame(rows).T

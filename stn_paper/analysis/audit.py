@@ -32,11 +32,11 @@ def check(folders=()):
             place = f"{records.record_path(spec).parent.name}/{spec.name}.json"
             faults.append(f"Record {path} is of the run {place}: name it so, or delete it if it is a copy.")
         runs.setdefault(spec.name, []).append((path, record))
-    for (first, one), *others in runs.values():
-        for path, other in others:
-            here, there = _compared_fields(one), _compared_fields(other)
-            if what := ", ".join(key for key in here if here[key] != there[key]):
-                faults.append(f"Records {first} and {path} are of one run and disagree ({what}): keep one.")
+    for (first, first_record), *others in runs.values():
+        for path, record in others:
+            first_fields, fields = _compared_fields(first_record), _compared_fields(record)
+            if names := ", ".join(key for key in fields if fields[key] != first_fields[key]):
+                faults.append(f"Records {first} and {path} are of one run and disagree ({names}): keep one.")
     return faults, _notes_on_runs(runs)
 
 

@@ -57,11 +57,11 @@ def matching_rules(number):
     Of several rules, it is the simplest: AT_BEST before OF_FIVE before OF_FIFTEEN.
     """
     cells = released_cells(number)
-    found = pd.Series("other", index=cells.index)
-    found[cells["best_validation"].isna()] = "lost"
+    rules = pd.Series("other", index=cells.index)
+    rules[cells["best_validation"].isna()] = "lost"
     for rule in (OF_FIFTEEN, OF_FIVE, AT_BEST):
-        found[same_accuracy(cells["test"], cells[rule])] = rule
-    return found
+        rules[same_accuracy(cells["test"], cells[rule])] = rule
+    return rules
 
 
 def count_rules():
@@ -108,8 +108,8 @@ def budget_share(dataset, variant):
 
 def count_bypassed(cells):
     """(bypassed, known): of these `released_cells` with a transformer, how many bypass it, and how many are known."""
-    known = cells["transform_applied"].dropna()
-    return int((known == "no").sum()), len(known)
+    applied = cells["transform_applied"].dropna()
+    return int((applied == "no").sum()), len(applied)
 
 
 def release_totals():
@@ -119,13 +119,10 @@ def release_totals():
     choose, and cells whose log is in the release.
     """
     pairs = [count_bypassed(released_cells(number)) for number in (6, 8)]
-    found = (
-        pd.concat([matching_rules(number) for number in (6, 8)])
-        .value_counts()
-        .reindex(RULE_MEANINGS, fill_value=0)
-    )
+    rules = pd.concat([matching_rules(number) for number in (6, 8)])
+    counts = rules.value_counts().reindex(RULE_MEANINGS, fill_value=0)
     bypassed, cells = (sum(column) for column in zip(*pairs))
-    return bypassed, cells, int(found[OF_FIVE] + found[OF_FIFTEEN]), int(found.sum() - found["lost"])
+    return bypassed, cells, int(counts[OF_FIVE] + counts[OF_FIFTEEN]), int(counts.sum() - counts["lost"])
 
 
 def cells_of_other_networks():

@@ -72,11 +72,11 @@ def copy_flags(record, near=False):
 
     None if the record's images, split and training set have not been searched for copies.
     """
-    known, spec, data = read_table("test_images"), record["spec"], record["data"]
-    known = known[known["dataset"] == spec["dataset"]]
-    if known.empty:
+    rows, spec, data = read_table("test_images"), record["spec"], record["data"]
+    rows = rows[rows["dataset"] == spec["dataset"]]
+    if rows.empty:
         return None
-    row = known.iloc[0]
+    row = rows.iloc[0]
     if spec["protocol"].get("split_seed", SPLIT_SEED) != row["split_seed"]:
         return None
     if any(data[key] != row[key] for key in ("fingerprint", "train", "test")):

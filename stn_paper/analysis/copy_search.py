@@ -218,16 +218,16 @@ def look_up(contents, labels, queries):
     `contents` and `labels` describe the training images, `queries` are the contents of the test images, all numbered
     as `listings.number_contents` does. A test image without an identical training image gets the most frequent class.
     """
-    most = np.bincount(labels).argmax()
-    known = dict(zip(contents.tolist(), labels.tolist()))
-    return np.array([known.get(content, most) for content in queries.tolist()])
+    most_frequent = np.bincount(labels).argmax()
+    label_by_content = dict(zip(contents.tolist(), labels.tolist()))
+    return np.array([label_by_content.get(content, most_frequent) for content in queries.tolist()])
 
 
 def nearest_pixels(images, labels, queries):
     """Predict classes (M,) by the nearest training image, in L2 distance of uint8 images (N, 32, 32, 3)."""
-    keys, wanted = (torch.from_numpy(part).flatten(1).double() / 255 for part in (images, queries))
+    keys, rows = (torch.from_numpy(part).flatten(1).double() / 255 for part in (images, queries))
     length = (keys**2).sum(1)
-    found = [(length - 2 * block @ keys.T).argmin(1) for block in wanted.split(IMAGES_AT_ONCE)]
+    found = [(length - 2 * block @ keys.T).argmin(1) for block in rows.split(IMAGES_AT_ONCE)]
     return labels[torch.cat(found).numpy()]
 
 
@@ -301,8 +301,8 @@ def _store(file, found):
 def write_dataset(name, data_folder=None):
     """Compare one dataset, write its rows and its contact sheet, and return its counts."""
     listing, compared = compare_splits(name, data_folder)
-    found = count_copies(name, compared)
-    _store("counts", found)
+    counts = count_copies(name, compared)
+    _store("counts", counts)
     _store("files", count_files(name, listing, compared))
     _store("test_images", flag_test_images(name, compared))
     _store("ratios", ratio_histogram(name, compared))
@@ -314,17 +314,17 @@ def write_dataset(name, data_folder=None):
         _store("baselines", test_baselines(name, compared))
     with replace_file(sheet_path(name)) as part:
         draw_contact_sheet(compared).save(part, "PNG", optimize=True)
-    return found
+    return counts
 
 
 def write_all(data_folder=None):
     """Write the results of each dataset in the data folder; yield a sentence for each dataset of STUDIED."""
     for name in STUDIED:
         try:
-            found = write_dataset(name, data_folder)
+            counts = write_dataset(name, data_folder)
         except InputError as error:
             yield f"{name}: its files were left as they were. {error}"
             continue
-        row = found.iloc[0]
-        found = f"{row['exact']:,} have an exact and {row['near']:,} a near copy in training"
-        yield f"{name}: of {row['number']:,} test images, {found}."
+        row = counts.iloc[0]
+        copies = f"{row['exact']:,} have an exact and {row['near']:,} a near copy in training"
+        yield f"{name}: of {row['number']:,} test images, {copies}."

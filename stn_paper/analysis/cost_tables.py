@@ -43,8 +43,8 @@ def read_costs(number):
     """Our rows of the paper's cost table `number`; InputError if they have not been measured."""
     if not costs_path().exists():
         raise InputError(f"File {costs_path()} is missing: write it by `python -m stn_paper costs`.")
-    known = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
-    return known[known["table"] == number].reset_index(drop=True)
+    rows = pd.read_csv(costs_path(), dtype={"row": str, "output": str}, keep_default_na=False)
+    return rows[rows["table"] == number].reset_index(drop=True)
 
 
 def compare_costs(*numbers):

@@ -158,14 +158,14 @@ def mostly_failed(failed, runs):
 
 def comparisons_by_backbone(dataset, protocol):
     """`comparisons` of all backbones, with the column `backbone` first; left-out backbones are marked, not dropped."""
-    found = []
+    views = []
     for backbone in frame.order_backbones(frame.runs(dataset, protocol)["backbone"]):
         view = comparisons(dataset, backbone, protocol)
         view.insert(0, "backbone", backbone)
-        found.append(view)
-    known = [view for view in found if len(view)]
+        views.append(view)
+    filled = [view for view in views if len(view)]
     return (
-        pd.concat(known, ignore_index=True)
-        if known
+        pd.concat(filled, ignore_index=True)
+        if filled
         else pd.DataFrame(columns=["backbone", *COMPARISON_COLUMNS])
     )

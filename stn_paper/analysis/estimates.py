@@ -89,8 +89,8 @@ def _known_costs():
     """The rows of the repository's costs.csv that are whole networks; an installed package has no such file."""
     if not IN_CLONE:
         return pd.DataFrame(columns=["table", "row", "variant", "image_size", "gflops"])
-    known = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
-    return known[known["table"].isin(COST_TABLES)]
+    rows = pd.read_csv(ROOT / "results/costs.csv", dtype={"row": str}, keep_default_na=False)
+    return rows[rows["table"].isin(COST_TABLES)]
 
 
 @cache
@@ -103,8 +103,8 @@ def gflops(backbone, variant, image_size):
     if variant in LOCALIZATION_NETS and backbone not in SYSTEMS:
         # grid and sampling count as 0 operations, so that all nets share the cached backbone
         return gflops(backbone, ORIGINAL, image_size) + _net_gflops(variant, image_size)
-    known = _known_costs()
-    row = known[(known["row"] == backbone) & (known["variant"] == variant)]
+    table = _known_costs()
+    row = table[(table["row"] == backbone) & (table["variant"] == variant)]
     row = row[row["image_size"].astype(int) == image_size]
     if len(row):
         return float(row["gflops"].iloc[0])
@@ -143,11 +143,13 @@ def nearest_measurements(spec, measured, device):
 
     They are at the run's precision, or at the default precision if the device has none at the run's precision.
     """
-    wanted = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
-    here = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
-    here = here or [m for m in measured if m.device == device and m.precision == DEFAULTS["precision"]]
+    of_run = {"backbone": spec.backbone, "variant": spec.variant, "image_size": spec.image_size}
+    on_device = [m for m in measured if m.device == device and m.precision == spec.protocol.precision]
+    on_device = on_device or [
+        m for m in measured if m.device == device and m.precision == DEFAULTS["precision"]
+    ]
     for name, fields in BASES.items():
-        if found := [m for m in here if all(getattr(m, f) == wanted[f] for f in fields)]:
+        if found := [m for m in on_device if all(getattr(m, f) == of_run[f] for f in fields)]:
             return name, found
     return None, []
 
@@ -172,8 +174,8 @@ def estimate_hours(spec, measured, device=None):
 
 def total_hours(specs, measured, device=None):
     """Hours of all the runs, one after the other on one device; None if nothing was measured there."""
-    found = [estimate_hours(spec, measured, device) for spec in specs]
-    return None if None in found else sum(found)
+    hours = [estimate_hours(spec, measured, device) for spec in specs]
+    return None if None in hours else sum(hours)
 
 
 def resources(spec, measured, attempt=1, longest=1440, gpus=1):
@@ -197,9 +199,9 @@ def missing_in_words(targets, measured, seeds=3, protocol="equal"):
     """The number of runs without a record and their estimated hours, as text: a line a target."""
     lines = []
     for target in targets:
-        wanted = target_specs(target, seeds, protocol)
-        lacking = [spec for spec in wanted if not records.record_path(spec).exists()]
-        line = f"{target}: {len(lacking)} of {len(wanted)} runs have no record"
+        specs = target_specs(target, seeds, protocol)
+        lacking = [spec for spec in specs if not records.record_path(spec).exists()]
+        line = f"{target}: {len(lacking)} of {len(specs)} runs have no record"
         lines.append(
             f"{line}, {_hours_in_words(lacking, measured)}" if lacking else f"{target}: all runs are recorded"
         )
@@ -249,17 +251,20 @@ def cost_in_words(seeds=3, protocol="equal"):
 
 def _by_device(specs, measured):
     """{device: hours as text}; without a measured GPU, the first device is "GPU", not yet measured."""
-    known = devices(measured)
-    hours = {d: total_hours(specs, measured, d) for d in known}
+    measured_devices = devices(measured)
+    hours = {d: total_hours(specs, measured, d) for d in measured_devices}
     texts = {d: UNMEASURED if h is None else _hours_text(h) for d, h in hours.items()}
-    return texts if any(map(is_gpu, known)) else {"GPU": UNMEASURED, **texts}
+    return texts if any(map(is_gpu, measured_devices)) else {"GPU": UNMEASURED, **texts}
 
 
 def hours_by_target(seeds=1, protocol="equal"):
     """Runs of each target and their hours on each measured device; a row a target."""
     measured = measurements()
-    wanted = {target: target_specs(target, seeds, protocol) for target in GRID}
-    rows = {target: {"Runs": len(specs), **_by_device(specs, measured)} for target, specs in wanted.items()}
+    specs_by_target = {target: target_specs(target, seeds, protocol) for target in GRID}
+    rows = {
+        target: {"Runs": len(specs), **_by_device(specs, measured)}
+        for target, specs in specs_by_target.items()
+    }
     every = list(unique_specs(GRID, seeds, protocol).values())
     rows["all, shared runs once"] = {"Runs": len(every), **_by_device(every, measured)}
     return pd.DataFrame.from_dict(rows, orient="index")

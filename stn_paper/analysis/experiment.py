@@ -122,10 +122,12 @@ def environment_differences(dataset, backbone, protocol):
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     differences = []
     for (variant, seed), record in stored.items():
-        alone = stored.get((ORIGINAL, seed))
-        if alone and variant.endswith(RELEASED) and _test_results(alone) != _test_results(record):
-            here, there = record["environment"], alone["environment"]
-            differences.append({k for k in here.keys() & there.keys() if here[k] != there[k]})
+        original = stored.get((ORIGINAL, seed))
+        if original and variant.endswith(RELEASED) and _test_results(original) != _test_results(record):
+            fields, original_fields = record["environment"], original["environment"]
+            differences.append(
+                {k for k in fields.keys() & original_fields.keys() if fields[k] != original_fields[k]}
+            )
     return differences
 
 

@@ -218,8 +218,8 @@ def variants_of(ours):
 
 def order_backbones(backbones):
     """Each backbone once: the paper's backbones in its order, then the others by name."""
-    known = list(BACKBONES)
-    return sorted(set(backbones), key=lambda b: (known.index(b) if b in known else len(known), b))
+    order = list(BACKBONES)
+    return sorted(set(backbones), key=lambda b: (order.index(b) if b in order else len(order), b))
 
 
 def best_protocol(dataset, protocols):
@@ -231,5 +231,5 @@ def best_protocol(dataset, protocols):
 def image_notes(records):
     """Return a list of sentences on the datasets of these records whose files are not the official files."""
     notes = pd.read_csv(PRINTED / "altered_files.csv", index_col="fingerprint")["note"]
-    found = sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))
-    return list(dict.fromkeys(notes[found]))
+    altered = sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))
+    return list(dict.fromkeys(notes[altered]))

@@ -63,8 +63,8 @@ def corrections(number):
 
 def corrected(number, printed, row=None):
     """The printed value, or the right value if corrections.csv has one; `row` as corrections.csv names it."""
-    known = corrections(number)
-    match = known[(known["printed"] == printed) & (known["row"] == str(row if row else printed))]
+    misprints = corrections(number)
+    match = misprints[(misprints["printed"] == printed) & (misprints["row"] == str(row if row else printed))]
     return match["right"].iloc[0] if len(match) else printed
 
 

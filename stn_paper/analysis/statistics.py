@@ -128,10 +128,10 @@ def correlation(cells):
 
     Rows with a gap are left out. NaN with fewer than FEWEST_RUNS rows or fewer than two columns.
     """
-    known = cells.dropna()
-    if len(known) < FEWEST_RUNS or known.shape[1] < 2:
+    complete = cells.dropna()
+    if len(complete) < FEWEST_RUNS or complete.shape[1] < 2:
         return math.nan
-    pairs = known.corr().to_numpy()[np.triu_indices(known.shape[1], 1)]
+    pairs = complete.corr().to_numpy()[np.triu_indices(complete.shape[1], 1)]
     return float(np.mean(pairs))
 
 

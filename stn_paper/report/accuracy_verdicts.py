@@ -173,9 +173,9 @@ def tsrd_verdict():
     return f"{head} {size_ranking_verdict(found)}"
 
 
-def size_ranking_verdict(found=None):
+def size_ranking_verdict(tsrd_cells=None):
     """Whether larger networks win on TSRD, in one sentence."""
-    ranks = accuracy.size_ranking(found)
+    ranks = accuracy.size_ranking(tsrd_cells)
     ours = ranks.drop("paper_test")
     if ours["rho"].isna().all():
         return f"Whether larger networks win is open: {statistics.RANKED} networks are needed."

@@ -19,19 +19,19 @@ def as_table(section=None):
     Columns: The paper says, Verdict, The numbers, From.
     """
     chosen = {i: c for i, c in enumerate(CLAIMS, 1) if section in (None, c.section)}
-    found = [c.check() for c in chosen.values()]
+    findings = [c.check() for c in chosen.values()]
     quotes = [f"“{c.quote}” ({c.where})" for c in chosen.values()]
     columns = ["The paper says", "Verdict", "The numbers", "From"]
-    rows = [[quote, f.verdict, f.evidence, f.source] for quote, f in zip(quotes, found)]
+    rows = [[quote, f.verdict, f.evidence, f.source] for quote, f in zip(quotes, findings)]
     return pd.DataFrame(rows, columns=columns, index=list(chosen))
 
 
-def count_verdicts(found=None):
+def count_verdicts(claims=None):
     """Count the claims with each verdict: a row a section (key of SECTIONS), a column a verdict.
 
-    `found` is the result of `as_table()`; None computes it.
+    `claims` is the result of `as_table()`; None computes it.
     """
-    verdicts = (as_table() if found is None else found)["Verdict"]
+    verdicts = (as_table() if claims is None else claims)["Verdict"]
     sections = [c.section for c in CLAIMS]
     table = pd.crosstab(pd.Series(sections, verdicts.index), verdicts)
     table = table.reindex(index=list(SECTIONS), columns=list(VERDICTS), fill_value=0)

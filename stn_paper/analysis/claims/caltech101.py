@@ -25,13 +25,13 @@ from .verdicts import (
 @claim("caltech101", "4.3.B", "the accuracy of the EfficientNet models are inferior to ResNet")
 def inferior():
     cells = printed_accuracies(6)[ORIGINAL]
-    efficient, other = cells.filter(like="EfficientNet"), cells["ResNet-50"]
+    efficient, resnet = cells.filter(like="EfficientNet"), cells["ResNet-50"]
     ten = printed_accuracies(8)[ORIGINAL]
     above = ten.filter(like="EfficientNet") > ten.filter(like="ResNet").max()
     return Finding(
-        by_tables(efficient < other),
-        f"Without a transformer, {count_true(efficient < other)} EfficientNets have a lower test accuracy than "
-        f"ResNet-50's {other:.2f} %: {named_range(efficient, '.2f')}. On CIFAR-10, {count_true(above)} EfficientNets "
+        by_tables(efficient < resnet),
+        f"Without a transformer, {count_true(efficient < resnet)} EfficientNets have a lower test accuracy than "
+        f"ResNet-50's {resnet:.2f} %: {named_range(efficient, '.2f')}. On CIFAR-10, {count_true(above)} EfficientNets "
         "have a higher one than the best ResNet.",
         "Tables 6 and 8",
     )
@@ -147,11 +147,11 @@ def b5_best():
 @claim("caltech101", "Table 6, EfficientNet-b5, V-STN", "73.25 72.08")
 def b5_row():
     cells = paper.table(6).query("variant == 'vstn'").set_index("model")[["validation", "test"]]
-    row, other = (" and ".join(cells.loc[f"EfficientNet-{b}"]) for b in ("b5", "b4"))
+    b5, b4 = (" and ".join(cells.loc[f"EfficientNet-{b}"]) for b in ("b5", "b4"))
     log = authors_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
     return Finding(
-        AGREES if log["parameters"] == log["printed_parameters"] and row != other else MISPRINT,
-        f"With V-STN, Table 6 prints {row} for EfficientNet-b5 and {other} for EfficientNet-b4. The released log of "
+        AGREES if log["parameters"] == log["printed_parameters"] and b5 != b4 else MISPRINT,
+        f"With V-STN, Table 6 prints {b5} for EfficientNet-b5 and {b4} for EfficientNet-b4. The released log of "
         f"the cell of EfficientNet-b5 states {log['parameters']:,.0f} parameters, and Table 5 prints "
         f"{log['printed_parameters']:,.0f}.",
         f"Table 6, {RELEASE_FILE}",
@@ -163,8 +163,8 @@ def heading():
     texts, top1 = [], []
     for number in (6, 8):
         cells = authors_runs.released_cells(number)
-        known = cells[cells["best_validation"].notna()]
-        same = authors_runs.same_accuracy(known["validation"], known["best_validation"])
+        logged = cells[cells["best_validation"].notna()]
+        same = authors_runs.same_accuracy(logged["validation"], logged["best_validation"])
         texts.append(f"{count_true(same)} of Table {number}")
         top1.append(is_most(same))
     return Finding(

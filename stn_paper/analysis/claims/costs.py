@@ -63,9 +63,9 @@ def tsrd_costs():
 
 @claim("costs", "Table 4", "DenseNet-120 … DenseNet-119 … DenseNet-118")
 def names():
-    known = paper.corrections(4).query("column == 'model'")
-    wrong = ", ".join(f"{c.printed} has the parameters of {c.right}" for c in known.itertuples())
-    right = [m not in set(known["printed"]) for m in paper.table(4)["model"]]
+    misprints = paper.corrections(4).query("column == 'model'")
+    wrong = ", ".join(f"{c.printed} has the parameters of {c.right}" for c in misprints.itertuples())
+    right = [m not in set(misprints["printed"]) for m in paper.table(4)["model"]]
     return Finding(
         REPRODUCED if all(right) else MISPRINT,
         f"{count_true(right)} names of Table 4 match the printed costs; {wrong}.",

@@ -56,9 +56,9 @@ def row_sums():
     for number in shapes:
         printed = paper.table(number)["parameters"]
         rows = sum(int(n) for cell in printed[:-1] for n in cell.split("+"))
-        known = paper.corrections(number).query("column == 'parameters'")
+        misprints = paper.corrections(number).query("column == 'parameters'")
         texts += [
-            f"row {c.row} of Table {number} prints {c.printed} for {c.right}" for c in known.itertuples()
+            f"row {c.row} of Table {number} prints {c.printed} for {c.right}" for c in misprints.itertuples()
         ]
         if rows != int(printed.iloc[-1]):
             wrong.add(number)

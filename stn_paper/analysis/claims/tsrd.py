@@ -60,13 +60,13 @@ def tsrd_runs():
 @claim("tsrd", "Table 4", "Training Error … Validation Error")
 def errors():
     logs = authors_runs.released_cells(4)
-    known = logs[logs["best_validation"].notna()]
+    logged = logs[logs["best_validation"].notna()]
     columns = {
         paper.column_of(4, "validation"): "best_validation",
         paper.column_of(4, "test"): authors_runs.AT_BEST,
     }
     same = pd.concat(
-        [authors_runs.same_accuracy(known[a], known[b]) for a, b in columns.items()], axis=1
+        [authors_runs.same_accuracy(logged[a], logged[b]) for a, b in columns.items()], axis=1
     ).all(axis=1)
     low, high = (getattr(logs[[*columns]], pick)(axis=None) for pick in ("min", "max"))
     return Finding(

@@ -118,8 +118,8 @@ def printed_costs(number):
 def bypassed_note(number, *variants):
     """A sentence: in how many released cells of Table 6 or 8 with these variants the transformer is bypassed."""
     cells = authors_runs.released_cells(number)
-    unused, known = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
-    return f" In the release, {unused} of these {known} cells of Table {number} bypass the transformer."
+    bypassed, logged = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
+    return f" In the release, {bypassed} of these {logged} cells of Table {number} bypass the transformer."
 
 
 def measured_costs(number):
@@ -137,20 +137,18 @@ def judge_by_runs(number, variant, against):
     these are more than half of the table's networks. Then REPRODUCED if the variant is better in more than half of the
     table's networks, else NOT_REPRODUCED. A network with a collapsed run of the variant does not count as better.
     """
-    dataset, wanted = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
+    dataset, backbones = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
     for protocol in PAPER_SIZE:
         found = effects.comparisons_by_backbone(dataset, protocol)
         found = found[(found["variant"] == variant) & (found["against"] == against)]
-        found = found[found["backbone"].isin(wanted) & ~found["left_out"].astype(bool)]
+        found = found[found["backbone"].isin(backbones) & ~found["left_out"].astype(bool)]
         found = found[found[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
         if len(found) > enough:
             better = found["shown"].str.startswith(statistics.BETTER) & (found["collapsed"] == 0)
             enough, up, used = len(found), int(better.sum()), protocol
-    verdict = OPEN if 2 * enough <= len(wanted) else by_ours(2 * up > len(wanted))
-    text = (
-        f"{enough} of the {len(wanted)} networks have three runs of both variants at the paper's image size"
-    )
+    verdict = OPEN if 2 * enough <= len(backbones) else by_ours(2 * up > len(backbones))
+    text = f"{enough} of the {len(backbones)} networks have three runs of both variants at the paper's image size"
     text += f" (protocol `{used}`); {HEADINGS[variant]} is better in {up} of them." if used else "."
     return Finding(
         verdict,
