@@ -188,9 +188,9 @@ def lock_file(path: Path, until: float = math.inf) -> Generator[None]:
 
 def remove_partials(path: Path) -> None:
     """Remove the partial files that killed processes left of `path`; no process may be writing `path` meanwhile."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         with suppress(OSError):
-            left.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -125,13 +125,13 @@ def _json(content):
 
 def main(check):
     """Write the files that differ; with `check`, only name them."""
-    wanted = files()
-    here = {p: (ROOT / p).read_text(encoding="utf-8") for p in wanted if (ROOT / p).exists()}
-    differ = [path for path, text in wanted.items() if here.get(path) != text]
+    texts = files()
+    current = {p: (ROOT / p).read_text(encoding="utf-8") for p in texts if (ROOT / p).exists()}
+    differ = [path for path, text in texts.items() if current.get(path) != text]
     if check and differ:
         sys.exit(f"Not what CITATION.cff and pyproject.toml say: {', '.join(differ)}. Run: make citation")
     for path in differ:
-        (ROOT / path).write_text(wanted[path], encoding="utf-8")
+        (ROOT / path).write_text(texts[path], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def unpacked(name, size, folder):
         with replace_file(cached) as part, part.open("wb") as file:
             np.save(file, images)
     arrays = {f: None if meta[f] is None else np.array(meta[f]) for f in ("groups", "copies")}
-    known = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
+    fields = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
     return datasets.Images(
         torch.from_numpy(np.load(cached, mmap_mode="c")),
         torch.tensor(meta["labels"]),
@@ -126,7 +126,7 @@ def unpacked(name, size, folder):
         meta["fingerprint"],
         meta["test_start"],
         duplicates=tuple(meta["duplicates"]),
-        **known,
+        **fields,
     )
 
 

@@ -160,11 +160,11 @@ def _corners_moved(random, count, deviation, place):
 
 def _homography(points):
     """Return the matrices (N, 3, 3), with last element 1, that map points (N, 4, 2), (x, y), to CORNERS."""
-    known = np.concatenate([points, np.ones((*points.shape[:2], 1))], -1)
+    homogeneous = np.concatenate([points, np.ones((*points.shape[:2], 1))], -1)
     to = np.broadcast_to(CORNERS, points.shape)
     rows = [
-        np.concatenate([known, 0 * known, -to[..., :1] * points], -1),
-        np.concatenate([0 * known, known, -to[..., 1:] * points], -1),
+        np.concatenate([homogeneous, 0 * homogeneous, -to[..., :1] * points], -1),
+        np.concatenate([0 * homogeneous, homogeneous, -to[..., 1:] * points], -1),
     ]
     values = np.concatenate([to[..., 0], to[..., 1]], -1)
     solved = np.linalg.solve(np.concatenate(rows, 1), values[..., None])[..., 0]

@@ -50,9 +50,9 @@ def fetch(name: str, folder: str | os.PathLike | None = None, until: float = mat
         return root
     layout = LAYOUTS[name]
     if not layout.archives:
-        place, wanted = folder / layout.folders[0], needed_files(name, DATASETS[name])
+        place, needed = folder / layout.folders[0], needed_files(name, DATASETS[name])
         raise InputError(
-            f"Dataset {name!r} must be downloaded by hand: put {wanted} from {layout.address} in {place}."
+            f"Dataset {name!r} must be downloaded by hand: put {needed} from {layout.address} in {place}."
         )
     for place in (folder, downloads):
         check_writable(place)
@@ -102,12 +102,12 @@ def _download_dataset(name, folder, downloads):
 
 
 @contextmanager
-def _name_failure(what):
-    """Context: turn an error of the network or the disk into one sentence that begins with `what`."""
+def _name_failure(beginning):
+    """Context: turn an error of the network or the disk into one sentence that begins with `beginning`."""
     try:
         yield
     except (OSError, HTTPException) as error:
-        reason = f"{what}: {_reason(error)}"
+        reason = f"{beginning}: {_reason(error)}"
         raise InputError(f"{reason}; the next attempt goes on where this one stopped.") from None
 
 

@@ -62,11 +62,11 @@ def official_sizes(dataset):
     return sum(others), test
 
 
-def check_count(found, wanted, root, kind="", paths=()):
-    """Raise Incomplete unless `found` equals `wanted`; if there are too many, the error names the newest of `paths`."""
-    if found < wanted:
+def check_count(found, expected, root, kind="", paths=()):
+    """Raise Incomplete unless `found` equals `expected`; the error for too many images names the newest of `paths`."""
+    if found < expected:
         raise Incomplete(f"has {found} {kind}images in {root}")
-    if found > wanted:
+    if found > expected:
         newest = f", the newest of which is {max(paths, key=_changed_at)}" if paths else ""
         raise Incomplete(f"has {found} {kind}images in {root}{newest}")
 
@@ -107,10 +107,10 @@ def _links_to_folder(entry):
     return entry.is_symlink() and os.path.isdir(entry.path)
 
 
-def class_folders(dataset, root, wanted, kind="", order=None):
+def class_folders(dataset, root, expected, kind="", order=None):
     """Paths, labels and class names of a folder with a folder for each class, sorted by name or by the key `order`.
 
-    Raises Incomplete for another number of classes or of images (`wanted`).
+    Raises Incomplete for another number of classes or of images (`expected`).
     """
     with os.scandir(root) as entries:
         counted = [e for e in entries if is_no_leftover(e) and e.name != NO_CLASS and os.path.isdir(e.path)]
@@ -121,13 +121,13 @@ def class_folders(dataset, root, wanted, kind="", order=None):
         raise Incomplete(f"has {number} class folders in {root}{more}")
     classes = tuple(sorted(images, key=order))
     paths = [path for name in classes for path in images[name]]
-    check_count(len(paths), wanted, root, kind, paths)
+    check_count(len(paths), expected, root, kind, paths)
     return paths, [label for label, name in enumerate(classes) for _ in images[name]], classes
 
 
 def list_class_folders(dataset, root):
-    wanted = sum(dataset.splits.values())
-    return Listing(root, *class_folders(dataset, root, wanted), labels_apart=False)
+    expected = sum(dataset.splits.values())
+    return Listing(root, *class_folders(dataset, root, expected), labels_apart=False)
 
 
 # --- CIFAR-10 and MNIST: read by torchvision ----------------------------------------------------
@@ -143,9 +143,9 @@ def list_arrays(dataset, root, read):
         parts, classes = read(root)
     except Exception:
         raise Incomplete(f"has missing or damaged files in {root}") from None
-    for (images, labels), wanted, name in zip(parts, official_sizes(dataset), ("training ", "test ")):
-        check_count(len(images), wanted, root, name)
-        check_count(len(labels), wanted, root, f"labels of {name}")
+    for (images, labels), expected, name in zip(parts, official_sizes(dataset), ("training ", "test ")):
+        check_count(len(images), expected, root, name)
+        check_count(len(labels), expected, root, f"labels of {name}")
     items = [image for images, _ in parts for image in images]
     labels = [int(label) for _, labels in parts for label in labels]
     if wrong := set(labels) - set(range(dataset.num_classes)):

@@ -127,15 +127,15 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
             back = invert(exact(theta), transform)
             return TRANSFORMS[transform].grid(back, height, width).to(theta.dtype)
         places = (theta.cpu() if theta.is_mps else theta).double().flatten(0, -3)  # MPS has no float64
-        wanted = _pixels(height, width, places.device)
+        pixels = _pixels(height, width, places.device)
         control = CONTROL_POINTS.to(places)
         affine = torch.linalg.pinv(F.pad(control, (0, 1), value=1.0)) @ places  # (B, 3, 2), least squares
         back = torch.linalg.inv(affine[:, :2])
-        found = (wanted - affine[:, 2:]) @ back
+        points = (pixels - affine[:, 2:]) @ back
         for _ in range(ITERATIONS):
-            reached = _tps_weights(found.flatten(0, 1)).view(*found.shape[:2], -1) @ places
-            found = found + (wanted - reached) @ back
-        return found.to(theta).view(*theta.shape[:-2], height, width, 2)
+            reached = _tps_weights(points.flatten(0, 1)).view(*points.shape[:2], -1) @ places
+            points = points + (pixels - reached) @ back
+        return points.to(theta).view(*theta.shape[:-2], height, width, 2)
 
 
 def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) -> Tensor:

@@ -23,10 +23,10 @@ def accuracy_table(number, backbone="", split="test"):
 
     `split` is test or validation. A star marks a variant that, in our runs, is better than each other variant.
     """
-    found = _first(accuracy.cells(number), backbone)
+    all_cells = _first(accuracy.cells(number), backbone)
     runs, rows, links, marks = accuracy.runs_by_cell(number), {}, {}, {}
-    several = (found["n"] > 1).any()
-    for model, part in found.groupby("model", sort=False):
+    several = (all_cells["n"] > 1).any()
+    for model, part in all_cells.groupby("model", sort=False):
         name, row = corrected(number, model), {}
         cells = list(part.itertuples())
         ours = pd.concat([runs[cell.backbone, cell.variant] for cell in cells])
@@ -44,7 +44,7 @@ def accuracy_table(number, backbone="", split="test"):
         rows[name] = row
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
     return interactive.show_table(
-        view, f"Table {number}, {split} accuracy", (), _table_note(found), links, marks
+        view, f"Table {number}, {split} accuracy", (), _table_note(all_cells), links, marks
     )
 
 
@@ -96,12 +96,12 @@ def _table_note(found):
 
 def theta_motion(number, backbone=""):
     """How far each transformer's theta moves from image to image (pixels), a row a backbone."""
-    found = _first(accuracy.cells(number), backbone)
-    found = found[(found["variant"] != ORIGINAL) & (found["n"] > 0)]
-    if found.empty:
+    cells = _first(accuracy.cells(number), backbone)
+    cells = cells[(cells["variant"] != ORIGINAL) & (cells["n"] > 0)]
+    if cells.empty:
         return Markdown("*No transformer has a run yet.*")
     rows = {}
-    for cell in found.itertuples():
+    for cell in cells.itertuples():
         empty = {"Image size": f"{cell.image_size:.0f}"} | {HEADINGS[v]: NO_NUMBER for v in effects.APPLIED}
         moved, outcome = "" if pd.isna(cell.spread) else f"{cell.spread:.2f}", _outcome_text(cell)
         text = f"{moved} ({outcome})" if moved and outcome else moved or outcome or NO_NUMBER
@@ -191,10 +191,10 @@ def table_learning_curves(number, request):
 
 def tsrd_table(backbone=""):
     """Table 4: the paper's test accuracy beside ours, and the baselines that learn nothing."""
-    found, baselines = _first(accuracy.cells(4), backbone), accuracy.baseline_accuracies()
-    known, rows, links, marks = accuracy.runs_by_protocol(4), {}, {}, {}
-    several = (found[["n", "distinct_n"]] > 1).any(axis=None)
-    for cell in found.itertuples():
+    cells, baselines = _first(accuracy.cells(4), backbone), accuracy.baseline_accuracies()
+    runs, rows, links, marks = accuracy.runs_by_protocol(4), {}, {}, {}
+    several = (cells[["n", "distinct_n"]] > 1).any(axis=None)
+    for cell in cells.itertuples():
         name = corrected(4, cell.model)
         row, marks[name, ("Paper", "test")] = {("Paper", "test"): cell.paper_test}, "paper"
         for column, half in TSRD_COLUMNS.items():
@@ -204,7 +204,7 @@ def tsrd_table(backbone=""):
                 row["Ours", f"± {TSRD_HEADINGS[column]}"] = getattr(cell, half)
             if column == "without_copy":
                 continue
-            mine = known[cell.protocol or accuracy.TABLE_PROTOCOLS[0]][dataset]
+            mine = runs[cell.protocol or accuracy.TABLE_PROTOCOLS[0]][dataset]
             mine = mine[mine["backbone"] == cell.backbone]
             links |= _link(name, place, mine, cell._replace(n=len(mine)))
             marks[name, place] = _classes(cell, None) if column == "test" else "ours"
@@ -218,4 +218,4 @@ def tsrd_table(backbone=""):
         "picture, trained anew. "
     )
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
-    return interactive.show_table(view, "Table 4, test accuracy", (), note + _table_note(found), links, marks)
+    return interactive.show_table(view, "Table 4, test accuracy", (), note + _table_note(cells), links, marks)

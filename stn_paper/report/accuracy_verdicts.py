@@ -21,9 +21,9 @@ def protocols_in_words(number):
 
     The settings of the most backbones come first. Backbones with other settings follow by name.
     """
-    found = accuracy.cells(number)
-    found = found[found["n"] > 0]
-    if found.empty:
+    cells = accuracy.cells(number)
+    cells = cells[cells["n"] > 0]
+    if cells.empty:
         return f"Ours: no network has a run yet ({NO_NUMBER})."
     kinds = [
         (
@@ -31,15 +31,17 @@ def protocols_in_words(number):
             " in float32" if protocol == SMALL_IN_FLOAT32 else "",
             list(map(title, part["backbone"].unique())),
         )
-        for protocol, part in found.groupby("protocol", sort=False)
+        for protocol, part in cells.groupby("protocol", sort=False)
     ]
     (settings, precision, _), *others = sorted(kinds, key=lambda kind: -len(kind[2]))
     texts = [settings + precision]
-    for other, precision, names in others:
-        own = (precision or " in bfloat16") if other == settings else f": {other}{precision}"
+    for other_settings, precision, names in others:
+        own = (
+            (precision or " in bfloat16") if other_settings == settings else f": {other_settings}{precision}"
+        )
         texts.append(join_words(names) + own)
-    if number == 4 and found["distinct_n"].any():
-        protocol = found.loc[found["distinct_n"] > 0, "protocol"].iloc[0]
+    if number == 4 and cells["distinct_n"].any():
+        protocol = cells.loc[cells["distinct_n"] > 0, "protocol"].iloc[0]
         distinct = accuracy.runs_with_copy_accuracy(accuracy.DISTINCT, protocol).iloc[0]
         texts.append(f"“distinct”: {_length_in_words(distinct)}")
     return f"**Ours: {'; '.join(texts)}.**"
@@ -61,11 +63,11 @@ def _length_in_words(cell):
 
 def coverage_in_words(number):
     """How many cells have a run, how many lack a run at the paper's image size, and the missing hours, in words."""
-    found = accuracy.count_missing(number)
-    coverage = f"{_cells_with_a_run(found['with_run'], found['cells'])} of ours."
-    if not found["lacking"]:
+    counts = accuracy.count_missing(number)
+    coverage = f"{_cells_with_a_run(counts['with_run'], counts['cells'])} of ours."
+    if not counts["lacking"]:
         return f"{coverage} All cells have a run at the paper's image size."
-    hours, device = found["hours"], found["device"]
+    hours, device = counts["hours"], counts["device"]
     effort = "what they would cost is not known, as no run has been measured"
     if hours is not None:
         unit = "GPU hours" if is_gpu(device) else "hours"
@@ -74,7 +76,7 @@ def coverage_in_words(number):
             f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our records, "
             "most of which are of other networks"
         )
-    lacking = f"all {found['cells']}" if found["lacking"] == found["cells"] else f"{found['lacking']}"
+    lacking = f"all {counts['cells']}" if counts["lacking"] == counts["cells"] else f"{counts['lacking']}"
     size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
     return f"{coverage} {size} {lacking} are missing; {effort}."
 
@@ -111,21 +113,18 @@ def pattern_verdict(number):
         accuracy.DOES_NOT_REPLICATE: "The pattern does not replicate in our runs",
         accuracy.OPEN: "Open",
     }
-    main, other = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
-    if main["backbones"] < accuracy.FEWEST_BACKBONES:
-        return _open_verdict(int(main["backbones"]), int(main["paper_backbones"]))
-    shown = accuracy.cells(number)
-    shown = shown[shown["n"] > 0]
-    at_scale = shown["protocol"].isin(PAPER_SIZE)
-    small = (
-        ""
-        if at_scale.all()
-        else f",{' most' if at_scale.any() else ''} at a smaller image size than the paper's"
-    )
-    lead = f"**{words[accuracy.judge_replication(main)]}** ({_runs_in_words(shown['n'])} a cell{small})."
+    against_stn, against_original = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
+    if against_stn["backbones"] < accuracy.FEWEST_BACKBONES:
+        return _open_verdict(int(against_stn["backbones"]), int(against_stn["paper_backbones"]))
+    trained = accuracy.cells(number)
+    trained = trained[trained["n"] > 0]
+    at_scale = trained["protocol"].isin(PAPER_SIZE)
+    small = f",{' most' if at_scale.any() else ''} at a smaller image size than the paper's"
+    runs = f"{_runs_in_words(trained['n'])} a cell{'' if at_scale.all() else small}"
+    lead = f"**{words[accuracy.judge_replication(against_stn)]}** ({runs})."
     return (
-        f"{lead} L-STN is ahead of STN in {_replication_in_words(main)}. "
-        f"Against no transformer it is ahead in {_replication_in_words(other)}."
+        f"{lead} L-STN is ahead of STN in {_replication_in_words(against_stn)}. "
+        f"Against no transformer it is ahead in {_replication_in_words(against_original)}."
     )
 
 
@@ -150,27 +149,27 @@ def _open_verdict(compared, total):
     """The sentence that `pattern_verdict` returns if too few of a table's backbones have runs of L-STN and STN."""
     if not compared:
         return f"**Open.** None of the {total} backbones has runs of L-STN and STN yet."
-    few = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"
-    return f"**Open.** {few}; a verdict needs at least {accuracy.FEWEST_BACKBONES} backbones."
+    coverage = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"
+    return f"**Open.** {coverage}; a verdict needs at least {accuracy.FEWEST_BACKBONES} backbones."
 
 
 def tsrd_verdict():
     """Whether TSRD reaches “well above 98 %” with and without copies, and whether larger networks win, as Markdown."""
-    found = accuracy.cells(4)
-    known, total = found[found["without_copy"].notna()], len(found)
-    if known.empty:
+    cells = accuracy.cells(4)
+    trained, total = cells[cells["without_copy"].notna()], len(cells)
+    if trained.empty:
         return "**Open.** No network of Table 4 has a run of ours yet."
-    with_copies, without = (known[c] >= WELL_ABOVE_98 for c in ("test", "without_copy"))
-    part = "" if len(known) == total else f" ({len(known)} of {total} have a run)"
-    gap = (known["test"] - known["without_copy"]).mean()
+    with_copies, without = (trained[c] >= WELL_ABOVE_98 for c in ("test", "without_copy"))
+    part = "" if len(trained) == total else f" ({len(trained)} of {total} have a run)"
+    gap = (trained["test"] - trained["without_copy"]).mean()
     head = (
         f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "
-        f"{len(known)} networks on all test images and by {without.sum()} on those without a copy**{part}. Without "
+        f"{len(trained)} networks on all test images and by {without.sum()} on those without a copy**{part}. Without "
         f"the images that have an identical training image, the mean accuracy is {gap:.1f} points lower."
     )
-    if (known["protocol"] == "small").all():
+    if (trained["protocol"] == "small").all():
         head += " Our short trainings of small images cannot refute the paper's numbers."
-    return f"{head} {size_ranking_verdict(found)}"
+    return f"{head} {size_ranking_verdict(cells)}"
 
 
 def size_ranking_verdict(tsrd_cells=None):
@@ -195,10 +194,10 @@ def size_ranking_verdict(tsrd_cells=None):
 
 def accuracies_in_words(number):
     """Our accuracies in the rows of Table 6 or 8 with runs, in words, and how many cells have a run."""
-    found = accuracy.cells(number)
-    run = found[found["n"] > 0]
+    cells = accuracy.cells(number)
+    trained = cells[cells["n"] > 0]
     texts = []
-    for backbone, row in run.groupby("backbone", sort=False):
+    for backbone, row in trained.groupby("backbone", sort=False):
         first = row.iloc[0]
         parts = [
             f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
@@ -208,15 +207,15 @@ def accuracies_in_words(number):
             f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {_runs_in_words(row['n'])} each"
         )
         texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
-    return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(run), len(found))}"
+    return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(trained), len(cells))}"
 
 
 def above_98_in_words():
     """In how many networks the accuracy on TSRD reaches "well above 98%" with and without copies, in words."""
-    found = accuracy.cells(4)
-    known = found[found["n"] > 0]
-    with_copies, without = (int((known[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
+    cells = accuracy.cells(4)
+    trained = cells[cells["n"] > 0]
+    with_copies, without = (int((trained[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
     return (
-        f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(known)} networks on all test images, by "
-        f"{without} on those without a copy ({len(known)} of {len(found)} networks have a run)"
+        f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(trained)} networks on all test images, by "
+        f"{without} on those without a copy ({len(trained)} of {len(cells)} networks have a run)"
     )

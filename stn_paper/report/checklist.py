@@ -170,26 +170,26 @@ def checklist_table():
 
 def _facts():
     """{name: number or text} of the evidence, from the cost table, the records and the repository."""
-    found, boost = list(frame.records_by_name().values()), whole.boost()
-    notes, seeds = frame.image_notes(found), _seeds()
-    devices = Counter(record["environment"]["device"] for record in found)
+    stored, boost = list(frame.records_by_name().values()), whole.boost()
+    notes, seeds = frame.image_notes(stored), _seeds()
+    devices = Counter(record["environment"]["device"] for record in stored)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return count_reproduced() | {
         "tolerance": cost_tables.TOLERANCE,
         "altered": len(notes),
         "notes": " ".join(notes) or "No record's fingerprint is that of an altered copy.",
-        "runs": len(found),
-        "skipping": sum(bool(record["data"].get("skipped")) for record in found),
+        "runs": len(stored),
+        "skipping": sum(bool(record["data"].get("skipped")) for record in stored),
         "pins": sum("==" in line for line in lock),
-        "commands": sum(bool(run_pages.training_command(record)) for record in found),
+        "commands": sum(bool(run_pages.training_command(record)) for record in stored),
         "kept": len(kept.kept_names()),
         "kept_names": ", ".join(kept.kept_names()),
         "enough_seeds": FEWEST_RUNS,
         "repeated": sum(number >= FEWEST_RUNS for number in seeds.values()),
         "trained_networks": len(seeds),
-        "hours": sum(record["measured"]["seconds"] for record in found) / 3600,
+        "hours": sum(record["measured"]["seconds"] for record in stored) / 3600,
         "devices": "; ".join(f"{number} runs on {device}" for device, number in sorted(devices.items())),
-        "committed": sum(map(_committed, found)),
+        "committed": sum(map(_committed, stored)),
         "boost_verdict": boost.verdict,
         "boost_evidence": boost.evidence,
     }
@@ -231,8 +231,8 @@ def _committed(record):
     return bool(commit) and not commit.endswith(CHANGED)
 
 
-def _yes_in_part_no(done, wanted):
-    return YES if done == wanted else PART if done else NO
+def _yes_in_part_no(done, total):
+    return YES if done == total else PART if done else NO
 
 
 def count_answers(answers):

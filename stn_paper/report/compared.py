@@ -45,12 +45,14 @@ def _distorted_cells():
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in printed.columns.drop(["network", "variant"]):
-        other = OTHER_READINGS.get(name)
-        found = [_errors(name), _errors(f"{name}-{other}") if other else {}]
+        reading = OTHER_READINGS.get(name)
+        readings = [_errors(name), _errors(f"{name}-{reading}") if reading else {}]
         for network, variant, published in printed[["network", "variant", name]].itertuples(
             index=False, name=None
         ):
-            rows.append([name, network, variant, published, *(errors.get(variant, []) for errors in found)])
+            rows.append(
+                [name, network, variant, published, *(errors.get(variant, []) for errors in readings)]
+            )
     return pd.DataFrame(rows, columns=["distortion", "network", "variant", "published", "ours", "other"])
 
 
@@ -67,8 +69,8 @@ def distorted_errors_table():
         cells = cells.set_index(cells["network"].str.removeprefix("ST-CNN ").rename(None))
         view[name.upper(), "paper"] = cells["published"].map("{:.1f}".format)
         view[name.upper(), "ours"] = cells["ours"].map(mean_text)
-        if other := OTHER_READINGS.get(name):
-            view[name.upper(), f"other, {other}"] = cells["other"].map(mean_text)
+        if reading := OTHER_READINGS.get(name):
+            view[name.upper(), f"other, {reading}"] = cells["other"].map(mean_text)
     return pd.DataFrame(view)
 
 
@@ -106,13 +108,13 @@ def distorted_verdict():
     )
     alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
     behind = trained[trained["variant"] != ORIGINAL]
-    taken = (behind["distortion"].map(alone) - behind["error"]).dropna()
-    if taken.empty:
+    gains = (behind["distortion"].map(alone) - behind["error"]).dropna()
+    if gains.empty:
         return where + text
-    found = f"{(taken > 0).sum()} of {len(taken)} combinations of distortion and map"
-    found += f", by {taken.min():.2f} to {taken.max():.2f} points"
-    few = f" (n={behind['ours'].str.len().min()} behind each transformer)"
-    return f"**{where}the error is lower behind a transformer in {found}**{few}. {text}"
+    gains_text = f"{(gains > 0).sum()} of {len(gains)} combinations of distortion and map"
+    gains_text += f", by {gains.min():.2f} to {gains.max():.2f} points"
+    runs_text = f" (n={behind['ours'].str.len().min()} behind each transformer)"
+    return f"**{where}the error is lower behind a transformer in {gains_text}**{runs_text}. {text}"
 
 
 def gains_in_words(dataset, system):
@@ -127,8 +129,8 @@ def gains_in_words(dataset, system):
     behind = [v for v in trained if v != ORIGINAL]
     if ORIGINAL not in trained or not behind:
         names = join_words([HEADINGS[v] for v in trained])
-        known = f"Only {names} {'has' if len(trained) == 1 else 'have'} runs, so nothing can be compared."
-        return f"**Open.** {known if trained else 'None of these networks has a run yet.'}"
+        reason = f"Only {names} {'has' if len(trained) == 1 else 'have'} runs, so nothing can be compared."
+        return f"**Open.** {reason if trained else 'None of these networks has a run yet.'}"
     gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
     better = count_verdicts(verdicts, BETTER)

@@ -53,8 +53,8 @@ def effects_plot(chosen):
 
 def _drawn_comparisons(rows):
     """The comparisons of DRAWN_FAMILIES that have a mean, or whose mean is missing because runs collapsed."""
-    known = rows["mean"].notna() | (rows["collapsed"] + rows["collapsed_against"] > 0)
-    return rows[rows["family"].isin(DRAWN_FAMILIES) & known & ~rows["left_out"].astype(bool)]
+    has_result = rows["mean"].notna() | (rows["collapsed"] + rows["collapsed_against"] > 0)
+    return rows[rows["family"].isin(DRAWN_FAMILIES) & has_result & ~rows["left_out"].astype(bool)]
 
 
 def budget_plot(chosen):

@@ -31,15 +31,15 @@ class Gain(NamedTuple):
 
 def paper_gains():
     """The paper's Gains in Tables 6 and 8, with a value a network."""
-    found = []
+    gains = []
     for number in (6, 8):
         every = accuracy.differences(number)
         mine = every[(every["variant"] == "lstn") & (every["against"] == "stn")].set_index("backbone")[
             "paper"
         ]
         label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
-        found.append(Gain(label, mine, mine.mean(), statistics.half_width(mine), 0, len(mine)))
-    return found
+        gains.append(Gain(label, mine, mine.mean(), statistics.half_width(mine), 0, len(mine)))
+    return gains
 
 
 def our_gains():
@@ -47,25 +47,27 @@ def our_gains():
 
     Holm's correction is made over all of them.
     """
-    every, found, compared = frame.runs(), [], []
+    every, gains, compared = frame.runs(), [], []
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
     for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
         for protocol in every.loc[every["dataset"] == dataset, "preset"].unique():
-            gains = effects.comparisons_by_backbone(dataset, protocol)
-            gains = gains[
-                (gains["variant"] == "lstn") & (gains["against"] == "stn") & ~gains["left_out"].astype(bool)
+            comparisons = effects.comparisons_by_backbone(dataset, protocol)
+            comparisons = comparisons[
+                (comparisons["variant"] == "lstn")
+                & (comparisons["against"] == "stn")
+                & ~comparisons["left_out"].astype(bool)
             ]
-            for row in gains.itertuples():
+            for row in comparisons.itertuples():
                 if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
                     values = effects.single_differences(frame.runs(dataset, protocol, row.backbone), row)
                     label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
-                    label += f", {protocol}" if label in {gain.label for gain in found} else ""
+                    label += f", {protocol}" if label in {gain.label for gain in gains} else ""
                     lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
-                    found.append(Gain(label, values, row.mean, row.half, lost, runs))
+                    gains.append(Gain(label, values, row.mean, row.half, lost, runs))
                     fields = statistics.Comparison._fields
                     compared.append(statistics.Comparison(*(getattr(row, field) for field in fields)))
     verdicts = [shown for _, _, shown in statistics.judge_family(compared)]
-    return [gain._replace(shown=shown) for gain, shown in zip(found, verdicts)]
+    return [gain._replace(shown=shown) for gain, shown in zip(gains, verdicts)]
 
 
 def count_gains():
@@ -113,7 +115,7 @@ def front_page_texts():
     hours = (
         f"{missing['hours']:.0f} hours of an {missing['device']}" if missing["hours"] else "hours of a GPU"
     )
-    found = {
+    values = {
         "answer": lstn_verdict(),
         "cells": len(cells),
         "exact": cells["exact"].sum(),
@@ -132,7 +134,7 @@ def front_page_texts():
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in values.items()}
 
 
 def gains_plot():

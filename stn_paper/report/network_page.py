@@ -67,11 +67,11 @@ def warp_ratios(machine="cpu"):
     path = BENCHMARKS / f"warps/{machine}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = [
-        [row["image_size"], row["work"], other, *quartiles]
+        [row["image_size"], row["work"], program, *quartiles]
         for row in found["rows"]
         if row["program"] == "stn_paper"
-        for other, quartiles in row["ratios"].items()
-        if other != "stn_paper"
+        for program, quartiles in row["ratios"].items()
+        if program != "stn_paper"
     ]
     return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
 
@@ -80,9 +80,9 @@ def warp_ratios_table(machine="cpu"):
     """The lowest and the highest median of `warp_ratios` over the image sizes: a row a work and program."""
     found = warp_ratios(machine)
     rows = {}
-    for (work, other), mine in found.groupby(["work", "other"], sort=False):
+    for (work, program), mine in found.groupby(["work", "other"], sort=False):
         lowest = mine.loc[mine["middle"].idxmin()]
-        rows[WORK_TITLES[work], PROGRAM_TITLES[other]] = {
+        rows[WORK_TITLES[work], PROGRAM_TITLES[program]] = {
             "Lowest": f"{lowest['middle']:.2f} ({lowest['low']:.2f} to {lowest['high']:.2f})",
             "At (pixels)": lowest["image_size"],
             "Highest": f"{mine['middle'].max():.2f}",
@@ -108,10 +108,10 @@ def warp_verdict(machine="cpu"):
 def warp_machine_in_words(machine="cpu"):
     """A sentence on the machine of `warp_ratios`."""
     found = json.loads((BENCHMARKS / f"warps/{machine}.json").read_text(encoding="utf-8"))
-    loads, here = [row["load"] for row in found["rows"]], found["machine"]
-    versions = ", ".join(f"{name} {here[name]}" for name in ("torch", "kornia", "monai") if name in here)
+    loads, host = [row["load"] for row in found["rows"]], found["machine"]
+    versions = ", ".join(f"{name} {host[name]}" for name in ("torch", "kornia", "monai") if name in host)
     return (
-        f"{here['name']}, {here['threads']} thread, {versions}, commit `{here['commit']}`. Batches of "
+        f"{host['name']}, {host['threads']} thread, {versions}, commit `{host['commit']}`. Batches of "
         f"{found['batch']} images of {found['channels']} channels. Other programs shared the machine: its load "
         f"was {range_text([round(load) for load in loads])}."
     )
@@ -119,11 +119,13 @@ def warp_machine_in_words(machine="cpu"):
 
 def warp_ratios_plot(machine="cpu"):
     """Our speed divided by that of other programs against the image size: a panel a work, whiskers quartiles."""
-    found = warp_ratios(machine)
+    ratios = warp_ratios(machine)
     figure, axes = plt.subplots(len(WORK_TITLES), figsize=(5.8, 2.6 * len(WORK_TITLES)), sharex=True)
     for axis, (work, heading) in zip(axes, WORK_TITLES.items()):
-        axis.set_title(heading if len(found) else MISSING, fontsize=11)
-        for (other, mine), marker in zip(found[found["work"] == work].groupby("other", sort=False), "osD"):
+        axis.set_title(heading if len(ratios) else MISSING, fontsize=11)
+        for (program, mine), marker in zip(
+            ratios[ratios["work"] == work].groupby("other", sort=False), "osD"
+        ):
             whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
             axis.errorbar(
                 mine["image_size"],
@@ -132,7 +134,7 @@ def warp_ratios_plot(machine="cpu"):
                 marker=marker,
                 markersize=4,
                 capsize=2,
-                label=PROGRAM_TITLES[other],
+                label=PROGRAM_TITLES[program],
             )
         axis.axhline(1, color="0.4", linewidth=1)
         axis.set(ylabel="times as fast", xscale="log", yscale="log")
@@ -140,6 +142,6 @@ def warp_ratios_plot(machine="cpu"):
         axis.set_yticks([1, 1.5, 2, 3, 4], ["1", "1.5", "2", "3", "4"])
         axis.minorticks_off()
     axes[-1].set_xlabel("side of the image (pixels)")
-    if len(found):
+    if len(ratios):
         axes[0].legend(fontsize=11)
     return close_figure(figure)

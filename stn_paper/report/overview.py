@@ -35,10 +35,10 @@ def protocol_meanings():
     return "\n".join(f"- `{name}`: {meaning}" for name, meaning in PROTOCOLS.items())
 
 
-def protocol_differences(dataset, other):
+def protocol_differences(dataset, other_dataset):
     """The rows of `protocol_settings` in which two datasets differ."""
     view = protocol_settings(dataset)
-    return view[(view != protocol_settings(other)).any(axis=1)]
+    return view[(view != protocol_settings(other_dataset)).any(axis=1)]
 
 
 def system_settings():
@@ -141,9 +141,9 @@ def count_reproduced():
     """
     cells, tables = compare_costs(4, 5, 7, 9), {d: networks(number) for number, d in DATASET_OF.items()}
     trained = 0
-    for dataset, wanted in tables.items():
+    for dataset, printed in tables.items():
         found = pd.concat([runs(dataset, protocol) for protocol in PAPER_SIZE])[["backbone", "variant"]]
-        trained += len(wanted.merge(found.drop_duplicates(), on=["backbone", "variant"]))
+        trained += len(printed.merge(found.drop_duplicates(), on=["backbone", "variant"]))
     return {
         "cells": len(cells),
         "exact": int(cells["exact"].sum()),

@@ -64,10 +64,10 @@ def learn(picture, variant="lstn", steps=300, seed=0):
     torch.manual_seed(check_whole_number("Seed", seed, 0, LARGEST_SEED))
     transformer = SpatialTransformer(localization_net(variant, SIZE)).train()
     optimizer = torch.optim.Adam(transformer.parameters(), lr=LEARNING_RATE)
-    wanted, losses = normalize(picture).expand(MAPS_A_STEP, -1, -1, -1), []
+    target, losses = normalize(picture).expand(MAPS_A_STEP, -1, -1, -1), []
     for step in range(steps):
         output = transformer(distort_picture(picture, random_maps(MAPS_A_STEP, [seed, step])))
-        loss = F.mse_loss(output, wanted)
+        loss = F.mse_loss(output, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -177,11 +177,11 @@ def _test(record):
     """Yield further results on the test images, with their names."""
     if test := record.get("test"):
         yield "Test accuracy, mean over classes (%)", f"{test['class_accuracy']:.2f}"
-        for part, said in (("with_copy", "with"), ("without_copy", "without")):
+        for part, preposition in (("with_copy", "with"), ("without_copy", "without")):
             if found := test.get(part):
                 accuracy = f"{found['accuracy']:.2f}" if "accuracy" in found else NO_NUMBER
                 yield (
-                    f"Test accuracy on the {found['images']} images {said} an identical training image (%)",
+                    f"Test accuracy on the {found['images']} images {preposition} an identical training image (%)",
                     accuracy,
                 )
 
@@ -215,11 +215,12 @@ def commit_in_words(record):
 def _relatives(name, runs):
     """Runs of the same dataset, network and protocol: (variant, [(address, text)]); the page's own has no address."""
     key, rows = _group_key(runs[name]["spec"]), {}
-    for other, record in runs.items():
+    for relative, record in runs.items():
         spec = record["spec"]
         if _group_key(spec) == key:
             text = f"seed {spec['seed']}: {records.selected_result(record)['test']:.2f}"
-            rows.setdefault(spec["variant"], []).append(("" if other == name else f"{other}.html", text))
+            address = "" if relative == name else f"{relative}.html"
+            rows.setdefault(spec["variant"], []).append((address, text))
     return [(HEADINGS[variant], rows[variant]) for variant in HEADINGS if variant in rows]
 
 

@@ -56,21 +56,21 @@ def benchmark_files():
     Names of machines are shortened, so that the tables are less wide. If several files have the same machine name, the
     file's name is appended to it.
     """
-    found = [
+    files = [
         {"file": path.name} | json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(BENCHMARKS.glob("*.json"))
     ]
-    for file in found:
+    for file in files:
         for name in {"name", "processor"} & set(file["machine"]):
             file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
         file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
     for name in ("name", "processor"):
-        named = [file for file in found if name in file["machine"]]
+        named = [file for file in files if name in file["machine"]]
         number = Counter(file["machine"][name] for file in named)
         for file in named:
             if number[file["machine"][name]] > 1:
                 file["machine"][name] += f", {file['file'].removesuffix('.json')}"
-    return found
+    return files
 
 
 def benchmark_rows(part, of="rows", **where):
@@ -91,7 +91,7 @@ def machines_table():
     table = {}
     for file in benchmark_files():
         machine, parts = file["machine"], file["parts"]
-        what = "quick sizes: no result" if file["quick"] else ", ".join(parts)
+        parts_text = "quick sizes: no result" if file["quick"] else ", ".join(parts)
         images = {part["images"] for part in parts.values() if "images" in part}
         commits = dict.fromkeys(part["commit"] for part in parts.values())
         table[file["file"]] = {
@@ -102,7 +102,7 @@ def machines_table():
             "timm": machine["timm"],
             "Image files": ", ".join(sorted(images)) or NO_NUMBER,
             "Commit": ", ".join(commits),
-            "Parts of python -m benchmarks": what,
+            "Parts of python -m benchmarks": parts_text,
         }
     return table_or_missing(table)
 

@@ -87,9 +87,9 @@ def flops_plot():
                 line[int(batch > 1)].errorbar(share, middle, [[middle - low], [high - middle]], **look)
                 if batch > 1:
                     line[2].plot(share, row.peak_mib / stn["peak_mib"], **look)
-        for axis, what in zip(line, ("latency", "time of a batch", "peak memory")):
+        for axis, quantity in zip(line, ("latency", "time of a batch", "peak memory")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
-            axis.set(xlabel="FLOPS", ylabel=what, xlim=(0, None), ylim=(0, None))
+            axis.set(xlabel="FLOPS", ylabel=quantity, xlim=(0, None), ylim=(0, None))
     figure.supylabel("as a share of STN's", fontsize=11)
     return _with_legend(figure, found, FORMS)
 

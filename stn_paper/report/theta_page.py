@@ -153,9 +153,9 @@ def theta_table(found):
     )
 
 
-def start_verdict(found):
+def start_verdict(first_steps):
     """How many runs of first steps lost the image at each rate, and what the lower rate changes: two sentences."""
-    tests = stability.start_tests(found).set_index("comparison")
+    tests = stability.start_tests(first_steps).set_index("comparison")
     if stability.POOLED not in tests.index:
         return f"**{MISSING.capitalize()}.**"
     pooled = tests.loc[stability.POOLED]
@@ -176,7 +176,7 @@ def start_verdict(found):
     else:
         shown, p = "No difference is shown", pooled["p_holm"]
     planned = len(stability.start_names())
-    lacking = planned - len(found)
+    lacking = planned - len(first_steps)
     missing = f"; {lacking} of {planned} planned runs are {MISSING}" if lacking else ""
     return f"{text} {shown} ({'p ' if p < 0.001 else 'p = '}{p_text(p)}){missing}."
 

@@ -56,10 +56,10 @@ def percent_true(right):
     return round(100 * float(right.mean()), 4)
 
 
-def check_finite(what, values, spec, epoch):
+def check_finite(quantity, values, spec, epoch):
     """Raise InputError if one of the values of this epoch is NaN or infinite, which no record can hold."""
     if wrong := [value for value in values if not math.isfinite(value)]:
         raise InputError(
-            f"The {what} became {wrong[0]} in epoch {epoch} of {spec.name}: "
+            f"The {quantity} became {wrong[0]} in epoch {epoch} of {spec.name}: "
             f"a learning rate below {spec.protocol.learning_rate} may keep it finite."
         )

@@ -92,11 +92,11 @@ def collect_probes(job):
         return kept
     kept["theta"] = predict_theta(model, normalized(images))
     kept["motion"] = predict_theta(model, normalized(move_images(moving_example(images), motion_maps())))
-    known = known_maps(job.spec.dataset, len(data.images))
-    if known is not None and model.transformer.transform == "affine":
+    digit_maps = known_maps(job.spec.dataset, len(data.images))
+    if digit_maps is not None and model.transformer.transform == "affine":
         batches = torch.from_numpy(split.test).split(500)
         theta = [torch.tensor(predict_theta(model, normalized(data.images[batch]))) for batch in batches]
-        maps, theta = known[split.test], torch.cat(theta)
+        maps, theta = digit_maps[split.test], torch.cat(theta)
         kept["recovered_in_class"] = measure_recovery(maps, theta, data.labels[split.test].numpy())
     return kept
 
@@ -188,9 +188,9 @@ def accuracy_by_strength(model, data, indices, normalized):
     model.eval()
     random = np.random.RandomState(0)
     sides, directions = random.choice([-1, 1], len(indices)), random.uniform(0, 2 * np.pi, len(indices))
-    found = {}
+    accuracies = {}
     for distortion, strengths in STRENGTHS.items():
-        found[distortion] = []
+        accuracies[distortion] = []
         for strength in strengths:
             correct = 0
             for batch in np.array_split(np.arange(len(indices)), -(-len(indices) // 500)):
@@ -199,8 +199,8 @@ def accuracy_by_strength(model, data, indices, normalized):
                 distorted = move_images(data.images[chosen].cpu(), theta)
                 predicted = model(normalized(distorted)).argmax(1).cpu()
                 correct += (predicted == data.labels[chosen]).sum().item()
-            found[distortion].append(round(100 * correct / len(indices), 4))
-    return found
+            accuracies[distortion].append(round(100 * correct / len(indices), 4))
+    return accuracies
 
 
 def strength_maps(distortion, strength, sides, directions):

@@ -116,15 +116,18 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
                 checkpoint.save_checkpoint(spec, model, optimizer, state)
                 saved = state["seconds"]
             done = len(state["epochs"])
-            an_epoch, left = state["seconds"] / max(done, 1), protocol.max_epochs - done
-            if time.time() + an_epoch * (left if whole and done else 1) > until:
-                log.info("%s: stopped; %d more epochs take about %.0f s", spec.name, left, an_epoch * left)
+            epoch_seconds, epochs_left = state["seconds"] / max(done, 1), protocol.max_epochs - done
+            seconds_left = epoch_seconds * epochs_left
+            if time.time() + (seconds_left if whole and done else epoch_seconds) > until:
+                log.info(
+                    "%s: stopped; %d more epochs take about %.0f s", spec.name, epochs_left, seconds_left
+                )
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
-    found = examples.collect_results(job, state)
+    results = examples.collect_results(job, state)
     if weights := weights or kept.weights_path_to_keep(spec):
-        found["weights"] = kept.save_weights(model, weights, spec.name)
-    records.write_record(spec, records.new_record(job, state, stopped, about, found))
+        results["weights"] = kept.save_weights(model, weights, spec.name)
+    records.write_record(spec, records.new_record(job, state, stopped, about, results))
     checkpoint.checkpoint_path(spec).unlink(missing_ok=True)
     return records.find(spec)
 

@@ -190,10 +190,10 @@ def first_wrong(value, kind=RECORD, place=""):
         parts = ((str(i), item, kind.kind) for i, item in enumerate(value)) if right else ()
     elif isinstance(kind, dict):
         right = type(value) is dict
-        wanted = {field.rstrip("?"): (field, inner) for field, inner in kind.items()}
+        fields = {field.rstrip("?"): (field, inner) for field, inner in kind.items()}
         parts = (
             (name, value.get(name), inner)
-            for name, (field, inner) in wanted.items()
+            for name, (field, inner) in fields.items()
             if right and (name in value or field == name)
         )
     else:

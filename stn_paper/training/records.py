@@ -85,8 +85,8 @@ def spec_of(record: dict) -> RunSpec:
     Raises InputError if other code wrote the record, or if its settings are not allowed.
     """
     stored, version = record["spec"], record.get("schema", SCHEMA)
-    known = {*RECORD["spec"], "name", *DEFAULTS}
-    unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known]
+    known_fields = {*RECORD["spec"], "name", *DEFAULTS}
+    unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known_fields]
     unknown += [f"Schema {version}"] if version != SCHEMA else []
     if unknown:
         raise InputError(f"{unknown[0]} is not known to this code: update the code or move the record away.")
@@ -147,9 +147,9 @@ def selected_result(record: dict) -> dict:
     return record["selected"][record["spec"]["protocol"]["selection"]]
 
 
-def damaged_record(path, what):
-    """Return the InputError for a damaged record; `what` is the field at fault."""
-    return InputError(f"Record {path} is damaged ({what}): restore it or delete it to run again.")
+def damaged_record(path, field):
+    """Return the InputError for a damaged record; `field` is the one at fault."""
+    return InputError(f"Record {path} is damaged ({field}): restore it or delete it to run again.")
 
 
 def digest_of(record: dict) -> str:
@@ -209,10 +209,10 @@ def select_by_test(epochs):
     }
 
 
-def new_record(job, state, stopped, about, found):
+def new_record(job, state, stopped, about, results):
     """Return the record of a run that has just ended.
 
-    `about` is added to its field `environment`; `found` has the fields of `examples.collect_results`.
+    `about` is added to its field `environment`; `results` has the fields of `examples.collect_results`.
     """
     data, split = job.data, job.split
     record = {
@@ -234,7 +234,7 @@ def new_record(job, state, stopped, about, found):
             "resumed": state["resumed"],
         },
         "environment": hardware.environment(job.device) | about | {"ended": utc_now()},
-        **found,
+        **results,
     }
     return record | {"selected": selected_by_rules(record | {"spec": asdict(job.spec)})}
 
