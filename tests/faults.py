@@ -96,28 +96,28 @@ def moment(draw):
 
 def killed(_, draw):
     """Kill a run at random moments and start it again until it ends: it has the numbers of a run without a fault."""
-    known, kills = undisturbed(), 0
+    expected, kills = undisturbed(), 0
     with own_folder():
         while records.find(long_spec()) is None:
             process = started(doomed, signal.SIGKILL, *moment(draw), loop.run, long_spec(), "cpu")
             process.join()
             kills += process.exitcode == -signal.SIGKILL
-        assert numbers(records.find(long_spec())) == known
+        assert numbers(records.find(long_spec())) == expected
     return "the same numbers" if kills else "ended before the signal"
 
 
 def signalled(number, _, draw):
     """Stop the command at a random moment: it ends with one sentence and the usual status, and can be continued."""
-    known = undisturbed()
+    expected = undisturbed()
     words = ["run", "digits", "tiny", "stn", "smoke", "--device", "cpu"]
     with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
-        process = started(doomed, number, *moment(draw), quietly, folder / "said", words)
+        process = started(doomed, number, *moment(draw), quietly, folder / "output", words)
         process.join()
-        said = (folder / "said").read_text(encoding="utf-8").splitlines()
-        assert process.exitcode in (0, 128 + number) and len(said) == 1, (process.exitcode, said)
+        lines = (folder / "output").read_text(encoding="utf-8").splitlines()
+        assert process.exitcode in (0, 128 + number) and len(lines) == 1, (process.exitcode, lines)
         again = started(quietly, folder / "again", words)
         again.join()
-        assert again.exitcode == 0 and numbers(records.find(long_spec())) == known
+        assert again.exitcode == 0 and numbers(records.find(long_spec())) == expected
     return "the same numbers" if process.exitcode else "ended before the signal"
 
 
@@ -127,7 +127,7 @@ class SlotOver(Exception):
 
 def stopped_by_its_caller(_, draw):
     """A user's signal handler raises at a random moment of `run`: `run` raises this error, and can be continued."""
-    known, kind = undisturbed(), draw.choice([SlotOver, TimeoutError, KeyboardInterrupt])
+    expected, kind = undisturbed(), draw.choice([SlotOver, TimeoutError, KeyboardInterrupt])
 
     def program():
         def handler(*_):
@@ -143,7 +143,7 @@ def stopped_by_its_caller(_, draw):
         process = started(program)
         process.join()
         assert process.exitcode in (0, 9), process.exitcode
-        assert numbers(loop.run(long_spec(), "cpu")) == known
+        assert numbers(loop.run(long_spec(), "cpu")) == expected
     return "the same numbers" if process.exitcode else "ended before the signal"
 
 
@@ -151,7 +151,7 @@ def quietly(path, words):
     """Run the command in this process, with its output in a file."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell's foreground, not under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    with path.open("w", encoding="utf-8") as said, patch.multiple("sys", stdout=said, stderr=said):
+    with path.open("w", encoding="utf-8") as file, patch.multiple("sys", stdout=file, stderr=file):
         cli.main(words)
 
 
@@ -229,14 +229,14 @@ def on_a_full_disk(most, call):
 
 def full_while_checkpointing(_, draw):
     content, _ = hostile._checkpoint(long_spec)
-    known = undisturbed()
+    expected = undisturbed()
     with own_folder():
         path = checkpoint.checkpoint_path(long_spec())
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
         on_a_full_disk(draw.randrange(1, len(content) - 1000), lambda: loop.run(long_spec(), "cpu"))
         assert path.read_bytes() == content
-        assert numbers(loop.run(long_spec(), "cpu")) == known
+        assert numbers(loop.run(long_spec(), "cpu")) == expected
     return "the same numbers"
 
 
@@ -250,11 +250,11 @@ def full_while_decoding(_, draw):
 
 
 def full_while_recording(_, draw):
-    known = undisturbed(tiny_spec)
+    expected = undisturbed(tiny_spec)
     with own_folder() as folder:
         on_a_full_disk(draw.randrange(1, 500), lambda: loop.run(tiny_spec(), "cpu", save_every=math.inf))
         assert not [p for p in (folder / "results").rglob("*") if p.is_file()]
-        assert numbers(loop.run(tiny_spec(), "cpu")) == known
+        assert numbers(loop.run(tiny_spec(), "cpu")) == expected
     return "the same numbers"
 
 
@@ -280,7 +280,7 @@ def mounted(folder):
 
 def full_disk(_, draw):
     """Cache and results are on a disk with a few free pages: each part ends in one sentence, and later it works."""
-    known, (_, images) = undisturbed(), hostile._cached()
+    expected, (_, images) = undisturbed(), hostile._cached()
 
     def program(folder, disk):
         if not mounted(disk):
@@ -288,7 +288,7 @@ def full_disk(_, draw):
         copy_records(disk)
         parts = (  # a function, and the exclusive upper bound of its free pages
             (lambda: torch.equal(hostile.loaded(folder), images), 2),
-            (lambda: numbers(loop.run(long_spec(), "cpu")) == known, 60),
+            (lambda: numbers(loop.run(long_spec(), "cpu")) == expected, 60),
             (lambda: results_csv.write_results().stat().st_size > 0, 1),
         )
         ends = Counter()
@@ -333,13 +333,13 @@ def flipped(content, draw):
 
 
 def flipped_checkpoint(_, draw):
-    content, known = hostile._checkpoint(tiny_spec)
+    content, expected = hostile._checkpoint(tiny_spec)
     with own_folder():
         path = checkpoint.checkpoint_path(tiny_spec())
         path.parent.mkdir(parents=True)
         path.write_bytes(flipped(content, draw))
         try:
-            assert numbers(loop.run(tiny_spec(), "cpu")) == known
+            assert numbers(loop.run(tiny_spec(), "cpu")) == expected
         except InputError:
             return "refused"
     return "the same numbers"

@@ -526,14 +526,14 @@ def _changed_checkpoint():
 
 def try_checkpoint(_, file):
     """Continue from a checkpoint: damaged, it gives a sentence or the same bits; changed, a sentence or a record."""
-    content, other = file
+    content, is_changed = file
     spec, (_, numbers) = tiny_spec(), _checkpoint()
     path = checkpoint.checkpoint_path(spec)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert checkpoint.epochs_done(spec) >= 0
     record = loop.run(spec, "cpu")
-    assert other or {field: record[field] for field in numbers} == numbers
+    assert is_changed or {field: record[field] for field in numbers} == numbers
 
 
 # --- all of them ------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ def launch(cmd, *arguments, env=None, cwd=None, **options):
     if not hasattr(os, "fork") or LAUNCHER not in cmd or cmd[0] != sys.executable or "PYTHONPATH" in env:
         return jupyter_client.launcher.launch_kernel(cmd, *arguments, env=env, cwd=cwd, **options)
     forked = _forked_process()
-    asked = {"argv": cmd[cmd.index(LAUNCHER) + 1 :], "env": env, "cwd": str(cwd or os.getcwd())}
-    forked.stdin.write(json.dumps(asked) + "\n")
+    request = {"argv": cmd[cmd.index(LAUNCHER) + 1 :], "env": env, "cwd": str(cwd or os.getcwd())}
+    forked.stdin.write(json.dumps(request) + "\n")
     forked.stdin.flush()
     return Kernel(int(forked.stdout.readline()))
 
@@ -87,7 +87,7 @@ def serve():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # an ended kernel leaves no trace
     answers = os.dup(1)
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         if os.fork():
             continue
         os.setsid()  # before the number is told: jupyter_client stops the whole group
@@ -97,10 +97,10 @@ def serve():
         for number in (0, 1, 2, answers):
             os.dup2(null, number)
         os.environ.clear()
-        os.environ.update(asked["env"])
-        os.chdir(asked["cwd"])
+        os.environ.update(request["env"])
+        os.chdir(request["cwd"])
         sys.path[0] = ""
-        ipykernel.kernelapp.launch_new_instance(argv=asked["argv"])
+        ipykernel.kernelapp.launch_new_instance(argv=request["argv"])
         os._exit(0)
 
 

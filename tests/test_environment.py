@@ -40,11 +40,11 @@ def declared(extra):
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_pins_every_dependency_within_its_range(lock):
     pinned = [requirement for requirement, _ in pins(lock)]
-    for wanted in declared(LOCKS[lock]):
-        found = [r for r in pinned if canonicalize_name(r.name) == canonicalize_name(wanted.name)]
-        assert found, wanted
-        for pin in found:
-            assert wanted.specifier.contains(str(pin.specifier).removeprefix("==")), (wanted, pin)
+    for requirement in declared(LOCKS[lock]):
+        matching = [r for r in pinned if canonicalize_name(r.name) == canonicalize_name(requirement.name)]
+        assert matching, requirement
+        for pin in matching:
+            assert requirement.specifier.contains(str(pin.specifier).removeprefix("==")), (requirement, pin)
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, "requirements-cpu.lock"])
@@ -54,9 +54,11 @@ def test_a_lock_pins_exactly_and_by_hash(lock):
 
 
 def test_the_locks_agree_on_what_they_share():
-    first, other = ({r.name + str(r.marker or ""): str(r.specifier) for r, _ in pins(lock)} for lock in LOCKS)
+    first, second = (
+        {r.name + str(r.marker or ""): str(r.specifier) for r, _ in pins(lock)} for lock in LOCKS
+    )
     assert {
-        name: (first[name], other[name]) for name in first.keys() & other if first[name] != other[name]
+        name: (first[name], second[name]) for name in first.keys() & second if first[name] != second[name]
     } == {}
 
 

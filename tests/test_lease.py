@@ -38,14 +38,14 @@ def tiny(tmp_path, monkeypatch):
 def test_an_unpacked_dataset_equals_the_packed_dataset(tiny, tmp_path, size):
     parts = lease.pack("caltech101", tmp_path / "packs", mib=0.002, size=size, given=tiny)
     assert len(parts) > 1 and max(part.stat().st_size for part in parts) <= 0.002 * 2**20
-    there, here = (
+    unpacked, original = (
         lease.unpacked("caltech101", 16, tmp_path / "packs"),
         datasets.load_images("caltech101", 16, tiny),
     )
-    assert torch.equal(there.images, here.images) and torch.equal(there.labels, here.labels)
-    assert (there.classes, there.fingerprint) == (here.classes, here.fingerprint)
+    assert torch.equal(unpacked.images, original.images) and torch.equal(unpacked.labels, original.labels)
+    assert (unpacked.classes, unpacked.fingerprint) == (original.classes, original.fingerprint)
     lease.pack("caltech101", tmp_path / "packs", given=tiny)  # no part of the former pack stays
-    assert torch.equal(lease.unpacked("caltech101", 16, tmp_path / "packs").images, here.images)
+    assert torch.equal(lease.unpacked("caltech101", 16, tmp_path / "packs").images, original.images)
 
 
 def test_a_pack_says_how_many_copies_were_left_out(tiny, tmp_path, monkeypatch):
@@ -60,8 +60,8 @@ def test_a_pack_says_how_many_copies_were_left_out(tiny, tmp_path, monkeypatch):
 def test_what_a_pack_cannot_hold_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="'mnist-rts' cannot be packed"):
         lease.pack("mnist-rts", tmp_path / "packs", given=tiny)
-    for name, told in {"digits": "needs no pack", "digit": "Unknown dataset 'digit'"}.items():
-        with pytest.raises(InputError, match=told):
+    for name, message in {"digits": "needs no pack", "digit": "Unknown dataset 'digit'"}.items():
+        with pytest.raises(InputError, match=message):
             lease.pack(name, tmp_path / "packs", given=tiny)
     lease.pack("caltech101", tmp_path / "packs", size=16, given=tiny)
     with pytest.raises(InputError, match="packed at 16 pixels, and this run needs 20"):
@@ -79,8 +79,8 @@ def test_each_listed_run_becomes_a_record_once(tiny, tmp_path, capsys):
     lines = [JOB, JOB]
     for _ in range(2):
         lease._worker(tmp_path / "packs", lines, time.time() + 600)
-    told = capsys.readouterr().out
-    assert told.count("last-epoch") == 1 and records.find(lease.spec_of(JOB))["test"]["accuracy"] >= 0
+    printed = capsys.readouterr().out
+    assert printed.count("last-epoch") == 1 and records.find(lease.spec_of(JOB))["test"]["accuracy"] >= 0
     lease._worker(tmp_path / "packs", [JOB.replace("lstn", "stn")], time.time() - 1)
     assert records.find(lease.spec_of(JOB.replace("lstn", "stn"))) is None
 

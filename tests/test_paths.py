@@ -93,10 +93,10 @@ def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
 
 
 def test_partial_files_are_removed_whatever_their_name(tmp_path):
-    left = tmp_path / "a[1].npy.77.part"
-    left.touch()
+    partial = tmp_path / "a[1].npy.77.part"
+    partial.touch()
     with paths.lock_file(tmp_path / "a[1].npy"):
-        assert not left.exists()
+        assert not partial.exists()
 
 
 def test_the_files_below_a_folder_are_sorted(tmp_path):

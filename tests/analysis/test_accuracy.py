@@ -346,8 +346,8 @@ def test_the_figure_draws_collapsed_runs_apart():
         write(variant, test + 40 * (variant == "stn"), "effb1")
     upper, lower = accuracy_figures.pattern_plot(6).axes
     for axis in (upper, lower):
-        told = [text.get_text() for text in axis.texts]
-        assert sum("STN collapsed" in text for text in told) == 1
+        texts = [text.get_text() for text in axis.texts]
+        assert sum("STN collapsed" in text for text in texts) == 1
         low, high = axis.get_xlim()
         assert -10 < low < high < 15
     (ours,) = [line for line in upper.lines if line.get_marker() == "D"]
@@ -382,5 +382,5 @@ def test_a_pattern_is_open_without_runs_of_both_variants():
     for backbone in networks(6)["backbone"].unique()[:3]:
         for variant in (ORIGINAL, "stn"):
             write(variant, 60.0, backbone)
-    told = accuracy_verdicts.pattern_verdict(6)
-    assert told.startswith("**Open") and "nan" not in told
+    verdict = accuracy_verdicts.pattern_verdict(6)
+    assert verdict.startswith("**Open") and "nan" not in verdict

@@ -51,18 +51,18 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "reason"),
     [
         ("backbone", "resnet19", "Unknown backbone 'resnet19'"),
         ("protocol", {"name": "x", "new": 1}, "Setting 'new' is not known to this code"),
     ],
 )
-def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, said):
+def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, reason):
     path = write_run("stn", 0, 50)
     edited(path, spec=json.loads(path.read_text())["spec"] | {field: value})
     write_run("stn", 1, 50)
     (fault,), notes = audit.check()
-    assert str(path) in fault and said in fault
+    assert str(path) in fault and reason in fault
     assert notes[0] == "1 records of 1 runs were read."
 
 
@@ -94,9 +94,9 @@ def test_a_record_in_another_datasets_folder_is_named():
 def test_a_third_record_of_another_outcome_is_named(tmp_path, field, value):
     path = write_run("stn", 0, 50)
     edited(path, tmp_path / "same/caltech101" / path.name)
-    other = edited(path, tmp_path / "unlike/caltech101" / path.name, **{field: value})
+    changed = edited(path, tmp_path / "unlike/caltech101" / path.name, **{field: value})
     (fault,), _ = audit.check([tmp_path / "same", tmp_path / "unlike"])
-    assert str(other) in fault and f"({field})" in fault
+    assert str(changed) in fault and f"({field})" in fault
 
 
 def test_records_of_other_images_disagree(tmp_path):

@@ -23,7 +23,7 @@ SMALL = ("digits",), (campaign.Step(("mnist-cnn",), ("original", "lstn")),)
 @pytest.fixture
 def slot(monkeypatch):
     """A campaign of three runs on a fake clock: each process does nothing for its number of seconds in `takes`."""
-    slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], asked=[], ensured=[])
+    slot = SimpleNamespace(now=0.0, takes=[], started=[], waited=[], limits=[], ensured=[])
 
     class Process:
         def __init__(self, target, args, daemon):
@@ -47,7 +47,7 @@ def slot(monkeypatch):
         return [first] if first.end <= slot.now else []
 
     def choose_next(waiting, *limits):
-        slot.asked.append(limits)
+        slot.limits.append(limits)
         return waiting[0]
 
     steps = (campaign.Step(("mnist-cnn",), ("original", "stn", "lstn")),)
@@ -56,7 +56,7 @@ def slot(monkeypatch):
     monkeypatch.setattr(campaign, "SPAWN", SimpleNamespace(Process=Process))
     monkeypatch.setattr(campaign, "wait", wait)
     monkeypatch.setattr(campaign, "choose_next", choose_next)
-    monkeypatch.setattr(campaign, "ensure_dataset", lambda *what: slot.ensured.append(what))
+    monkeypatch.setattr(campaign, "ensure_dataset", lambda *arguments: slot.ensured.append(arguments))
     monkeypatch.setattr(campaign, "device_name", lambda device: "H200")
     monkeypatch.setattr(campaign, "measurements", lambda: [SimpleNamespace(device="H200")])
     monkeypatch.setattr(campaign.os, "cpu_count", lambda: 8)
@@ -129,7 +129,7 @@ def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
 def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
     slot.takes = [120, 120, 60]
     campaign.train_missing("table6", 9, "smoke", "cpu", "images", together=1)
-    assert slot.asked == [(540, "H200"), (420, "H200"), (300, "H200")]
+    assert slot.limits == [(540, "H200"), (420, "H200"), (300, "H200")]
     assert slot.ensured == [("digits", "images")]
     assert [process.args[0] for process in slot.started] == campaign.campaign_specs("table6", "smoke")
     assert {process.args[1:] for process in slot.started} == {("cpu", "images", 540, 8, False)}
@@ -194,10 +194,10 @@ def test_a_slot_trains_what_is_missing_and_packs_it(tmp_path, monkeypatch, capsy
 def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
     monkeypatch.setattr(campaign, "SPAWN", multiprocessing.get_context("fork"))  # starts sooner
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
-    left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
-    left.parent.mkdir(parents=True)
+    path = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
+    path.parent.mkdir(parents=True)
     counts = {"seconds": 0.0, "train_seconds": 0.0, "train_images": 0, "resumed": 0, "watched": None}
-    torch.save({"state": {"fingerprint": "of other images", "epochs": [], **counts}}, left)
+    torch.save({"state": {"fingerprint": "of other images", "epochs": [], **counts}}, path)
     assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
     out = capfd.readouterr().out
     assert out.count("lstn_seed0") >= 2 and "left at its checkpoint" in out
@@ -206,11 +206,11 @@ def test_a_run_that_fails_is_named_and_the_slot_ends(monkeypatch, capfd):
 def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, capfd):
     monkeypatch.setattr(campaign, "SPAWN", multiprocessing.get_context("fork"))  # starts sooner
     monkeypatch.setitem(campaign.PLANS, "table6", (("digits",), (campaign.Step(("mnist-cnn",), ("lstn",)),)))
-    left = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"")
+    path = checkpoint(campaign.campaign_specs("table6", "smoke")[0])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
     assert campaign.train_missing("table6", 9, "smoke", "cpu") == []
-    assert f"Checkpoint {left} cannot be read: delete it to start anew." in capfd.readouterr().out
+    assert f"Checkpoint {path} cannot be read: delete it to start anew." in capfd.readouterr().out
 
 
 def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path, monkeypatch, capfd):
@@ -262,19 +262,19 @@ def test_a_flipped_bit_in_an_archive_is_told_or_changes_nothing(tmp_path):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "one").write_text(content := '{"a": [1, 2, 3]}\n' * 800)
     campaign.pack_records([folder / "one"], archive)
-    whole, told = archive.read_bytes(), 0
+    whole, refused = archive.read_bytes(), 0
     for place in range(10, len(whole)):
         archive.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
         try:
             campaign.pack_records([], archive)
         except InputError as error:
-            told += "is not a complete .tar.gz" in str(error)
+            refused += "is not a complete .tar.gz" in str(error)
         else:
             with tarfile.open(archive) as tar:
                 assert {member.name: tar.extractfile(member).read().decode() for member in tar} == {
                     "one": content
                 }
-    assert told > 100
+    assert refused > 100
 
 
 def test_a_dataset_that_is_not_there_ends_the_slot_before_a_run_is_started(tmp_path, monkeypatch, capfd):

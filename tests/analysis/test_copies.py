@@ -58,8 +58,8 @@ def test_an_image_with_many_close_neighbours_has_no_near_copy():
     """Each of 60 slightly different pictures is close to all others, like MNIST's digits 1."""
     one = photographs(1)[0].astype(int)
     noise = np.random.RandomState(1).randint(-9, 10, (61, *one.shape))
-    alike = (one + noise).clip(0, 255).astype(np.uint8)
-    found = copy_search.nearest(*map(copy_search.normalize_pictures, (alike[:1], alike[1:])))
+    similar = (one + noise).clip(0, 255).astype(np.uint8)
+    found = copy_search.nearest(*map(copy_search.normalize_pictures, (similar[:1], similar[1:])))
     assert found.distance[0] < 0.05 and not copy_search.is_near(found)[0]
 
 
@@ -204,18 +204,19 @@ def test_a_group_without_images_has_no_accuracy(record):
 
 def test_the_committed_results_agree_with_each_other(committed):
     counted = copies.read_table("counts").query("images == 'test'").set_index("dataset")
-    known = copies.read_table("test_images").set_index("dataset")
-    assert tuple(counted.index) == tuple(known.index) == copies.STUDIED
+    flagged = copies.read_table("test_images").set_index("dataset")
+    assert tuple(counted.index) == tuple(flagged.index) == copies.STUDIED
     eye = copies_page.checked_by_eye()
-    for name, row in known.iterrows():
+    for name, row in flagged.iterrows():
         exact, near = (copies.unpack_flags(row[kind], row["test"]) for kind in ("exact", "near"))
         assert (exact.sum(), near.sum()) == tuple(counted.loc[name, ["exact", "near"]])
         sizes = DATASETS[name].splits
         assert row["test"] == sizes["test"] == counted.loc[name, "number"]
         assert copies.sheet_path(name).stat().st_size < 150e3
-        found = copies.read_table("ratios").query("dataset == @name").set_index("below")["images"]
+        histogram = copies.read_table("ratios").query("dataset == @name").set_index("below")["images"]
         bands = [
-            found[(found.index > low + 1e-6) & (found.index <= top + 1e-6)] for low, top in copy_search.BANDS
+            histogram[(histogram.index > low + 1e-6) & (histogram.index <= top + 1e-6)]
+            for low, top in copy_search.BANDS
         ]
         shown = sum(min(copy_search.PAIRS, band.sum()) for band in bands[:4])
         assert abs(eye.loc[name, "pairs"] - shown) <= 1  # a ratio on the edge of two bands
@@ -225,7 +226,7 @@ def test_the_committed_results_agree_with_each_other(committed):
     first = copies.read_table("seeds").set_index("seed").loc[copies.SPLIT_SEED, "exact"]
     assert first == counted.loc["tsrd", "exact"]
     notes = (PRINTED / "altered_files.csv").read_text()
-    assert all(known.loc[name, "fingerprint"] in notes for name in ("tsrd", "tsrd-distinct"))
+    assert all(flagged.loc[name, "fingerprint"] in notes for name in ("tsrd", "tsrd-distinct"))
 
 
 def test_the_page_shows_the_committed_results(committed):

@@ -100,8 +100,8 @@ def test_a_gpu_comes_before_a_cpu_with_more_records():
 def test_a_run_without_an_estimate_requests_the_longest_time():
     spec = RunSpec("caltech101", "resnet18", "original", "equal")
     assert estimates.estimate_hours(spec, []) is None
-    asked = estimates.resources(spec, [], longest=300)
-    assert asked == {"runtime": 300, "mem_mb": estimates.LEAST_MEMORY, "gpu": 1}
+    resources = estimates.resources(spec, [], longest=300)
+    assert resources == {"runtime": 300, "mem_mb": estimates.LEAST_MEMORY, "gpu": 1}
 
 
 def test_a_request_has_a_margin_grows_with_attempts_and_has_a_maximum():

@@ -10,8 +10,8 @@ ROWS = {4: 14, 5: 28, 6: 28, 7: 32, 8: 32, 9: 30}
 
 def in_cells():
     """Every correction of a cell: table number and the row of corrections.csv."""
-    known = [(n, c) for n in range(1, 10) for c in paper.corrections(n).itertuples()]
-    return [(n, c) for n, c in known if c.column != "heading"]
+    misprints = [(n, c) for n in range(1, 10) for c in paper.corrections(n).itertuples()]
+    return [(n, c) for n, c in misprints if c.column != "heading"]
 
 
 def printed_cell(number, correction):

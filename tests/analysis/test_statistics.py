@@ -123,6 +123,6 @@ def test_swapping_the_sides_swaps_the_verdict(paired):
     rng = np.random.RandomState(2)
     for _ in range(20):
         first, second = rng.normal(70, 1, 5), rng.normal(71, 1, 5)
-        there, back = compared(first, second, paired), compared(second, first, paired)
-        assert there.mean == pytest.approx(-back.mean) and there.half == pytest.approx(back.half)
-        assert there.p == pytest.approx(back.p) and there.p_apart == pytest.approx(back.p_apart)
+        forward, swapped = compared(first, second, paired), compared(second, first, paired)
+        assert forward.mean == pytest.approx(-swapped.mean) and forward.half == pytest.approx(swapped.half)
+        assert forward.p == pytest.approx(swapped.p) and forward.p_apart == pytest.approx(swapped.p_apart)

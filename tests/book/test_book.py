@@ -162,8 +162,8 @@ def alone(tmp_path_factory):
         return done.stdout
 
     call(programs / "jupyter-book", "config", "sphinx", source)
-    said = call(sys.executable, "-c", BUILD_EACH, source, results, html, *RECORDS[:2])
-    return [{*map(Path, pages)} for pages in json.loads(said.splitlines()[-1])]
+    output = call(sys.executable, "-c", BUILD_EACH, source, results, html, *RECORDS[:2])
+    return [{*map(Path, pages)} for pages in json.loads(output.splitlines()[-1])]
 
 
 def test_sphinx_alone_builds_the_same_pages(built, alone):

@@ -61,13 +61,13 @@ def browser():
 def opened(browser, place=None, query="", window=DESKTOP):
     """Open `place` in a tab: the tab, its requests, and its errors."""
     page = browser.new_page(reduced_motion="reduce", viewport=window)
-    tab = SimpleNamespace(page=page, errors=[], asked=[])
+    tab = SimpleNamespace(page=page, errors=[], requests=[])
     page.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: tab.errors.append(str(error)))
-    page.on("request", lambda request: tab.asked.append(request.url))
+    page.on("request", lambda request: tab.requests.append(request.url))
     if place:
-        place, _, asked = place.partition("?")
-        page.goto((HTML / place).as_uri() + (f"?{asked}" if asked else query))
+        place, _, own_query = place.partition("?")
+        page.goto((HTML / place).as_uri() + (f"?{own_query}" if own_query else query))
     return tab
 
 
@@ -87,11 +87,11 @@ def tab(browser):
 def visit(request, tab):
     """Open a page in each view, then open all its folded parts.
 
-    Returns the page's `errors`, `asked` (requested addresses), `wider` (pixels beyond the window, by width) and axe's
+    Returns the page's `errors`, `requests` (their addresses), `wider` (pixels beyond the window, by width) and axe's
     `violations`.
     """
     tab.errors.clear()
-    tab.asked.clear()
+    tab.requests.clear()
     page, wider, violations = tab.page, {}, []
     page.set_viewport_size(PHONE)  # when it is loaded, the page gives tab stops to elements that scroll
     page.goto((HTML / request.param).as_uri())
@@ -116,7 +116,7 @@ def visit(request, tab):
         page.locator(".dt-container").first.wait_for(state="attached")
     page.evaluate("document.querySelectorAll('details').forEach((folded) => (folded.open = true))")
     wider["unfolded"] = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
-    return SimpleNamespace(errors=[*tab.errors], asked=[*tab.asked], wider=wider, violations=violations)
+    return SimpleNamespace(errors=[*tab.errors], requests=[*tab.requests], wider=wider, violations=violations)
 
 
 def test_a_page_loads_without_an_error(visit):
@@ -124,7 +124,7 @@ def test_a_page_loads_without_an_error(visit):
 
 
 def test_a_page_asks_the_network_for_nothing(visit):
-    assert [url for url in visit.asked if not is_local(url)] == []
+    assert [url for url in visit.requests if not is_local(url)] == []
 
 
 def test_a_page_is_no_wider_than_the_window(visit):
@@ -136,7 +136,7 @@ def test_axe_finds_nothing_serious(visit):
 
 
 def test_a_page_weighs_less_than_3_megabytes(visit):
-    files = {Path(unquote(urlsplit(url).path)) for url in visit.asked if url.startswith("file:")}
+    files = {Path(unquote(urlsplit(url).path)) for url in visit.requests if url.startswith("file:")}
     weights = {path.stat().st_size / 1e6: path.name for path in files}
     assert sum(weights) < 3, max(weights.items())
 
@@ -150,7 +150,7 @@ def test_a_page_of_every_kind_of_run_loads(browser):
     for place in kinds.values():
         tab.page.goto((HTML / place).as_uri())
         assert tab.errors == [], place
-    assert all(map(is_local, tab.asked))
+    assert all(map(is_local, tab.requests))
     tab.page.close()
 
 
@@ -361,8 +361,8 @@ def test_a_chart_singles_out_a_variant_and_tells_a_value(browser, place):
     tab.page.wait_for_function(faint)
     names = ("variant", "accuracy")
     point = chart.locator("g.mark-symbol.role-mark path").first
-    told = point.get_attribute("aria-label")
-    assert all(name in told for name in names)
+    label = point.get_attribute("aria-label")
+    assert all(name in label for name in names)
     point.hover(force=True)
     tip = tab.page.locator("#vg-tooltip-element.visible")
     tip.wait_for()

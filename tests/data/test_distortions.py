@@ -105,11 +105,11 @@ def test_p_of_the_canvas_moves_its_corners_by_5_of_its_pixels():
     [("e", 1.5, 42 / 28), ("e-digit", 1.5 * math.sqrt(4 / 3), 1.0)],  # 4/3: the mean of the squared 1 / scale
 )
 def test_e_moves_each_control_point_by_1_5_pixels(maps, name, pixels, side):
-    known = torch.nn.functional.pad(CONTROL_POINTS, (0, 1), value=1.0)
-    affine = torch.linalg.pinv(known) @ maps[name]
-    left = (maps[name] - known @ affine) * 14  # pixels; three of 16 directions are the affine map's
-    assert left.square().mean().sqrt().item() == pytest.approx(pixels * math.sqrt(13 / 16), rel=0.01)
-    assert left.mean(0).abs().max() < 0.1
+    homogeneous = torch.nn.functional.pad(CONTROL_POINTS, (0, 1), value=1.0)
+    affine = torch.linalg.pinv(homogeneous) @ maps[name]
+    residual = (maps[name] - homogeneous @ affine) * 14  # pixels; three of 16 directions are the affine map's
+    assert residual.square().mean().sqrt().item() == pytest.approx(pixels * math.sqrt(13 / 16), rel=0.01)
+    assert residual.mean(0).abs().max() < 0.1
     mean = side * math.log(1 / 0.75) / 0.25  # of the side / scale
     assert affine[:, [0, 1], [0, 1]].mean().item() == pytest.approx(mean, rel=0.01)
     assert affine[:, [0, 1], [1, 0]].mean().abs() < 0.01
@@ -147,8 +147,8 @@ def correlation(a, b):
 def test_the_inverse_brings_the_digit_back(name):
     images, theta = shown(name)
     undone = sample(images.float(), inverse_grid(theta, 28, 28, DISTORTIONS[name].kind))
-    alike = correlation(undone, torch.tensor(DIGITS))
-    assert alike.median() > 0.96 and alike.quantile(0.05) > 0.85
+    similarity = correlation(undone, torch.tensor(DIGITS))
+    assert similarity.median() > 0.96 and similarity.quantile(0.05) > 0.85
     others = sample(images.float(), inverse_grid(theta.roll(1, 0), 28, 28, DISTORTIONS[name].kind))
     # another digit's map does not
     assert correlation(others, torch.tensor(DIGITS)).nan_to_num().median() < 0.6

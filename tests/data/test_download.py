@@ -41,15 +41,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         site, file = self.server.site, self.path.lstrip("/")
-        site.asked.set()
+        site.requested.set()
         site.gate.wait()
-        wanted = self.headers["Range"]
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and site.ranges else 0
+        byte_range = self.headers["Range"]
+        start = int(re.fullmatch(r"bytes=(\d+)-", byte_range)[1]) if byte_range and site.ranges else 0
         body = site.files.get(file, b"")
-        status = 404 if not body else 416 if start >= len(body) else 206 if wanted and site.ranges else 200
+        status = (
+            404 if not body else 416 if start >= len(body) else 206 if byte_range and site.ranges else 200
+        )
         body = body[start:] if status < 400 else b""
         sent = body[: site.cut.pop(file, None)]
-        site.log.append((file, wanted, status, len(sent)))
+        site.log.append((file, byte_range, status, len(sent)))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -70,7 +72,7 @@ def site(monkeypatch):
         ranges=True,
         cut={},  # file -> bytes after which the connection ends, once
         gate=threading.Event(),  # no answer before it is set
-        asked=threading.Event(),
+        requested=threading.Event(),
     )
     server.site = site
     site.gate.set()
@@ -326,7 +328,7 @@ def test_a_download_larger_than_a_chunk_goes_on_twice(publish, site, folder, mon
     site.cut["caltech-101.zip"] = 222
     refusal("caltech101", folder)
     fetch("caltech101", folder)
-    assert [wanted for _, wanted, *_ in site.log] == [None, "bytes=333-", "bytes=555-"]
+    assert [byte_range for _, byte_range, *_ in site.log] == [None, "bytes=333-", "bytes=555-"]
     assert sum(sent for *_, sent in site.log) == len(site.files["caltech-101.zip"])
 
 
@@ -433,7 +435,7 @@ def test_two_processes_download_once(publish, site, folder, monkeypatch):
     waiting, lock = FORK.Event(), FileLock
     first = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     first.start()
-    assert site.asked.wait(60)
+    assert site.requested.wait(60)
     monkeypatch.setattr("stn_paper.paths.FileLock", lambda path: waiting.set() or lock(path))
     second = FORK.Process(target=fetch, args=("gtsrb", folder), daemon=True)
     second.start()
@@ -451,10 +453,10 @@ def killed(name, folder, owner, function, calls):
 
     def fetch_until():
         original = getattr(owner, function)
-        left = iter(range(calls))
+        call_numbers = iter(range(calls))
 
         def counted(*args, **kwargs):
-            if next(left) == calls - 1:
+            if next(call_numbers) == calls - 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*args, **kwargs)
 

@@ -108,9 +108,9 @@ def _norm_outputs(model):
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, "compiled"])
 def test_precision_and_compilation_change_no_cost(kind):
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 14 * 14, 5))
-    known = costs.measure(model, 16)
-    other = torch.compile(model) if kind == "compiled" else model.to(kind)
-    assert costs.measure(other, 16) == known
+    expected = costs.measure(model, 16)
+    converted = torch.compile(model) if kind == "compiled" else model.to(kind)
+    assert costs.measure(converted, 16) == expected
     assert kind == "compiled" or {p.dtype for p in model.parameters()} == {kind}
 
 

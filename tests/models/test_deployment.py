@@ -39,14 +39,14 @@ def moving(transform, localization_size=24, glimpses=None, **options):
 @pytest.mark.parametrize("case", CASES)
 def test_fx_traces_and_jit_traces_take_any_batch(case):
     stn = moving(**CASES[case])
-    few, more = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
+    one, seven = torch.rand(1, 3, 24, 24), torch.rand(7, 3, 24, 24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about sizes
-        traced = torch.jit.trace(stn, (more,))
+        traced = torch.jit.trace(stn, (seven,))
         programs = [torch.fx.symbolic_trace(stn), traced]
         if case != "returns":  # the next layer takes images alone
             programs.append(torch.jit.script(torch.nn.Sequential(traced, torch.nn.Identity())))
-    for images in (few, more):
+    for images in (one, seven):
         for program in programs:
             torch.testing.assert_close(program(images), stn(images), atol=1e-5, rtol=0)
 

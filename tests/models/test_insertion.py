@@ -86,14 +86,14 @@ def test_copies_and_files_have_a_transformer_of_their_own():
     file = io.BytesIO()
     torch.save(joined, file)
     file.seek(0)
-    for other in (copy.deepcopy(joined), torch.load(file, weights_only=False)):
-        torch.testing.assert_close(other(images), expected)
+    for duplicate in (copy.deepcopy(joined), torch.load(file, weights_only=False)):
+        torch.testing.assert_close(duplicate(images), expected)
         torch.nn.init.normal_(joined.transformer.localization.head[-1].weight)
-        torch.testing.assert_close(other(images), expected)  # not moved by the first one's weights
-        assert other.transformer.last_theta is not None
-        torch.nn.init.zeros_(other.transformer.localization.head[-1].weight)
-        assert not torch.allclose(other(images), expected)
-        joined.load_state_dict(other.state_dict())
+        torch.testing.assert_close(duplicate(images), expected)  # not moved by the first one's weights
+        assert duplicate.transformer.last_theta is not None
+        torch.nn.init.zeros_(duplicate.transformer.localization.head[-1].weight)
+        assert not torch.allclose(duplicate(images), expected)
+        joined.load_state_dict(duplicate.state_dict())
 
 
 def test_several_transformers_in_one_network():
@@ -194,10 +194,10 @@ def test_small_networks_of_timms_families_take_a_step_behind_a_transformer(name,
     (joined(torch.rand(2, channels, size, size)).square().sum() + joined.transformer.penalty()).backward()
     optimizer.step()
     state = {key: value.clone() for key, value in joined.state_dict().items()}
-    other = with_stn(timm.create_model(name, num_classes=4, in_chans=channels), "lstn", size, channels)
-    other.load_state_dict(state)
+    loaded = with_stn(timm.create_model(name, num_classes=4, in_chans=channels), "lstn", size, channels)
+    loaded.load_state_dict(state)
     images = torch.rand(2, channels, size, size)
-    torch.testing.assert_close(other.eval()(images), joined.eval()(images))
+    torch.testing.assert_close(loaded.eval()(images), joined.eval()(images))
 
 
 @pytest.mark.parametrize("options", [{"num_classes": 0}, {"features_only": True}])

@@ -228,10 +228,10 @@ def test_a_lost_grid_gives_one_warning_and_only_in_training():
         near = fixed(affine_theta(shift=(0.5, 0.0)))
         for _ in range(2 * guards.CHECK_EVERY):
             near(images)
-    with pytest.warns(RuntimeWarning, match="100%") as told:
+    with pytest.warns(RuntimeWarning, match="100%") as caught:
         for _ in range(3 * guards.CHECK_EVERY):
             stn.train()(images)
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 def test_a_grid_of_nan_gives_a_warning():
@@ -255,13 +255,13 @@ def test_the_share_outside_by_hand():
 
 
 # of 32 x 32 points, all but columns x rows lie outside the image: 94.92 % in the first case, 95.02 % in the second
-@pytest.mark.parametrize("columns, rows, told", [(4, 13, 0), (3, 17, 1)])
-def test_the_warning_has_the_threshold_of_a_collapse(columns, rows, told):
+@pytest.mark.parametrize("columns, rows, count", [(4, 13, 0), (3, 17, 1)])
+def test_the_warning_has_the_threshold_of_a_collapse(columns, rows, count):
     stn = fixed(affine_theta(shift=(2 * (32 - columns) / 32, 2 * (32 - rows) / 32)))
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         stn(torch.rand(1, 1, 8, 8))
-    assert len(found) == told
+    assert len(caught) == count
 
 
 # --- wrong values ---

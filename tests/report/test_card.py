@@ -36,7 +36,7 @@ def test_a_card_is_printed_for_a_name_and_for_a_file(capsys):
 
 
 def test_a_card_names_the_paper_only_for_what_is_the_papers():
-    told = {
+    cards = {
         (backbone, variant): card.model_card(
             json.loads(write_run(variant, 0, 60.0, backbone, dataset).read_text())
         )
@@ -48,9 +48,9 @@ def test_a_card_names_the_paper_only_for_what_is_the_papers():
             ("timm/resnet10t", "original", "cifar10"),
         )
     }
-    assert [card.PAPER in text for text in told.values()] == [True, True, False, False, False]
+    assert [card.PAPER in text for text in cards.values()] == [True, True, False, False, False]
     assert all(
-        card.SOURCES[backbone] in text for (backbone, _), text in told.items() if backbone in card.SOURCES
+        card.SOURCES[backbone] in text for (backbone, _), text in cards.items() if backbone in card.SOURCES
     )
     assert set(card.SOURCES) == set(SYSTEMS)
 

@@ -32,8 +32,8 @@ def test_a_row_a_comparison_and_a_row_an_arm_with_links_to_its_runs():
 
 def test_the_sentences_of_a_study_do_not_repeat_the_table():
     write_study({"stn": 5.0, "vstn": 5.05, "lstn": 5.1})
-    told = experiment_verdicts.studies_verdict([STUDY])
-    assert told.count(".") <= 2 and not any(mark in told for mark in "±+%=")
+    verdict = experiment_verdicts.studies_verdict([STUDY])
+    assert verdict.count(".") <= 2 and not any(mark in verdict for mark in "±+%=")
     assert experiment_verdicts.gain_in_words(STUDY).startswith("+5.00 ± ")
     assert experiment_verdicts.gain_in_words(STUDY, "lstn", "vstn").startswith("+0.05 ± ")
     assert experiment_verdicts.gain_in_words(STUDY, "constant") == MISSING
@@ -73,8 +73,8 @@ def test_without_records_every_table_and_figure_says_so():
         assert table.data.count(MISSING) == len(studies)
     assert (experiment_page.gain_parts_table(studies).iloc[:, 0] == MISSING).all()
     assert (experiment_page.strengths_table() == MISSING).all(axis=None)
-    for told in (experiment_verdicts.studies_verdict(studies), experiment_verdicts.strength_verdict()):
-        assert told.count(MISSING.capitalize()) == len(told.splitlines()) == 1
+    for verdict in (experiment_verdicts.studies_verdict(studies), experiment_verdicts.strength_verdict()):
+        assert verdict.count(MISSING.capitalize()) == len(verdict.splitlines()) == 1
     for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_plot(studies)):
         assert all(axis.get_title().replace("\n", " ").endswith(MISSING) for axis in figure.axes)
     assert experiment_figures.strength_plot(*studies[0]).get_figheight() < 1
@@ -86,15 +86,15 @@ def test_the_gain_of_a_constant_map_is_told():
     write_study({"constant": 5.0})
     assert " 1 of 1 " in experiment_verdicts.constant_map_in_words([STUDY])
     write_study({"constant": 0.0})
-    told = experiment_verdicts.constant_map_in_words([STUDY])
-    assert " 0 of 1 " in told and experiment.study_title(*STUDY) in told
+    text = experiment_verdicts.constant_map_in_words([STUDY])
+    assert " 0 of 1 " in text and experiment.study_title(*STUDY) in text
 
 
 def test_what_a_part_of_lstn_changes_is_told():
     assert not re.findall(r"\d", experiment_verdicts.parts_in_words([STUDY]))
     write_study({"lstn": 5.0, "lstn-no-bn": 1.0})
-    told = experiment_verdicts.parts_in_words([STUDY])
-    assert "+4.00 ± " in told and "(better)" in told and "1 × 1" not in told
+    text = experiment_verdicts.parts_in_words([STUDY])
+    assert "+4.00 ± " in text and "(better)" in text and "1 × 1" not in text
 
 
 def test_verdicts_on_distorted_images_are_counted(monkeypatch):

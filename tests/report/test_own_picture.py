@@ -61,7 +61,7 @@ def test_the_picture_alone_teaches_the_transformer():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"steps": 0}, "Number of steps 0 is not allowed: give a whole number from 1"),
         ({"steps": 2.5}, "Number of steps 2.5"),
@@ -69,8 +69,8 @@ def test_the_picture_alone_teaches_the_transformer():
         ({"seed": 2**32}, "Seed 4294967296"),
     ],
 )
-def test_a_wrong_number_is_named(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_a_wrong_number_is_named(wrong, message):
+    with pytest.raises(InputError, match=message):
         own_picture.learn(own_picture.read_picture(), **wrong)
 
 

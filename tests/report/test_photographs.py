@@ -9,20 +9,20 @@ from stn_paper.training.records import find
 
 
 @pytest.fixture
-def learned(committed):
+def records(committed):
     return {dataset: find(spec) for dataset, spec in photographs.SPECS.items()}
 
 
-def test_each_dataset_has_a_record_with_the_images_and_their_maps(learned):
-    for dataset, record in learned.items():
+def test_each_dataset_has_a_record_with_the_images_and_their_maps(records):
+    for dataset, record in records.items():
         assert record is not None, dataset
         kept = record["probes"]
         assert len(kept["images"]) == len(kept["theta"]) == 4
         assert len(record["epochs"]) == photographs.SPECS[dataset].protocol.max_epochs
 
 
-def test_the_figure_outlines_what_theta_reads(learned):
-    found = {dataset: record for dataset, record in learned.items() if record}
+def test_the_figure_outlines_what_theta_reads(records):
+    found = {dataset: record for dataset, record in records.items() if record}
     figure = photographs.photographs_plot(found)
     assert len(figure.axes) == 8 * len(found)
     theta = torch.tensor(found["tsrd"]["probes"]["theta"][0])

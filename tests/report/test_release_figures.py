@@ -18,9 +18,9 @@ def test_every_cell_with_a_log_is_a_mark_at_its_epochs_and_printed_accuracy(numb
     axis = release_figures.accuracy_against_epochs().axes[panel]
     drawn = sorted(tuple(point) for marks in axis.collections for point in marks.get_offsets())
     cells = authors_runs.released_cells(number)
-    known = cells[cells["epochs_run"].notna()]
-    assert len(known) == {6: 28, 8: 30}[number]
-    assert_allclose(drawn, sorted(zip(known["epochs_run"], known["test"])))
+    logged = cells[cells["epochs_run"].notna()]
+    assert len(logged) == {6: 28, 8: 30}[number]
+    assert_allclose(drawn, sorted(zip(logged["epochs_run"], logged["test"])))
 
 
 def test_training_time_goes_with_accuracy_within_a_network():

@@ -155,25 +155,25 @@ def test_the_command_asks_for_the_same_run(monkeypatch, extra, changes):
     *settings, python, flag, package, verb = shlex.split(line)[: shlex.split(line).index("run") + 1]
     assert (python, flag, package, verb) == ("python", "-m", "stn_paper", "run")
     assert settings == ["OMP_NUM_THREADS=1"] * bool(extra) + ["STN_PAPER_RESULTS=again"]
-    asked = []
-    monkeypatch.setattr(loop, "run", lambda *given: asked.append(given))
+    calls = []
+    monkeypatch.setattr(loop, "run", lambda *given: calls.append(given))
     with pytest.raises(SystemExit):  # as no record comes back
         cli.main(shlex.split(line)[len(settings) + 3 :])
-    assert asked[0][0] == spec
-    assert asked[0][3] is bool(extra)
+    assert calls[0][0] == spec
+    assert calls[0][3] is bool(extra)
 
 
 def test_the_commands_of_all_records_ask_for_them(committed, monkeypatch):
     for name, record in frame.records_by_name().items():
-        asked = []
-        monkeypatch.setattr(loop, "run", lambda *given, asked=asked: asked.append(given))
+        calls = []
+        monkeypatch.setattr(loop, "run", lambda *given, calls=calls: calls.append(given))
         words = shlex.split(run_pages.training_command(record))
         if not words:
             assert record["spec"]["protocol"]["name"] not in PROTOCOLS
             continue
         with pytest.raises(SystemExit):
             cli.main(words[words.index("run") :])
-        assert asked[0][0].name == name
+        assert calls[0][0].name == name
 
 
 def test_a_users_own_protocol_has_no_command():

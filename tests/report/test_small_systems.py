@@ -55,8 +55,8 @@ def test_without_records_every_page_says_so():
 
 def test_our_numbers_are_beside_the_published_numbers():
     write_system("cifar10", "cifar-cnn", "affine", 60.0)
-    beside = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
-    assert beside.tolist() == ["not yet run", "60.00 (n=1)"]  # of 20 epochs none is the 50th
+    ours = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
+    assert ours.tolist() == ["not yet run", "60.00 (n=1)"]  # of 20 epochs none is the 50th
     assert "5.86 points below" in small_systems.small_cnn_verdict()  # the log ends at 65.86 %
     assert len(small_systems.small_cnn_plot().axes[0].lines) == 2
 
@@ -65,8 +65,8 @@ def test_ours_is_the_quantity_that_is_published():
     row = {"train_loss": 1.0, "validation_loss": 1.0, "test_loss": 1.0, "validation_accuracy": 50.0}
     epochs = [row | {"test_accuracy": 70.0 - abs(n - 30)} for n in range(1, 51)]
     write_run("affine", 0, None, "cifar-cnn", "cifar10", "system", epochs)
-    beside = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
-    assert beside.tolist() == ["50.00 (n=1)", "70.00 (n=1)"]
+    ours = small_systems.published_and_ours("cifar-cnn").loc["Affine", "Ours"]
+    assert ours.tolist() == ["50.00 (n=1)", "70.00 (n=1)"]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_gain_needs_the_network_alone_and_a_transformer():
 
 
 def test_gains_of_few_runs_are_open_and_of_three_are_judged():
-    few = gains(original=[93.0], out20=[95.0])
-    assert few.startswith("**Open") and "+2.00 (too few runs, n=1 and 1)" in few
+    single = gains(original=[93.0], out20=[95.0])
+    assert single.startswith("**Open") and "+2.00 (too few runs, n=1 and 1)" in single
     three = gains(original=[93.0, 93.1, 92.9], out20=[95.0, 95.1, 94.9], out60=[93.0, 93.1, 92.9])
     assert three.startswith("**1 of 2 transformers are better")
     assert "+2.00 ± 0.23 (better, n=3 and 3)" in three and "+0.00 ± 0.23 (equal within 1 point" in three
@@ -119,9 +119,9 @@ def test_an_error_is_100_minus_the_accuracy():
     errors = compared.distorted_errors_table()
     assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
-    told = compared.distorted_verdict()  # published: 0.8, 0.5, 0.6 and 0.5 %
-    assert "On RTS, " in told and " 3 of 4 errors" in told and "+0.20 to +1.00 points" in told
-    assert "in 0 of 3 combinations of distortion and map, by -0.50 to 0.00 points" in told
+    verdict = compared.distorted_verdict()  # published: 0.8, 0.5, 0.6 and 0.5 %
+    assert "On RTS, " in verdict and " 3 of 4 errors" in verdict and "+0.20 to +1.00 points" in verdict
+    assert "in 0 of 3 combinations of distortion and map, by -0.50 to 0.00 points" in verdict
 
 
 def test_the_other_reading_of_a_distortion_is_a_column_of_its_own():
@@ -133,16 +133,16 @@ def test_the_other_reading_of_a_distortion_is_a_column_of_its_own():
     errors = compared.distorted_errors_table()
     assert errors.loc["affine", "P"].tolist() == ["0.8", "1.50 (n=1)", "1.00 (n=1)"]
     assert errors.loc["thin plate spline", ("E", "other, digit")] == "1.00 (n=1)"
-    told = compared.readings_verdict()  # published: 1.5 and 0.8 %
-    assert "1 of 2 errors" in told and "under “ours”, 0 of the same 2" in told and "n=1" in told
+    verdict = compared.readings_verdict()  # published: 1.5 and 0.8 %
+    assert "1 of 2 errors" in verdict and "under “ours”, 0 of the same 2" in verdict and "n=1" in verdict
 
 
 def test_a_difference_is_ours_from_the_published():
     for seed, test in enumerate((98.0, 99.0)):
         write_system("mnist-rts", "lenet", "stn", test, seed)
-    beside = small_systems.published_and_ours("lenet")
-    assert beside["Published"].tolist() == ["96.10", "98.30"]
-    assert beside["Ours"].str[-5:].tolist() == ["t run", "(n=2)"] and beside["Difference"].tolist() == [
+    table = small_systems.published_and_ours("lenet")
+    assert table["Published"].tolist() == ["96.10", "98.30"]
+    assert table["Ours"].str[-5:].tolist() == ["t run", "(n=2)"] and table["Difference"].tolist() == [
         "–",
         "+0.20",
     ]
@@ -150,16 +150,16 @@ def test_a_difference_is_ours_from_the_published():
 
 @pytest.mark.parametrize(("spreads", "shares"), [((0.01, 0.2), "0.01 to 0.20"), ((1.0, 2.0), "1.00 to 2.00")])
 def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
-    told = []
+    texts = []
     for seed, spread in enumerate(spreads):
         theta = {"mean": [0.5, 0.0, 0.0, 0.0, 0.5, 0.0], "std": [0.0] * 6, "spread": [spread, spread]}
         theta |= {"from_identity": 1.0, "outside": 0.0}
         row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "test_loss": 1.0}
         epochs = [row | {"test_accuracy": 50.0, "theta": theta}] * 12
         write_run("one", seed, 98.0, "sign-cnn-bn", "gtsrb", "system", epochs)
-        told.append(compared.theta_in_words("gtsrb", "sign-cnn-bn"))
-    assert shares in told[1] and "50%" in told[1] and "n=2" in told[1]
-    assert ("depends on the image" in told[1]) == (min(spreads) > compared.STILL_PIXELS)
+        texts.append(compared.theta_in_words("gtsrb", "sign-cnn-bn"))
+    assert shares in texts[1] and "50%" in texts[1] and "n=2" in texts[1]
+    assert ("depends on the image" in texts[1]) == (min(spreads) > compared.STILL_PIXELS)
 
 
 def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
@@ -186,8 +186,8 @@ def test_a_run_that_gives_every_image_the_same_map_is_named():
     for seed, spread in enumerate((0.0, 0.3)):
         theta = {"mean": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "std": [spread] * 6}
         write_run("lstn", seed, 90.0, "mnist-cnn", "digits", "system", row={"theta": theta})
-    told = small_systems.still_runs_in_words("digits")
-    assert "seed 0" in told and "seed 1" not in told
+    sentence = small_systems.still_runs_in_words("digits")
+    assert "seed 0" in sentence and "seed 1" not in sentence
     assert small_systems.still_runs_in_words("mnist-rts") == ""
 
 
@@ -233,10 +233,10 @@ def test_a_transformer_that_undoes_the_motion_keeps_the_output_still(kept):
 
 
 def test_pictures_are_drawn_from_the_record(kept):
-    asked = ("digits", "mnist-cnn", "stn")
+    run = ("digits", "mnist-cnn", "stn")
     for draw in (system_pictures.training_pictures, system_pictures.motion_pictures):
-        assert draw(*asked).data[:3] == b"GIF"
-        assert draw(*asked, still=True).axes
+        assert draw(*run).data[:3] == b"GIF"
+        assert draw(*run, still=True).axes
     # original has no record
     panels = system_pictures.gradcam_plot("digits", "mnist-cnn", ["original", "stn"])
     assert [axis.get_title() for axis in panels.axes] == [f"class {n}" for n in range(4)]
@@ -280,8 +280,8 @@ def test_the_looks_are_drawn_from_the_record():
     back = theta | {"mean": [0.0, 0.0, 0.5] + [0.0] * 15}  # from right to left
     write_run("rnn", 1, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": back})
     assert "1 of 2 runs" in sequences.glimpses_in_words()
-    told = compared.theta_in_words("mnist-sequence", "sequence-cnn")
-    assert "n=2" in told
+    sentence = compared.theta_in_words("mnist-sequence", "sequence-cnn")
+    assert "n=2" in sentence
     assert (
-        "%" not in told
+        "%" not in sentence
     )  # a percentage is the zoom of an affine map, which has 6 numbers; these maps have 18

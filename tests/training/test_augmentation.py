@@ -62,8 +62,8 @@ def test_new_maps_are_drawn_as_the_known_ones(name):
     known, new = known_theta(name, 3000), new_theta(name, 3000, np.random.RandomState(1))
     assert new.shape == known.shape and new.dtype == known.dtype
     for share in (0.1, 0.25, 0.5, 0.75, 0.9):
-        there, here = (maps.double().quantile(share, 0) for maps in (known, new))
-        assert (there - here).abs().max() < 0.1 * known.double().std(0).max()
+        known_quantile, new_quantile = (maps.double().quantile(share, 0) for maps in (known, new))
+        assert (known_quantile - new_quantile).abs().max() < 0.1 * known.double().std(0).max()
 
 
 def test_jitter_moves_by_a_tenth_and_scales_by_a_tenth():
@@ -123,16 +123,16 @@ def test_local_normalization_takes_brightness_and_contrast_away():
 
 @pytest.mark.parametrize("padding", ["border", -1.0])
 def test_a_protocol_sets_the_padding(data, monkeypatch, padding):
-    asked = []
+    networks = []
     build = loop.build_network
-    monkeypatch.setattr(loop, "build_network", lambda *a, **k: asked.append(build(*a, **k)) or asked[0])
+    monkeypatch.setattr(loop, "build_network", lambda *a, **k: networks.append(build(*a, **k)) or networks[0])
     loop.run(spec(variant="stn", padding=padding, max_epochs=1, min_epochs=1), "cpu", data=data)
-    assert asked[0].transformer.padding == padding
+    assert networks[0].transformer.padding == padding
     image, away = torch.full((1, 3, 42, 42), 0.5), affine_theta(shift=(3.0, 0.0))
     with torch.no_grad():
-        asked[0].transformer.localization.head[-1].bias.copy_(away.flatten())
-        asked[0].transformer.localization.head[-1].weight.zero_()
-        shown = asked[0].eval().transformer(image)
+        networks[0].transformer.localization.head[-1].bias.copy_(away.flatten())
+        networks[0].transformer.localization.head[-1].weight.zero_()
+        shown = networks[0].eval().transformer(image)
     assert shown[..., 20].unique().tolist() == [0.5 if padding == "border" else -1.0]
 
 

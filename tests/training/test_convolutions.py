@@ -47,10 +47,10 @@ def convolve(context, shape, kernel, settings, biased=True):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("biased", [True, False])
 def test_values_and_gradients_are_those_of_torch(name, biased):
-    *what, wanted = CASES[name]
-    step, *ours = convolve(FastConvolutions(), *what, biased)
-    _, *theirs = convolve(nullcontext(), *what, biased)
-    assert step == wanted
+    *shapes, expected = CASES[name]
+    step, *ours = convolve(FastConvolutions(), *shapes, biased)
+    _, *theirs = convolve(nullcontext(), *shapes, biased)
+    assert step == expected
     for mine, exact in zip(ours, theirs):
         assert mine.shape == exact.shape
         torch.testing.assert_close(mine, exact, rtol=1e-11, atol=1e-11)

@@ -51,7 +51,7 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
     path = tmp_path / "changed.safetensors"
     path.write_bytes(content)
     monkeypatch.setattr(kept, "weights_path", lambda variant: path)
-    whole, found = kept.load("digits-original").state_dict(), 0
+    whole, refused = kept.load("digits-original").state_dict(), 0
     for place in (*random.randint(0, 4000, 25), *random.randint(0, len(content), 25)):
         changed = bytearray(content)
         changed[place] ^= 1 << random.randint(8)
@@ -59,10 +59,10 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, monkeypatch):
         try:
             read = kept.load("digits-original").state_dict()
         except InputError:
-            found += 1
+            refused += 1
         else:  # the bit is in the padding of the header
             assert all(torch.equal(read[name], whole[name]) for name in whole)
-    assert found > 40
+    assert refused > 40
 
 
 def test_weights_of_another_run_are_not_taken(monkeypatch, tmp_path):

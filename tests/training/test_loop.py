@@ -178,11 +178,11 @@ def test_a_batch_of_enlarged_images_is_one_of_images_decoded_at_the_size():
         for p in (pixels, large)
     ]
     order = np.array([5, 0, 3, 1])
-    (held, labels), (decoded, _) = (
+    (enlarged, labels), (decoded, _) = (
         next(batches.batches_of(data, torch.device("cpu"), "half", 48)(order, 4)) for data in given
     )
-    assert torch.equal(held, decoded) and labels.tolist() == order.tolist()
-    assert held.is_contiguous(memory_format=batches.MEMORY_FORMAT)
+    assert torch.equal(enlarged, decoded) and labels.tolist() == order.tolist()
+    assert enlarged.is_contiguous(memory_format=batches.MEMORY_FORMAT)
 
 
 @pytest.mark.parametrize(
@@ -600,7 +600,7 @@ def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint
     path, random = checkpoint.checkpoint_path(tiny_spec()), np.random.RandomState(0)
     path.parent.mkdir(parents=True)
     path.write_bytes(kept_checkpoint)
-    whole, found = torch.load(path, weights_only=True), 0
+    whole, refused = torch.load(path, weights_only=True), 0
     for place in random.randint(0, len(kept_checkpoint), 30):
         content = bytearray(kept_checkpoint)
         content[place] ^= 1 << random.randint(8)
@@ -609,11 +609,11 @@ def test_flipped_bits_never_change_what_a_checkpoint_gives(tiny, kept_checkpoint
             with checkpoint._reading(path):
                 saved = torch.load(path, weights_only=True)
         except InputError:
-            found += 1
+            refused += 1
         else:
             assert saved["state"] == whole["state"]
             assert all(torch.equal(saved["model"][name], whole["model"][name]) for name in whole["model"])
-    assert found > 15
+    assert refused > 15
 
 
 def test_a_run_leaves_its_process_as_it_was(tiny):
@@ -835,10 +835,10 @@ def test_a_checkpoint_of_another_run_is_refused(tiny, kept_checkpoint):
 def test_partial_files_of_a_killed_process_are_removed(tiny):
     path = records.record_path(tiny_spec())
     path.parent.mkdir(parents=True)
-    left = path.with_name(f"{path.name}.77.part")
-    left.touch()
+    partial = path.with_name(f"{path.name}.77.part")
+    partial.touch()
     loop.run(tiny_spec(), "cpu")
-    assert path.exists() and not left.exists()
+    assert path.exists() and not partial.exists()
 
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
@@ -850,14 +850,14 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
     assert records.find(tiny_spec("original", learning_rate=1e30)) is None
 
 
-@pytest.mark.parametrize("what", ["validation loss", "theta"])
-def test_a_value_that_is_not_finite_ends_the_run_too(tiny, monkeypatch, what):
-    if what == "theta":
+@pytest.mark.parametrize("quantity", ["validation loss", "theta"])
+def test_a_value_that_is_not_finite_ends_the_run_too(tiny, monkeypatch, quantity):
+    if quantity == "theta":
         lost = {"mean": [float("nan")] * 6, "std": [0.0] * 6}
         monkeypatch.setattr(loop.diagnostics, "theta_statistics", lambda *_: lost)
     else:
         monkeypatch.setattr(loop, "evaluate", lambda *_: (float("inf"), np.zeros(1, bool)))
-    with pytest.raises(InputError, match=rf"The {what} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
+    with pytest.raises(InputError, match=rf"The {quantity} became (nan|inf) in epoch 1 of digits_smoke_tiny"):
         loop.run(tiny_spec(), "cpu")
 
 
@@ -931,15 +931,15 @@ def test_missing_data_is_named(tmp_path, monkeypatch):
 
 
 def test_missing_data_is_downloaded_first(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(download, "fetch", lambda *call: asked.append(call))
+    calls = []
+    monkeypatch.setattr(download, "fetch", lambda *call: calls.append(call))
     for name in ("caltech101", "tsrd"):  # tsrd has no address
         with pytest.raises(InputError, match="no folder"):
             loop.run(RunSpec(name, "resnet18", "stn", "reduced"), "cpu", tmp_path)
     (tmp_path / "caltech101/101_ObjectCategories").mkdir(parents=True)  # there, but not whole: the user's
     with pytest.raises(InputError, match="0 class folders"):
         loop.run(RunSpec("caltech101", "resnet18", "stn", "reduced"), "cpu", tmp_path)
-    assert asked == [("caltech101", tmp_path, math.inf)]
+    assert calls == [("caltech101", tmp_path, math.inf)]
 
 
 def test_a_failed_download_says_what_is_missing_and_why(tmp_path, monkeypatch):

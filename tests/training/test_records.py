@@ -184,7 +184,7 @@ def test_a_used_up_budget_is_no_fault():
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("place", "value", "message"),
     [
         (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is not known to this code"),
         (("spec", "machine"), "a", "Setting 'machine' is not known to this code"),
@@ -195,15 +195,15 @@ def test_a_used_up_budget_is_no_fault():
         (("spec", "protocol", "schedule"), None, "Unknown schedule None: choose one of constant, one-cycle"),
     ],
 )
-def test_a_record_of_other_code_is_not_called_damaged(place, value, said):
+def test_a_record_of_other_code_is_not_called_damaged(place, value, message):
     path = records.write_record(SPEC, record())
     path.write_text(changed(*place, value=value)(path.read_text()))
     for reading in (frame.records_by_name, lambda: records.read_named_record(path)):
         with pytest.raises(InputError) as error:
             reading()
-        assert str(error.value).startswith(f"Record {path} cannot be used here: {said}")
+        assert str(error.value).startswith(f"Record {path} cannot be used here: {message}")
         assert "delete" not in str(error.value)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         records.spec_of(json.loads(path.read_text()))
 
 
