@@ -161,6 +161,19 @@ def test_the_first_page_leads_into_the_book(browser):
     tab.page.close()
 
 
+def test_the_menus_open_on_a_phone(browser):
+    tab = opened(browser, "notebooks/theta.html", window=PHONE)
+    for name in ("primary", "secondary"):
+        links = tab.page.locator(f"#pst-{name}-sidebar-modal a")
+        assert not links.first.is_visible()
+        tab.page.locator(f".{name}-toggle:visible").click()
+        links.first.wait_for(state="visible")
+        tab.page.keyboard.press("Escape")
+        links.first.wait_for(state="hidden")
+    assert tab.errors == []
+    tab.page.close()
+
+
 def test_search_finds_a_page(browser):
     tab = opened(browser, "search.html", "?q=localization")
     tab.page.locator("#search-results li a").first.wait_for()
