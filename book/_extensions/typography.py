@@ -1,0 +1,95 @@
+"""Sphinx extension: minus signs, percent signs, multiplication signs and apostrophes in the text of all pages.
+
+Notebooks and the package write them as a keyboard does: -0.12, 63%, 3 x 3. Tables that sort keep their numbers, because
+the script reads them. Code is left alone. Outputs with two rows of headings that pandas makes of an index with a name
+get one row.
+"""
+
+import re
+
+from bs4 import BeautifulSoup
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+RULES = (
+    (re.compile(r"(?<![\w.)\]-])-(?=\d)"), "−"),  # of a number: -0.12
+    (re.compile(r"(?<=\d)[ \u00a0]?%"), "\u00a0%"),
+    (re.compile(r"(?<=\d) x (?=\d)"), " × "),
+    (re.compile(r"(?<=\w)'(?=\w|\s|$)"), "’"),
+)
+CODE = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.image)
+UNTOUCHED = ["code", "pre", "script", "style", "svg", "textarea"]
+
+
+def setup(app):
+    app.add_transform(Typography)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def typeset(text):
+    """The text with typographic signs.
+
+    >>> typeset("L-STN's gain is -0.12 points, 63% of 3 x 3")
+    'L-STN’s gain is −0.12 points, 63\\xa0% of 3 × 3'
+    """
+    for pattern, sign in RULES:
+        text = pattern.sub(sign, text)
+    return text
+
+
+def typeset_html(source):
+    """An HTML output with typographic signs, and with one row of headings where pandas has two.
+
+    Outputs with a script are returned as they are.
+    """
+    if "<script" in source or not re.search(r"[%'-]| x |dataframe", source):
+        return source
+    html = BeautifulSoup(source, "html.parser")
+    for table in html.select("table.dataframe"):
+        join_headings(table)
+    for text in html.find_all(string=True):
+        inside = text.find_parent([*UNTOUCHED, "table"])
+        while inside is not None and inside.name == "table" and "interactive" not in inside.get("class", []):
+            inside = inside.find_parent([*UNTOUCHED, "table"])
+        if inside is None and type(text).__name__ == "NavigableString":
+            text.replace_with(typeset(text))
+    return str(html)
+
+
+def join_headings(table):
+    """Move the names of a table's index from a row of their own into the row of headings above it."""
+    rows = table.select("thead tr")
+    if len(rows) != 2:
+        return
+    above, below = (row.find_all("th") for row in rows)
+    if len(above) != len(below):
+        return
+    pairs = list(zip(above, below))
+    if all(not (first.get_text(strip=True) and second.get_text(strip=True)) for first, second in pairs):
+        for first, second in pairs:
+            if second.get_text(strip=True):
+                first.replace_with(second)
+        rows[1].decompose()
+
+
+class Typography(SphinxTransform):
+    """Apply `typeset` to the text of a page and `typeset_html` to its HTML outputs."""
+
+    default_priority = 760  # after Sphinx's quotation marks, before the page's titles are collected
+
+    def apply(self, **kwargs):
+        for raw in self.document.findall(nodes.raw):
+            if raw.get("format") == "html":
+                source = raw.astext()
+                raw.clear()
+                raw += nodes.Text(typeset_html(source))
+        for text in list(self.document.findall(nodes.Text)):
+            if not any(isinstance(parent, CODE) for parent in parents(text)):
+                if (signs := typeset(text.astext())) != text.astext():
+                    text.parent.replace(text, nodes.Text(signs))
+
+
+def parents(node):
+    """The nodes that contain this node, the nearest first."""
+    while (node := node.parent) is not None:
+        yield node

@@ -1,0 +1,52 @@
+"""Signs in the text of pages: numbers and words change, code and tables that sort do not."""
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+
+@pytest.fixture
+def typography(extension):
+    return extension("typography")
+
+
+@pytest.mark.parametrize(
+    "typed, shown",
+    [
+        ("a gain of -0.12 (-3 to -1)", "a gain of −0.12 (−3 to −1)"),
+        ("L-STN-2, 2026-11-28, 64-pixel, f(x)-1", "L-STN-2, 2026-11-28, 64-pixel, f(x)-1"),
+        ("63% and 95 %", "63\u00a0% and 95\u00a0%"),
+        ("3 x 3 x 10, axis x", "3 × 3 × 10, axis x"),
+        ("the paper's rows' mean", "the paper’s rows’ mean"),
+    ],
+)
+def test_signs_of_numbers_and_words(typography, typed, shown):
+    assert typography.typeset(typed) == shown
+    assert typography.typeset(shown) == shown
+
+
+@pytest.mark.parametrize("kept", ["<code>-1 x 3</code>", "<pre>63%</pre>", "<script>x = '-1'</script>"])
+def test_code_in_an_output_stays(typography, kept):
+    assert kept in typography.typeset_html(f"<p>-2</p>{kept}")
+
+
+def test_a_table_that_sorts_keeps_its_numbers(typography):
+    cells = "<tr><td>-0.5</td></tr>"
+    plain, sorts = (
+        typography.typeset_html(f'<table class="dataframe {kind}">{cells}</table>')
+        for kind in ("", "interactive")
+    )
+    assert "−0.5" in plain and "-0.5" in sorts
+
+
+def test_the_names_of_an_index_stand_in_the_row_of_headings(typography):
+    table = pd.DataFrame({"a": [1], "b": [2]}, index=pd.MultiIndex.from_tuples([("x", "y")], names=["M", "N"]))
+    html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")
+    (row,) = html.select("thead tr")
+    assert [cell.get_text() for cell in row.find_all("th")] == ["M", "N", "a", "b"]
+
+
+def test_two_levels_of_columns_keep_two_rows(typography):
+    table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["ours"], ["a", "b"]]))
+    html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")
+    assert len(html.select("thead tr")) == 2
