@@ -85,8 +85,7 @@ class Typography(SphinxTransform):
                 raw += nodes.Text(typeset_html(source))
         for text in list(self.document.findall(nodes.Text)):
             if not any(isinstance(parent, CODE) for parent in parents(text)):
-                if (signs := typeset(text.astext())) != text.astext():
-                    text.parent.replace(text, nodes.Text(signs))
+                text.parent.replace(text, nodes.Text(typeset(text.astext())))
 
 
 def parents(node):

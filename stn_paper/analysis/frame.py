@@ -6,6 +6,7 @@ from this module; for a single run they also call `training.records`.
 
 import math
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -195,6 +196,15 @@ def outside(theta):
 def chance_loss(dataset):
     """The cross-entropy of guessing among a dataset's classes, in nats."""
     return math.log(DATASETS[dataset].num_classes)
+
+
+def device_title(device):
+    """The name of a record's device as pages show it, shorter than the processor's own.
+
+    >>> device_title("Intel(R) Xeon(R) Processor (AVX512), 2 cores")
+    'Intel Xeon (AVX512), 2 cores'
+    """
+    return re.sub(r"\(R\)| Processor", "", device)
 
 
 # --- titles and order of networks --------------------------------------------------------------------

@@ -172,7 +172,7 @@ def _facts():
     """{name: number or text} of the evidence, from the cost table, the records and the repository."""
     stored, boost = list(frame.records_by_name().values()), whole.boost()
     notes, seeds = frame.image_notes(stored), _seeds()
-    devices = Counter(record["environment"]["device"] for record in stored)
+    devices = Counter(frame.device_title(record["environment"]["device"]) for record in stored)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return count_reproduced() | {
         "tolerance": cost_tables.TOLERANCE,

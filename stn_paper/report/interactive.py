@@ -178,8 +178,8 @@ def show_all_runs():
                 **_kind_of_run(spec),
                 "Seed": spec["seed"],
                 "Test (%)": run_link(record, f"{records.selected_result(record)['test']:.2f}"),
-                "Minutes": round(_seconds(record) / 60, 1) or None,
-                "Device": environment.get("device", ""),
+                "Minutes": f"{_seconds(record) / 60:.1f}" if _seconds(record) else None,
+                "Device": frame.device_title(environment.get("device", "")),
                 "Commit": environment.get("commit", ""),
             }
         )

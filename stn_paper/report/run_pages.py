@@ -85,11 +85,18 @@ DATA_NAMES = {
 }
 RELATED = 20  # seeds of a variant that the page of a related run lists at most
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+SPLIT_COLORS = {
+    "training": "#262626",
+    "validation": "#cc78bc",
+    "test": "#ca9161",
+}  # not those of the variants
 
 
 def run_title(spec):
     """The title of a run: backbone and dataset, then variant, protocol and seed in brackets."""
-    details = f"variant {HEADINGS[spec['variant']]}, protocol {protocol_in_words(spec)}, seed {spec['seed']}"
+    changed = ", changed" if protocol_in_words(spec) != spec["protocol"]["name"] else ""
+    protocol = f"protocol {spec['protocol']['name']}{changed}"
+    details = f"variant {HEADINGS[spec['variant']]}, {protocol}, seed {spec['seed']}"
     return f"{network_title(spec['backbone'])} on {DATASETS[spec['dataset']].title} ({details})"
 
 
@@ -100,6 +107,13 @@ def protocol_in_words(spec):
     changes = records.spec_of({"spec": spec}).changes
     words = (f"{SETTING_NAMES[field][0].lower()}: {value_text(value)}" for field, value in changes.items())
     return ", ".join([spec["protocol"]["name"], *words])
+
+
+def _protocol_sentence(spec):
+    """What the protocol is, and the settings that the run changed."""
+    name, words = spec["protocol"]["name"], protocol_in_words(spec)
+    text = f"{name}: {PROTOCOLS.get(name, 'settings of its own')}."
+    return text if words == name else f"{text} This run changed settings: {words.partition(', ')[2]}."
 
 
 def training_command(record):
@@ -139,7 +153,7 @@ def run_page(name, runs):
         curves=curves_in_words(record),
         relatives=_relatives(name, runs),
         most=RELATED,
-        protocol=f"{spec['protocol']['name']}: {PROTOCOLS.get(spec['protocol']['name'], 'settings of its own')}.",
+        protocol=_protocol_sentence(spec),
         settings=list(named_settings(record)),
         notes=frame.image_notes([record]),
         data=labelled_values(record["data"], DATA_NAMES),
@@ -259,18 +273,17 @@ def curves_chart(record):
         # runs that look at the test images once have no test values
         if math.isfinite(values.get(f"{split}_{part}", math.nan))
     ]
-    return _empty_chart() | {"data": {"values": rows}}
+    return _empty_chart(tuple(dict.fromkeys(row["split"] for row in rows))) | {"data": {"values": rows}}
 
 
 @cache
-def _empty_chart():
-    """`curves_chart` without its data; only the data differs from run to run."""
+def _empty_chart(names):
+    """`curves_chart` of the splits `names` without its data; only the data differs from run to run."""
     import altair as alt  # here, because it is slow to import and only charts need it
 
-    names = list(SPLITS.values())
     x = alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"))
     color = alt.Color(
-        "split:N", scale=alt.Scale(domain=names, range=["#262626", "#0173b2", "#de8f05"]), title=None
+        "split:N", scale=alt.Scale(domain=names, range=[SPLIT_COLORS[n] for n in names]), title=None
     )
     lines = (
         alt.Chart(alt.Data(values=[]))
@@ -279,7 +292,7 @@ def _empty_chart():
             x=x,
             y=alt.Y("value:Q", title=None),
             color=color.legend(orient="top"),
-            strokeDash=alt.StrokeDash("split:N", sort=names, legend=None),
+            strokeDash=alt.StrokeDash("split:N", sort=list(names), legend=None),
             tooltip=["split:N", "epoch:Q", alt.Tooltip("value:Q", format=".2f")],
         )
         .properties(width=270, height=190)

@@ -15,7 +15,7 @@ from .paper_figures import draw_outline
 from .sentences import count_text, join_words
 
 DATASET, SEQUENCE_SYSTEM = "mnist-sequence", "sequence-cnn"
-GLIMPSE_COLORS = (PALETTE[4], PALETTE[8], PALETTE[9])  # colours of the first, second and third glimpse
+GLIMPSE_COLORS = (PALETTE[4], PALETTE[2], PALETTE[9])  # colours of the first, second and third glimpse
 GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 

@@ -6,7 +6,6 @@ above 1, ours is faster. Files of the quick size are listed but never shown as a
 """
 
 import json
-import re
 from collections import Counter
 
 import numpy as np
@@ -62,7 +61,7 @@ def benchmark_files():
     ]
     for file in files:
         for name in {"name", "processor"} & set(file["machine"]):
-            file["machine"][name] = re.sub(r"\(R\)| Processor", "", file["machine"][name])
+            file["machine"][name] = frame.device_title(file["machine"][name])
         file["parts"] = {name: part for name, part in file["parts"].items() if UNFINISHED not in part}
     for name in ("name", "processor"):
         named = [file for file in files if name in file["machine"]]

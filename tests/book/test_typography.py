@@ -40,7 +40,9 @@ def test_a_table_that_sorts_keeps_its_numbers(typography):
 
 
 def test_the_names_of_an_index_stand_in_the_row_of_headings(typography):
-    table = pd.DataFrame({"a": [1], "b": [2]}, index=pd.MultiIndex.from_tuples([("x", "y")], names=["M", "N"]))
+    table = pd.DataFrame(
+        {"a": [1], "b": [2]}, index=pd.MultiIndex.from_tuples([("x", "y")], names=["M", "N"])
+    )
     html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")
     (row,) = html.select("thead tr")
     assert [cell.get_text() for cell in row.find_all("th")] == ["M", "N", "a", "b"]
