@@ -94,8 +94,8 @@ SPLIT_COLORS = {
 
 def run_title(spec):
     """The title of a run: backbone and dataset, then variant, protocol and seed in brackets."""
-    changed = ", changed" if protocol_in_words(spec) != spec["protocol"]["name"] else ""
-    protocol = f"protocol {spec['protocol']['name']}{changed}"
+    changed = "changed " if protocol_in_words(spec) != spec["protocol"]["name"] else ""
+    protocol = f"{changed}protocol {spec['protocol']['name']}"
     details = f"variant {HEADINGS[spec['variant']]}, {protocol}, seed {spec['seed']}"
     return f"{network_title(spec['backbone'])} on {DATASETS[spec['dataset']].title} ({details})"
 

@@ -17,10 +17,10 @@ from .speed import OURS, STEP, added_share, benchmark_rows
 
 FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
 PART_TITLES = {  # part of a step, as measured -> its name on the axis
-    "localization": "localization\n(forward)",
-    "grid": "grid (forward)",
-    "sampling": "sampling\n(forward)",
-    "backward": "backward,\nall three",
+    "localization": "localization, forward",
+    "grid": "grid, forward",
+    "sampling": "sampling, forward",
+    "backward": "backward, all three",
 }
 FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", "folded"), "os^")}
 
@@ -89,8 +89,7 @@ def flops_plot():
                     line[2].plot(share, row.peak_mib / stn["peak_mib"], **look)
         for axis, quantity in zip(line, ("latency", "time of a batch", "peak memory")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
-            axis.set(xlabel="FLOPS", ylabel=quantity, xlim=(0, None), ylim=(0, None))
-    figure.supylabel("as a share of STN's", fontsize=11)
+            axis.set(xlabel="FLOPS / STN's", ylabel=f"{quantity} / STN's", xlim=(0, 1.3), ylim=(0, None))
     return _with_legend(figure, found, FORMS)
 
 
