@@ -110,7 +110,7 @@ def test_claims_on_printed_gains_name_the_number_of_bypassed_runs():
         table["The numbers"].str.contains("points") & table["The numbers"].str.contains("Table [68]")
     ]
     assert len(gains) >= 10
-    assert gains["The numbers"].str.contains("bypassed in").mean() > 0.9
+    assert gains["The numbers"].str.contains(r"In the release, \d+ of").mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def tsrd(tests, without, protocol="small", networks=14):
     [
         (50.0, 50.0, "small", 7, DISAGREES),  # half of the networks: the printed numbers decide
         (99.5, 99.0, "small", 14, REPRODUCED),
-        (99.5, 80.0, "small", 14, OPEN),  # a smaller image cannot speak against the paper's
+        (99.5, 80.0, "small", 14, DISAGREES),  # runs on smaller images decide nothing: the printed numbers do
         (99.5, 80.0, "equal", 14, NOT_REPRODUCED),
         (98.0, 80.0, "equal", 14, NOT_REPRODUCED),
     ],
@@ -350,7 +350,7 @@ def test_lstn_is_compared_with_stn():
     assert found("seamlessly replace").verdict == REPRODUCED
 
 
-ORDER = [NOT_REPRODUCED, OPEN, REPRODUCED]
+ORDER = [NOT_REPRODUCED, DISAGREES, OPEN, REPRODUCED]
 
 
 @pytest.mark.parametrize("row", [{}, COLLAPSED, {"train_loss": 4.6}])

@@ -232,7 +232,7 @@ def test_a_strip_has_the_first_and_the_last_frame(training):
 
 
 def test_the_right_theta_undoes_the_motion():
-    image = torch.full((1, 1, 40, 40), 128, dtype=torch.uint8)  # on mid-grey, so that no border moves
+    image = torch.zeros((1, 1, 40, 40), dtype=torch.uint8)  # on black, so that no border moves
     image[..., 12:28, 16:24] = 255
     maps = torch.stack([affine_theta(10 * k, 1.1, (0.02 * k, 0.01 * k)) for k in range(12)])
     whole = torch.cat([maps, torch.tensor([[[0.0, 0.0, 1.0]]]).expand(12, 1, 3)], 1)
