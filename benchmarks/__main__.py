@@ -51,14 +51,14 @@ def measure_parts(device, out, parts=None, quick=False):
     """
     device = check_device(device)
     this_machine = machine(device)
-    found = _read(out, this_machine, quick)
-    ended = {name for name, part in found.items() if UNFINISHED not in part}
+    results = _read(out, this_machine, quick)
+    ended = {name for name, part in results.items() if UNFINISHED not in part}
     chosen = [check_choice("part", part, PARTS) for part in parts.split(",")] if parts else set(PARTS) - ended
     sizes = SIZES["quick" if quick else device.type]
     with tempfile.TemporaryDirectory() as folder:  # of generated images, where there are none
         for part in [name for name in PARTS if name in chosen]:
             print(f"{part} on {this_machine['name']} ...", file=sys.stderr, flush=True)
-            unfinished = found.get(part, {})
+            unfinished = results.get(part, {})
             if part in ended or part not in CONTINUED or unfinished.get("commit") != this_machine["commit"]:
                 unfinished = {}
             start = time.perf_counter() - unfinished.get("took_seconds", 0)
@@ -66,15 +66,15 @@ def measure_parts(device, out, parts=None, quick=False):
             for measured in PARTS[part](setting):
                 seconds = round(time.perf_counter() - start)
                 source = {"commit": this_machine["commit"], "took_seconds": seconds}
-                found[part] = source | measured | {UNFINISHED: True}
-                _write(out, device, quick, this_machine, found)
-            del found[part][UNFINISHED]
-            _write(out, device, quick, this_machine, found)
+                results[part] = source | measured | {UNFINISHED: True}
+                _write(out, device, quick, this_machine, results)
+            del results[part][UNFINISHED]
+            _write(out, device, quick, this_machine, results)
 
 
-def _write(out, device, quick, this_machine, found):
+def _write(out, device, quick, this_machine, results):
     """Write JSON with a line for each field and for each list of numbers."""
-    parts = {name: found[name] for name in PARTS if name in found}
+    parts = {name: results[name] for name in PARTS if name in results}
     content = {"device": device.type, "quick": quick, "machine": this_machine, "parts": parts}
     text = json.dumps(content, indent=1)
     with replace_file(out) as file:

@@ -103,16 +103,16 @@ def _why_not_drawn(row):
 
 def tsrd_plot():
     """Plot the test accuracies of Table 4's networks, a row each: the paper's, our three, and baselines as lines."""
-    found, baselines = accuracy.cells(4), accuracy.baseline_accuracies()
-    figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(found)))
-    rows = range(len(found))
+    cells, baselines = accuracy.cells(4), accuracy.baseline_accuracies()
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.9 + 0.36 * len(cells)))
+    rows = range(len(cells))
     for column, half in TSRD_COLUMNS.items():
         axis.errorbar(
-            found[column], rows, xerr=found[half].fillna(0), fmt="none", color=TSRD_COLORS[column], capsize=3
+            cells[column], rows, xerr=cells[half].fillna(0), fmt="none", color=TSRD_COLORS[column], capsize=3
         )
-        axis.plot(found[column], rows, "D", color=TSRD_COLORS[column], markersize=6)
+        axis.plot(cells[column], rows, "D", color=TSRD_COLORS[column], markersize=6)
     axis.plot(
-        found["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
+        cells["paper_test"], rows, "o", color=PAPER_COLOR, fillstyle="none", markersize=8, markeredgewidth=1.5
     )
     _draw_baselines(axis, baselines)
     handles = [
@@ -125,8 +125,8 @@ def tsrd_plot():
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.09), ncol=1, fontsize=11, frameon=False
     )
-    axis.set_yticks(rows, [title(b) for b in found["backbone"]])
-    axis.set(ylim=(len(found) - 0.5, -0.5), xlabel="test accuracy (%)")
+    axis.set_yticks(rows, [title(b) for b in cells["backbone"]])
+    axis.set(ylim=(len(cells) - 0.5, -0.5), xlabel="test accuracy (%)")
     axis.set_xlim(right=101)
     axis.tick_params(labelsize=10.5)
     axis.grid(axis="y", visible=False)

@@ -63,9 +63,9 @@ def arms_table(chosen):
     """The accuracies of the arms of these studies, with links to their runs, as a table to sort."""
     rows = []
     for study in chosen:
-        found = effects.runs_by_arm(experiment.study_runs(*study))
-        for arm in [arm for arm in (*effects.ARMS, CONSTANT, *ABLATIONS, effects.CONTROL) if arm in found]:
-            runs = found[arm].reset_index()
+        arms = effects.runs_by_arm(experiment.study_runs(*study))
+        for arm in [arm for arm in (*effects.ARMS, CONSTANT, *ABLATIONS, effects.CONTROL) if arm in arms]:
+            runs = arms[arm].reset_index()
             runs = runs[runs["seed"] < OTHER_SEEDS] if arm == ORIGINAL else runs
             kept = runs.loc[~runs["collapsed"].astype(bool), "test"]
             rows.append(
@@ -78,7 +78,7 @@ def arms_table(chosen):
                     "Runs": interactive.seed_links(runs),
                 }
             )
-        if not found:
+        if not arms:
             rows.append({"Study": plain_title(study), "Arm": MISSING})
     view = pd.DataFrame(rows, columns=["Study", "Arm", "Test (%)", "±", "Collapsed", "Runs"])
     return interactive.show_table(view, "Arms of the experiment", ["Study", "Arm"], RUNS_NOTE)

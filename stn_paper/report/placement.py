@@ -33,7 +33,7 @@ def remaining_error(angles=ANGLES, images=IMAGES):
     pixels = torch.from_numpy(embedded_digits()[0][:: 5000 // images])
     border = (CANVAS - DIGIT) // 2
     digits = network.transform(torch.nn.functional.pad(pixels[:, None], (border,) * 4))
-    features, found = network[:3], {"feature": [], "shared": []}  # convolution, pooling and ReLU
+    features, distances = network[:3], {"feature": [], "shared": []}  # convolution, pooling and ReLU
     for angle in angles:
         turn = affine_theta(angle)[None].expand(len(digits), 2, 3)
         back = invert(turn)
@@ -44,8 +44,8 @@ def remaining_error(angles=ANGLES, images=IMAGES):
         ):
             upright = features(digits)
             distance = (maps - upright).flatten(1).norm(dim=1) / upright.flatten(1).norm(dim=1)
-            found[name].append(distance.mean().item())
-    return found
+            distances[name].append(distance.mean().item())
+    return distances
 
 
 def remaining_error_plot():

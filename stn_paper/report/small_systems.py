@@ -182,10 +182,10 @@ def recovery_table(dataset):
 
 def recovery_verdict(dataset):
     """The share of each distortion that the transformers undo, as means over the seeds, in one sentence."""
-    found, parts = _recovery_by_variant(dataset), []
+    by_variant, parts = _recovery_by_variant(dataset), []
     for quantity in QUANTITIES:
         shares = [
-            [_share_removed(r[quantity], quantity) for r in recoveries] for recoveries in found.values()
+            [_share_removed(r[quantity], quantity) for r in recoveries] for recoveries in by_variant.values()
         ]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
@@ -193,8 +193,8 @@ def recovery_verdict(dataset):
             parts.append(f"{low if low == high else f'{low} to {high}'} of the {quantity}")
     if not parts:
         return f"{MISSING.capitalize()}."
-    names = join_words([HEADINGS[variant] for variant in found])
-    return f"{names} undo{'es' if len(found) == 1 else ''} {join_words(parts)} (medians)."
+    names = join_words([HEADINGS[variant] for variant in by_variant])
+    return f"{names} undo{'es' if len(by_variant) == 1 else ''} {join_words(parts)} (medians)."
 
 
 def still_runs_in_words(dataset):

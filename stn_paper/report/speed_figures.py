@@ -27,9 +27,9 @@ FORMS = {form: {"marker": marker} for form, marker in zip(("eager", "compiled", 
 
 def throughput_plot():
     """The ratios at the paper's batch sizes: a panel a machine and other program, whiskers quartiles."""
-    found = benchmark_rows("throughput", paper=True)
-    figure, axes = _machine_panels(found, 2, 3.8)
-    for (_, mine), line in zip(_by_machine(found), axes):
+    measured = benchmark_rows("throughput", paper=True)
+    figure, axes = _machine_panels(measured, 2, 3.8)
+    for (_, mine), line in zip(_by_machine(measured), axes):
         ours = mine[mine["program"].str.startswith("ours") & mine["ratios"].notna()]
         labels = list(dict.fromkeys(f"{title(r.backbone)}, {r.mode}" for r in ours.itertuples()))
         for axis, opponent in zip(line, (AUTHORS_LOOP, "timm")):
@@ -45,7 +45,7 @@ def throughput_plot():
             whose = "the authors' loop" if opponent == AUTHORS_LOOP else "timm's step"
             axis.set(xlabel=f"times as fast\nas {whose}", ylim=(len(labels) - 0.5, -0.5))
         line[1].set_yticklabels([])
-    return _with_legend(figure, found)
+    return _with_legend(figure, measured)
 
 
 def parts_plot():
@@ -75,9 +75,9 @@ def parts_plot():
 
 def flops_plot():
     """Time and memory against FLOPS, all as shares of STN's in the same form; on the line both shares are equal."""
-    found = benchmark_rows("transformer", "nets")
-    figure, axes = _machine_panels(found, 3, 3)
-    for (_, mine), line in zip(_by_machine(found), axes):
+    measured = benchmark_rows("transformer", "nets")
+    figure, axes = _machine_panels(measured, 3, 3)
+    for (_, mine), line in zip(_by_machine(measured), axes):
         for (batch, form), group in mine.groupby(["batch", "form"], sort=False):
             stn = group[group["variant"] == "stn"].iloc[0]
             for row in group.itertuples():
@@ -90,7 +90,7 @@ def flops_plot():
         for axis, quantity in zip(line, ("latency", "time of a batch", "peak memory")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
             axis.set(xlabel="FLOPS / STN's", ylabel=f"{quantity} / STN's", xlim=(0, 1.3), ylim=(0, None))
-    return _with_legend(figure, found, FORMS)
+    return _with_legend(figure, measured, FORMS)
 
 
 def roofline_plot():
@@ -98,11 +98,11 @@ def roofline_plot():
 
     Each network has its own marker. An open marker shows a step in bfloat16.
     """
-    found, peaks = benchmark_rows("limit"), benchmark_rows("limit", "peaks")
-    figure, axes = _machine_panels(found, 1, 3.4)
-    networks = list(dict.fromkeys(found.get("backbone", ())))
+    measured, peaks = benchmark_rows("limit"), benchmark_rows("limit", "peaks")
+    figure, axes = _machine_panels(measured, 1, 3.4)
+    networks = list(dict.fromkeys(measured.get("backbone", ())))
     shapes = {backbone: {"marker": "osDv"[i]} for i, backbone in enumerate(networks)}
-    for (machine, mine), (axis,) in zip(_by_machine(found), axes):
+    for (machine, mine), (axis,) in zip(_by_machine(measured), axes):
         rate = peaks[peaks["machine"] == machine].set_index("program")["rate"]
         places = mine["flops"] / mine["bytes"]
         intensity = np.geomspace(min(places) / 5, max(places) * 5, 200)  # operations a byte
@@ -122,7 +122,7 @@ def roofline_plot():
         )
     forms = {title(backbone): look for backbone, look in shapes.items()}
     fills = {precision: {"marker": "o", **look} for precision, look in FILLS.items()}
-    return _with_legend(figure, found, forms | fills)
+    return _with_legend(figure, measured, forms | fills)
 
 
 def _by_machine(found):

@@ -34,12 +34,15 @@ def gradcam_plot(dataset, system, variants):
 
     Behind a transformer, the picture is the transformer's output, which is the classifier's input.
     """
-    found = {v: probes for v in variants if (probes := first_probes(dataset, system, v))}
-    count = max((len(probes["images"]) for probes in found.values()), default=1)
+    probes_by_variant = {v: probes for v in variants if (probes := first_probes(dataset, system, v))}
+    count = max((len(probes["images"]) for probes in probes_by_variant.values()), default=1)
     figure, axes = plt.subplots(
-        max(len(found), 1), count, figsize=(1.28 * count + 0.6, 1.5 * len(found) + 0.4), squeeze=False
+        max(len(probes_by_variant), 1),
+        count,
+        figsize=(1.28 * count + 0.6, 1.5 * len(probes_by_variant) + 0.4),
+        squeeze=False,
     )
-    for row, (variant, probes) in zip(axes, found.items()):
+    for row, (variant, probes) in zip(axes, probes_by_variant.items()):
         images, maps = example_images(probes).float(), torch.tensor(probes["gradcam"])
         if "theta" in probes:
             images = sample(images, sampling_grid(torch.tensor(probes["theta"]), *images.shape[-2:]))
@@ -50,7 +53,7 @@ def gradcam_plot(dataset, system, variants):
             axis.set(xticks=[], yticks=[])
             axis.set_title(f"class {label}", fontsize=11)
         row[0].set_ylabel(HEADINGS[variant], fontsize=11)
-    if not found:
+    if not probes_by_variant:
         axes[0, 0].set_title(MISSING)
         axes[0, 0].axis("off")
     return close_figure(figure)

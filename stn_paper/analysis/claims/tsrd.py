@@ -144,11 +144,13 @@ def sampling_gap(first, second, tests=1):
 
 def smaller_gaps(parameters, accuracies):
     """{(smaller, larger): accuracy of the smaller model minus the larger's, in points}, for all pairs of a family."""
-    known = accuracies.dropna()
+    measured = accuracies.dropna()
     pairs = [
-        sorted(p, key=parameters.get) for p in combinations(known.index, 2) if _family(p[0]) == _family(p[1])
+        sorted(p, key=parameters.get)
+        for p in combinations(measured.index, 2)
+        if _family(p[0]) == _family(p[1])
     ]
-    return {(small, large): known[small] - known[large] for small, large in pairs}
+    return {(small, large): measured[small] - measured[large] for small, large in pairs}
 
 
 def _family(model):
