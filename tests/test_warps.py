@@ -44,11 +44,11 @@ def test_a_failed_check_is_written_as_an_error(monkeypatch):
     def fails(network):
         raise ValueError("first line\nsecond line")
 
-    assert timm_networks.tried(fails, network) == "ValueError: first line"
-    assert timm_networks.tried(timm_networks.trains, network) == "yes"
+    assert timm_networks.run_check(fails, network) == "ValueError: first line"
+    assert timm_networks.run_check(timm_networks.trains, network) == "yes"
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", lambda self: None)
-        assert timm_networks.tried(timm_networks.trains, network).startswith("RuntimeError")
+        assert timm_networks.run_check(timm_networks.trains, network).startswith("RuntimeError")
     with pytest.raises(RuntimeError, match="differ"):
         timm_networks.agree([torch.zeros(2)], [torch.ones(2)])
 
