@@ -117,9 +117,9 @@ def test_verdicts_on_distorted_images_are_counted(monkeypatch):
         ]
     )
     monkeypatch.setattr(experiment, "strength_comparisons", lambda chosen: rows)
-    told = experiment_verdicts.strength_verdict([STUDY])
-    assert told.count("STN better than L-STN under rotation") == 2  # the better first
-    numbers = re.findall(r"\d+", told.replace("Caltech-101", ""))
+    verdict = experiment_verdicts.strength_verdict([STUDY])
+    assert verdict.count("STN better than L-STN under rotation") == 2  # the better first
+    numbers = re.findall(r"\d+", verdict.replace("Caltech-101", ""))
     assert list(map(int, numbers)) == [4, 4, 0, 2, 2, 4, 2, 2, 0]
 
 
