@@ -14,7 +14,9 @@ from ..models.backbones import title
 from . import experiment_verdicts, speed, theta_page
 from .figures import COLORS, PAPER_COLOR, close_figure
 
-HELPED_STUDY = experiment.STUDIES[0]  # distorted digits, where a transformer helps
+HELPED_STUDY, SIGNS_STUDY = experiment.STUDIES[
+    :2
+]  # distorted digits and traffic signs, where a transformer helps
 
 
 class Gain(NamedTuple):
@@ -127,6 +129,7 @@ def front_page_texts():
         "still": f"{moved[theta.STILL_BELOW[0]]} of {moved['runs']}",
         "collapsed": theta_page.collapses_in_words(),
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
+        "gain_signs": experiment_verdicts.gain_in_words(SIGNS_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "part": experiment_verdicts.gain_in_words(HELPED_STUDY, against="lstn-no-bn"),
         "part_still": experiment_verdicts.count_still(HELPED_STUDY, "lstn-no-bn"),

@@ -25,7 +25,7 @@ function play(root, files, names, colors, digits) {
   if (!files) return;
   const networks = opened(files), pad = part("draw"), place = part("place");
   const side = part("input").width, ratio = pad.width / side, columns = {};
-  const START = {scale: 0.95, turn: -35, x: 0.2, y: -0.1};
+  const START = {scale: 0.9, turn: -35, x: 0.1, y: -0.05};  // all handles are inside
   let digit = {data: new Float32Array(pad.width ** 2), size: pad.width}, pose = {...START}, waiting = false;
 
   // --- drawing ---
