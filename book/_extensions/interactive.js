@@ -2,12 +2,13 @@
 
 // Tables of the class "interactive" sort, filter and download, by DataTables. Without scripts they are whole and plain.
 const ROWS = 25; // on a page of a table
+const FEW = 5; // a table of at most so many rows needs no search
 
 dataTables.then(({ default: DataTable }) => {
   for (const table of document.querySelectorAll("table.interactive")) {
     const names = [...table.tHead.rows].at(-1).cells;
     for (const group of table.tHead.rows.length > 1 ? table.tHead.rows[0].cells : []) group.dataset.dtOrder = "disable";
-    const long = table.tBodies[0].rows.length > ROWS;
+    const { length } = table.tBodies[0].rows, long = length > ROWS, few = length <= FEW;
     const title = table.getAttribute("aria-label");
     const asked = new URLSearchParams(location.search); // ?search=words, or ?Column=value for columns with a choice
     const view = new DataTable(table, {
@@ -16,9 +17,9 @@ dataTables.then(({ default: DataTable }) => {
       order: [],
       autoWidth: false,
       layout: {
-        topStart: choices,
-        topEnd: { search: {}, buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, exportOptions: { customizeData } }] },
-        bottomStart: "info",
+        topStart: few ? null : choices,
+        topEnd: { ...(few ? {} : { search: {} }), buttons: [{ extend: "csv", text: "Download CSV", filename: title, bom: true, exportOptions: { customizeData } }] },
+        bottomStart: few ? null : "info",
         bottomEnd: long ? "paging" : null,
       },
       language: { search: "Search", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "No row", infoFiltered: "(_MAX_ in all)" },

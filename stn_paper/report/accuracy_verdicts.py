@@ -160,7 +160,8 @@ def tsrd_verdict():
     if trained.empty:
         return "**Open.** No network of Table 4 has a run of ours yet."
     with_copies, without = (trained[c] >= WELL_ABOVE_98 for c in ("test", "without_copy"))
-    part = "" if len(trained) == total else f" ({len(trained)} of {total} have a run)"
+    part = "" if len(trained) == total else f", {len(trained)} of {total} have a run"
+    part = f" ({_runs_in_words(trained['n'])} each{part})"
     gap = (trained["test"] - trained["without_copy"]).mean()
     head = (
         f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "

@@ -19,6 +19,8 @@ from ..training.examples import measure_recovery
 from ..training.protocol import LARGEST_SEED
 from .figures import close_figure
 from .paper_figures import central_square, draw_outline, photograph
+from .sentences import join_words
+from .small_systems import share_removed
 
 SIZE = 64  # pixels of a side
 MAPS_A_STEP = 32  # maps a step
@@ -113,11 +115,10 @@ def restoration_verdict(picture, transformer, variant, count=500):
     """How much of unseen maps the transformer undoes, in words."""
     maps = random_maps(count, 10**6)
     recovery = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
-    turn, shift = (recovery[quantity] for quantity in ("rotation", "shift"))
-    shares = [1 - quantity["after"][0] / quantity["before"][0] for quantity in (turn, shift)]
+    shares = {q: _share_in_words(share_removed(distances, q)) for q, distances in recovery.items()}
+    parts = [f"{share} of the median {quantity}" for quantity, share in shares.items()]
     return (
-        f"{HEADINGS[variant]} takes away {_share_in_words(shares[0])} of the median rotation and "
-        f"{_share_in_words(shares[1])} of the median shift of {count} maps that it has not seen. It was trained on "
+        f"{HEADINGS[variant]} takes away {join_words(parts)} of {count} maps that it has not seen. It was trained on "
         "this picture only."
     )
 

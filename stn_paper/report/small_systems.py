@@ -185,7 +185,7 @@ def recovery_verdict(dataset):
     by_variant, parts = _recovery_by_variant(dataset), []
     for quantity in QUANTITIES:
         shares = [
-            [_share_removed(r[quantity], quantity) for r in recoveries] for recoveries in by_variant.values()
+            [share_removed(r[quantity], quantity) for r in recoveries] for recoveries in by_variant.values()
         ]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
@@ -226,7 +226,7 @@ def _median_and_high(recoveries, quantity, moment):
     return f"{median:.2f} ({high:.2f})"
 
 
-def _share_removed(distances, quantity):
+def share_removed(distances, quantity):
     """The share of the median distance that is removed, for scale of its logarithm; None without a distance."""
     medians = distances["before"][0], distances["after"][0]
     before, after = (np.log(m) if quantity == "scale" else m for m in medians)
