@@ -7,7 +7,7 @@ get one row.
 
 import re
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, NavigableString
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
@@ -48,12 +48,14 @@ def typeset_html(source):
     for table in html.select("table.dataframe"):
         join_headings(table)
     for text in html.find_all(string=True):
-        inside = text.find_parent([*UNTOUCHED, "table"])
-        while inside is not None and inside.name == "table" and "interactive" not in inside.get("class", []):
-            inside = inside.find_parent([*UNTOUCHED, "table"])
-        if inside is None and type(text).__name__ == "NavigableString":
+        if type(text) is NavigableString and not any(map(is_kept, text.parents)):  # comments are of other types
             text.replace_with(typeset(text))
     return str(html)
+
+
+def is_kept(tag):
+    """Whether the texts in this tag stay as they are."""
+    return tag.name in UNTOUCHED or (tag.name == "table" and "interactive" in tag.get("class", []))
 
 
 def join_headings(table):
