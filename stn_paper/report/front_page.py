@@ -14,9 +14,8 @@ from ..models.backbones import title
 from . import experiment_verdicts, speed, theta_page
 from .figures import COLORS, PAPER_COLOR, close_figure
 
-HELPED_STUDY, SIGNS_STUDY = experiment.STUDIES[
-    :2
-]  # distorted digits and traffic signs, where a transformer helps
+# the studies on distorted digits and on traffic signs, where a transformer helps
+HELPED_STUDY, SIGNS_STUDY = experiment.STUDIES[:2]
 
 
 class Gain(NamedTuple):
@@ -96,9 +95,9 @@ def lstn_verdict():
         )
     return (
         f"**{saves} In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN on undistorted test "
-        f"images, each of {statistics.FEWEST_RUNS} runs or more, {better} show that L-STN is better, {worse} that it "
-        f"is worse, {equal} that both are equal within {statistics.MARGIN:g} point, and "
-        f"{number - better - worse - equal} are undecided."
+        f"images, each of {statistics.FEWEST_RUNS} runs or more and corrected for {number} tests, {better} show that "
+        f"L-STN is better, {worse} that it is worse, {equal} that both are equal within {statistics.MARGIN:g} point, "
+        f"and {number - better - worse - equal} are undecided."
     )
 
 

@@ -85,11 +85,8 @@ DATA_NAMES = {
 }
 RELATED = 20  # seeds of a variant that the page of a related run lists at most
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-SPLIT_COLORS = {
-    "training": "#262626",
-    "validation": "#cc78bc",
-    "test": "#ca9161",
-}  # not those of the variants
+# not the colours of the variants
+SPLIT_COLORS = {"training": "#262626", "validation": "#cc78bc", "test": "#ca9161"}
 
 
 def run_title(spec):
