@@ -2,7 +2,7 @@
 
 // Tables of the class "interactive" sort, filter and download, by DataTables. Without scripts they are whole and plain.
 const ROWS = 25; // on a page of a table
-const FEW = 5; // a table of at most so many rows needs no search
+const FEW = 5; // a table of at most this many rows needs no search
 
 dataTables.then(({ default: DataTable }) => {
   for (const table of document.querySelectorAll("table.interactive")) {
@@ -24,7 +24,7 @@ dataTables.then(({ default: DataTable }) => {
       },
       language: { search: "Search", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "No row", infoFiltered: "(_MAX_ in all)" },
     });
-    if (asked.get("search")) view.search(asked.get("search")).draw();
+    if (!few && asked.get("search")) view.search(asked.get("search")).draw();
     for (const select of view.table().container().querySelectorAll(".table-tools select")) {
       select.value = asked.get(select.ariaLabel) ?? "";
       if (select.value) select.dispatchEvent(new Event("change"));

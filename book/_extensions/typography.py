@@ -23,6 +23,7 @@ UNTOUCHED = ["code", "pre", "script", "style", "svg", "textarea"]
 
 def setup(app):
     app.add_transform(Typography)
+    app.connect("html-page-context", typeset_run_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -74,6 +75,15 @@ def join_headings(table):
             if second.get_text(strip=True):
                 first.replace_with(second)
         rows[1].decompose()
+
+
+def typeset_run_page(app, pagename, templatename, context, doctree):
+    """Typeset a page that has no document, such as that of a run; without BeautifulSoup, because they are many."""
+    if doctree is None and "body" in context:
+        kept_or_text = re.compile(r"<pre.*?</pre>|>[^<]+<", re.DOTALL)
+        context["body"] = kept_or_text.sub(
+            lambda found: found[0] if found[0].startswith("<pre") else typeset(found[0]), context["body"]
+        )
 
 
 class Typography(SphinxTransform):

@@ -221,7 +221,7 @@ def pack_records(paths, archive):
     new = {str(path.relative_to(results_dir())): path for path in paths}
     archive = Path(archive)
     with replace_file(archive) as partial, tarfile.open(partial, "w:gz") as tar:
-        for member, content in list(_archived_files(archive)):  # all of it first, up to the checksum
+        for member, content in list(_archived_files(archive)):  # read whole before anything is written
             if member.name not in new:
                 tar.addfile(member, io.BytesIO(content))
         for name, path in new.items():

@@ -219,8 +219,8 @@ def _hours_in_words(specs, measured):
 
 
 def _hours_text(hours):
-    """Hours as text, with one decimal below 10 and one digit below 0.1."""
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.1g}"
+    """Hours as text, with one decimal below 10, one digit below 0.1, and at least 0.001."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{max(hours, 0.001):.1g}"
 
 
 # --- the page on what the grid costs --------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Means, intervals, tests and corrections of accuracies, in points; SciPy computes them.
 
 The rules are the margin of equivalence, the level of the tests, the fewest runs, and when runs are compared seed by
-seed. They replaced other rules in commit f3315be, after most runs on GTSRB, Caltech-101 and CIFAR-10 were known.
+seed. The experiment's page says when they were set, and which runs were known then.
 """
 
 import math

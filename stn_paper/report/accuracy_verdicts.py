@@ -5,6 +5,7 @@ import pandas as pd
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
+from ..analysis.frame import device_title
 from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
@@ -73,8 +74,8 @@ def coverage_in_words(number):
         unit = "GPU hours" if is_gpu(device) else "hours"
         digits = f"{hours:,.0f}" if hours >= 2 else f"{hours:.1f}"
         effort = (
-            f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our records, "
-            "most of which are of other networks"
+            f"one seed of each would take about {digits} {unit} on one {device_title(device)}, by the speed of our "
+            "records, also those of other networks"
         )
     lacking = f"all {counts['cells']}" if counts["lacking"] == counts["cells"] else f"{counts['lacking']}"
     size = f"At the paper's image size (protocol `{ESTIMATED_PROTOCOL}`)"
@@ -102,7 +103,7 @@ def smallest_p(number):
 
 
 def pattern_verdict(number):
-    """Two sentences on whether the paper's pattern over backbones is in our runs, as Markdown.
+    """Whether the paper's pattern over backbones is in our runs: three sentences, as Markdown.
 
     The mean without collapsed runs decides: see `accuracy.judge_replication`.
     """
@@ -116,12 +117,15 @@ def pattern_verdict(number):
     against_stn, against_original = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
     if against_stn["backbones"] < accuracy.FEWEST_BACKBONES:
         return _open_verdict(int(against_stn["backbones"]), int(against_stn["paper_backbones"]))
-    trained = accuracy.cells(number)
-    trained = trained[trained["n"] > 0]
-    at_scale = trained["protocol"].isin(PAPER_SIZE)
-    small = f",{' most' if at_scale.any() else ''} at a smaller image size than the paper's"
-    runs = f"{_runs_in_words(trained['n'])} a cell{'' if at_scale.all() else small}"
-    lead = f"**{words[accuracy.judge_replication(against_stn)]}** ({runs})."
+    pairs = compared[
+        (compared["variant"] == "lstn") & (compared["against"] == "stn") & compared["ours"].notna()
+    ]
+    cells = accuracy.cells(number)
+    cells = cells[cells["backbone"].isin(pairs["backbone"]) & (cells["n"] > 0)]
+    at_scale = cells["protocol"].isin(PAPER_SIZE)
+    small = f"{', some' if at_scale.any() else ''} at a smaller image size than the paper's"
+    verdict = words[accuracy.judge_replication(against_stn)] + ("" if at_scale.all() else small)
+    lead = f"**{verdict}** ({_runs_in_words(cells['n'])} a cell)."
     return (
         f"{lead} L-STN is ahead of STN in {_replication_in_words(against_stn)}. "
         f"Against no transformer it is ahead in {_replication_in_words(against_original)}."

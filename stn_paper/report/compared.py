@@ -202,8 +202,8 @@ def step_times_in_words():
     low, middle, high = found["ratio"]
     alone, with_it = (found["seconds"][name] * found["steps_an_epoch"] for name in ("original", "stn"))
     return (
-        "The README says that an epoch takes 11 to 12 seconds with and without the transformer. On one core of "
-        f"{found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
+        "The example's README says that an epoch takes 11 to 12 seconds with and without the transformer. On one core "
+        f"of {found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
         f"{with_it:.0f} with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over "
         f"{found['rounds']} rounds)."
     )

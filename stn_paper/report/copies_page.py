@@ -68,10 +68,10 @@ def copies_verdict():
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
         f"With one file per picture, {100 * distinct.near / distinct.number:.1f} % of TSRD's test images have a near "
-        f"copy. In our files of the other datasets, {join_words(exact) or 'none'} has exact copies, though some were "
-        f"compressed or scaled, which changes the bytes; {near.min():.1f} to {near.max():.1f} % of the test images "
-        f"have a near copy. On Caltech-101, {faces.in_training} of the {faces.test} test images of the two classes of "
-        "faces have their photograph in training, under the other class."
+        f"copy. In our files of the other datasets, {join_words(exact) or 'none'} has exact copies, but some files "
+        f"were compressed or scaled, which would hide exact copies; {near.min():.1f} to {near.max():.1f} % of the test "
+        f"images have a near copy. On Caltech-101, {faces.in_training} of the {faces.test} test images of the two "
+        "classes of faces have their photograph in training, under the other class."
     )
 
 

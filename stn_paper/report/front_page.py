@@ -82,22 +82,22 @@ def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
-    saves = f"In operations and memory, yes: L-STN's localization net needs {operations} of the operations of STN's"
-    saves += f", and {memory} of its peak memory in evaluation." if memory else "."
+    saves = f"In operations{' and memory' if memory else ''}, yes: L-STN's localization net needs {operations} of the "
+    saves += "operations of STN's" + (f", and {memory} of its peak memory in evaluation." if memory else ".")
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     takes, time = speed.shares_of_step(), statistics.MISSING
     if takes:
         less = np.mean(takes["lstn"]) < np.mean(takes["stn"])
         lstn, stn = (speed.percent_text(takes[variant]) for variant in ("lstn", "stn"))
         time = (
-            f"{'yes' if less else 'no saving was measured'}: with images of 64 pixels, L-STN takes {lstn} of a "
-            f"training step on a CPU, and STN takes {stn}"
+            f"{'yes' if less else 'no'}: with images of 64 pixels, L-STN takes {lstn} of a step on a CPU, and STN "
+            f"takes {stn}"
         )
     return (
-        f"**{saves} In time, {time}. In accuracy, {gain}:** of {number} comparisons with STN on undistorted test "
-        f"images, each of {statistics.FEWEST_RUNS} runs or more and corrected for {number} tests, {better} show that "
-        f"L-STN is better, {worse} that it is worse, {equal} that both are equal within {statistics.MARGIN:g} point, "
-        f"and {number - better - worse - equal} are undecided."
+        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}:** of {number} comparisons with STN on "
+        f"the datasets' test images, each of {statistics.FEWEST_RUNS} runs or more and corrected for {number} tests, "
+        f"{better} show that L-STN is better, {worse} that it is worse, {equal} that both are equal within "
+        f"{statistics.MARGIN:g} point, and {number - better - worse - equal} are undecided."
     )
 
 
@@ -114,7 +114,9 @@ def front_page_texts():
     )
     missing = accuracy.count_missing(6)
     hours = (
-        f"{missing['hours']:.0f} hours of an {missing['device']}" if missing["hours"] else "hours of a GPU"
+        f"about {missing['hours']:.0f} hours of an {frame.device_title(missing['device'])}"
+        if missing["hours"]
+        else "hours of a GPU"
     )
     values = {
         "answer": lstn_verdict(),

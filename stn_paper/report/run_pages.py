@@ -85,15 +85,18 @@ DATA_NAMES = {
 }
 RELATED = 20  # seeds of a variant that the page of a related run lists at most
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-# not the colours of the variants
+# not the colours of the paper's variants
 SPLIT_COLORS = {"training": "#262626", "validation": "#cc78bc", "test": "#ca9161"}
 
 
 def run_title(spec):
-    """The title of a run: backbone and dataset, then variant, protocol and seed in brackets."""
-    changed = "changed " if protocol_in_words(spec) != spec["protocol"]["name"] else ""
-    protocol = f"{changed}protocol {spec['protocol']['name']}"
-    details = f"variant {HEADINGS[spec['variant']]}, {protocol}, seed {spec['seed']}"
+    """The title of a run: backbone and dataset, then variant, protocol and seed in brackets.
+
+    With changed settings, the hash in the run's name tells it from other runs.
+    """
+    details = f"variant {HEADINGS[spec['variant']]}, protocol {spec['protocol']['name']}, seed {spec['seed']}"
+    if protocol_in_words(spec) != spec["protocol"]["name"]:
+        details += f", changed settings {records.spec_of({'spec': spec}).name.rpartition('_')[2]}"
     return f"{network_title(spec['backbone'])} on {DATASETS[spec['dataset']].title} ({details})"
 
 

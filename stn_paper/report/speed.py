@@ -215,7 +215,7 @@ def added_time_table():
 
 
 def time_verdict():
-    """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's: two sentences."""
+    """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's: three sentences."""
     nets, takes = benchmark_rows("transformer", "nets"), shares_of_step()
     if nets.empty or not takes:
         return f"**{MISSING.capitalize()}.**"

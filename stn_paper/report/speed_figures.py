@@ -89,7 +89,8 @@ def flops_plot():
                     line[2].plot(share, row.peak_mib / stn["peak_mib"], **look)
         for axis, quantity in zip(line, ("latency", "time of a batch", "peak memory")):
             axis.axline((0, 0), slope=1, color="0.6", linewidth=1)
-            axis.set(xlabel="FLOPS / STN's", ylabel=f"{quantity} / STN's", xlim=(0, 1.3), ylim=(0, None))
+            axis.margins(x=0.15)
+            axis.set(xlabel="FLOPS / STN's", ylabel=f"{quantity} / STN's", xlim=(0, None), ylim=(0, None))
     return _with_legend(figure, measured, FORMS)
 
 

@@ -46,7 +46,7 @@ def _lead():
     return (
         f"**In the protocol `small`, our training step is at least {plain:.2f} times as fast as the authors' loop, "
         f"at least {timm:.2f} times as fast as timm's step, and at least {tuned:.2f} times as fast as a loop with all "
-        "well-known settings** (means of two measurements). "
+        "well-known settings** (medians). "
     )
 
 

@@ -85,12 +85,14 @@ def test_pairs_of_two_commits_and_of_two_devices_are_counted():
         ("original", 1, "a", "x"),
         ("lstn", 1, "b", "y"),
         ("vstn", 2, "b", "y"),  # has no original
+        ("constant", 0, "b", "x"),
+        ("lstn-released", 0, "b", "x"),  # bypassed: not a pair
     ):
         path = write_run(variant, seed, 50.0)
         record = without_digest(path)
         record["environment"] |= {"commit": commit, "device": device}
         path.write_text(json.dumps(record))
-    assert experiment.count_mixed_pairs(*STUDY) == (3, 2, 1)
+    assert experiment.count_mixed_pairs(*STUDY) == (4, 3, 1)
 
 
 def test_pairing_says_how_the_arms_of_a_study_go_together():

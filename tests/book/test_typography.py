@@ -48,6 +48,12 @@ def test_the_names_of_an_index_stand_in_the_row_of_headings(typography):
     assert [cell.get_text() for cell in row.find_all("th")] == ["M", "N", "a", "b"]
 
 
+def test_a_page_without_a_document_is_typeset_too(typography):
+    context = {"body": "<p>63% of -1</p><pre>python -1</pre><td>3 x 3</td>"}
+    typography.typeset_run_page(None, "runs/one", "page.html", context, None)
+    assert context["body"] == "<p>63\u00a0% of −1</p><pre>python -1</pre><td>3 × 3</td>"
+
+
 def test_two_levels_of_columns_keep_two_rows(typography):
     table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["ours"], ["a", "b"]]))
     html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")

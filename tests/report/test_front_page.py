@@ -5,6 +5,7 @@ import re
 import nbformat
 from helpers import write_run
 
+from stn_paper.analysis import effects, statistics
 from stn_paper.analysis.paper import table
 from stn_paper.paths import ROOT
 from stn_paper.report import front_page
@@ -41,6 +42,17 @@ def test_the_answer_counts_what_is_shown():
             write_run("stn", seed, 50.0 + seed, backbone)
             write_run("lstn", seed, 50.0 + seed + gain + 0.1 * (-1) ** seed, backbone)
     assert front_page.count_gains() == (1, 1, 1, 3)
+
+
+def test_the_answer_corrects_for_all_comparisons():
+    """Each comparison shows a difference alone; of three such comparisons together, none does."""
+    for backbone in ("resnet18", "resnet50", "effb0"):
+        for seed, noise in enumerate((-1.0, 0.0, 1.0)):
+            write_run("stn", seed, 50.0 + noise, backbone)
+            write_run("lstn", seed, 53.0 - noise, backbone)
+    (alone, *_) = effects.comparisons("caltech101", "effb0", "reduced").itertuples()
+    assert alone.shown == statistics.BETTER and 3 * alone.p > statistics.LEVEL
+    assert front_page.count_gains() == (0, 0, 0, 3)
 
 
 def test_the_page_names_every_fact_and_no_other(committed):

@@ -267,6 +267,11 @@ def test_the_arms_lead_to_their_runs():
     assert "not yet run" in shown
 
 
+def test_no_two_runs_share_a_title(committed):
+    titles = [run_pages.run_title(record["spec"]) for record in frame.records_by_name().values()]
+    assert len(titles) == len(set(titles)) > 0
+
+
 def test_every_run_is_counted_and_unknown_code_is_named():
     assert interactive.all_runs_in_words() == "Not yet run."
     for seed, commit in enumerate(("abc", "abc+changes", "")):

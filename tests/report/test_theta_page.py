@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from helpers import write_run
 
 from stn_paper.report import theta_page
 
@@ -34,6 +35,23 @@ def test_a_distance_is_told_where_the_lower_rate_moves_theta_less(nearer, shown)
     verdict = theta_page.start_verdict(runs(0, 0, nearer=nearer))
     assert ("1.4 pixels" in verdict and "3.5" in verdict) == shown
     assert "(p " in verdict
+
+
+@pytest.mark.parametrize(
+    "collapsed, text",
+    [
+        ([], "0 runs collapsed"),
+        (["stn"], "1 run collapsed, with STN"),
+        (["stn", "stn"], "2 runs collapsed, all with STN"),
+        (["lstn", "stn"], "2 runs collapsed, with STN and L-STN"),
+    ],
+)
+def test_collapsed_runs_are_counted_with_their_transformers(collapsed, text):
+    theta = {"mean": [1, 0, 0, 0, 1, 0], "std": [0.1] * 6}
+    write_run("lstn", 9, 50.0, row={"theta": theta | {"outside": 0.0}})
+    for seed, variant in enumerate(collapsed):
+        write_run(variant, seed, 50.0, row={"theta": theta | {"outside": 100.0}})
+    assert theta_page.collapses_in_words() == text
 
 
 def test_the_tables_hold_the_counts():

@@ -116,7 +116,8 @@ def judge_part(against, variant="lstn"):
     found = found[(found["variant"] == variant) & (found["against"] == against)]
     place = f"{HEADINGS[against]} on {DATASETS[study[0]].title}"
     if found.empty or found["shown"].iloc[0] == statistics.FEW:
-        return OPEN, f"{place} has fewer than {statistics.FEWEST_RUNS} runs, so there is no verdict."
+        few = f"fewer than {statistics.FEWEST_RUNS} runs"
+        return OPEN, f"{HEADINGS[variant]} minus {place}: one of them has {few}, so there is no verdict."
     row = found.iloc[0]
     difference = f"{row['mean']:+.2f} ± {row['half']:.2f} points of test accuracy"
     text = f"{HEADINGS[variant]} minus {place} is {difference}: {row['shown']}."

@@ -29,8 +29,7 @@ def above_98():
     """Our runs decide if more than half of the networks have a run; until then, the paper's own table decides.
 
     Reproduced: each network with a run reaches WELL_ABOVE_98 on images without a copy. Not reproduced: some network
-    does not, and all runs have the paper's image size. Otherwise runs at smaller sizes do not decide it: the paper's
-    own table does.
+    does not, and all runs have the paper's image size. Otherwise the paper's own table decides.
     """
     cells = paper.table(4).set_index("model")[["training", "validation"]].astype(float)
     limit, ours = accuracy.WELL_ABOVE_98, tsrd_runs()
