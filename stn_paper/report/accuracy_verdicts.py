@@ -123,9 +123,9 @@ def pattern_verdict(number):
     cells = accuracy.cells(number)
     cells = cells[cells["backbone"].isin(pairs["backbone"]) & (cells["n"] > 0)]
     at_scale = cells["protocol"].isin(PAPER_SIZE)
-    small = f"{', some' if at_scale.any() else ''} at a smaller image size than the paper's"
-    verdict = words[accuracy.judge_replication(against_stn)] + ("" if at_scale.all() else small)
-    lead = f"**{verdict}** ({_runs_in_words(cells['n'])} a cell)."
+    small = f",{' some' if at_scale.any() else ''} on smaller images than the paper's"
+    runs = f"{_runs_in_words(cells['n'])} a cell{'' if at_scale.all() else small}"
+    lead = f"**{words[accuracy.judge_replication(against_stn)]}** ({runs})."
     return (
         f"{lead} L-STN is ahead of STN in {_replication_in_words(against_stn)}. "
         f"Against no transformer it is ahead in {_replication_in_words(against_original)}."

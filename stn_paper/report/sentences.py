@@ -21,7 +21,7 @@ def count_text(number, noun):
     >>> count_text(1, "epoch"), count_text(20, "epoch")
     ('1 epoch', '20 epochs')
     """
-    return f"{number:g} {noun}{'s'[: number != 1]}"
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def p_text(value):
