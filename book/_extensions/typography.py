@@ -93,7 +93,7 @@ class Typography(SphinxTransform):
 
     def apply(self, **kwargs):
         for raw in self.document.findall(nodes.raw):
-            if raw.get("format") == "html":
+            if "text_html" in raw.get("classes", []):  # the output of a cell; HTML in a text comes tag by tag
                 source = raw.astext()
                 raw.clear()
                 raw += nodes.Text(typeset_html(source))

@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
 
 
 @pytest.fixture
@@ -46,6 +48,17 @@ def test_the_names_of_an_index_stand_in_the_row_of_headings(typography):
     html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")
     (row,) = html.select("thead tr")
     assert [cell.get_text() for cell in row.find_all("th")] == ["M", "N", "a", "b"]
+
+
+def test_a_document_keeps_its_code_and_its_tags(typography):
+    document, text = new_document("page"), nodes.paragraph()
+    document += text
+    text += [nodes.raw("", '<a href="x">', format="html"), nodes.Text("63% of -1")]
+    text += [nodes.raw("", "</a>", format="html"), nodes.literal("", "", nodes.Text("-1"))]
+    document += nodes.raw("", "<p>-1</p>", format="html", classes=["output", "text_html"])
+    typography.Typography(document).apply()
+    assert text.astext() == '<a href="x">63\u00a0% of −1</a>-1'
+    assert document.children[1].astext() == "<p>−1</p>"
 
 
 def test_a_page_without_a_document_is_typeset_too(typography):
