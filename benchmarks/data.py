@@ -11,7 +11,7 @@ from .programs import batches, ours
 
 
 def run(setting):
-    """Yield a row for each source of batches; 1 / its ratio to `step` is its share of a training step.
+    """Yield a row for each source of batches. Its share of a training step is 1 divided by its ratio to `step`.
 
     `epoch_seconds` is for all training images of the dataset, computed from the seconds of a batch.
     """

@@ -1,4 +1,4 @@
-"""A program for `benchmarks.programs.in_own_process`, in its own module, because a process imports this module."""
+"""A program that runs out of memory; the process of `benchmarks.programs.in_own_process` imports this module."""
 
 from itertools import count
 

@@ -118,7 +118,7 @@ def run_record_pages(app):
 
 
 def share_side_bar(app, pagename, templatename, context, doctree):
-    """Share one table of contents between the pages of runs, because making it takes half of a page's time."""
+    """Make one table of contents for all pages of runs, because making it for each page doubles the time."""
     if (shared := context.get("side_bar")) is not None:
         context["toctree"] = shared.setdefault("toctree", cache(context["toctree"]))
 

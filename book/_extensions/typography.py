@@ -49,9 +49,8 @@ def typeset_html(source):
     for table in html.select("table.dataframe"):
         join_headings(table)
     for text in html.find_all(string=True):
-        if type(text) is NavigableString and not any(
-            map(is_kept, text.parents)
-        ):  # comments are of other types
+        # comments are of other types
+        if type(text) is NavigableString and not any(map(is_kept, text.parents)):
             text.replace_with(typeset(text))
     return str(html)
 

@@ -260,7 +260,7 @@ def draw_contact_sheet(compared):
     """Draw a PIL image of pairs, test image left and nearest training image right; a row for each of BANDS.
 
     The pairs of a band are chosen at random and sorted by their ratio, which is printed below each pair. Exact copies
-    are left out. A line separates near copies from other pairs.
+    are left out. Near copies are above the line.
     """
     draw, ratio = np.random.RandomState(0), np.where(compared.exact, np.inf, compared.neighbours.ratio)
     wide, high = 2 * THUMB + 12, THUMB + 16

@@ -1,7 +1,7 @@
 """Compare the arms of a study: a network with each transformer, without a transformer, and the controls.
 
 A study is a dataset, a backbone and a protocol. The verdicts of the experiment, of the front page and of the claims
-are computed here. The rules (the experiment's page says when they were set):
+are computed here. The experiment's page says when these rules were set:
 
 - The families of FAMILIES are compared in their order, and Holm's correction is made within each family.
 - Runs are compared seed by seed if the study's arms show an effect of the seed (`statistics.seeds_pair`); else
@@ -70,25 +70,23 @@ def compare_arms(ours, column="test"):
     rows = []
     for family, pairs in FAMILIES.items():
         sides = [pair for pair in pairs if arms.keys() >= set(pair)]
-        found = [_comparison_row(arms, *pair, column, paired) for pair in sides]
-        fields = statistics.Comparison._fields
-        compared = [statistics.Comparison(*(row[field] for field in fields)) for row in found]
-        for row, (p, p_apart, shown) in zip(found, statistics.judge_family(compared)):
-            row |= {"family": family, "p_holm": p, "p_apart_holm": p_apart}
-            row |= {"shown": statistics.LEFT_OUT if left_out else shown}
-            rows.append(row | {"left_out": left_out})
-    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+        of_study = {"family": family, "left_out": left_out}
+        rows += [_comparison_row(arms, *pair, column, paired) | of_study for pair in sides]
+    return judge_together(pd.DataFrame(rows, columns=COMPARISON_COLUMNS))
 
 
 def judge_together(rows):
-    """The rows of several `compare_arms`, judged anew: Holm's correction within each family over all these rows."""
-    rows = rows.reset_index(drop=True)
+    """Fill the columns p_holm, p_apart_holm and shown of comparisons, for example of several studies.
+
+    Holm's correction is made within each family, over all rows.
+    """
+    rows, judged = rows.reset_index(drop=True), {}
     for _, mine in rows.groupby("family"):
         compared = [statistics.Comparison(*row) for row in mine[[*statistics.Comparison._fields]].to_numpy()]
-        for at, (p, p_apart, shown) in zip(mine.index, statistics.judge_family(compared)):
-            verdict = statistics.LEFT_OUT if rows.at[at, "left_out"] else shown
-            rows.loc[at, ["p_holm", "p_apart_holm", "shown"]] = p, p_apart, verdict
-    return rows
+        judged |= dict(zip(mine.index, statistics.judge_family(compared)))
+    p_holm, p_apart_holm, shown = zip(*(judged[at] for at in rows.index)) if judged else ((), (), ())
+    shown = pd.Series(shown, dtype=object).mask(rows["left_out"].astype(bool), statistics.LEFT_OUT)
+    return rows.assign(p_holm=list(p_holm), p_apart_holm=list(p_apart_holm), shown=shown)
 
 
 def runs_by_arm(ours):
@@ -152,7 +150,7 @@ def original_failed(ours):
 
 
 def mostly_failed(failed, runs):
-    """Whether `failed` is at least half of the number of `runs`; False without a run."""
+    """Return whether at least half of the runs failed to train, from both counts; False if there is no run."""
     return bool(runs and 2 * failed >= runs)
 
 

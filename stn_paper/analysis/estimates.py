@@ -59,7 +59,7 @@ def measurements():
     """A Measurement of each record with a measured speed. Damaged records are left out: `results check` names them."""
     return [
         Measurement(
-            record["environment"]["device"],
+            frame.device_title(record["environment"]["device"]),
             record["spec"]["backbone"],
             record["spec"]["variant"],
             record["data"]["image_size"],
@@ -215,7 +215,7 @@ def _hours_in_words(specs, measured):
     device = devices(measured)[0]
     unit = "GPU hours" if is_gpu(device) else "hours"
     note = "" if is_gpu(device) else f"; GPU hours are {UNMEASURED}"
-    return f"about {_hours_text(hours)} {unit} on {frame.device_title(device)}{note}"
+    return f"about {_hours_text(hours)} {unit} on {device}{note}"
 
 
 def _hours_text(hours):
@@ -228,10 +228,7 @@ def _hours_text(hours):
 
 def recorded_throughput():
     """Images a second in training, over all variants of a backbone: a row a device, backbone and image size."""
-    rows = [
-        {"Device": frame.device_title(m.device), "Backbone": title(m.backbone), **m._asdict()}
-        for m in measurements()
-    ]
+    rows = [{"Device": m.device, "Backbone": title(m.backbone), **m._asdict()} for m in measurements()]
     if not rows:
         return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
     groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size", "precision"])["speed"]
@@ -270,7 +267,7 @@ def hours_by_target(seeds=1, protocol="equal"):
     }
     every = list(unique_specs(GRID, seeds, protocol).values())
     rows["all, shared runs once"] = {"Runs": len(every), **_by_device(every, measured)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=frame.device_title)
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
@@ -279,9 +276,7 @@ def growth_with_seeds(numbers=(1, 3, 5), protocol="equal"):
     for seeds in numbers:
         specs = [spec for target in TABLE_NUMBERS for spec in target_specs(target, seeds, protocol)]
         rows[seeds] = {"Runs": len(specs), **_by_device(specs, measured)}
-    return (
-        pd.DataFrame.from_dict(rows, orient="index").rename_axis("Seeds").rename(columns=frame.device_title)
-    )
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Seeds")
 
 
 def growth_with_backbones(target="table6", protocol="equal"):
@@ -298,7 +293,7 @@ def growth_with_backbones(target="table6", protocol="equal"):
             if used := {nearest_measurements(spec, measured, device)[0] for spec in specs} - {None}:
                 row[device, "Estimated from"] = ", ".join(name for name in BASES if name in used)
         rows[title(backbone)] = row
-    return pd.DataFrame(rows).T.rename(columns=frame.device_title)
+    return pd.DataFrame(rows).T
 
 
 def growth_with_size(backbone="resnet18", dataset="caltech101", sizes=(64, 128, 224, 320, 456)):
@@ -309,8 +304,4 @@ def growth_with_size(backbone="resnet18", dataset="caltech101", sizes=(64, 128, 
         spec = RunSpec(dataset, backbone, "original", replace(settings, image_size=size))
         each = gflops(backbone, "original", size)
         rows[size] = {"GFLOPS": f"{each:.2f}", **_by_device([spec], measured)}
-    return (
-        pd.DataFrame.from_dict(rows, orient="index")
-        .rename_axis("Image size")
-        .rename(columns=frame.device_title)
-    )
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Image size")

@@ -134,7 +134,8 @@ def environment_differences(dataset, backbone, protocol):
 def count_mixed_pairs(dataset, backbone, protocol):
     """(pairs, of two commits, on two devices): counts of the study's pairs.
 
-    A pair is a run of any variant that is not bypassed and the original's run with the same seed.
+    A pair has two runs with the same seed: the original's, and the run of another variant. Bypassed variants do not
+    count.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     both = [
@@ -220,8 +221,8 @@ def strength_accuracies(dataset, backbone, protocol):
 def strength_comparisons(chosen=STRENGTH_STUDIES):
     """The comparisons of `effects.compare_arms` by a run's mean accuracy over the strengths of each distortion.
 
-    Strengths that change nothing are left out. The columns `study` and `distortion` are added. Holm's correction is
-    made within each family over all studies and distortions.
+    Strengths that change nothing are left out. The result also has the columns `study` and `distortion`. Holm's
+    correction is made within each family over all studies and distortions.
     """
     views = [view for study in chosen for view in _compare_by_distortion(study) if len(view)]
     if not views:

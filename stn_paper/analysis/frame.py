@@ -199,7 +199,7 @@ def chance_loss(dataset):
 
 
 def device_title(device):
-    """The name of a record's device as pages show it, shorter than the processor's own.
+    """Return the name of a record's device as pages show it, without "(R)" and "Processor".
 
     >>> device_title("Intel(R) Xeon(R) Processor (AVX512), 2 cores")
     'Intel Xeon (AVX512), 2 cores'

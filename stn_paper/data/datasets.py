@@ -123,10 +123,10 @@ def split(
 ) -> Split:
     """Split the images at random: return the indices of the training, validation and test images.
 
-    `data` is the dataset's Images. DATASETS has the number of images of each split; for the paper's datasets they are
-    the paper's. An official test set is the test split. Groups (GTSRB's tracks of 30 pictures of one sign) are not
-    divided, so that no sign is both in training and in validation. A dataset with `stratify` is divided class by class,
-    see `_stratified`.
+    `data` is the dataset's Images. The table DATASETS gives the size of each split; for the paper's datasets, these are
+    the sizes that the paper prints. An official test set is the test split. Groups (GTSRB's tracks of 30 pictures of
+    one sign) are not divided, so that no sign is both in training and in validation. A dataset with `stratify` is
+    divided class by class, see `_stratified`.
 
     - `validation_images`: number of validation images instead of the dataset's number; training gets the rest.
     - `train_per_class`: largest number of training images of each class.

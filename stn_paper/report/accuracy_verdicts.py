@@ -5,7 +5,6 @@ import pandas as pd
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
-from ..analysis.frame import device_title
 from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
@@ -74,7 +73,7 @@ def coverage_in_words(number):
         unit = "GPU hours" if is_gpu(device) else "hours"
         digits = f"{hours:,.0f}" if hours >= 2 else f"{hours:.1f}"
         effort = (
-            f"one seed of each would take about {digits} {unit} on one {device_title(device)}, by the speed of our "
+            f"one seed of each would take about {digits} {unit} on one {device}, by the speed of our "
             "records, also those of other networks"
         )
     lacking = f"all {counts['cells']}" if counts["lacking"] == counts["cells"] else f"{counts['lacking']}"
@@ -120,11 +119,9 @@ def pattern_verdict(number):
     pairs = compared[
         (compared["variant"] == "lstn") & (compared["against"] == "stn") & compared["ours"].notna()
     ]
-    cells = accuracy.cells(number)
-    cells = cells[cells["backbone"].isin(pairs["backbone"]) & (cells["n"] > 0)]
-    at_scale = cells["protocol"].isin(PAPER_SIZE)
+    at_scale = pairs["protocol"].isin(PAPER_SIZE)
     small = f",{' some' if at_scale.any() else ''} on smaller images than the paper's"
-    runs = f"{_runs_in_words(cells['n'])} a cell{'' if at_scale.all() else small}"
+    runs = f"{_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}"
     lead = f"**{words[accuracy.judge_replication(against_stn)]}** ({runs})."
     return (
         f"{lead} L-STN is ahead of STN in {_replication_in_words(against_stn)}. "

@@ -57,7 +57,7 @@ def test_copies_table():
 
 
 def copies_verdict():
-    """The verdict: copies in TSRD, copies in the other datasets, and Caltech-101's faces."""
+    """Return the verdict as Markdown: the test images with a copy in training, and Caltech-101's faces."""
     tests = copies.read_table("counts").query("images == 'test'").set_index("dataset")
     tsrd, shares = tests.loc["tsrd"], seed_shares()
     others, faces = tests.drop(["tsrd", "tsrd-distinct"]), copies.read_table("crops").iloc[0]

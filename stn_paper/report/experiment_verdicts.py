@@ -156,8 +156,8 @@ def _mixed_pairs_note(study):
     if not commits and not devices:
         return []
     return [
-        f"Of {pairs} pairs of a run and the original's run with the same seed, {commits} are of two commits of the "
-        f"code, {devices} of two devices."
+        f"{pairs} runs have an original with the same seed. Of these pairs, {commits} mix two commits of the code, and "
+        f"{devices} mix two devices."
     ]
 
 

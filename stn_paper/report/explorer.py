@@ -174,7 +174,7 @@ def _input_output_picture(inputs, theta, zoom):
 
 
 def _with_progress_bar(picture, share, text):
-    """Add column titles above the picture, and below it a bar filled to `share` and the `text`."""
+    """Return the picture with column titles above it, and a progress bar and `text` below it; `share` is 0 to 1."""
     width, height = picture.width, picture.height + 2 * TITLE + BAR
     frame = Image.new("RGB", (width, height), "white")
     frame.paste(picture, (0, TITLE))

@@ -46,29 +46,28 @@ def paper_gains():
 def our_gains():
     """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
 
-    Holm's correction is made over all of them.
+    Holm's correction is made over all Gains.
     """
-    every, gains, compared = frame.runs(), [], []
+    every = frame.runs()
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
-    for dataset in [name for name in DATASETS if name in set(every["dataset"])]:
-        for protocol in every.loc[every["dataset"] == dataset, "preset"].unique():
-            comparisons = effects.comparisons_by_backbone(dataset, protocol)
-            comparisons = comparisons[
-                (comparisons["variant"] == "lstn")
-                & (comparisons["against"] == "stn")
-                & ~comparisons["left_out"].astype(bool)
-            ]
-            for row in comparisons.itertuples():
-                if min(row.n, row.n_against) >= statistics.FEWEST_RUNS:
-                    values = effects.single_differences(frame.runs(dataset, protocol, row.backbone), row)
-                    label = f"{DATASETS[dataset].title}, {title(row.backbone)}"
-                    label += f", {protocol}" if label in {gain.label for gain in gains} else ""
-                    lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
-                    gains.append(Gain(label, values, row.mean, row.half, lost, runs))
-                    fields = statistics.Comparison._fields
-                    compared.append(statistics.Comparison(*(getattr(row, field) for field in fields)))
-    verdicts = [shown for _, _, shown in statistics.judge_family(compared)]
-    return [gain._replace(shown=shown) for gain, shown in zip(gains, verdicts)]
+    found = [
+        effects.comparisons_by_backbone(dataset, protocol).assign(dataset=dataset, protocol=protocol)
+        for dataset in DATASETS
+        for protocol in every.loc[every["dataset"] == dataset, "preset"].unique()
+    ]
+    found = [view for view in found if len(view)]
+    if not found:
+        return []
+    rows, gains = pd.concat(found), []
+    rows = rows[(rows["variant"] == "lstn") & (rows["against"] == "stn") & ~rows["left_out"].astype(bool)]
+    rows = rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
+    for row in effects.judge_together(rows).itertuples():
+        values = effects.single_differences(frame.runs(row.dataset, row.protocol, row.backbone), row)
+        label = f"{DATASETS[row.dataset].title}, {title(row.backbone)}"
+        label += f", {row.protocol}" if label in {gain.label for gain in gains} else ""
+        lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
+        gains.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
+    return gains
 
 
 def count_gains():
@@ -94,10 +93,10 @@ def lstn_verdict():
             f"takes {stn}"
         )
     return (
-        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}:** of {number} comparisons with STN on "
-        f"the datasets' test images, each of {statistics.FEWEST_RUNS} runs or more and corrected for {number} tests, "
-        f"{better} show that L-STN is better, {worse} that it is worse, {equal} that both are equal within "
-        f"{statistics.MARGIN:g} point, and {number - better - worse - equal} are undecided."
+        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}.** We compared L-STN with STN in "
+        f"{number} studies with {statistics.FEWEST_RUNS} runs or more of each: L-STN is better in {better}, worse in "
+        f"{worse}, equal within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are "
+        f"undecided (p-values corrected for {number} tests)."
     )
 
 
@@ -105,16 +104,14 @@ def front_page_texts():
     """The texts that fill the front page's sentences: {name: text}."""
     cells = compare_costs(4, 5, 7, 9)
     bypassed, transformers, chosen, logs = authors_runs.release_totals()
-    copied, moved = (
-        copies.test_images_with_copy("tsrd"),
-        theta.count_outcomes(theta.theta_by_run()).loc[True],
-    )
+    copied, thetas = copies.test_images_with_copy("tsrd"), theta.theta_by_run()
+    moved = theta.count_outcomes(thetas).loc[True]
     quick = speed.benchmark_rows("everyday", program="papermill", device="cpu").get(
         "seconds", pd.Series(dtype=float)
     )
     missing = accuracy.count_missing(6)
     hours = (
-        f"about {missing['hours']:.0f} hours of an {frame.device_title(missing['device'])}"
+        f"about {missing['hours']:.0f} hours of an {missing['device']}"
         if missing["hours"]
         else "hours of a GPU"
     )
@@ -128,7 +125,7 @@ def front_page_texts():
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
         "still": f"{moved[theta.STILL_BELOW[0]]} of {moved['runs']}",
-        "collapsed": theta_page.collapses_in_words(),
+        "collapsed": theta_page.collapses_in_words(thetas),
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "gain_signs": experiment_verdicts.gain_in_words(SIGNS_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),

@@ -234,7 +234,7 @@ def time_verdict():
 
 
 def memory_by_stn():
-    """Peak memory of L-STN's localization net in evaluation by that of STN's, as text; "" if not measured."""
+    """Return L-STN's peak memory divided by STN's, of the nets in evaluation, as text; "" if not measured."""
     nets = benchmark_rows("transformer", "nets")
     if nets.empty:
         return ""

@@ -41,9 +41,8 @@ def theta_verdict(found):
     )
 
 
-def collapses_in_words():
+def collapses_in_words(found):
     """How many runs on photographs collapsed, and behind which transformers: "5 runs collapsed, all with STN"."""
-    found = theta.theta_by_run()
     count = (found["collapsed"] & found["photographs"]).sum()
     return f"{count_text(count, 'run')} collapsed{_of_variants(found)}"
 

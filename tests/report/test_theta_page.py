@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from helpers import write_run
 
+from stn_paper.analysis.theta import theta_by_run
 from stn_paper.report import theta_page
 
 
@@ -51,7 +52,7 @@ def test_collapsed_runs_are_counted_with_their_transformers(collapsed, text):
     write_run("lstn", 9, 50.0, row={"theta": theta | {"outside": 0.0}})
     for seed, variant in enumerate(collapsed):
         write_run(variant, seed, 50.0, row={"theta": theta | {"outside": 100.0}})
-    assert theta_page.collapses_in_words() == text
+    assert theta_page.collapses_in_words(theta_by_run()) == text
 
 
 def test_the_tables_hold_the_counts():

@@ -106,7 +106,7 @@ def stem():
     )
 
 
-def judge_part(against, variant="lstn"):
+def judge_part(variant, against):
     """Judge whether `variant` is better than `against`, which lacks a part, in the first study: verdict and sentence.
 
     OPEN until the runs show a difference or that both are equal.
@@ -139,8 +139,8 @@ def batch_normalization():
     operations = sum(2 * layer.height * layer.width * layer.channels for layer in layers) / 1e9
     share = operations / read_costs(3)["gflops"].sum()
     efficient = norm.all() and share < SLIGHTLY
-    effective, text = judge_part("lstn-no-bn")
-    _, other = judge_part("stn", "stn-bn")
+    effective, text = judge_part("lstn", "lstn-no-bn")
+    _, other = judge_part("stn-bn", "stn")
     return Finding(
         effective if efficient else DISAGREES,
         f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
@@ -152,7 +152,7 @@ def batch_normalization():
 @claim("nets", "3.C", "the concentration mechanism would lead to better performances")
 def concentration():
     rows = paper.table(3)["filter"].str.startswith("1 x 1").sum()
-    verdict, text = judge_part("lstn-no-1x1")
+    verdict, text = judge_part("lstn", "lstn-no-1x1")
     return Finding(
         verdict,
         f"L-STN differs from STN and V-STN in several ways at once: {rows} layers of 1 x 1, batch normalization, and "
