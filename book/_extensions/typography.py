@@ -2,7 +2,7 @@
 
 Notebooks and the package write them as a keyboard does: -0.12, 63%, 3 x 3. Tables that sort keep their numbers, because
 the script reads them. Code is left alone. Outputs with two rows of headings that pandas makes of an index with a name
-get one row.
+get one row. Columns of plain numbers are set to the right.
 """
 
 import re
@@ -17,6 +17,7 @@ RULES = (
     (re.compile(r"(?<=\d) x (?=\d)"), " × "),
     (re.compile(r"(?<=\w)'(?=\w|\s|$)"), "’"),
 )
+NUMBER = re.compile(r"[+−]?[\d,]+(?:\.\d+)?(?:\u00a0%)?")  # after `typeset`
 CODE = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.image)
 UNTOUCHED = ["code", "pre", "script", "style", "svg", "textarea"]
 
@@ -52,6 +53,8 @@ def typeset_html(source):
         # comments are of other types
         if type(text) is NavigableString and not any(map(is_kept, text.parents)):
             text.replace_with(typeset(text))
+    for table in html.select("table.dataframe:not(.interactive)"):
+        align_numbers(table)
     return str(html)
 
 
@@ -74,6 +77,21 @@ def join_headings(table):
             if second.get_text(strip=True):
                 first.replace_with(second)
         rows[1].decompose()
+
+
+def align_numbers(table):
+    """Give the class `number` to the cells of a column, and to its heading, if all that is in the column is numbers."""
+    body, headings = (
+        [row.find_all("td") for row in table.select("tbody tr")],
+        table.select("thead tr:last-child th"),
+    )
+    if not body or len({len(row) for row in body}) > 1:
+        return
+    for heading, *cells in zip(headings[-len(body[0]) :], *body) if body[0] else ():
+        texts = [text for cell in cells if (text := cell.get_text(strip=True))]
+        if texts and all(map(NUMBER.fullmatch, texts)):
+            for cell in (heading, *cells):
+                cell["class"] = [*cell.get("class", []), "number"]
 
 
 def typeset_run_page(app, pagename, templatename, context, doctree):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..models import ORIGINAL
+from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import BACKBONES
 from ..paths import PRINTED
 
@@ -66,6 +66,13 @@ def corrected(number, printed, row=None):
     misprints = corrections(number)
     match = misprints[(misprints["printed"] == printed) & (misprints["row"] == str(row if row else printed))]
     return match["right"].iloc[0] if len(match) else printed
+
+
+def is_misprint(number, model, variant, split):
+    """Whether corrections.csv has the accuracy of a cell of Table 6 or 8."""
+    cell = f"{model}, {HEADINGS[variant]}", column_of(number, split)
+    misprints = corrections(number)
+    return cell in set(zip(misprints["row"], misprints["column"]))
 
 
 def column_of(number, split):

@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from ..analysis import accuracy, effects, frame, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, TSRD_COLUMNS
-from ..analysis.paper import corrected
+from ..analysis.paper import corrected, is_misprint
 from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
@@ -39,12 +39,14 @@ def accuracy_table(number, backbone="", split="test"):
             )
             if several:
                 row[heading, "±"] = statistics.half_width(runs[cell.backbone, cell.variant][split])
-            marks[name, (heading, "paper")], marks[name, (heading, "ours")] = "paper", _classes(cell, star)
+            misprint = " misprint" * is_misprint(number, model, cell.variant, split)
+            marks[name, (heading, "paper")] = f"paper{misprint}"
+            marks[name, (heading, "ours")] = _classes(cell, star)
             links |= _link(name, (heading, "ours"), runs[cell.backbone, cell.variant], cell)
         rows[name] = row
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
     return interactive.show_table(
-        view, f"Table {number}, {split} accuracy", (), _table_note(all_cells), links, marks
+        view, f"Table {number}, {split} accuracy", (), _table_note(all_cells, marks.values()), links, marks
     )
 
 
@@ -79,7 +81,7 @@ def _link(row, column, runs, cell):
     return {(row, column): interactive.runs_address(runs["record"].iloc[0])}
 
 
-def _table_note(found):
+def _table_note(found, classes=()):
     note = "The paper's numbers are in italics, ours on a tint; –: no run yet."
     if (found["n"] > 0).any():
         note += " Our numbers lead to their runs."
@@ -91,6 +93,8 @@ def _table_note(found):
         note += " †: a run collapsed (its sampling grid left the image)."
     if found["failed"].any():
         note += " ‡: the training loss of a run ended near that of guessing."
+    if any("misprint" in names for names in classes):
+        note += " §: a misprint of the paper, explained at the end of this page."
     return note
 
 

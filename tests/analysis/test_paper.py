@@ -3,6 +3,7 @@
 import pytest
 
 from stn_paper.analysis import paper
+from stn_paper.models import HEADINGS
 from stn_paper.models.backbones import BACKBONES
 
 ROWS = {4: 14, 5: 28, 6: 28, 7: 32, 8: 32, 9: 30}
@@ -18,7 +19,10 @@ def printed_cell(number, correction):
     printed = paper.table(number)
     if correction.row.isdigit():
         return printed.loc[int(correction.row) - 1, correction.column]
-    rows = printed[printed["model"] == correction.row]
+    model, *heading = correction.row.split(", ")
+    rows = printed[printed["model"] == model]
+    if heading:
+        rows = rows[rows["variant"].map(HEADINGS) == heading[0]]
     assert len(rows) == 1
     return rows[correction.column].item()
 
@@ -50,6 +54,18 @@ def test_the_corrected_misprint_stands_in_the_table(number, correction):
 def test_a_row_without_misprint_stays_as_printed():
     assert paper.corrected(3, "36+16", 2) == "36+16"
     assert paper.corrected(4, "ResNet-50") == "ResNet-50"
+
+
+def test_misprinted_accuracies_are_those_of_two_cells():
+    found = {
+        (number, cell.model, cell.variant, split)
+        for number in (6, 8)
+        for cell in paper.table(number).itertuples()
+        for split in ("validation", "test")
+        if paper.is_misprint(number, cell.model, cell.variant, split)
+    }
+    b5, densenet = (6, "EfficientNet-b5", "vstn"), (8, "DenseNet-121", "lstn")
+    assert found == {(*b5, "validation"), (*b5, "test"), (*densenet, "validation")}
 
 
 def test_every_accuracy_heading_is_corrected():

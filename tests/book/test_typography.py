@@ -71,3 +71,17 @@ def test_two_levels_of_columns_keep_two_rows(typography):
     table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["ours"], ["a", "b"]]))
     html = BeautifulSoup(typography.typeset_html(table.to_html()), "html.parser")
     assert len(html.select("thead tr")) == 2
+
+
+def test_columns_of_plain_numbers_are_set_to_the_right(typography):
+    table = pd.DataFrame({"name": ["a", "b"], "gain": ["-0.5", ""], "all": ["1,200", "3 ± 1"]})
+    html = BeautifulSoup(typography.typeset_html(table.to_html(index=False)), "html.parser")
+    assert [cell.get_text() for cell in html.select(".number")] == ["gain", "−0.5", ""]
+
+
+def test_columns_of_numbers_are_found_beside_an_index_of_two_levels(typography):
+    index = pd.MultiIndex.from_product([["one"], ["a", "b"]])
+    html = BeautifulSoup(
+        typography.typeset_html(pd.DataFrame({"n": [1, 20]}, index).to_html()), "html.parser"
+    )
+    assert [cell.get_text() for cell in html.select(".number")] == ["n", "1", "20"]
