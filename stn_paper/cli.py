@@ -6,6 +6,7 @@
 import argparse
 import io
 import math
+import os
 import signal
 import sys
 import time
@@ -32,6 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with _stopping(), needing(options.extra):
             options.call(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (InputError, ModuleNotFoundError) as error:
         sys.exit(str(error))
 

@@ -154,6 +154,15 @@ cli.main(["readme"])
     assert (tmp_path / "README.md").read_text(encoding="utf-8").split() == expected.split()
 
 
+def test_an_output_that_nobody_reads_shows_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "stn_paper", "data"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_wrong_value_shows_no_traceback():
     command = [sys.executable, "-m", "stn_paper", "run", "imagenet", "resnet18", "stn", "smoke"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

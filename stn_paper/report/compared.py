@@ -118,9 +118,10 @@ def distorted_verdict():
 
 
 def gains_in_words(dataset, system):
-    """Whether the transformers of a smaller system are better than the network alone: two sentences of Markdown.
+    """Whether the transformers of a smaller system are better than the network alone: a few sentences of Markdown.
 
-    Each is compared with the network alone by Welch's test, with Holm's correction. Collapsed runs are left out.
+    Each is compared with the network alone, and two transformers with one, by Welch's test with Holm's correction.
+    Collapsed runs are left out.
     """
     every = small_systems.system_runs(dataset, system)
     ours = every[~every["collapsed"].astype(bool)]
@@ -131,20 +132,25 @@ def gains_in_words(dataset, system):
         names = join_words([HEADINGS[v] for v in trained])
         reason = f"Only {names} {'has' if len(trained) == 1 else 'have'} runs, so nothing can be compared."
         return f"**Open.** {reason if trained else 'None of these networks has a run yet.'}"
-    gains = [compare(tests[variant], tests[ORIGINAL], paired=False) for variant in behind]
+    pairs = [(variant, ORIGINAL) for variant in behind]
+    pairs += [("two", "one")] if {"two", "one"} <= set(behind) else []
+    gains = [compare(tests[variant], tests[against], paired=False) for variant, against in pairs]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
-    better = count_verdicts(verdicts, BETTER)
+    better = count_verdicts(verdicts[: len(behind)], BETTER)
     lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
     parts = [
         f"{HEADINGS[variant]} {gain.mean:+.2f}{'' if math.isnan(gain.half) else f' ± {gain.half:.2f}'} "
         f"({verdict}, n={gain.n} and {gain.n_against})"
-        for variant, gain, verdict in zip(behind, gains, verdicts)
+        for (variant, _), gain, verdict in zip(pairs, gains, verdicts)
     ]
+    more = f" Against one transformer: {parts.pop()}." if len(parts) > len(behind) else ""
     lost = len(every) - len(ours)
     note = f" Left out: {lost} of {len(every)} runs, which collapsed." if lost else ""
-    return f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}.{note}"
+    return (
+        f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}.{more}{note}"
+    )
 
 
 def padding_table():

@@ -103,6 +103,16 @@ def test_gains_of_few_runs_are_open_and_of_three_are_judged():
     assert "+2.00 ± 0.23 (better, n=3 and 3)" in three and "+0.00 ± 0.23 (equal within 1 point" in three
 
 
+def test_two_transformers_are_compared_with_one():
+    accuracies = {"original": [98.0, 98.1, 97.9], "one": [98.0, 98.1, 97.9], "two": [99.5, 99.6, 99.4]}
+    for variant, tests in accuracies.items():
+        for seed, test in enumerate(tests):
+            write_run(variant, seed, test, "sign-cnn-bn", "gtsrb", "system")
+    text = compared.gains_in_words("gtsrb", "sign-cnn-bn")
+    assert text.startswith("**1 of 2 ")
+    assert text.count("+1.50 ± 0.23 (better, n=3 and 3)") == 2  # against the network alone and against one
+
+
 def test_other_backbones_on_the_dataset_are_not_the_systems():
     write_run("stn", 0, 60.0, dataset="cifar10", protocol="system")  # resnet18
     assert small_systems.system_runs("cifar10", "cifar-cnn").empty
