@@ -7,7 +7,7 @@ from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
-from ..models import HEADINGS, ORIGINAL
+from ..models import ORIGINAL
 from ..models.backbones import title
 from ..training.presets import PAPER_SIZE, SMALL_IN_FLOAT32
 from ..training.protocol import BEST_VALIDATION, LAST_EPOCH
@@ -194,22 +194,26 @@ def size_ranking_verdict(tsrd_cells=None):
     return f"{word}: the rank correlation of parameters and accuracy is {ours} (the paper: {paper})."
 
 
-def accuracies_in_words(number):
-    """Our accuracies in the rows of Table 6 or 8 with runs, in words, and how many cells have a run."""
+def ahead_in_words(number):
+    """In how many backbones of Table 6 or 8 a transformer is ahead in our runs, and how many cells have a run."""
     cells = accuracy.cells(number)
     trained = cells[cells["n"] > 0]
-    texts = []
-    for backbone, row in trained.groupby("backbone", sort=False):
-        first = row.iloc[0]
-        parts = [
-            f"{HEADINGS[cell.variant]} {cell.test:.2f} %{' (collapsed)' if cell.collapsed else ''}"
-            for cell in row.itertuples()
-        ]
-        size = (
-            f"{first['image_size']:.0f} pixels, {first['epochs']:.0f} epochs, {_runs_in_words(row['n'])} each"
-        )
-        texts.append(f"{title(backbone)} ({size}): {', '.join(parts)}")
-    return f"{'; '.join(texts) or 'no run yet'}. {_cells_with_a_run(len(trained), len(cells))}"
+    coverage = _cells_with_a_run(len(trained), len(cells))
+    found = accuracy.replication(number).set_index(["variant", "against"])
+    stn, lstn = found.loc[("stn", ORIGINAL)], found.loc[("lstn", "stn")]
+    if not stn["backbones"] or not lstn["backbones"]:
+        return coverage
+    sizes = join_words([f"{size:.0f}" for size in sorted(trained["image_size"].unique())])
+    lost = (
+        f"; {count_text(int(lstn['collapsed']), 'backbone')} with a collapsed run"
+        if lstn["collapsed"]
+        else ""
+    )
+    return (
+        f"The test accuracy is higher with STN than without a transformer in {stn['ahead']:.0f} of "
+        f"{stn['backbones']:.0f} backbones, and higher with L-STN than with STN in {lstn['ahead']:.0f} of "
+        f"{lstn['backbones']:.0f} ({sizes} pixels, {_runs_in_words(trained['n'])} each{lost}). {coverage}"
+    )
 
 
 def above_98_in_words():

@@ -172,7 +172,7 @@ def findings():
         (
             "“No single model performs worse after adding the spatial transformer network”; "
             "“L-STN leads in both validation and test accuracy”",
-            accuracy_verdicts.accuracies_in_words(6),
+            accuracy_verdicts.ahead_in_words(6),
             "Table 6",
         ),
         (
@@ -183,7 +183,7 @@ def findings():
         ),
         (
             "On CIFAR-10 “all of the models has higher accuracy when spatial transform layers were added”",
-            accuracy_verdicts.accuracies_in_words(8),
+            accuracy_verdicts.ahead_in_words(8),
             "Table 8",
         ),
     ]

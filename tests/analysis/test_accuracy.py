@@ -328,6 +328,7 @@ def test_a_page_is_right_without_records_and_with_some(number):
             f(number)
             for f in (
                 accuracy_verdicts.pattern_verdict,
+                accuracy_verdicts.ahead_in_words,
                 accuracy_verdicts.coverage_in_words,
                 accuracy_verdicts.protocols_in_words,
             )
@@ -384,3 +385,12 @@ def test_a_pattern_is_open_without_runs_of_both_variants():
             write(variant, 60.0, backbone)
     verdict = accuracy_verdicts.pattern_verdict(6)
     assert verdict.startswith("**Open") and "nan" not in verdict
+
+
+def test_the_readme_counts_the_backbones_in_which_a_transformer_is_ahead():
+    assert "0 of 28 cells" in accuracy_verdicts.ahead_in_words(6)
+    for backbone, tests in {"effb0": (50.0, 51.0, 52.0), "effb1": (50.0, 49.0, 48.0)}.items():
+        for variant, test in zip((ORIGINAL, "stn", "lstn"), tests):
+            write(variant, test, backbone, outside=100.0 * (variant == "stn" and backbone == "effb1"))
+    text = accuracy_verdicts.ahead_in_words(6)
+    assert text.count("1 of 2") == 2 and "1 backbone with a collapsed run" in text and "6 of 28 cells" in text
