@@ -80,14 +80,17 @@ def join_headings(table):
 
 
 def align_numbers(table):
-    """Give the class `number` to the cells of a column, and to its heading, if all that is in the column is numbers."""
+    """Give the class `number` to the cells of a column, and to its heading, if all that is in the column is numbers.
+
+    A table with intervals is left as it is: its means stand below each other at the left.
+    """
     body, headings = (
         [row.find_all("td") for row in table.select("tbody tr")],
         table.select("thead tr:last-child th"),
     )
-    if not body or len({len(row) for row in body}) > 1:
+    if not body or not body[0] or len({len(row) for row in body}) > 1 or "±" in table.get_text():
         return
-    for heading, *cells in zip(headings[-len(body[0]) :], *body) if body[0] else ():
+    for heading, *cells in zip(headings[-len(body[0]) :], *body):
         texts = [text for cell in cells if (text := cell.get_text(strip=True))]
         if texts and all(map(NUMBER.fullmatch, texts)):
             for cell in (heading, *cells):

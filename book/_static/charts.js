@@ -1,7 +1,15 @@
 // Fills each <div class="vega-chart" data-spec="…"> with its Vega-Lite chart; vega.js brings vegaEmbed.
+// Panels side by side are as wide as a phone has room for; on a wide screen they are larger.
+const LARGER = 1.7;
+
 document.addEventListener("DOMContentLoaded", async () => {
   for (const place of document.querySelectorAll(".vega-chart")) {
-    await vegaEmbed(place, JSON.parse(place.dataset.spec), {
+    const chart = JSON.parse(place.dataset.spec);
+    if (chart.columns > 1 && innerWidth > 600) {
+      chart.spec.width *= LARGER;
+      chart.spec.height *= LARGER;
+    }
+    await vegaEmbed(place, chart, {
       renderer: "svg", // with a label for screen readers
       actions: { export: true, source: false, compiled: false, editor: false },
     });

@@ -74,9 +74,11 @@ def test_two_levels_of_columns_keep_two_rows(typography):
 
 
 def test_columns_of_plain_numbers_are_set_to_the_right(typography):
-    table = pd.DataFrame({"name": ["a", "b"], "gain": ["-0.5", ""], "all": ["1,200", "3 ± 1"]})
+    table = pd.DataFrame({"name": ["a", "b"], "gain": ["-0.5", ""], "all": ["1,200", "3 (1)"]})
     html = BeautifulSoup(typography.typeset_html(table.to_html(index=False)), "html.parser")
     assert [cell.get_text() for cell in html.select(".number")] == ["gain", "−0.5", ""]
+    with_interval = table.assign(mean=["1 ± 1", "2 ± 1"]).to_html(index=False)
+    assert "number" not in typography.typeset_html(with_interval)
 
 
 def test_columns_of_numbers_are_found_beside_an_index_of_two_levels(typography):
