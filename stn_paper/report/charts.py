@@ -21,7 +21,7 @@ from ..analysis.paper import COSTS_OF, table
 from ..models import HEADINGS, VARIANTS
 from ..models.backbones import title
 from ..paths import replace_file
-from .figures import COLORS
+from .figures import COLORS, small_png
 
 MIME = "application/vnd.vegalite.v6+json"
 SHAPES = {"original": "circle", "stn": "square", "vstn": "triangle-up", "lstn": "diamond"}
@@ -31,7 +31,7 @@ LEGEND = "click a legend entry to single it out"
 
 def _bundle(spec):
     picture = vl_convert.vegalite_to_png(json.dumps(spec), scale=1)
-    return {MIME: spec, "image/png": base64.b64encode(picture).decode()}
+    return {MIME: spec, "image/png": small_png(base64.b64encode(picture).decode())}
 
 
 @alt.theme.register("stn_paper", enable=True)

@@ -12,9 +12,11 @@ import pandas as pd
 from ..analysis import grid
 from ..analysis.statistics import (
     BETTER,
+    EQUAL,
     FEW,
     FEWEST_RUNS,
     MISSING,
+    WORSE,
     compare,
     count_verdicts,
     judge_family,
@@ -141,8 +143,7 @@ def gains_in_words(dataset, system):
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
     parts = [
-        f"{HEADINGS[variant]} {gain.mean:+.2f}{'' if math.isnan(gain.half) else f' ± {gain.half:.2f}'} "
-        f"({verdict}, n={gain.n} and {gain.n_against})"
+        f"{HEADINGS[variant]} {_gain_text(gain, verdict)}"
         for (variant, _), gain, verdict in zip(pairs, gains, verdicts)
     ]
     more = f" Against one transformer: {parts.pop()}." if len(parts) > len(behind) else ""
@@ -153,16 +154,68 @@ def gains_in_words(dataset, system):
     )
 
 
-def padding_table():
-    """Test errors in percent of the runs of `grid.padding_specs`: a row a padding, a column an optimizer."""
-    rows = {}
+def _gain_text(gain, verdict):
+    """A difference of accuracies with its interval, verdict and numbers of runs, as text."""
+    half = "" if math.isnan(gain.half) else f" ± {gain.half:.2f}"
+    return f"{gain.mean:+.2f}{half} ({verdict}, n={gain.n} and {gain.n_against})"
+
+
+# --- what a transformer reads outside the image ---------------------------------------------------
+
+# of `grid.padding_specs`: setting -> name
+PADDINGS = {"zeros": "zeros (grey)", "border": "border", -1.0: "fill value -1 (black)"}
+OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
+
+
+def padding_runs():
+    """The runs of `grid.padding_specs`, a row each: padding, optimizer, seed, test accuracy, and side.
+
+    `side` is the side of the region that the mean map reads, in percent of the image's.
+    """
+    rows = []
     for spec in grid.padding_specs():
-        named = spec.protocol
-        errors = rows.setdefault(str(named.padding), {}).setdefault(named.optimizer.upper(), [])
         if record := find(spec):
-            errors.append(100 - selected_result(record)["test"])
-    view = pd.DataFrame(rows).T.map(mean_text)
-    return view.rename(index={"-1.0": "fill value -1 (black)"}).rename_axis("Padding")
+            test, side = selected_result(record)["test"], 100 * _mean_side([record])
+            rows.append([spec.protocol.padding, spec.protocol.optimizer, spec.seed, test, side])
+    return pd.DataFrame(rows, columns=["padding", "optimizer", "seed", "test", "side"])
+
+
+def padding_table():
+    """Test errors of `padding_runs` and the side of the region read, in percent: a row a padding."""
+    runs, rows = padding_runs(), {}
+    for padding, name in PADDINGS.items():
+        for optimizer, title in OPTIMIZERS.items():
+            mine = runs[(runs["padding"] == padding) & (runs["optimizer"] == optimizer)]
+            row = rows.setdefault(name, {})
+            row["Error (%)", title] = mean_text(100 - mine["test"])
+            row["Side read (%)", title] = f"{mine['side'].mean():.0f}" if len(mine) else MISSING
+    return pd.DataFrame(rows).T.sort_index(axis=1)
+
+
+def padding_verdict():
+    """Whether another padding than zeros changes the accuracy, by Welch's test with Holm's correction, as Markdown."""
+    runs = padding_runs().set_index("seed")
+    tests = dict(iter(runs.groupby(["optimizer", "padding"])["test"]))
+    pairs = [
+        (o, p) for o in OPTIMIZERS for p in PADDINGS if p != "zeros" and {(o, p), (o, "zeros")} <= set(tests)
+    ]
+    if not pairs:
+        return f"**Open.** {MISSING.capitalize()}."
+    gains = [compare(tests[optimizer, p], tests[optimizer, "zeros"], paired=False) for optimizer, p in pairs]
+    verdicts = [verdict for _, _, verdict in judge_family(gains)]
+    judged = len(verdicts) - count_verdicts(verdicts, FEW)
+    differ, equal = count_verdicts(verdicts, BETTER, WORSE), count_verdicts(verdicts, EQUAL)
+    lead = (
+        f"{differ} of {judged} comparisons with zeros show a difference, and {equal} show that the two are equal "
+        "within 1 point"
+    )
+    if not judged:
+        lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each padding"
+    parts = [
+        f"{PADDINGS[padding]} with {OPTIMIZERS[optimizer]} {_gain_text(gain, verdict)}"
+        for (optimizer, padding), gain, verdict in zip(pairs, gains, verdicts)
+    ]
+    return f"**{lead}.** In points of test accuracy against zeros: {', '.join(parts)}."
 
 
 # --- what theta does ----------------------------------------------------------------------------
@@ -189,11 +242,16 @@ def theta_in_words(dataset, system):
 
 def _zoom_in_words(mine):
     """The size of the region that the mean map of these runs reads, in words; "" if the map is not affine."""
-    means = [record["epochs"][-1]["theta"]["mean"] for record in mine["record"]]
-    if len(means[0]) != 6:
+    if len(mine["record"].iloc[0]["epochs"][-1]["theta"]["mean"]) != 6:
         return ""
+    return f" On average, the sides of the region are {_mean_side(mine['record']):.0%} of the image's."
+
+
+def _mean_side(records):
+    """The side of the region that the mean affine map of these records reads, as a share of the image's."""
+    means = [record["epochs"][-1]["theta"]["mean"] for record in records]
     a, b, _, c, d, _ = np.mean(means, axis=0)
-    return f" On average, the sides of the region are {math.sqrt(abs(a * d - b * c)):.0%} of the image's."
+    return math.sqrt(abs(a * d - b * c))
 
 
 # --- time ---------------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
 def style():
-    """Set the look of every figure and table; the first code cell of a notebook calls it."""
+    """Set the look of every figure and table, and store figures by `small_png`.
+
+    The first code cell of a notebook calls it.
+    """
     pd.set_option("display.max_colwidth", None)  # whole sentences in table cells
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
@@ -44,7 +47,7 @@ def style():
         plt.switch_backend(plt.get_backend())  # Jupyter's backend sets its own formatter when it is loaded
         formatter = shell.display_formatter.formatters["image/png"]
         if draw := formatter.type_printers.get(Figure):
-            formatter.for_type(Figure, lambda figure: small_png(draw(figure)))
+            formatter.for_type(Figure, lambda figure: (picture := draw(figure)) and small_png(picture))
 
 
 def small_png(picture):

@@ -1,12 +1,15 @@
 """The pages of the smaller systems: published numbers as printed, our numbers from records only."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
-from helpers import probes, write_run
+from helpers import filled, probes, write_run
 
 from benchmarks import digit_steps
 from stn_paper import build_model
+from stn_paper.analysis import grid
 from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
 from stn_paper.report import compared, sequences, small_systems, system_pictures
@@ -295,3 +298,36 @@ def test_the_looks_are_drawn_from_the_record():
     assert (
         "%" not in sentence
     )  # a percentage is the zoom of an affine map, which has 6 numbers; these maps have 18
+
+
+def write_padding(padding, optimizer, accuracies, side):
+    """Records of `grid.padding_specs` with this padding and optimizer, seed by seed."""
+    specs = [
+        spec
+        for spec in grid.padding_specs()
+        if (spec.protocol.padding, spec.protocol.optimizer) == (padding, optimizer)
+    ]
+    theta = {"mean": [side, 0.0, 0.0, 0.0, side, 0.0], "std": [0.1] * 6, "outside": 0.0}
+    row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "theta": theta}
+    for spec, accuracy in zip(specs, accuracies):
+        test = {"loss": 1.0, "accuracy": accuracy, "class_accuracy": accuracy, "correct": ""}
+        record = filled(spec) | {"parameters": 1, "epochs": [row] * 5, "stopped": "budget", "test": test}
+        selected = records.selected_by_rules(record | {"spec": asdict(spec)})
+        records.write_record(spec, record | {"selected": selected})
+
+
+def test_paddings_are_compared_with_zeros():
+    assert compared.padding_verdict().startswith("**Open")
+    assert (compared.padding_table() == "not yet run").all(axis=None)
+    write_padding("zeros", "adam", (98.0, 98.1, 97.9), 0.8)
+    write_padding("border", "adam", (98.0, 98.1, 97.9), 0.8)
+    write_padding(-1.0, "adam", (99.5, 99.6, 99.4), 1.2)
+    write_padding("zeros", "sgd", (90.0,), 0.9)
+    write_padding("border", "sgd", (91.0,), 0.9)
+    text = compared.padding_verdict()
+    assert text.startswith("**1 of 2 comparisons") and "1 show that the two are equal" in text
+    assert "+1.50 ± 0.23 (better, n=3 and 3)" in text and "+1.00 (too few runs, n=1 and 1)" in text
+    table = compared.padding_table()
+    assert table.loc["fill value -1 (black)"].tolist()[:1] == ["0.50 ± 0.25 (n=3)"]
+    assert table["Side read (%)"]["Adam"].tolist() == ["80", "80", "120"]
+    assert table["Error (%)"]["SGD"].tolist() == ["10.00 (n=1)", "9.00 (n=1)", "not yet run"]
