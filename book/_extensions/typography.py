@@ -2,7 +2,7 @@
 
 Notebooks and the package write them as a keyboard does: -0.12, 63%, 3 x 3. Tables that sort keep their numbers, because
 the script reads them. Code is left alone. Outputs with two rows of headings that pandas makes of an index with a name
-get one row. Columns of plain numbers are set to the right.
+get one row. Columns of plain numbers are aligned to the right.
 """
 
 import re
@@ -80,14 +80,12 @@ def join_headings(table):
 
 
 def align_numbers(table):
-    """Give the class `number` to the cells of a column, and to its heading, if all that is in the column is numbers.
+    """Add the class `number` to the cells and the heading of each column that holds only numbers.
 
-    A table with intervals is left as it is: its means stand below each other at the left.
+    Tables with intervals are not changed: aligned to the left, their means stand below each other.
     """
-    body, headings = (
-        [row.find_all("td") for row in table.select("tbody tr")],
-        table.select("thead tr:last-child th"),
-    )
+    body = [row.find_all("td") for row in table.select("tbody tr")]
+    headings = table.select("thead tr:last-child th")
     if not body or not body[0] or len({len(row) for row in body}) > 1 or "±" in table.get_text():
         return
     for heading, *cells in zip(headings[-len(body[0]) :], *body):

@@ -1,5 +1,5 @@
 // Fills each <div class="vega-chart" data-spec="…"> with its Vega-Lite chart; vega.js brings vegaEmbed.
-// Panels side by side are as wide as a phone has room for; on a wide screen they are larger.
+// Charts with several panels fit a phone; on a wide screen the panels are enlarged by this factor.
 const LARGER = 1.7;
 
 document.addEventListener("DOMContentLoaded", async () => {

@@ -69,10 +69,9 @@ def corrected(number, printed, row=None):
 
 
 def is_misprint(number, model, variant, split):
-    """Whether corrections.csv has the accuracy of a cell of Table 6 or 8."""
-    cell = f"{model}, {HEADINGS[variant]}", column_of(number, split)
-    misprints = corrections(number)
-    return cell in set(zip(misprints["row"], misprints["column"]))
+    """Return whether corrections.csv lists an accuracy of Table 6 or 8 as a misprint."""
+    misprints, row = corrections(number), f"{model}, {HEADINGS[variant]}"
+    return bool(((misprints["row"] == row) & (misprints["column"] == split)).any())
 
 
 def column_of(number, split):

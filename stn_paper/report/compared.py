@@ -136,41 +136,46 @@ def gains_in_words(dataset, system):
         return f"**Open.** {reason if trained else 'None of these networks has a run yet.'}"
     pairs = [(variant, ORIGINAL) for variant in behind]
     pairs += [("two", "one")] if {"two", "one"} <= set(behind) else []
-    gains = [compare(tests[variant], tests[against], paired=False) for variant, against in pairs]
-    verdicts = [verdict for _, _, verdict in judge_family(gains)]
+    verdicts, texts = _judge_pairs(tests, pairs)
     better = count_verdicts(verdicts[: len(behind)], BETTER)
     lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
-    parts = [
-        f"{HEADINGS[variant]} {_gain_text(gain, verdict)}"
-        for (variant, _), gain, verdict in zip(pairs, gains, verdicts)
-    ]
-    more = f" Against one transformer: {parts.pop()}." if len(parts) > len(behind) else ""
+    parts = [f"{HEADINGS[variant]} {text}" for (variant, _), text in zip(pairs, texts)]
+    alone, one = ", ".join(parts[: len(behind)]), ", ".join(parts[len(behind) :])
+    more = f" Against one transformer: {one}." if one else ""
     lost = len(every) - len(ours)
     note = f" Left out: {lost} of {len(every)} runs, which collapsed." if lost else ""
-    return (
-        f"**{lead}.** In points of test accuracy against the network alone: {', '.join(parts)}.{more}{note}"
-    )
+    return f"**{lead}.** In points of test accuracy against the network alone: {alone}.{more}{note}"
 
 
-def _gain_text(gain, verdict):
-    """A difference of accuracies with its interval, verdict and numbers of runs, as text."""
-    half = "" if math.isnan(gain.half) else f" ± {gain.half:.2f}"
-    return f"{gain.mean:+.2f}{half} ({verdict}, n={gain.n} and {gain.n_against})"
+def _judge_pairs(tests, pairs):
+    """Compare accuracies in pairs of arms by Welch's test with Holm's correction: the verdicts, and a text for each.
+
+    `tests` is {arm: accuracies indexed by seed}. A text has the difference, its interval, the verdict and the runs.
+    """
+    gains = [compare(tests[arm], tests[against], paired=False) for arm, against in pairs]
+    verdicts = [verdict for _, _, verdict in judge_family(gains)]
+    halves = ["" if math.isnan(gain.half) else f" ± {gain.half:.2f}" for gain in gains]
+    texts = [
+        f"{gain.mean:+.2f}{half} ({verdict}, n={gain.n} and {gain.n_against})"
+        for gain, half, verdict in zip(gains, halves, verdicts)
+    ]
+    return verdicts, texts
 
 
-# --- what a transformer reads outside the image ---------------------------------------------------
+# --- padding: values outside the image ----------------------------------------------------------
 
-# of `grid.padding_specs`: setting -> name
+# settings of `grid.padding_specs` -> names
 PADDINGS = {"zeros": "zeros (grey)", "border": "border", -1.0: "fill value -1 (black)"}
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 
 
 def padding_runs():
-    """The runs of `grid.padding_specs`, a row each: padding, optimizer, seed, test accuracy, and side.
+    """The runs of `grid.padding_specs`, a row each, with the columns padding, optimizer, seed, test and side.
 
-    `side` is the side of the region that the mean map reads, in percent of the image's.
+    `test` is the test accuracy in percent. `side` is the side of the region that the mean map reads, in percent of the
+    image's side.
     """
     rows = []
     for spec in grid.padding_specs():
@@ -181,7 +186,7 @@ def padding_runs():
 
 
 def padding_table():
-    """Test errors of `padding_runs` and the side of the region read, in percent: a row a padding."""
+    """A table with a row for each padding: test error and `side` of `padding_runs`, in percent, for each optimizer."""
     runs, rows = padding_runs(), {}
     for padding, name in PADDINGS.items():
         for optimizer, title in OPTIMIZERS.items():
@@ -193,16 +198,15 @@ def padding_table():
 
 
 def padding_verdict():
-    """Whether another padding than zeros changes the accuracy, by Welch's test with Holm's correction, as Markdown."""
+    """Whether the accuracy with another padding differs from that with zeros, as Markdown; see `_judge_pairs`."""
     runs = padding_runs().set_index("seed")
     tests = dict(iter(runs.groupby(["optimizer", "padding"])["test"]))
-    pairs = [
+    arms = [
         (o, p) for o in OPTIMIZERS for p in PADDINGS if p != "zeros" and {(o, p), (o, "zeros")} <= set(tests)
     ]
-    if not pairs:
+    if not arms:
         return f"**Open.** {MISSING.capitalize()}."
-    gains = [compare(tests[optimizer, p], tests[optimizer, "zeros"], paired=False) for optimizer, p in pairs]
-    verdicts = [verdict for _, _, verdict in judge_family(gains)]
+    verdicts, texts = _judge_pairs(tests, [(arm, (arm[0], "zeros")) for arm in arms])
     judged = len(verdicts) - count_verdicts(verdicts, FEW)
     differ, equal = count_verdicts(verdicts, BETTER, WORSE), count_verdicts(verdicts, EQUAL)
     lead = (
@@ -211,10 +215,7 @@ def padding_verdict():
     )
     if not judged:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each padding"
-    parts = [
-        f"{PADDINGS[padding]} with {OPTIMIZERS[optimizer]} {_gain_text(gain, verdict)}"
-        for (optimizer, padding), gain, verdict in zip(pairs, gains, verdicts)
-    ]
+    parts = [f"{PADDINGS[p]} with {OPTIMIZERS[o]} {text}" for (o, p), text in zip(arms, texts)]
     return f"**{lead}.** In points of test accuracy against zeros: {', '.join(parts)}."
 
 

@@ -31,12 +31,14 @@ COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in C
 COLORS |= {CONSTANT: PALETTE[5], "lstn-no-bn": PALETTE[8], "lstn-no-1x1": PALETTE[6], "stn-bn": PALETTE[9]}
 PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 DARK, GREY = "0.15", "0.45"  # for drawings
-PHOTOGRAPH_COLORS = 5_000  # drawings have at most 2,100 colours, figures with photographs at least 18,000
+PHOTOGRAPH_COLORS = (
+    5_000  # our plots have at most 3,900 colours; figures with photographs have 14,000 and more
+)
 MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
 def style():
-    """Set the look of every figure and table, and store figures by `small_png`.
+    """Set the look of figures and tables, and reduce the colours of the plots that a notebook stores (`small_png`).
 
     The first code cell of a notebook calls it.
     """
@@ -44,22 +46,22 @@ def style():
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
     if shell := get_ipython():
-        plt.switch_backend(plt.get_backend())  # Jupyter's backend sets its own formatter when it is loaded
+        plt.switch_backend(plt.get_backend())  # load the backend now: loading it replaces the formatter
         formatter = shell.display_formatter.formatters["image/png"]
         if draw := formatter.type_printers.get(Figure):
             formatter.for_type(Figure, lambda figure: (picture := draw(figure)) and small_png(picture))
 
 
 def small_png(picture):
-    """A PNG, as base64 text, with its colours reduced to 256, which makes a drawing three times smaller.
+    """Return a PNG (base64 text) with its colours reduced to 256, which makes a plot's file three times smaller.
 
-    A picture with more than `PHOTOGRAPH_COLORS` colours holds photographs and is returned as it is.
+    A PNG with more than `PHOTOGRAPH_COLORS` colours is returned unchanged, because photographs need their colours.
     """
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        drawing = image.convert("RGB")
-    if drawing.getcolors(PHOTOGRAPH_COLORS) is None:
+        colored = image.convert("RGB")
+    if colored.getcolors(PHOTOGRAPH_COLORS) is None:
         return picture
-    drawing.quantize(256, dither=Image.Dither.NONE, kmeans=2).save(
+    colored.quantize(256, dither=Image.Dither.NONE, kmeans=2).save(
         small := io.BytesIO(), "png", optimize=True
     )
     return base64.b64encode(small.getvalue()).decode()

@@ -134,6 +134,7 @@ PILOT = ("batch_size", "learning_rate", "max_epochs", "min_epochs")  # settings 
 def test_committed_records_are_named_by_their_settings(committed):
     paths = sorted((ROOT / "results").glob("*/*_seed*.json"))
     assert paths
+    # runs with fewer steps than their protocol
     shorter = set(stability.start_names()) | {spec.name for spec in grid.padding_specs()}
     for path in paths:
         record = records.read_record(path)

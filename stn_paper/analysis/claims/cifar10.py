@@ -95,7 +95,7 @@ def up_to_one_and_a_half():
     return Finding(
         by_tables(inside.sum() > 1),
         f"“Could be” is read as: in more than one model. With L-STN, {count_true(inside)} models of Table 8 gain 1 to "
-        f"1.5 points, {(gain > 1.5).sum()} gains more and {(gain < 1).sum()} less: {named_gains(gain)}."
+        f"1.5 points ({(gain > 1.5).sum()} more, {(gain < 1).sum()} less): {named_gains(gain)}."
         f"{bypassed_note(8, 'lstn')}",
         f"Table 8, {RELEASE_FILE}",
     )
