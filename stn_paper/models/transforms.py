@@ -265,7 +265,7 @@ def _similarity_theta(numbers, names):
 
 
 def _restricted(*names):
-    identity = torch.tensor([float(name == "scale") for name in names])
+    identity = torch.tensor([float(name == "scale") for name in names], device="cpu")
     return Transform(identity, partial(_similarity_theta, names=names), _affine_grid, names)
 
 
@@ -329,7 +329,8 @@ def _tps_inverse():
     return torch.linalg.inv(system)[:, :16]
 
 
-_LINE = torch.linspace(-1, 1, 4, dtype=torch.float64)
+# "cpu": this module may be imported while another default device is set
+_LINE = torch.linspace(-1, 1, 4, dtype=torch.float64, device="cpu")
 CONTROL_POINTS = torch.cartesian_prod(_LINE, _LINE).flip(1)  # (16, 2): x grows first
 TPS_INVERSE = _tps_inverse()
 
@@ -339,7 +340,7 @@ TRANSFORMS = {
     "attention": _restricted("scale", "x", "y"),
     "rotation": _restricted("angle"),
     "similarity": _restricted("scale", "angle", "x", "y"),
-    "affine": Transform(torch.eye(2, 3).flatten(), _affine_matrix, _affine_grid),
-    "projective": Transform(torch.eye(3).flatten()[:8], _projective_matrix, _projective_grid),
+    "affine": Transform(torch.eye(2, 3, device="cpu").flatten(), _affine_matrix, _affine_grid),
+    "projective": Transform(torch.eye(3, device="cpu").flatten()[:8], _projective_matrix, _projective_grid),
     "tps": Transform(CONTROL_POINTS.flatten().float(), _tps_places, _tps_grid),
 }

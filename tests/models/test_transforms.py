@@ -1,5 +1,6 @@
 """Families of maps: their grids, numbers, bounds and distance from the identity."""
 
+import importlib.util
 import math
 
 import kornia
@@ -13,6 +14,7 @@ from stn_paper.errors import InputError
 from stn_paper.models.localization import localization_net
 from stn_paper.models.transformer import sampling_grid
 from stn_paper.models.transforms import (
+    TPS_INVERSE,
     TRANSFORMS,
     affine_theta,
     grid_distance,
@@ -144,6 +146,15 @@ def test_warps_of_restricted_maps_are_kornias(transform):
 def test_numpys_numbers_give_the_same_theta():
     theta = affine_theta(np.float64(30), np.float64(0.7), (np.float64(0.3), 0.0))
     assert theta.dtype == torch.float32 and torch.equal(theta, affine_theta(30, 0.7, (0.3, 0.0)))
+
+
+def test_the_constants_are_on_the_cpu_if_the_module_is_imported_under_another_device():
+    found = importlib.util.find_spec("stn_paper.models.transforms")
+    again = importlib.util.module_from_spec(found)
+    with torch.device("meta"):
+        found.loader.exec_module(again)
+    assert torch.equal(again.TPS_INVERSE, TPS_INVERSE)
+    assert all(torch.equal(again.TRANSFORMS[name].identity, row.identity) for name, row in TRANSFORMS.items())
 
 
 # --- bounds ---
