@@ -94,21 +94,25 @@ def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
         return (a[..., :2] @ b + F.pad(a[..., 2:], (2, 0))).to(first.dtype)
 
 
+@torch.fx.wrap
 def invert(theta: Tensor, transform: str = "affine") -> Tensor:
     """Return theta of the exact inverse maps, from input to output coordinates; for theta, see `sampling_grid`.
 
     The inverse of a projective map is the inverse matrix, not scaled to a last element of 1: scaling could change its
     sign, and with the sign the points behind the horizon. The inverse of a spline is not a spline, see `inverse_grid`.
-    Raises InputError for a spline or an unknown transform.
+    Computed in at least float32, on CUDA in float64; the result has theta's type. Raises InputError for a spline or an
+    unknown transform.
 
     >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
     tensor([[[ 2.0000,  0.0000, -0.5000],
              [ 0.0000,  2.0000,  0.0000]]])
     """
-    if _matrices(transform, "with an exact inverse") == "projective":
-        return torch.linalg.inv(theta)
-    matrix = torch.linalg.inv(theta[..., :2])
-    return torch.cat([matrix, -matrix @ theta[..., 2:]], -1)
+    with without_autocast(theta):
+        given = exact(theta)
+        if _matrices(transform, "with an exact inverse") == "projective":
+            return torch.linalg.inv(given).to(theta.dtype)
+        matrix = torch.linalg.inv(given[..., :2])
+        return torch.cat([matrix, -matrix @ given[..., 2:]], -1).to(theta.dtype)
 
 
 @torch.no_grad()
@@ -133,7 +137,7 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
         back = torch.linalg.inv(affine[:, :2])
         points = (pixels - affine[:, 2:]) @ back
         for _ in range(ITERATIONS):
-            reached = _tps_weights(points.flatten(0, 1)).view(*points.shape[:2], -1) @ places
+            reached = _tps_weights(points.flatten(0, 1)).view(*points.shape[:2], 16) @ places
             points = points + (pixels - reached) @ back
         return points.to(theta).view(*theta.shape[:-2], height, width, 2)
 

@@ -303,6 +303,23 @@ def test_a_map_after_its_inverse_is_the_identity(transform):
     torch.testing.assert_close(matrices[0] @ matrices[1], torch.eye(3).double().expand(5, 3, 3))
 
 
+@pytest.mark.parametrize("transform", ["affine", "projective"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_and_half_precision_round_an_inverse_once(transform, dtype):
+    theta = TRANSFORMS[transform].theta(random_numbers(transform, 5).float())
+    with torch.autocast("cpu", dtype):
+        inverted = invert(theta, transform)
+    assert torch.equal(inverted, invert(theta, transform))
+    half = theta.to(dtype)
+    assert torch.equal(invert(half, transform), invert(half.float(), transform).to(dtype))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_no_map_has_no_inverse_grid(transform):
+    theta = TRANSFORMS[transform].theta(random_numbers(transform, 1))[:0]
+    assert inverse_grid(theta, 5, 6, transform).shape == (0, 5, 6, 2)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_the_inverse_grid_undoes_the_map(transform):
     numbers = random_numbers(transform, 4, 0.05)
