@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from tokenize import TokenError
 from zipfile import BadZipFile
 
@@ -78,6 +78,17 @@ def check_choice(kind: str, value, allowed: Iterable):
     if not known:
         raise InputError(f"Unknown {kind} {value!r}: choose one of {', '.join(map(str, allowed))}.")
     return value
+
+
+def is_finite_number(value) -> bool:
+    """Return whether `value` is a finite number that a float can hold.
+
+    NumPy's numbers are allowed; True, False and whole numbers of more than 308 digits are not.
+    """
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_whole_number(kind: str, value, least: int = 1, most: float = math.inf) -> int:

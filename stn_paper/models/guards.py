@@ -3,11 +3,9 @@
 They are in this module so that `transformer` can be read beside Figure 1, and `localization` beside Tables 1 to 3.
 """
 
-import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Real
 from typing import Any  # stands for SpatialTransformer, whose module imports this module
 
 import torch
@@ -15,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from ..errors import InputError, check_whole_number
+from ..errors import InputError, check_whole_number, is_finite_number
 
 Size = int | tuple[int, int] | None  # pixels of a side, or (height, width)
 # a padding is a name in PADDINGS, one fill value for all channels, or a tuple of fill values, one for each channel
@@ -135,8 +133,7 @@ def check_padding(padding: Padding) -> Padding:
     if isinstance(padding, str) and padding in PADDINGS:
         return padding
     values = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,)
-    numbers = [isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in values]
-    if not values or not all(numbers):
+    if not values or not all(map(is_finite_number, values)):
         raise InputError(
             f"padding {padding!r} is not allowed: give zeros, border, reflection, "
             "a finite fill value, or a tuple with a fill value for each channel."

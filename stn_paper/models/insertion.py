@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, check_choice, check_whole_number
+from ..errors import InputError, check_choice, check_whole_number, is_finite_number
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS, localization_net
 from .transformer import SpatialTransformer
 
@@ -179,8 +179,9 @@ def param_groups(model: nn.Module, lr: float, localization_rate: float = 0.1) ->
     >>> optimizer = torch.optim.AdamW(param_groups(model, lr=1e-3), weight_decay=0.05)
     """
     for name, value in (("lr", lr), ("localization_rate", localization_rate)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        if not is_finite_number(value) or value < 0:
             raise InputError(f"{name} {value!r} is not allowed: give a finite number from 0.")
+    lr, localization_rate = float(lr), float(localization_rate)  # a file of weights holds no NumPy number
     nets = [part.localization for part in model.modules() if isinstance(part, SpatialTransformer)]
     slow = {id(p) for net in nets for p in net.parameters()}
     groups = [

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError, check_choice, check_whole_number
+from ..errors import InputError, check_choice, check_whole_number, is_finite_number
 from .guards import check_numbers, exact, without_autocast
 
 HORIZON = 1e-6  # a point of a projective map lies behind the horizon unless its w is larger
@@ -180,8 +180,7 @@ def check_bounds(
     for name, (argument, value, low, high) in limits.items():
         if value is None:
             continue
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not low < value <= high or math.isinf(value):
+        if not is_finite_number(value) or not low < value <= high:
             to = f" to {high}" if high < math.inf else ""
             raise InputError(f"{argument} {value!r} is not allowed: give a number above {low}{to}, or None.")
         bounded = [other for other, family in TRANSFORMS.items() if name in family.names]

@@ -1,14 +1,12 @@
 """A `Protocol` holds the settings of a training; `presets` has the named ones."""
 
 import json
-import math
 import re
 from dataclasses import MISSING, dataclass, fields
-from numbers import Real
 from typing import Any
 
 from ..data.distortions import JITTER
-from ..errors import InputError, check_choice, check_whole_number
+from ..errors import InputError, check_choice, check_whole_number, is_finite_number
 from ..models.guards import check_padding
 from ..models.transformer import PADDING_MODE
 
@@ -89,8 +87,7 @@ class Protocol:
                 )
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not (0 < value < math.inf or (zero and value == 0)):
+            if not is_finite_number(value) or not (value > 0 or (zero and value == 0)):
                 allowed = "from 0" if zero else "above 0"
                 raise InputError(f"Protocol's {field} {value!r} is not allowed: give a number {allowed}.")
             object.__setattr__(self, field, float(value))

@@ -227,8 +227,16 @@ def test_a_network_without_a_transformer_has_one_group():
     assert len(group["params"]) == len(list(small().parameters()))
 
 
+def test_numpys_numbers_are_rates_that_a_checkpoint_can_hold():
+    optimizer = torch.optim.SGD(param_groups(with_stn(small(), "stn", 48), np.float32(0.5), np.float32(0.25)))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    assert [group["lr"] for group in torch.load(file, weights_only=True)["param_groups"]] == [0.5, 0.125]
+
+
 @pytest.mark.parametrize(
-    "rates", [(-1, 0.1), (0.1, -1), (float("nan"), 0.1), (0.1, float("inf")), ("1", 0.1)]
+    "rates", [(-1, 0.1), (0.1, -1), (float("nan"), 0.1), (0.1, float("inf")), ("1", 0.1), (10**400, 0.1)]
 )
 def test_a_wrong_rate_is_named(rates):
     with pytest.raises(InputError, match="is not allowed: give a finite number from 0"):

@@ -272,7 +272,10 @@ def test_the_warning_has_the_threshold_of_a_collapse(columns, rows, count):
     [
         *[("output_size", v) for v in (0, -3, 2.0, "8", True, (8, 0), (8,), (1, 2, 3), ())],
         *[("localization_size", v) for v in (0, 1.5, (8, "8"))],
-        *[("padding", v) for v in ("zero", None, math.nan, math.inf, True, (), (1.0, None), ("border",))],
+        *[
+            ("padding", v)
+            for v in ("zero", None, math.nan, math.inf, 10**400, True, (), (1.0, None), ("border",))
+        ],
         *[
             (flag, v)
             for flag in ("antialias", "return_theta", "return_grid", "keep_graph")

@@ -193,6 +193,7 @@ def test_bounded_numbers_have_the_right_gradients(transform):
         ("scale", "max_scale", 1),
         ("scale", "max_scale", math.inf),
         ("scale", "max_scale", math.nan),
+        ("scale", "max_scale", 10**400),
         ("scale", "max_scale", "2"),
         ("rotation", "max_angle", 0),
         ("rotation", "max_angle", 181),
@@ -206,6 +207,12 @@ def test_a_wrong_bound_is_named(transform, argument, value):
         SpatialTransformer(torch.nn.Identity(), transform, **{argument: value})
     with pytest.raises(InputError, match=f"{argument} {value!r} is not allowed"):
         to_theta(torch.zeros(2, len(TRANSFORMS[transform].identity)), transform, **{argument: value})
+
+
+def test_numpys_numbers_are_bounds():
+    numbers = torch.tensor([[9.0, 9.0, 0.0, 0.0]])
+    bounded = [to_theta(numbers, "similarity", kind(2), kind(30)) for kind in (float, np.float32)]
+    torch.testing.assert_close(*bounded)
 
 
 # --- distance ---

@@ -191,6 +191,8 @@ def test_a_used_up_budget_is_no_fault():
         (("schema",), 2, "Schema 2 is not known to this code"),
         (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
         (("spec", "seed"), -1, "Seed -1 is not allowed"),
+        (("spec", "protocol", "tolerance"), 10**400, "Protocol's tolerance 1000"),
+        (("spec", "protocol", "padding"), 10**400, "padding 1000"),
         (("spec", "protocol", "selection"), "best", "Unknown selection 'best': choose one of last-epoch"),
         (("spec", "protocol", "schedule"), None, "Unknown schedule None: choose one of constant, one-cycle"),
     ],

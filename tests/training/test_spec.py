@@ -129,6 +129,7 @@ def test_the_small_protocol():
         ("learning_rate", "0.1"),
         ("localization_rate", 0),
         ("tolerance", -1),
+        *((field, 10**400) for field in ("learning_rate", "localization_rate", "tolerance", "padding")),
     ],
 )
 def test_an_impossible_setting_is_named(field, value):
