@@ -21,9 +21,10 @@ from .protocol import DEFAULTS, LARGEST_SEED, REDRAWN, Protocol
 class RunSpec:
     """One training run: a network, a dataset, a protocol and a seed.
 
-    `protocol` is a Protocol or the name of a preset (PROTOCOLS). Raises InputError for an unknown name, a seed that is
-    not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has, and an augmentation or
-    probes that the dataset does not allow.
+    `protocol` is a Protocol or the name of a preset (PROTOCOLS). A Protocol with the name of a preset counts as this
+    preset with changed settings. Raises InputError for an unknown name, a preset that the dataset or the variant does
+    not have, a seed that is not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has,
+    and an augmentation or probes that the dataset does not allow.
 
     >>> RunSpec("digits", "mnist-cnn", "lstn", "system").image_size
     42
@@ -49,6 +50,8 @@ class RunSpec:
             object.__setattr__(
                 self, "protocol", preset(self.protocol, self.dataset, self.variant, self.backbone)
             )
+        elif self.protocol.name in PROTOCOLS:  # pages compare the run with the preset
+            preset(self.protocol.name, self.dataset, self.variant, self.backbone)
         check_whole_number("Image size", self.image_size)
         labels, given = DATASETS[self.dataset].labels, labels_of(self.backbone)
         if labels != given:

@@ -201,6 +201,15 @@ def test_the_papers_protocol_knows_the_papers_variants_alone():
         RunSpec("digits", "mnist-cnn", "tps", "paper")
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "wrong"), [("paper", "constant", "'constant'"), ("system", "stn", "'caltech101'")]
+)
+def test_a_protocol_has_a_presets_name_only_where_the_preset_exists(name, variant, wrong):
+    for named in (name, Protocol(name)):
+        with pytest.raises(InputError, match=wrong):
+            RunSpec("caltech101", "resnet18", variant, named)
+
+
 def test_names_can_be_read_and_are_file_names():
     assert SPEC.name == f"caltech101_reduced_resnet18_lstn_seed1_{SPEC.key}"
     assert "/" not in RunSpec("digits", "timm/resnet10t", "stn", "smoke").name
