@@ -36,9 +36,9 @@ class FastConvolutions(TorchFunctionMode):
 
 
 class _Call(NamedTuple):
-    """The arguments of F.conv2d."""
+    """The arguments of F.conv2d, by its names."""
 
-    images: torch.Tensor
+    input: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor | None = None
     stride: int | tuple = 1
@@ -48,17 +48,17 @@ class _Call(NamedTuple):
 
     @property
     def is_depthwise(self):
-        return self.weight.shape[1] == 1 < self.images.shape[1]
+        return self.weight.shape[1] == 1 < self.input.shape[1]
 
     def fits(self, pixels):
         """Return whether this module can compute the convolution, and its output has at most `pixels` pixels."""
-        if torch.compiler.is_compiling() or self.images.ndim < 4 or isinstance(self.padding, str):
+        if torch.compiler.is_compiling() or self.input.ndim < 4 or isinstance(self.padding, str):
             return False
-        if self.groups > 1 and not self.groups == len(self.weight) == self.images.shape[1]:
+        if self.groups > 1 and not self.groups == len(self.weight) == self.input.shape[1]:
             return False
         if _pair(self.dilation) != (1, 1):
             return False
-        sides = zip(self.images.shape[2:], self.weight.shape[2:], _pair(self.stride), _pair(self.padding))
+        sides = zip(self.input.shape[2:], self.weight.shape[2:], _pair(self.stride), _pair(self.padding))
         height, width = ((side + 2 * pad - kernel) // stride + 1 for side, kernel, stride, pad in sides)
         return height * width <= pixels
 
@@ -73,7 +73,7 @@ def _windows(images, kernel, stride, padding):
 def _as_product(call):
     """Compute a convolution as one matrix product, which reads the weights once and not once for each pixel."""
     outputs, _, *kernel = call.weight.shape
-    windows = _windows(call.images, kernel, call.stride, call.padding)
+    windows = _windows(call.input, kernel, call.stride, call.padding)
     batch, _, height, width = windows.shape[:4]
     rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(batch * height * width, -1)
     product = F.linear(rows, call.weight.permute(0, 2, 3, 1).reshape(outputs, -1), call.bias)
@@ -85,12 +85,12 @@ def _depthwise(call):
     if not torch.is_autocast_enabled("cpu"):
         return _depthwise_exact(call)
     with torch.autocast("cpu", enabled=False):
-        return _depthwise_exact(call._replace(images=call.images.float())).bfloat16()
+        return _depthwise_exact(call._replace(input=call.input.float())).bfloat16()
 
 
 def _depthwise_exact(call):
     if call.fits(SMALL_DEPTHWISE_MAP):
-        return _SmallDepthwise.apply(call.images, call.weight, call.bias, call.stride, call.padding)
+        return _SmallDepthwise.apply(call.input, call.weight, call.bias, call.stride, call.padding)
     return F.conv2d(*call)
 
 

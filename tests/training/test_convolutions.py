@@ -56,6 +56,16 @@ def test_values_and_gradients_are_those_of_torch(name, biased):
         torch.testing.assert_close(mine, exact, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", ["product", "depthwise", "few weights"])
+def test_arguments_may_be_named_as_torch_names_them(name):
+    shape, kernel, settings, _ = CASES[name]
+    names = dict(zip(("stride", "padding", "dilation", "groups"), settings))
+    given = {"input": torch.rand(shape), "weight": torch.rand(kernel), "bias": torch.rand(kernel[0])}
+    with FastConvolutions():
+        out = F.conv2d(**given, **names)
+    torch.testing.assert_close(out, F.conv2d(**given, **names))
+
+
 def test_outputs_and_gradients_of_weights_keep_the_memory_format():
     _, out, _, of_weight, _ = convolve(FastConvolutions(), *CASES["product"][:3])
     assert out.is_contiguous(memory_format=torch.channels_last)
