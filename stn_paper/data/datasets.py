@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import InputError, check_choice
+from ..errors import InputError, check_choice, check_whole_number
 from ..paths import data_dir, files_below, read_bytes
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort_digits, known_theta
@@ -91,14 +91,15 @@ def load_images(
     """Return all images of the dataset `name`, resized (bilinear) to squares of `image_size` pixels a side.
 
     `folder` is the folder of the datasets; None is `paths.data_dir()`. Raises InputError if the dataset is unknown,
-    missing or incomplete, or if an image cannot be decoded; with `skip_corrupt` such images are named in `skipped` and
-    no split contains them. If another process decodes the images, this process waits until the time `until` (of
-    `time.time`, in seconds), and then raises InputError.
+    missing or incomplete, for an image size that is not a whole number from 1, or if an image cannot be decoded; with
+    `skip_corrupt` such images are named in `skipped` and no split contains them. If another process decodes the images,
+    this process waits until the time `until` (of `time.time`, in seconds), and then raises InputError.
 
     >>> load_images("digits", 42).images.shape
     torch.Size([5000, 3, 42, 42])
     """
     check_choice("dataset", name, DATASETS)
+    image_size = check_whole_number("Image size", image_size)
     if name == EMBEDDED:
         return _load_digits(image_size)
     listing = files.find_files(name, DATASETS[name], data_dir(folder))
@@ -135,8 +136,8 @@ def split(
     - `max_evaluation`: largest number of validation images, and of test images.
     - `max_images`: largest number of images of each split.
 
-    Raises InputError for a split without an image, for a class that is in validation or test but not in training, and
-    for `validation_images` that leave no training image.
+    Raises InputError for a split without an image, for `validation_images` that leave no training image, and, before
+    the largest numbers apply, for a class that is in validation or test but not in training.
     NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
     sizes, parts = (

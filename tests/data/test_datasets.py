@@ -361,6 +361,12 @@ def test_half_an_image_is_named(data):
     assert str(path) in sentence(data)
 
 
+@pytest.mark.parametrize("size", [0, -1, 42.0, "42", True])
+def test_an_image_size_that_is_no_whole_number_is_named(size):
+    with pytest.raises(InputError, match=f"Image size {size!r} is not allowed: give a whole number from 1"):
+        datasets.load_images("digits", size)
+
+
 def test_an_unknown_dataset_is_named_with_the_allowed_ones():
     with pytest.raises(InputError, match=r"Unknown dataset 'imagenet': choose one of digits, caltech101"):
         load_images("imagenet", 8)
