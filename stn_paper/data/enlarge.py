@@ -9,13 +9,16 @@ from functools import lru_cache
 
 import torch
 
+from ..errors import InputError
+
 BITS = 22  # Pillow's weights are whole multiples of 2 ** -22, so that their sums are exact in float64
 
 
 def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
     """Enlarge square uint8 images (B, C, S, S) to `size` >= S pixels a side, as Pillow's BILINEAR does.
 
-    Computed on the images' device. Images that have this size already are returned unchanged.
+    Computed on the images' device. Images that have this size already are returned unchanged. Raises InputError for a
+    smaller `size`.
 
     >>> enlarge(torch.tensor([[[[0, 100], [100, 200]]]], dtype=torch.uint8), 4)[0, 0, 0].tolist()
     [0, 25, 75, 100]
@@ -23,6 +26,10 @@ def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
     side = images.shape[-1]
     if side == size:
         return images
+    if size < side:
+        raise InputError(
+            f"Images of {side} pixels a side cannot be enlarged to {size}: give at least {side}."
+        )
     weights = _weights(side, size, images.device)
     rows = _round_sums(images.double() @ weights.T)  # Pillow rounds between its two passes
     return _round_sums(weights @ rows).byte()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stn_paper.data.enlarge import enlarge
+from stn_paper.errors import InputError
 
 
 def pillow(image, size):
@@ -35,3 +36,10 @@ def test_any_enlargement_is_as_pillow_has_it(side, more, seed):
 def test_images_of_the_right_size_are_not_copied():
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     assert enlarge(images, 8) is images
+
+
+def test_a_smaller_size_is_named():
+    with pytest.raises(
+        InputError, match="Images of 8 pixels a side cannot be enlarged to 7: give at least 8"
+    ):
+        enlarge(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), 7)
