@@ -22,6 +22,7 @@ from .localization import (
     feature_size,
     localization,
     localization_net,
+    minimum_size,
 )
 from .transformer import SpatialTransformer, sampling_grid, warp
 
@@ -265,7 +266,8 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
     )
     if (features := feature_size(rows, side)) < 1:
         raise InputError(
-            f"Image size {image_size} is too small for {variant} of sequence-cnn: give a larger size."
+            f"Image size {image_size} is too small for {variant} of sequence-cnn: "
+            f"at least {divisor * minimum_size(rows)} pixels a side are needed."
         )
     classifier = nn.Sequential(
         *(Grey(), build_layers(rows, 1), nn.ReLU(), nn.Flatten()),
