@@ -16,7 +16,7 @@ from ..data import datasets
 from ..errors import InputError, check_choice
 from ..models import build_model
 from ..paths import WEIGHTS, read_bytes, replace_file, results_dir
-from . import records
+from . import hardware, records
 from .batches import batches_of, load_run_images, network_input
 from .evaluation import evaluate, percent_true
 from .presets import SYSTEM
@@ -150,7 +150,8 @@ def evaluate_kept(name, data_dir=None, device="cpu"):
     data = load_run_images(spec, data_dir)
     split = datasets.split(spec.dataset, data, spec.protocol.split_seed, **spec.protocol.limits)
     batches = batches_of(data, device, spec.protocol.normalization, spec.image_size)
-    return percent_true(evaluate(model, batches(split.test), spec.protocol.precision)[1])
+    with hardware.restore_torch():
+        return percent_true(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
 def playground_record(variant):

@@ -136,7 +136,9 @@ def test_only_the_repositorys_own_runs_keep_their_weights(tmp_path, monkeypatch)
 def test_kept_weights_reach_the_accuracy_of_their_committed_record(committed):
     real("mnist")
     record = records.find(kept.playground_spec("lstn"))
+    before = torch.backends.cuda.matmul.allow_tf32 = False
     # a few images lie so near a border between classes that another processor may decide them otherwise
     assert kept.evaluate_kept("digits-lstn") == pytest.approx(
         records.selected_result(record)["test"], abs=0.05
     )
+    assert torch.backends.cuda.matmul.allow_tf32 is before
