@@ -142,12 +142,12 @@ def check_padding(padding: Padding) -> Padding:
 
 
 def fill_values(images: Tensor, padding: float | tuple[float, ...]) -> Tensor:
-    """Return the fill values as a tensor of the images' type: (1, 1, 1) of a number, (C, 1, 1) of a tuple.
+    """Return the fill values as a tensor of the images' type: (1, 1, 1) of a number, (C, 1, 1) of a tuple or list.
 
-    Raises InputError if the length of the tuple is not the images' number of channels.
+    Raises InputError if the length of the tuple or list is not the images' number of channels.
     """
     fill = images.new_tensor(padding).view(-1, 1, 1)
-    if isinstance(padding, tuple) and len(fill) != images.shape[1]:
+    if isinstance(padding, (tuple, list)) and len(fill) != images.shape[1]:
         raise InputError(
             f"padding {padding} does not fit images of {images.shape[1]} channels: give a fill value for each."
         )

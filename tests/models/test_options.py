@@ -106,6 +106,14 @@ def test_a_fill_value_for_each_channel():
         fixed(theta, padding=(0.1, 0.2, 0.3)).eval()(images[:, :1])
 
 
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_the_sampler_takes_a_fill_value_for_each_channel_and_no_more(kind):
+    images, grid = torch.rand(1, 1, 4, 4), sampling_grid(affine_theta(shift=(5.0, 0.0))[None], 4, 4)
+    assert torch.equal(sample(images, grid, kind([0.5])), torch.full((1, 1, 4, 4), 0.5))
+    with pytest.raises(InputError, match="images of 1 channels"):
+        sample(images, grid, kind([0.1, 0.2, 0.3]))
+
+
 def test_the_sampler_names_a_wrong_padding():
     with pytest.raises(InputError, match="'edge': choose one of zeros, border, reflection"):
         sample(torch.rand(1, 1, 4, 4), sampling_grid(affine_theta()[None], 4, 4), "edge")
