@@ -11,6 +11,7 @@ from ..data.datasets import DATASETS, stored_size
 from ..data.distortions import DISTORTIONS, distort_images, new_theta
 from ..data.download import ensure_dataset
 from ..data.enlarge import enlarge
+from ..errors import InputError
 from .protocol import LOCAL, REDRAWN
 
 EVALUATION_BATCH = {"cuda": 400}  # images, on other devices 100; the accuracy does not depend on it
@@ -87,8 +88,13 @@ def augment(spec, data, epoch):
 def network_input(images, device, normalization, size):
     """Return the network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey: float (B, 3, size, size).
 
-    The images are enlarged to `size` and normalized on the device.
+    The images are enlarged to `size` and normalized on the device. Raises InputError for images of another type, and
+    for images that are not square or larger than `size`.
     """
+    if images.dtype != torch.uint8 or images.shape[-2] != images.shape[-1]:
+        raise InputError(
+            f"Images of {images.dtype} and shape {tuple(images.shape)} are not allowed: give uint8 (B, 3, S, S)."
+        )
     images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
     return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)
 

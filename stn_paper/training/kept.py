@@ -106,8 +106,9 @@ def load(name: str) -> torch.nn.Module:
 
     `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes). Its attribute
     `image_size` is S. Its attribute `transform` is the function that turns uint8 images (B, 3, S, S) into its input;
-    grey images have three equal channels. Raises InputError for an unknown name, for a network that is not trained
-    yet, and for weights that are damaged or differ from the run's record.
+    grey images have three equal channels, and smaller images are enlarged. Raises InputError for an unknown name, for a
+    network that is not trained yet, and for weights that are damaged or differ from the run's record; `transform`
+    raises InputError for images of another type or shape.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape

@@ -151,6 +151,13 @@ def test_traffic_signs_are_normalized_as_imagenet():
     torch.testing.assert_close(batches.normalize(white, "imagenet").flatten(), expected)
 
 
+@pytest.mark.parametrize("shape, kind", [((2, 3, 8, 8), "float32"), ((2, 3, 8, 6), "uint8")])
+def test_images_that_are_no_square_bytes_are_named(shape, kind):
+    images = torch.zeros(shape, dtype=getattr(torch, kind))
+    with pytest.raises(InputError, match=f"{kind} and shape {re.escape(str(shape))}"):
+        batches.network_input(images, torch.device("cpu"), "half", 8)
+
+
 def test_evaluation_is_a_mean_over_images_not_batches():
     logits, labels = torch.randn(10, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     model = nn.Dropout(0.5)  # which evaluation must switch off
