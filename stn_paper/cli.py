@@ -252,8 +252,10 @@ def _list_data(options):
 
     if options.download is not None:
         fetch(options.download, options.data_dir)
-    for name, images, size, place, state in dataset_states(options.data_dir):
-        print(f"{name:<13} {images:>7} images {size:>5} MiB in {place}\n{'':13} {state}")
+    states = dataset_states(options.data_dir)
+    width = max(len(name) for name, *_ in states)
+    for name, images, size, place, state in states:
+        print(f"{name:<{width}} {images:>7} images {size:>5} MiB in {place}\n{'':{width}} {state}")
 
 
 def _write_copies(options):

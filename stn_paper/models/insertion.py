@@ -46,8 +46,8 @@ def with_stn(
     - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle`, `steps` and `keep_graph` of
       `SpatialTransformer`.
 
-    The transformer starts in the mode of `model`, training or evaluation. Settings and methods of a timm network stay
-    at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md shows how to pass
+    The transformer starts in the mode of `model`, training or evaluation, and on its device. Settings and methods of a
+    timm network stay at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md shows how to pass
     them to timm's optimizers.
     Raises InputError for an unknown variant, transform or layer, for an image size that is not a whole number or is
     too small for the variant, and for an option that is not allowed. The module raises InputError for images of
@@ -66,6 +66,7 @@ def with_stn(
     net = _net(variant, channels, side, transform, before, localization_size)
     options["localization_size"] = localization_size
     transformer = SpatialTransformer(net, transform, applied, **options).train(model.training)
+    transformer.to(next(model.parameters(), torch.zeros(())).device)
     if entry is not None:
         return Inserted(transformer, model, entry)
     joined = nn.Sequential(OrderedDict(transformer=transformer, backbone=model))

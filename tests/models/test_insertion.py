@@ -110,6 +110,14 @@ def test_several_transformers_in_one_network():
     assert all(part.localization.head[-1].bias.grad.abs().max() > 0 for part in transformers)
 
 
+@pytest.mark.parametrize("before", [None, "stage"])
+def test_the_transformer_is_on_the_models_device(before):
+    # "meta" stands for a GPU
+    model = with_stn(small().to("meta"), "lstn", 48, before=before, localization_size=48)
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+    assert model(torch.zeros(2, 3, 48, 48, device="meta")).shape == (2, 4)
+
+
 def test_gradient_checkpoints_do_not_skip_the_transformer():
     model = timm.create_model("resnet10t", num_classes=4)
     joined = with_stn(model, "constant", 64, before="layer2", transform="translation")
