@@ -21,12 +21,12 @@ from stn_paper.training import records
 
 TIMES = (1, 10, 100)
 TASKS = {  # task -> arguments of Python
-    "nothing but the imports": ("-c", "import stn_paper.report.run_pages, stn_paper.report.overview"),
+    "nothing but the imports": ("-c", "import stn_paper.report.run_pages, stn_paper.report.front_page"),
     "results check": ("-m", "stn_paper", "results", "check"),
     "results table": ("-m", "stn_paper", "results", "table"),
     "README": (
         "-c",
-        "from stn_paper.report import front_page, overview; front_page.lstn_verdict(); overview.findings()",
+        "from stn_paper.report import front_page; front_page.lstn_verdict(); front_page.findings()",
     ),
     "Tables 6 and 8": (
         "-c",

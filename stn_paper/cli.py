@@ -284,9 +284,9 @@ def _readme(options):
         raise InputError(
             f"{problem}: run this in a clone of the repository, not in an installed package."
         ) from None
-    from .report import front_page, overview  # not before the README is read, because it takes seconds
+    from .report import front_page  # not before the README is read, because it takes seconds
 
-    found = f"\n{front_page.lstn_verdict()}\n\n{overview.as_markdown(overview.findings())}\n"
+    found = f"\n{front_page.lstn_verdict()}\n\n{front_page.as_markdown(front_page.findings())}\n"
     content = README_MARK.join([before, found, after])
     with replace_file(path) as part:
         part.write_text(content, encoding="utf-8")

@@ -18,7 +18,9 @@ from stn_paper.report import playground, run_pages
 from stn_paper.training import kept, records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
-OWN = Path(__file__).with_name("interactive.js")  # not in _static, because every page loads the scripts there
+TABLE_SCRIPT = Path(__file__).with_name(
+    "interactive.js"
+)  # not in _static, because every page loads the scripts there
 NETWORKS = "playground"  # the folder of the playground's networks
 SCRIPT, STYLE = "datatables.js", "datatables.css"
 POLICY = (  # a page loads what lies beside it, and nothing from another host
@@ -44,7 +46,7 @@ def setup(app):
     app.connect("html-page-context", state_policy)
     app.connect("html-page-context", load_tables)
     app.connect("html-page-context", load_networks)
-    app.connect("html-page-context", without_thebe)
+    app.connect("html-page-context", leave_out_thebe)
     app.connect("build-finished", copy_singlehtml_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -56,7 +58,7 @@ def write_scripts(app):
     script = as_classic_script((BUNDLE / "dt_bundle.js").read_text(encoding="utf-8"))
     (static / SCRIPT).write_text(script, encoding="utf-8")
     shutil.copyfile(BUNDLE / "dt_bundle.css", static / STYLE)
-    shutil.copyfile(OWN, static / OWN.name)
+    shutil.copyfile(TABLE_SCRIPT, static / TABLE_SCRIPT.name)
     (static / NETWORKS).mkdir(exist_ok=True)
     for name, text in playground.network_scripts().items():
         (static / NETWORKS / name).write_text(text, encoding="utf-8")
@@ -105,13 +107,13 @@ def run_record_pages(app):
         if page.stem not in runs:
             page.unlink()  # of a record that is no longer there
     shutil.copyfile(ROOT / "results/results.csv", Path(app.outdir, "results.csv"))
-    of_the_same_network = run_pages.related_runs(runs)  # so that the time grows as the number of records
+    related = run_pages.related_runs(runs)  # grouped once, so that the time grows as the number of records
     side_bar = {}  # the first page fills it, and the others take it from there
     for name, record in runs.items():
         shutil.copyfile(records.record_path(records.spec_of(record)), folder / f"{name}.json")
         context = {
             "title": run_pages.run_title(record["spec"]),
-            "body": run_pages.run_page(name, of_the_same_network[name]),
+            "body": run_pages.run_page(name, related[name]),
             "side_bar": side_bar,
         }
         yield f"runs/{name}", context, "page.html"
@@ -127,7 +129,7 @@ def load_tables(app, pagename, templatename, context, doctree):
     """Load DataTables on the pages that hold a table for it, and on no other."""
     if re.search(r'<table [^>]*class="[^"]*\binteractive\b', context.get("body", "")):
         app.add_css_file(STYLE, priority=100)  # before the book's own, which adapts it
-        for script in (SCRIPT, OWN.name):
+        for script in (SCRIPT, TABLE_SCRIPT.name):
             app.add_js_file(script, loading_method="defer")
 
 
@@ -138,7 +140,7 @@ def load_networks(app, pagename, templatename, context, doctree):
             app.add_js_file(f"{NETWORKS}/{variant}.js", loading_method="defer")
 
 
-def without_thebe(app, pagename, templatename, context, doctree):
+def leave_out_thebe(app, pagename, templatename, context, doctree):
     """Leave out thebe, which jupyter-book loads everywhere: no page uses it, and its script fails."""
     for files in (context["script_files"], context["css_files"]):
         files[:] = [file for file in files if "thebe" not in str(file)]

@@ -15,9 +15,9 @@ import nbformat
 
 from stn_paper.paths import ROOT
 
-BRANCH = "main"  # that an edit is offered to
+BRANCH = "main"  # the branch whose files the button "Edit" opens
 PUBLISHED = "gh-pages"  # the branch that holds the built book
-FOLDER = "launch"  # of the copies, in the built book
+FOLDER = "launch"  # the folder of the built book with the copies for Colab
 INSTALL = """\
 # Run this cell first: it gets the companion with its run records and installs it, which takes some minutes.
 !git clone --quiet {url} stn-paper
@@ -50,8 +50,8 @@ def add_buttons(app, pagename, templatename, context, doctree):
     if app.builder.name == "html" and notebook.is_file() and (found := origin(ROOT)):
         copy = Path(app.outdir, FOLDER, notebook.name)
         copy.parent.mkdir(exist_ok=True)
-        nbformat.write(installing(nbformat.read(notebook, as_version=4), *found), copy)
-        context["header_buttons"].append(buttons(notebook.name, *found))
+        nbformat.write(with_install_cell(nbformat.read(notebook, as_version=4), *found), copy)
+        context["header_buttons"].append(launch_buttons(notebook.name, *found))
 
 
 def add_edit(app, pagename, templatename, context, doctree):
@@ -74,15 +74,15 @@ def origin(folder):
     return (match[1], commit) if match and commit else None
 
 
-def installing(notebook, repository, commit):
+def with_install_cell(notebook, repository, commit):
     """Insert a first cell into the notebook that installs the package; return the notebook."""
     source = INSTALL.format(url=f"https://github.com/{repository}", commit=commit)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
     return notebook
 
 
-def buttons(name, repository, commit):
-    """The theme's description of a group of two links."""
+def launch_buttons(name, repository, commit):
+    """The buttons for Colab and Binder, as the theme describes a group of buttons."""
     colab = f"https://colab.research.google.com/github/{repository}/blob/{PUBLISHED}/{FOLDER}/{name}"
     binder = f"https://mybinder.org/v2/gh/{repository}/{commit}?urlpath=lab/tree/notebooks/{name}"
     links = [

@@ -75,6 +75,11 @@ def compare_arms(ours, column="test"):
     return judge_together(pd.DataFrame(rows, columns=COMPARISON_COLUMNS))
 
 
+def rows_of_pair(rows, variant, against):
+    """The rows that compare `variant` with `against`."""
+    return rows[(rows["variant"] == variant) & (rows["against"] == against)]
+
+
 def judge_together(rows):
     """Fill the columns p_holm, p_apart_holm and shown of comparisons, for example of several studies.
 

@@ -4,9 +4,11 @@ import matplotlib.pyplot as plt
 
 from ..analysis import accuracy
 from ..analysis.accuracy import TSRD_COLUMNS
+from ..analysis.effects import rows_of_pair
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from .figures import COLORS, PALETTE, PAPER_COLOR, close_figure
+from .sentences import pair_title
 
 TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "test": "TSRD, all test images",
@@ -21,10 +23,6 @@ PANELS = (("lstn", "stn"), ("stn", ORIGINAL))  # panels of `pattern_plot`: (vari
 WIDTH = 5.4  # inches; fits a telephone
 
 
-def pair_title(variant, against):
-    return f"{HEADINGS[variant]} − {HEADINGS[against]}"
-
-
 def pattern_plot(number):
     """Plot the paper's and our differences of test accuracy: a panel for each of PANELS, a row a backbone.
 
@@ -37,7 +35,7 @@ def pattern_plot(number):
     shown = found[[pair in PANELS for pair in zip(found["variant"], found["against"])]]
     limits = _axis_limits(shown)
     for axis, (variant, against) in zip(axes, PANELS):
-        part = shown[(shown["variant"] == variant) & (shown["against"] == against)].reset_index(drop=True)
+        part = rows_of_pair(shown, variant, against).reset_index(drop=True)
         axis.set(xlim=limits, ylim=(len(part) - 0.2, -0.9))
         _panel(axis, part, COLORS[variant])
         axis.set_title(pair_title(variant, against), loc="left", fontsize=12, fontweight="bold")

@@ -14,8 +14,8 @@ from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
-from .accuracy_figures import TSRD_HEADINGS, pair_title
-from .sentences import count_text
+from .accuracy_figures import TSRD_HEADINGS
+from .sentences import count_text, pair_title
 
 
 def accuracy_table(number, backbone="", split="test"):
@@ -154,15 +154,13 @@ def replication_table(number):
         mean, kept = _mean_or_dash(row.mean, row.half, row.backbones), NO_NUMBER
         if row.collapsed and row.kept >= accuracy.FEWEST_BACKBONES:
             kept = f"{_mean_or_dash(row.mean_kept, row.half_kept, row.kept)} ({count_text(row.kept, 'backbone')})"
+        p_values = f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean (points)"): f"{row.paper_mean:+.2f}",
             ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
             ("Ours", "mean (points)"): mean,
-            (
-                "Ours",
-                "p, sign test (Holm)",
-            ): f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})",
+            ("Ours", "p, sign test (Holm)"): p_values,
             ("Ours", "mean without collapsed"): kept,
         }
     return pd.DataFrame(rows).T

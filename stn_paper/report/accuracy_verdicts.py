@@ -4,6 +4,7 @@ import pandas as pd
 
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
+from ..analysis.effects import rows_of_pair
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
@@ -116,9 +117,7 @@ def pattern_verdict(number):
     against_stn, against_original = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
     if against_stn["backbones"] < accuracy.FEWEST_BACKBONES:
         return _open_verdict(int(against_stn["backbones"]), int(against_stn["paper_backbones"]))
-    pairs = compared[
-        (compared["variant"] == "lstn") & (compared["against"] == "stn") & compared["ours"].notna()
-    ]
+    pairs = rows_of_pair(compared, "lstn", "stn").dropna(subset="ours")
     at_scale = pairs["protocol"].isin(PAPER_SIZE)
     small = f",{' some' if at_scale.any() else ''} on smaller images than the paper's"
     runs = f"{_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}"
@@ -181,7 +180,6 @@ def size_ranking_verdict(tsrd_cells=None):
     if ours["rho"].isna().all():
         return f"Whether larger networks win is open: {statistics.RANKED} networks are needed."
     shown = ours.dropna()
-    low, high = sorted(shown["rho"])[0], sorted(shown["rho"])[-1]
     sure = shown["p"] < statistics.LEVEL
     wins, loses = (sure & (shown["rho"] > 0)).sum(), (sure & (shown["rho"] < 0)).sum()
     word = "No relation of size and accuracy is shown"
@@ -190,7 +188,7 @@ def size_ranking_verdict(tsrd_cells=None):
         word = f"{which} networks are more accurate in our runs" + (
             "" if number == len(shown) else f" in {number} of {len(shown)} columns"
         )
-    ours, paper = f"{low:+.2f} to {high:+.2f}", f"{ranks.loc['paper_test', 'rho']:+.2f}"
+    ours, paper = statistics.range_text(shown["rho"], "{:+.2f}"), f"{ranks.loc['paper_test', 'rho']:+.2f}"
     return f"{word}: the rank correlation of parameters and accuracy is {ours} (the paper: {paper})."
 
 

@@ -18,13 +18,13 @@ from matplotlib.colors import to_hex
 
 from ..analysis import frame, statistics
 from ..analysis.paper import COSTS_OF, table
-from ..models import HEADINGS, VARIANTS
+from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import replace_file
 from .figures import COLORS, small_png
 
 MIME = "application/vnd.vegalite.v6+json"
-SHAPES = {"original": "circle", "stn": "square", "vstn": "triangle-up", "lstn": "diamond"}
+SHAPES = {ORIGINAL: "circle", "stn": "square", "vstn": "triangle-up", "lstn": "diamond"}
 CURVES = ["backbone", "variant", "seed", "epoch", "accuracy"]  # columns of the data of learning curves
 LEGEND = "click a legend entry to single it out"
 

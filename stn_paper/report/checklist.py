@@ -18,7 +18,7 @@ from ..paths import ROOT
 from ..training import kept
 from ..training.hardware import CHANGED
 from . import run_pages
-from .overview import count_reproduced
+from .front_page import count_reproduced
 
 YES, PART, NO, OPEN = "yes", "in part", "no", "open"
 

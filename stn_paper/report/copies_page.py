@@ -19,20 +19,18 @@ from ..paths import PRINTED
 from .figures import close_figure
 from .sentences import join_words
 
-KINDS = {
-    "validation": "",
-    "validation, tracks ignored": ", split by image",
-}  # suffix of the dataset's title in a row's name
-
-
-def dataset_title(dataset):
-    """The dataset's title."""
-    return DATASETS[dataset].title
+# column `images` of the counts -> what a row's name adds to the dataset's title
+SUFFIXES = {"validation": "", "validation, tracks ignored": ", split by image"}
 
 
 def share_text(part, whole):
     """Number and percentage of a part, as text."""
     return f"{part:,} ({100 * part / whole:.1f}\u00a0%)" if whole else NO_NUMBER
+
+
+def counts_of_test_images():
+    """The counts of test images with a copy in training, indexed by dataset."""
+    return copies.read_table("counts").query("images == 'test'").set_index("dataset")
 
 
 def checked_by_eye():
@@ -43,9 +41,9 @@ def checked_by_eye():
 def test_copies_table():
     """Test images with a copy in training, a row a dataset."""
     seen, rows = checked_by_eye(), {}
-    for row in copies.read_table("counts").query("images == 'test'").itertuples():
-        checked = seen.loc[row.dataset]
-        rows[dataset_title(row.dataset)] = {
+    for row in counts_of_test_images().itertuples():
+        checked = seen.loc[row.Index]
+        rows[DATASETS[row.Index].title] = {
             "Test images": f"{row.number:,}",
             "Training images": f"{row.training:,}",
             "Exact copy in training": share_text(row.exact, row.number),
@@ -58,10 +56,10 @@ def test_copies_table():
 
 def copies_verdict():
     """Return the verdict as Markdown: the test images with a copy in training, and Caltech-101's faces."""
-    tests = copies.read_table("counts").query("images == 'test'").set_index("dataset")
+    tests = counts_of_test_images()
     tsrd, shares = tests.loc["tsrd"], seed_shares()
     others, faces = tests.drop(["tsrd", "tsrd-distinct"]), copies.read_table("crops").iloc[0]
-    exact = [dataset_title(dataset) for dataset in others.index[others["exact"] > 0]]
+    exact = [DATASETS[dataset].title for dataset in others.index[others["exact"] > 0]]
     near, distinct = 100 * others["near"] / others["number"], tests.loc["tsrd-distinct"]
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
@@ -109,11 +107,11 @@ def seeds_plot():
 def thresholds_plot():
     """Share of test images whose ratio is below a threshold, against the threshold, a line a dataset."""
     figure, axis = plt.subplots(figsize=(5.8, 3.6))
-    tests = copies.read_table("counts").query("images == 'test'").set_index("dataset")["number"]
+    tests = counts_of_test_images()["number"]
     styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
     for style, (dataset, found) in zip(styles, copies.read_table("ratios").groupby("dataset", sort=False)):
         shown = 100 * found["images"].cumsum() / tests[dataset]
-        axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=dataset_title(dataset))
+        axis.plot(found["below"], shown.where(shown > 0), linestyle=style, label=DATASETS[dataset].title)
     axis.axvline(THRESHOLD, color="black", linewidth=1)
     axis.set(
         yscale="log", xlim=(0, 0.6), xlabel=f"threshold of the nearest distance / the {NEIGHBOUR}th nearest"
@@ -132,7 +130,7 @@ def validation_copies_table():
     """Count validation images with a copy in training: a row a dataset, and a row for GTSRB without tracks."""
     rows = {}
     for row in copies.read_table("counts").query("images != 'test'").itertuples():
-        rows[dataset_title(row.dataset) + KINDS[row.images]] = {
+        rows[DATASETS[row.dataset].title + SUFFIXES[row.images]] = {
             "Images": f"{row.number:,}",
             "Exact copy in training": share_text(row.exact, row.number),
             "Near copy in training": share_text(row.near, row.number),
@@ -167,7 +165,7 @@ def accuracy_by_copies():
         spec = record["spec"]
         rows.append(
             {
-                "Dataset": dataset_title(spec["dataset"]),
+                "Dataset": DATASETS[spec["dataset"]].title,
                 "Protocol": protocol,
                 "Network": title(spec["backbone"]),
                 "Variant": HEADINGS.get(spec["variant"], spec["variant"]),

@@ -11,7 +11,9 @@ from ..analysis import experiment
 from ..analysis.effects import FAMILIES, single_differences
 from ..analysis.statistics import FEWEST_RUNS, MARGIN, MISSING, half_width
 from ..models import HEADINGS
-from .figures import COLORS, close_figure
+from .experiment_page import plain_title
+from .figures import COLORS, LEGEND_ABOVE, close_figure
+from .sentences import pair_title
 
 TITLE_WIDTH = 28  # characters of a line of a panel's title
 DRAWN_FAMILIES = tuple(FAMILIES)[:2]  # families of comparisons that are drawn
@@ -45,7 +47,7 @@ def effects_plot(chosen):
         if len(rows):
             axis.axvline(0, color="black", linewidth=1)
             axis.axvspan(-MARGIN, MARGIN, color="black", alpha=0.08, linewidth=0)
-        axis.set_yticks(range(len(pairs)), [f"{HEADINGS[v]} − {HEADINGS[against]}" for v, against in pairs])
+        axis.set_yticks(range(len(pairs)), [pair_title(*pair) for pair in pairs])
         axis.set(ylim=(len(pairs) - 0.5, -0.5))
     figure.supxlabel("difference of test accuracy (points)", fontsize=11)
     return close_figure(figure)
@@ -77,9 +79,7 @@ def budget_plot(chosen):
     figure.supxlabel("budget (epochs)", fontsize=11)
     figure.supylabel("test accuracy (%)", fontsize=11)
     if drawn:
-        figure.legend(
-            handles=[*drawn.values()], loc="outside upper center", ncols=4, frameon=False, fontsize=11
-        )
+        figure.legend(handles=[*drawn.values()], ncols=4, **LEGEND_ABOVE)
     return close_figure(figure)
 
 
@@ -104,7 +104,7 @@ def strength_plot(dataset, backbone, protocol):
     axes[0].set_ylabel("test accuracy (%)", fontsize=11)
     if drawn:
         lines = axes[0].get_legend_handles_labels()
-        figure.legend(*lines, loc="outside upper center", ncols=4, frameon=False, fontsize=11)
+        figure.legend(*lines, ncols=4, **LEGEND_ABOVE)
     else:
         axes[0].set_title(MISSING)
     return close_figure(figure)
@@ -117,8 +117,9 @@ def _study_panels(chosen, found, height, **options):
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
     for axis, study, rows in zip(axes.flat, chosen, found):
         missing = "" if len(rows) else f": {MISSING}"
-        name = experiment.study_title(*study).replace("`", "")
-        name = name.replace("MNIST ", "MNIST\N{NO-BREAK SPACE}")  # a dataset's name stays on one line
+        name = plain_title(study).replace(
+            "MNIST ", "MNIST\N{NO-BREAK SPACE}"
+        )  # a dataset's name stays on one line
         axis.set_title("\n".join(wrap(name + missing, TITLE_WIDTH)), fontsize=11)
         axis.tick_params(labelsize=11)
     for axis in axes.flat[len(chosen) :]:

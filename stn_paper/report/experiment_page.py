@@ -6,13 +6,13 @@ The numbers are those of `analysis.effects` and `analysis.experiment`. Figures a
 
 import pandas as pd
 
-from ..analysis import effects, experiment, frame, statistics
+from ..analysis import effects, experiment, statistics
 from ..analysis.statistics import MISSING, NO_NUMBER
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.localization import ABLATIONS
 from ..training.protocol import OTHER_SEEDS
 from . import interactive
-from .sentences import count_text, p_text, table_or_missing
+from .sentences import arm_title, count_text, difference_text, p_text, pair_title, table_or_missing
 
 BETWEEN, AGAINST_ORIGINAL, _, OF_A_PART, _ = effects.FAMILIES
 GAIN_PART_TITLES = dict(
@@ -21,16 +21,6 @@ GAIN_PART_TITLES = dict(
         ("Least fair comparison", "part: selection", "part: budget", "part: transformer"),
     )
 )
-
-
-def arm_title(arm):
-    """The title of an arm of `effects` on a page."""
-    return frame.SEED_CONTROL if arm == effects.CONTROL else HEADINGS[arm]
-
-
-def comparison_title(row):
-    """The title of a comparison, a row of `effects.compare_arms`, on a page."""
-    return f"{arm_title(row.variant)} − {arm_title(row.against)}"
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -48,7 +38,16 @@ def comparisons_table(chosen):
     rows = []
     for study, found in experiment.comparisons_by_study(chosen).items():
         rows += [
-            {"Study": plain_title(study), "Comparison": comparison_title(row)} | comparison_cells(row)
+            {
+                "Study": plain_title(study),
+                "Comparison": pair_title(row.variant, row.against),
+                "Difference": row.mean,
+                "±": row.half,
+                "Runs": runs_text(row),
+                "p": p_text(row.p_holm),
+                "p, equal": p_text(row.p_apart_holm),
+                "Verdict": verdict_text(row),
+            }
             for row in found.itertuples()
         ]
         if found.empty:
@@ -84,27 +83,9 @@ def arms_table(chosen):
     return interactive.show_table(view, "Arms of the experiment", ["Study", "Arm"], RUNS_NOTE)
 
 
-def comparison_cells(row):
-    """A comparison as cells of a table: points with half of their interval, runs of both sides, both p, verdict."""
-    return {
-        "Difference": row.mean,
-        "±": row.half,
-        "Runs": runs_text(row),
-        "p": p_text(row.p_holm),
-        "p, equal": p_text(row.p_apart_holm),
-        "Verdict": verdict_text(row),
-    }
-
-
 def runs_text(row):
     """The runs of a comparison as text: pairs of one seed, or the runs of both sides."""
     return f"{row.n} pairs" if row.paired else f"{row.n} and {row.n_against}"
-
-
-def difference_text(row):
-    """The difference of a comparison with half of its interval, as text."""
-    half = "" if pd.isna(row.half) else f" ± {row.half:.2f}"
-    return f"{row.mean:+.2f}{half}" if not pd.isna(row.mean) else NO_NUMBER
 
 
 def verdict_text(row):
@@ -167,16 +148,17 @@ def gain_parts_table(chosen):
     return pd.concat(views)
 
 
-def strengths_table(chosen=experiment.STRENGTH_STUDIES):
-    """The comparisons of mean accuracies over the strengths: a row a comparison, a column a distortion."""
-    every = experiment.strength_comparisons(chosen)
-    return pd.concat({plain_title(study): _strength_rows(every[every["study"] == study]) for study in chosen})
+def strengths_table(compared):
+    """`experiment.strength_comparisons` as a table: a row a study and comparison, a column a distortion."""
+    studies = {study: compared[compared["study"] == study] for study in experiment.STRENGTH_STUDIES}
+    return pd.concat({plain_title(study): _strength_rows(found) for study, found in studies.items()})
 
 
 def _strength_rows(found):
     rows = {}
     for row in found[found["family"].isin((BETWEEN, AGAINST_ORIGINAL))].itertuples():
-        rows.setdefault(comparison_title(row), {})[row.distortion] = f"{difference_text(row)} ({row.shown})"
+        cells = rows.setdefault(pair_title(row.variant, row.against), {})
+        cells[row.distortion] = f"{difference_text(row)} ({row.shown})"
     if not rows:
         rows = {"": dict.fromkeys(experiment.UNITS, MISSING)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(experiment.UNITS)).fillna("")

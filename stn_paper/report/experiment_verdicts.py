@@ -19,8 +19,8 @@ from ..data.datasets import DATASETS
 from ..models import CONSTANT, HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.records import SMOKE
-from .experiment_page import AGAINST_ORIGINAL, BETWEEN, OF_A_PART, difference_text, plain_title, verdict_text
-from .sentences import join_words
+from .experiment_page import AGAINST_ORIGINAL, BETWEEN, OF_A_PART, plain_title, verdict_text
+from .sentences import difference_text, join_words
 
 
 def studies_verdict(chosen):
@@ -49,10 +49,12 @@ def studies_verdict(chosen):
     return " ".join([lead, *sentences[1:], *([rest] if undecided else [])])
 
 
-def strength_verdict(chosen=experiment.STRENGTH_STUDIES):
-    """Two sentences on distorted test images, as Markdown: transformers against none, and against each other."""
-    rows = experiment.strength_comparisons(chosen)
-    against, between = (rows[rows["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
+def strength_verdict(compared):
+    """Two sentences on distorted test images, as Markdown: transformers against none, and against each other.
+
+    `compared` is the result of `experiment.strength_comparisons`.
+    """
+    against, between = (compared[compared["family"] == family] for family in (AGAINST_ORIGINAL, BETWEEN))
     if against.empty:
         return f"{MISSING.capitalize()}."
     worse = count_verdicts(against["shown"], WORSE)
@@ -185,7 +187,7 @@ def constant_map_in_words(chosen):
     """
     studies = {}
     for study, rows in experiment.comparisons_by_study(chosen).items():
-        for row in rows[(rows["variant"] == CONSTANT) & (rows["against"] == ORIGINAL)].itertuples():
+        for row in effects.rows_of_pair(rows, CONSTANT, ORIGINAL).itertuples():
             studies[experiment.study_title(*study)] = row.shown
     if not studies:
         return ""
@@ -266,8 +268,7 @@ def networks_verdict(dataset, protocol):
 
 def gain_in_words(study, variant="lstn", against=ORIGINAL):
     """Test accuracy of a variant minus another's in a study, in points, with its verdict, as text."""
-    found = effects.comparisons(*study)
-    found = found[(found["variant"] == variant) & (found["against"] == against)]
+    found = effects.rows_of_pair(effects.comparisons(*study), variant, against)
     if found.empty:
         return MISSING
     row = next(found.itertuples())

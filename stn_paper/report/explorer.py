@@ -60,11 +60,11 @@ def slider_theta(rotation=0.0, scale=1.0, shift=(0.0, 0.0), shear_x=0.0):
     return torch.cat([theta[:, :2] @ shear(shear_x)[:, :2], theta[:, 2:]], 1)
 
 
-def explorer_verdict(size=160):
-    """The effects of the sliders, computed on a grid of size x size points, in words."""
+def explorer_verdict():
+    """The effects of the sliders, computed on a grid of 160 x 160 points, in words."""
     half, turned = slider_theta(scale=0.5), slider_theta(rotation=45)
     areas = [f"{torch.det(theta[:, :2]):.0%}" for theta in (half, slider_theta(shear_x=0.4), turned)]
-    outside = (sampling_grid(turned[None], size, size).abs() > 1).any(-1).float().mean()
+    outside = (sampling_grid(turned[None], 160, 160).abs() > 1).any(-1).float().mean()
     return (
         f"Only scale changes the area of the region that theta reads: it is {areas[0]} of the input's area at a scale "
         f"of 0.5, {areas[1]} at a shear of 0.4 and {areas[2]} at a rotation by 45 degrees. With this rotation, "

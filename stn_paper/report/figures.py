@@ -17,12 +17,12 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from ..analysis import frame, statistics
-from ..models import CONSTANT, HEADINGS, RELEASED, costs
+from ..models import CONSTANT, HEADINGS, ORIGINAL, RELEASED, costs
 from ..models.backbones import title
 from ..models.localization import LOCALIZATION_NETS, localization_net
 
 PALETTE = sns.color_palette("colorblind")
-COLORS = {"original": (0.35, 0.35, 0.35), "stn": PALETTE[0], "vstn": PALETTE[2], "lstn": PALETTE[1]}
+COLORS = {ORIGINAL: (0.35, 0.35, 0.35), "stn": PALETTE[0], "vstn": PALETTE[2], "lstn": PALETTE[1]}
 COLORS |= {"affine": PALETTE[0], "projective": PALETTE[3], "tps": PALETTE[4]}  # of the smaller systems
 COLORS |= {"one": PALETTE[0], "two": PALETTE[1], "ffn": PALETTE[0], "rnn": PALETTE[1]}
 COLORS |= {"feature": PALETTE[3], "shared": PALETTE[0]}
@@ -31,10 +31,10 @@ COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in C
 COLORS |= {CONSTANT: PALETTE[5], "lstn-no-bn": PALETTE[8], "lstn-no-1x1": PALETTE[6], "stn-bn": PALETTE[9]}
 PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 DARK, GREY = "0.15", "0.45"  # for drawings
-PHOTOGRAPH_COLORS = (
-    5_000  # our plots have at most 3,900 colours; figures with photographs have 14,000 and more
-)
-MARKERS = {"original": "o", "stn": "s", "vstn": "^", "lstn": "D"}
+# our plots have at most 3,900 colours; figures with photographs have 14,000 and more
+PHOTOGRAPH_COLORS = 5_000
+LEGEND_ABOVE: dict = {"loc": "outside upper center", "frameon": False, "fontsize": 11}  # of a whole figure
+MARKERS = {ORIGINAL: "o", "stn": "s", "vstn": "^", "lstn": "D"}
 
 
 def style():
@@ -128,7 +128,7 @@ def accuracy_plot(dataset, protocol):
             handles = [
                 Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
             ]
-            figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=11, frameon=False)
+            figure.legend(handles=handles, ncols=4, **LEGEND_ABOVE)
         margin = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
         axis.set_xlim(ours["test"].min() - margin, min(ours["test"].max() + margin, 101))
     else:

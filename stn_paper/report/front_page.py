@@ -1,6 +1,6 @@
-"""The front page: the answer to its title, the numbers of its findings, and its figure."""
+"""The front page: the answer to its title, the numbers of its findings, its figure, and the README's table."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,10 +8,11 @@ import pandas as pd
 
 from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
-from ..analysis.paper import DATASET_OF
+from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models.backbones import title
-from . import experiment_verdicts, speed, theta_page
+from ..training.presets import PAPER_SIZE
+from . import accuracy_verdicts, experiment_verdicts, speed, theta_page
 from .figures import COLORS, PAPER_COLOR, close_figure
 
 # the studies on distorted digits and on traffic signs, where a transformer helps
@@ -34,8 +35,7 @@ def paper_gains():
     """The paper's Gains in Tables 6 and 8, with a value a network."""
     gains = []
     for number in (6, 8):
-        every = accuracy.differences(number)
-        mine = every[(every["variant"] == "lstn") & (every["against"] == "stn")].set_index("backbone")[
+        mine = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn").set_index("backbone")[
             "paper"
         ]
         label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
@@ -58,8 +58,8 @@ def our_gains():
     found = [view for view in found if len(view)]
     if not found:
         return []
-    rows, gains = pd.concat(found), []
-    rows = rows[(rows["variant"] == "lstn") & (rows["against"] == "stn") & ~rows["left_out"].astype(bool)]
+    rows, gains = effects.rows_of_pair(pd.concat(found), "lstn", "stn"), []
+    rows = rows[~rows["left_out"].astype(bool)]
     rows = rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
     for row in effects.judge_together(rows).itertuples():
         values = effects.single_differences(frame.runs(row.dataset, row.protocol, row.backbone), row)
@@ -143,36 +143,17 @@ def gains_plot():
     rows = [(gain, PAPER_COLOR) for gain in paper_gains()] + [(gain, COLORS["lstn"]) for gain in our_gains()]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (gain, color) in enumerate(rows):
-        axis.plot(
-            gain.values,
-            [place] * len(gain.values),
-            "o",
-            color=color,
-            markersize=5,
-            markeredgecolor="white",
-            zorder=3,
-        )
-        axis.plot(
-            [gain.mean - gain.half, gain.mean + gain.half],
-            [place, place],
-            color=color,
-            linewidth=5,
-            alpha=0.4,
-            solid_capstyle="butt",
-        )
+        dots: dict[str, Any] = {"color": color, "markersize": 5, "markeredgecolor": "white", "zorder": 3}
+        axis.plot(gain.values, [place] * len(gain.values), "o", **dots)
+        bar: dict[str, Any] = {"color": color, "linewidth": 5, "alpha": 0.4, "solid_capstyle": "butt"}
+        axis.plot([gain.mean - gain.half, gain.mean + gain.half], [place, place], **bar)
         axis.plot(gain.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axvspan(-statistics.MARGIN, statistics.MARGIN, color="black", alpha=0.08, linewidth=0)
     axis.axhline(len(paper_gains()) - 0.5, color="0.8", linewidth=1)
     for place, text in ((0, "paper"), (len(paper_gains()), "ours")):
-        axis.annotate(
-            text,
-            (0.01, place - 0.42),
-            xycoords=("axes fraction", "data"),
-            va="top",
-            fontsize=11,
-            fontweight="bold",
-        )
+        corner: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "top"}
+        axis.annotate(text, (0.01, place - 0.42), **corner, fontsize=11, fontweight="bold")
     axis.set_yticks(range(len(rows)), [_row_label(gain) for gain, _ in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy: L-STN minus STN (points)")
     axis.tick_params(labelsize=11)
@@ -182,3 +163,69 @@ def gains_plot():
 
 def _row_label(gain):
     return f"{gain.label}\n({gain.collapsed} of {gain.runs} runs collapsed)" if gain.collapsed else gain.label
+
+
+# --- the README's table ---------------------------------------------------------------------------
+
+
+def count_reproduced():
+    """How much of the paper was rebuilt and trained: {name: number}.
+
+    Of the `cells` of Tables 4, 5, 7 and 9, `exact` have our number of parameters and `close` our GFLOPS. Of the
+    `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
+    """
+    cells, tables = compare_costs(4, 5, 7, 9), {d: networks(number) for number, d in DATASET_OF.items()}
+    trained = 0
+    for dataset, printed in tables.items():
+        found = pd.concat([frame.runs(dataset, protocol) for protocol in PAPER_SIZE])[["backbone", "variant"]]
+        trained += len(printed.merge(found.drop_duplicates(), on=["backbone", "variant"]))
+    return {
+        "cells": len(cells),
+        "exact": int(cells["exact"].sum()),
+        "close": int(cells["close"].sum()),
+        "trained": trained,
+        "networks": sum(map(len, tables.values())),
+    }
+
+
+def findings():
+    """The findings so far as a table: the paper's claim, our finding, and the page that shows it."""
+    cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
+    copied = copies.test_images_with_copy("tsrd")
+    rows = [
+        (
+            "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
+            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
+            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
+            "Tables 4, 5, 7, 9",
+        ),
+        (
+            "L-STN costs “almost one third” of STN's FLOPS with “slightly more parameters”",
+            f"{ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS; {extra.max()} parameters more",
+            "Table 9",
+        ),
+        (
+            "“No single model performs worse after adding the spatial transformer network”; "
+            "“L-STN leads in both validation and test accuracy”",
+            accuracy_verdicts.ahead_in_words(6),
+            "Table 6",
+        ),
+        (
+            "On TSRD “the accuracy of all models is well above 98%”",
+            f"{copied[0]:,} of {copied[1]:,} test images have an identical training image. "
+            f"{accuracy_verdicts.above_98_in_words()}",
+            "Table 4",
+        ),
+        (
+            "On CIFAR-10 “all of the models has higher accuracy when spatial transform layers were added”",
+            accuracy_verdicts.ahead_in_words(8),
+            "Table 8",
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["The paper", "Found here", "Page"], index=range(1, len(rows) + 1))
+
+
+def as_markdown(view):
+    """A table of strings as a Markdown table, without its index."""
+    rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -125,34 +125,39 @@ def clearly_best(ours, column="test"):
 
 def show_accuracies(dataset, protocols):
     """`tables.mean_accuracies` of all these protocols in one table, with links; None without a run."""
-    parts = []
+    views, marks = [], {}
     for protocol in protocols:
-        found, ours = tables.mean_accuracies(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
-        found.insert(2, "Protocol", protocol)
-        kinds = ours["backbone"].map(title), frame.arm_titles(ours)
-        cells = zip(found["Backbone"], found["Variant"])
-        found["Runs"] = [seed_links(ours[(kinds[0] == b) & (kinds[1] == v)]) for b, v in cells]
-        stars = {title(b): clearly_best(mine) for b, mine in ours.groupby("backbone")}
-        column = tables.column_of_rule(ours["selection"].iloc[0]) if len(ours) else ""
-        lost = {*zip(*(kind[ours["collapsed"].astype(bool)] for kind in kinds))}
-        cells = [*zip(found["Backbone"], found["Variant"])]
-        found["star"] = [column if HEADINGS.get(stars[b]) == v else "" for b, v in cells]
-        found["lost"] = [column if cell in lost else "" for cell in cells]
-        parts.append(found)
-    parts = [part for part in parts if len(part)]
-    if not parts:
+        view, ours = tables.mean_accuracies(dataset, protocol).reset_index(), frame.runs(dataset, protocol)
+        if ours.empty:
+            continue
+        best = {title(b): HEADINGS.get(clearly_best(mine)) for b, mine in ours.groupby("backbone")}
+        runs_of = dict(iter(ours.groupby([ours["backbone"].map(title), frame.arm_titles(ours)])))
+        networks, column = (
+            [*zip(view["Backbone"], view["Variant"])],
+            tables.column_of_rule(ours["selection"].iloc[0]),
+        )
+        for row, network in enumerate(networks, sum(map(len, views))):
+            if best[network[0]] == network[1]:
+                marks[row, column] = BEST
+            elif runs_of[network]["collapsed"].any():
+                marks[row, column] = COLLAPSED
+        view.insert(2, "Protocol", protocol)
+        views.append(view.assign(Runs=[seed_links(runs_of[network]) for network in networks]))
+    if not views:
         return None
-    view = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
-    marks = {(row, column): BEST for row, column in view.pop("star").items() if column}
-    note = "★: better than each other variant, by the tests of the experiment." if marks else ""
-    lost = {(row, column): COLLAPSED for row, column in view.pop("lost").items() if column}
-    if lost:
-        note += " †: a run collapsed; the mean includes it."
+    view = pd.concat(views, ignore_index=True).dropna(axis=1, how="all")
+    note = (
+        "★: better than each other variant, by the tests of the experiment. "
+        if BEST in marks.values()
+        else ""
+    )
+    if COLLAPSED in marks.values():
+        note += "†: a run collapsed; the mean includes it. "
     if any(column.endswith("±") for column in view):
-        note += " ±: half of the 95 % interval of the mean over n seeds."
-    note += " Each seed under Runs leads to the page of its run."
+        note += "±: half of the 95 % interval of the mean over n seeds. "
+    note += "Each seed under Runs leads to the page of its run."
     name = f"Accuracies on {DATASETS[dataset].title}"
-    return show_table(view, name, ["Backbone", "Variant", "Protocol"], note.strip(), marks=lost | marks)
+    return show_table(view, name, ["Backbone", "Variant", "Protocol"], note, marks=marks)
 
 
 def show_system_runs(dataset, system):

@@ -82,7 +82,6 @@ def distorted_samples_plot(count=6):
         for axis, image in zip(part.subplots(1, count), images):
             axis.imshow(image.squeeze(), "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
-            axis.grid(False)
     return close_figure(figure)
 
 
@@ -96,11 +95,9 @@ def cluttered_samples_plot(count=6):
         for axis, image in zip(row, images):
             axis.imshow(image, "gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
-            axis.grid(False)
     return close_figure(figure)
 
 
 def _show_grey(axis, image):
     axis.imshow(image[0].detach(), "gray", vmin=-1, vmax=1, extent=(-1, 1, 1, -1))
     axis.set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[])
-    axis.grid(False)

@@ -16,6 +16,7 @@ from ..models.backbones import title
 from ..paths import BENCHMARKS
 from .experiment_page import runs_text
 from .figures import close_figure
+from .speed import median_and_quartiles
 
 # the protocol of each dataset whose gains are shown
 GAIN_PROTOCOLS = {
@@ -51,10 +52,8 @@ def lstn_gains_table():
     rows = []
     for dataset, protocol in GAIN_PROTOCOLS.items():
         found = effects.comparisons_by_backbone(dataset, protocol)
-        found = found[
-            (found["variant"] == "lstn") & (found["against"] == ORIGINAL) & ~found["left_out"].astype(bool)
-        ]
-        for row in found.itertuples():
+        found = effects.rows_of_pair(found, "lstn", ORIGINAL)
+        for row in found[~found["left_out"].astype(bool)].itertuples():
             half = NO_NUMBER if pd.isna(row.half) else f"± {row.half:.1f}"
             gain = f"{row.mean:+.1f}", half, runs_text(row), row.collapsed, row.shown
             rows.append([DATASETS[dataset].title, title(row.backbone), protocol, *gain])
@@ -62,13 +61,16 @@ def lstn_gains_table():
     return pd.DataFrame(rows, columns=columns).set_index("Dataset")
 
 
-def warp_ratios(machine="cpu"):
+def _read_warps():
+    path = BENCHMARKS / "warps/cpu.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+
+
+def warp_ratios():
     """Our speed divided by that of `other`: columns image_size, work, other, low, middle, high (quartiles)."""
-    path = BENCHMARKS / f"warps/{machine}.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
     rows = [
         [row["image_size"], row["work"], program, *quartiles]
-        for row in found["rows"]
+        for row in _read_warps()["rows"]
         if row["program"] == "stn_paper"
         for program, quartiles in row["ratios"].items()
         if program != "stn_paper"
@@ -76,14 +78,14 @@ def warp_ratios(machine="cpu"):
     return pd.DataFrame(rows, columns=["image_size", "work", "other", "low", "middle", "high"])
 
 
-def warp_ratios_table(machine="cpu"):
+def warp_ratios_table():
     """The lowest and the highest median of `warp_ratios` over the image sizes: a row a work and program."""
-    found = warp_ratios(machine)
+    found = warp_ratios()
     rows = {}
     for (work, program), mine in found.groupby(["work", "other"], sort=False):
         lowest = mine.loc[mine["middle"].idxmin()]
         rows[WORK_TITLES[work], PROGRAM_TITLES[program]] = {
-            "Lowest": f"{lowest['middle']:.2f} ({lowest['low']:.2f} to {lowest['high']:.2f})",
+            "Lowest": median_and_quartiles(lowest[["low", "middle", "high"]]),
             "At (pixels)": lowest["image_size"],
             "Highest": f"{mine['middle'].max():.2f}",
         }
@@ -91,9 +93,9 @@ def warp_ratios_table(machine="cpu"):
     return table.rename_axis(["Work", "Against"]) if rows else table
 
 
-def warp_verdict(machine="cpu"):
+def warp_verdict():
     """How our warp and the whole module compare with the fastest other program, over the image sizes: one sentence."""
-    found = warp_ratios(machine)
+    found = warp_ratios()
     module = found["work"] == "module"
     alone, whole = found.loc[~module, "middle"], found.loc[module, "middle"]
     fastest = (
@@ -105,9 +107,9 @@ def warp_verdict(machine="cpu"):
     )
 
 
-def warp_machine_in_words(machine="cpu"):
+def warp_machine_in_words():
     """A sentence on the machine of `warp_ratios`."""
-    found = json.loads((BENCHMARKS / f"warps/{machine}.json").read_text(encoding="utf-8"))
+    found = _read_warps()
     loads, host = [row["load"] for row in found["rows"]], found["machine"]
     versions = ", ".join(f"{name} {host[name]}" for name in ("torch", "kornia", "monai") if name in host)
     return (
@@ -117,9 +119,9 @@ def warp_machine_in_words(machine="cpu"):
     )
 
 
-def warp_ratios_plot(machine="cpu"):
+def warp_ratios_plot():
     """Our speed divided by that of other programs against the image size: a panel a work, whiskers quartiles."""
-    ratios = warp_ratios(machine)
+    ratios = warp_ratios()
     figure, axes = plt.subplots(len(WORK_TITLES), figsize=(5.8, 2.6 * len(WORK_TITLES)), sharex=True)
     for axis, (work, heading) in zip(axes, WORK_TITLES.items()):
         axis.set_title(heading if len(ratios) else MISSING, fontsize=11)
@@ -127,15 +129,8 @@ def warp_ratios_plot(machine="cpu"):
             ratios[ratios["work"] == work].groupby("other", sort=False), "osD"
         ):
             whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
-            axis.errorbar(
-                mine["image_size"],
-                mine["middle"],
-                whiskers,
-                marker=marker,
-                markersize=4,
-                capsize=2,
-                label=PROGRAM_TITLES[program],
-            )
+            look = {"marker": marker, "markersize": 4, "capsize": 2, "label": PROGRAM_TITLES[program]}
+            axis.errorbar(mine["image_size"], mine["middle"], whiskers, **look)
         axis.axhline(1, color="0.4", linewidth=1)
         axis.set(ylabel="times as fast", xscale="log", yscale="log")
         axis.set_xticks([28, 64, 128, 224], ["28", "64", "128", "224"], minor=False)

@@ -18,7 +18,7 @@ from ..training.batches import normalize
 from ..training.examples import measure_recovery
 from ..training.protocol import LARGEST_SEED
 from .figures import close_figure
-from .paper_figures import central_square, draw_outline, photograph
+from .paper_figures import as_pixels, central_square, draw_outline, photograph
 from .sentences import join_words
 from .small_systems import share_removed
 
@@ -86,9 +86,8 @@ def restoration_plot(picture, transformer, count=5):
     figure, axes = plt.subplots(2, count, figsize=(1.16 * count, 2.6))
     for row, images, reach in zip(axes, (inputs, sample(inputs, grid)), (1.8, 1)):
         for axis, image in zip(row, images):
-            axis.imshow(image.permute(1, 2, 0).add(1).div(2).clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
+            axis.imshow(as_pixels(image), extent=(-1, 1, 1, -1))
             axis.set(xticks=[], yticks=[], xlim=(-reach, reach), ylim=(reach, -reach))
-            axis.grid(visible=False)
             sns.despine(ax=axis, left=True, bottom=True)
     for axis, map_, points in zip(axes[0], theta, grid):
         draw_outline(axis, map_, width=1.5)

@@ -33,9 +33,9 @@ def photograph(size=224):
     return central_square(Image.fromarray(load_sample_image("china.jpg")), size)
 
 
-def gallery(images, across=4):
-    """Show pictures {title: image (1, 3, H, W) in [0, 1]}, `across` in a row."""
-    across = min(across, len(images))
+def gallery(images):
+    """Show pictures {title: image (1, 3, H, W) in [0, 1]}, four in a row."""
+    across = min(4, len(images))
     down = -(-len(images) // across)
     figure, axes = plt.subplots(down, across, figsize=(1.45 * across, 1.75 * down), squeeze=False)
     for axis in axes.flat:
@@ -52,6 +52,11 @@ def central_square(image, size):
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+
+
+def as_pixels(image):
+    """Pixels (S, S, 3) in [0, 1], for matplotlib, of a normalized image (3, S, S)."""
+    return ((image.permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
 
 
 # --- Figure 1 -----------------------------------------------------------------------------------
@@ -165,9 +170,8 @@ def _corners_of(grid):
 
 def draw_outline(axis, theta, color="white", width=1.8):
     """Draw the outline of the region that theta (2, 3) reads, on a dark casing."""
-    axis.plot(
-        *outline(theta)[[0, 1, 2, 3, 0]].T, color=color, linewidth=width, path_effects=_casing(2 * width)
-    )
+    casing = [patheffects.Stroke(linewidth=2 * width, foreground=DARK), patheffects.Normal()]
+    axis.plot(*outline(theta)[[0, 1, 2, 3, 0]].T, color=color, linewidth=width, path_effects=casing)
 
 
 def _sampled_region(axis, theta, grid=None, size=9):
@@ -247,10 +251,8 @@ def _photo(figure, box, images, reach=1):
     The outside of the image is mid-grey, as the sampler reads it.
     """
     axis = new_axes(figure, box)
-    pixels = (images[0].permute(1, 2, 0) + 1) / 2
-    axis.imshow(pixels.clamp(0, 1).numpy(), extent=(-1, 1, 1, -1))
+    axis.imshow(as_pixels(images[0]), extent=(-1, 1, 1, -1))
     axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[], facecolor="0.5")
-    axis.grid(False)
     return axis
 
 
@@ -269,15 +271,9 @@ def _tensor_label(canvas, place, name, tensor):
     canvas.text(place[0], place[1] - 0.22, shape_text(tensor), size=11, color=GREY, ha="center", va="top")
 
 
-def draw_arrow(canvas, start, end, color=DARK):
-    style: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 15,
-        "linewidth": 1.6,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    canvas.add_patch(FancyArrowPatch(start, end, color=color, **style))
+def draw_arrow(canvas, start, end, color=DARK, **look):
+    style: dict[str, Any] = {"mutation_scale": 15, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0, **look}
+    canvas.add_patch(FancyArrowPatch(start, end, color=color, arrowstyle="-|>", **style))
 
 
 def _matrix(canvas, place, theta, size):
@@ -301,10 +297,6 @@ def _two_decimals(number):
 
 def shape_text(tensor):
     return str(tuple(tensor.shape))
-
-
-def _casing(width):
-    return [patheffects.Stroke(linewidth=width, foreground=DARK), patheffects.Normal()]
 
 
 def power_of_ten(value, least=0.0):

@@ -5,13 +5,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from IPython.display import SVG
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch
 
 from ..analysis import authors_runs
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from .figures import COLORS, DARK, GREY, MARKERS, close_figure
+from .paper_figures import draw_arrow
 from .sentences import join_words
 
 RED = "#b3261e"
@@ -42,7 +43,8 @@ def _draw_flow(axis, title, bypassed):
     _draw_boxes(axis, idle=("localization net", "grid generator", "sampler", "output") if bypassed else ())
     flow = GREY if bypassed else DARK
     _arrow(axis, (0.68, 2.0), (1.75, 2.8), flow)
-    _arrow(axis, (3.2, 2.8), (3.6, 2.8), flow, "θ")
+    _arrow(axis, (3.2, 2.8), (3.6, 2.8), flow)
+    axis.text(3.4, 2.9, "θ", ha="center", va="bottom", size=12, color=flow)
     _arrow(axis, (4.28, 2.55), (4.28, 2.0), flow)
     _arrow(axis, (1.25, 1.75), (3.6, 1.75), flow)
     _arrow(axis, (4.95, 1.75), (5.3, 1.75), flow)
@@ -68,7 +70,7 @@ def _draw_bypass(axis):
     axis.plot([5.67, 5.93], [0.92, 1.18], color=RED, linewidth=2.5)
     axis.plot([5.67, 5.93], [1.18, 0.92], color=RED, linewidth=2.5)
     axis.text(5.55, 1.2, "discarded", ha="right", va="center", size=11, color=RED)
-    _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, bend="angle,angleA=-90,angleB=180,rad=8")
+    _arrow(axis, (0.68, 1.5), (5.3, 0.55), DARK, connectionstyle="angle,angleA=-90,angleB=180,rad=8")
     axis.text(2.9, 0.62, "the untouched input goes on", ha="center", va="bottom", size=11)
     axis.text(5.55, 0.95, "no gradient: θ stays the identity", ha="right", va="center", size=11, color=RED)
 
@@ -83,23 +85,11 @@ def _draw_gradient(axis):
         ((4.1, 2.04), (4.1, 2.51)),
         ((3.57, 2.65), (3.23, 2.65)),
     ):
-        _arrow(axis, start, end, RED, dashed=True)
+        _arrow(axis, start, end, RED, linestyle="--")
 
 
-def _arrow(axis, start, end, color, text="", dashed=False, bend=None):
-    style: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 13,
-        "linewidth": 1.6,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    style |= {"linestyle": "--"} if dashed else {}
-    axis.add_patch(FancyArrowPatch(start, end, color=color, connectionstyle=bend or "arc3", **style))
-    if text:
-        axis.text(
-            (start[0] + end[0]) / 2, start[1] + 0.1, text, ha="center", va="bottom", size=12, color=color
-        )
+def _arrow(axis, start, end, color, **look):
+    draw_arrow(axis, start, end, color, mutation_scale=13, **look)
 
 
 def bypassed_in_words():

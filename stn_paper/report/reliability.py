@@ -33,22 +33,20 @@ KINDS_OF_INPUT = {  # kind, as in tests/hostile.py -> how its cases are made
 
 
 def _part_of_file(name):
-    """{"device", "found": {name: row}} of a part of the file; None if it has not been tried."""
-    if not RELIABILITY.exists():
-        return None
-    return json.loads(RELIABILITY.read_text(encoding="utf-8")).get(name)
+    """{"device", "found": {name: row}} of a part of the file; nothing is found if it has not been tried."""
+    parts = json.loads(RELIABILITY.read_text(encoding="utf-8")) if RELIABILITY.exists() else {}
+    return parts.get(name, {"found": {}})
 
 
 def faults_table():
     """The faults, a row each: how a fault is tried, how often, and how the tries ended."""
-    part = _part_of_file("faults")
     rows = {
         name.replace("`", ""): {
             "How it is tried": row["how"],
             "Tries": f"{row['tries']:,}",
             "How they ended": _ends_in_words(row["ends"]),
         }
-        for name, row in (part["found"] if part else {}).items()
+        for name, row in _part_of_file("faults")["found"].items()
     }
     return table_or_missing(rows)
 
@@ -60,7 +58,6 @@ def _ends_in_words(ends):
 
 def hostile_input_table():
     """The kinds of hostile input, a row each: the cases, and how many ended in a result or in one sentence."""
-    part = _part_of_file("fuzz")
     rows = {
         name.capitalize(): {
             "What is drawn": KINDS_OF_INPUT.get(name, ""),
@@ -68,7 +65,7 @@ def hostile_input_table():
             "A result": f"{row.get('result', 0):,}",
             "One sentence": f"{row.get('sentence', 0):,}",
         }
-        for name, row in (part["found"] if part else {}).items()
+        for name, row in _part_of_file("fuzz")["found"].items()
     }
     return table_or_missing(rows)
 
@@ -101,7 +98,7 @@ def count_defects_in_words():
 def count_tries_in_words():
     """The numbers of tries and cases, the commits and the machine, as three sentences."""
     faults, fuzz = _part_of_file("faults"), _part_of_file("fuzz")
-    if not faults or not fuzz:
+    if not faults["found"] or not fuzz["found"]:
         return NOT_TRIED
     tries = sum(row["tries"] for row in faults["found"].values())
     cases = sum(row["cases"] for row in fuzz["found"].values())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..models import build_model
+from ..models import ORIGINAL, build_model
 from ..training.batches import normalize
 from .figures import DARK, GREY, close_figure
 from .paper_figures import (
@@ -46,7 +46,7 @@ def untrained_resnet():
     """Our ResNet-18 for 101 classes, untrained, from a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return build_model("resnet18", "original", 101)
+        return build_model("resnet18", ORIGINAL, 101)
 
 
 @torch.no_grad()
@@ -95,7 +95,6 @@ def figure2_plot(tensors):
             axis = new_axes(figure, (left + i * (side + 0.043), y - side / 2, side, side))
             image = axis.imshow(channel.numpy(), "RdBu_r", vmin=-top, vmax=top)
             axis.set(xticks=[], yticks=[])
-            axis.grid(False)
     _block_diagram(canvas, heights)
     bar = figure.colorbar(
         image, cax=new_axes(figure, (left + 0.2, 0.4, 2.35, 0.11)), orientation="horizontal"

@@ -148,7 +148,7 @@ def run_page(name, runs):
         rules=[
             (r, words, record["selected"][r]) for r, words in RULE_NAMES.items() if record["selected"].get(r)
         ],
-        measured=[*_test(record), *_theta(record)],
+        measured=[*_further_results(record), *_theta_diagnostics(record)],
         chart=json.dumps(curves_chart(record)),
         curves=curves_in_words(record),
         relatives=_relatives(name, runs),
@@ -187,7 +187,7 @@ def labelled_values(found, labels):
     ]
 
 
-def _test(record):
+def _further_results(record):
     """Yield further results on the test images, with their names."""
     if test := record.get("test"):
         yield "Test accuracy, mean over classes (%)", f"{test['class_accuracy']:.2f}"
@@ -200,7 +200,7 @@ def _test(record):
                 )
 
 
-def _theta(record):
+def _theta_diagnostics(record):
     """Yield the diagnostics of theta after the last epoch, with their names."""
     if "outside" in (theta := record["epochs"][-1].get("theta", {})):
         if theta["outside"] < COLLAPSED_PERCENT:

@@ -2,7 +2,20 @@
 
 import pandas as pd
 
+from ..analysis.effects import CONTROL
+from ..analysis.frame import SEED_CONTROL
 from ..analysis.statistics import MISSING, NO_NUMBER
+from ..models import HEADINGS
+
+
+def arm_title(arm):
+    """The title of an arm of `effects` on a page."""
+    return SEED_CONTROL if arm == CONTROL else HEADINGS[arm]
+
+
+def pair_title(variant, against):
+    """The title of the difference of two arms on a page: "L-STN − STN"."""
+    return f"{arm_title(variant)} − {arm_title(against)}"
 
 
 def join_words(words, last_joint=" and "):
@@ -22,6 +35,12 @@ def count_text(number, noun):
     ('1 epoch', '20 epochs')
     """
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def difference_text(comparison):
+    """The mean of a `statistics.Comparison` with half of its interval, as text: "+1.50 ± 0.23"."""
+    half = "" if pd.isna(comparison.half) else f" ± {comparison.half:.2f}"
+    return NO_NUMBER if pd.isna(comparison.mean) else f"{comparison.mean:+.2f}{half}"
 
 
 def p_text(value):

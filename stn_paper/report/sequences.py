@@ -6,7 +6,7 @@ import torch
 
 from ..data.datasets import embedded_digits
 from ..data.scenes import DIGITS_A_SEQUENCE, digit_sequences
-from ..models import HEADINGS
+from ..models import HEADINGS, ORIGINAL
 from ..models.transformer import sample, sampling_grid
 from ..training.examples import from_png
 from . import small_systems
@@ -19,11 +19,11 @@ GLIMPSE_COLORS = (PALETTE[4], PALETTE[2], PALETTE[9])  # colours of the first, s
 GLIMPSE_SIDE = 33  # pixels of a side of a glimpse
 
 
-def sequence_samples_plot(count=4):
-    """Plot `count` digit sequences, made of the embedded digits as in the dataset."""
+def sequence_samples_plot():
+    """Plot four digit sequences, made of the embedded digits as in the dataset."""
     pixels, labels = embedded_digits()
     images, _, _ = digit_sequences(pixels, labels, len(pixels))
-    figure, axes = plt.subplots(1, count, figsize=(1.45 * count, 1.6))
+    figure, axes = plt.subplots(1, 4, figsize=(5.8, 1.6))
     for axis, image in zip(axes, images):
         _show_digits(axis, image)
     return close_figure(figure)
@@ -32,7 +32,6 @@ def sequence_samples_plot(count=4):
 def _show_digits(axis, image):
     axis.imshow(image, "gray", vmin=0, vmax=255, extent=(-1, 1, 1, -1))
     axis.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(1, -1))
-    axis.grid(False)
 
 
 def sequence_runs(variant):
@@ -41,17 +40,16 @@ def sequence_runs(variant):
     return ours[ours["variant"] == variant]
 
 
-def glimpses_plot(count=4):
-    """A row for each test image of our first recurrent run: the image with the outlines of its glimpses, the glimpses.
+def glimpses_plot():
+    """A row for four test images of our first recurrent run: the image with the outlines of its glimpses, the glimpses.
 
     None without a run.
     """
     found = sequence_runs("rnn")["record"]
     if found.empty:
         return None
-    figure, axes = plt.subplots(
-        count, 1 + DIGITS_A_SEQUENCE, figsize=(1.45 * (1 + DIGITS_A_SEQUENCE), 1.6 * count), squeeze=False
-    )
+    across = 1 + DIGITS_A_SEQUENCE
+    figure, axes = plt.subplots(4, across, figsize=(1.45 * across, 6.4))
     kept = found.iloc[0]["glimpses"]
     fields = (kept[field] for field in ("images", "theta", "labels", "predicted"))
     for row, text, theta, labels, read in zip(axes, *fields):
@@ -79,7 +77,7 @@ def sequence_curves_plot():
     if small_systems.system_runs(DATASET, SEQUENCE_SYSTEM).empty:
         return None
     figure, (above, below) = plt.subplots(2, figsize=(5.8, 6))
-    for variant in ("original", "ffn", "rnn"):
+    for variant in (ORIGINAL, "ffn", "rnn"):
         for record in sequence_runs(variant)["record"]:
             values = [epoch["validation_accuracy"] for epoch in record["epochs"]]
             label = HEADINGS[variant] if record["spec"]["seed"] == 0 else None
@@ -92,13 +90,8 @@ def sequence_curves_plot():
     for axis in (above, below):
         axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.has_data():
-            axis.legend(
-                loc="lower center",
-                bbox_to_anchor=(0.5, 1),
-                ncols=DIGITS_A_SEQUENCE,
-                frameon=False,
-                fontsize=11,
-            )
+            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": DIGITS_A_SEQUENCE}
+            axis.legend(**above, frameon=False, fontsize=11)
     return close_figure(figure)
 
 

@@ -4,22 +4,37 @@ The notebooks `small_cnn`, `distorted_mnist`, `traffic_signs` and `known_truth` 
 `system_pictures`. The published numbers are in `analysis/printed/`, each with its source.
 """
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from ..analysis import frame, theta
 from ..analysis.effects import APPLIED
-from ..analysis.statistics import FEWEST_RUNS, MISSING, NO_NUMBER, half_width, mean_text
-from ..models import HEADINGS, ORIGINAL
+from ..analysis.statistics import (
+    BETTER,
+    FEW,
+    FEWEST_RUNS,
+    MISSING,
+    NO_NUMBER,
+    compare,
+    count_verdicts,
+    half_width,
+    judge_family,
+    mean_text,
+    range_text,
+)
+from ..models import HEADINGS, ORIGINAL, RELEASED
 from ..paths import PRINTED
 from ..training.presets import SYSTEM
 from .figures import COLORS, close_figure
-from .sentences import join_words, table_or_missing
+from .sentences import difference_text, join_words, table_or_missing
 
 SIGNS = "sign-cnn-bn"
 SIGNS_ENSEMBLE = 99.46  # percent; test accuracy of the ensemble of 25 networks that the document names
 DISTORTED = "mnist-cnn-400k"
+STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
     "highest test accuracy": lambda epochs: [max(epochs)],
@@ -91,6 +106,83 @@ def system_runs_table(dataset, system):
             "Test": mean_text(mine["test"]),
         }
     return table_or_missing(rows)
+
+
+def gains_in_words(dataset, system):
+    """Whether the transformers of a smaller system are better than the network alone: a few sentences of Markdown.
+
+    Each is compared with the network alone, and two transformers with one, by Welch's test with Holm's correction.
+    Collapsed runs are left out.
+    """
+    every = system_runs(dataset, system)
+    ours = every[~every["collapsed"].astype(bool)]
+    tests = {variant: part.set_index("seed")["test"] for variant, part in ours.groupby("variant")}
+    trained = [v for v in HEADINGS if v in tests and not v.endswith(RELEASED)]
+    behind = [v for v in trained if v != ORIGINAL]
+    if ORIGINAL not in trained or not behind:
+        names = join_words([HEADINGS[v] for v in trained])
+        reason = f"Only {names} {'has' if len(trained) == 1 else 'have'} runs, so nothing can be compared."
+        return f"**Open.** {reason if trained else 'None of these networks has a run yet.'}"
+    pairs = [(variant, ORIGINAL) for variant in behind]
+    pairs += [("two", "one")] if {"two", "one"} <= set(behind) else []
+    verdicts, texts = judge_pairs(tests, pairs)
+    better = count_verdicts(verdicts[: len(behind)], BETTER)
+    lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
+    if set(verdicts) == {FEW}:
+        lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
+    parts = [f"{HEADINGS[variant]} {text}" for (variant, _), text in zip(pairs, texts)]
+    alone, one = ", ".join(parts[: len(behind)]), ", ".join(parts[len(behind) :])
+    more = f" Against one transformer: {one}." if one else ""
+    lost = len(every) - len(ours)
+    note = f" Left out: {lost} of {len(every)} runs, which collapsed." if lost else ""
+    return f"**{lead}.** In points of test accuracy against the network alone: {alone}.{more}{note}"
+
+
+def judge_pairs(tests, pairs):
+    """Compare accuracies in pairs of arms by Welch's test with Holm's correction: the verdicts, and a text for each.
+
+    `tests` is {arm: accuracies indexed by seed}. A text has the difference, its interval, the verdict and the runs.
+    """
+    gains = [compare(tests[arm], tests[against], paired=False) for arm, against in pairs]
+    verdicts = [verdict for _, _, verdict in judge_family(gains)]
+    texts = [
+        f"{difference_text(gain)} ({verdict}, n={gain.n} and {gain.n_against})"
+        for gain, verdict in zip(gains, verdicts)
+    ]
+    return verdicts, texts
+
+
+def theta_in_words(dataset, system):
+    """For each variant that has runs, whether theta depends on the image in their last epochs, as a Markdown list."""
+    ours, lines = system_runs(dataset, system), []
+    for variant in (v for v in HEADINGS if v != ORIGINAL and not v.endswith(RELEASED)):
+        mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
+        if not len(mine):
+            continue
+        low, high = mine["spread"].min(), mine["spread"].max()
+        kind = "depends on the image" if low > STILL_PIXELS else "is nearly the same for all images"
+        if low <= STILL_PIXELS < high:
+            kind = "depends on the image in some runs only"
+        pixels = range_text(mine["spread"], "{:.2f}")
+        lines.append(
+            f"- {HEADINGS[variant]}: theta {kind}. The corners of the region that it reads move by {pixels} pixels "
+            f"from image to image (median; n={len(mine)}).{_zoom_in_words(mine)}"
+        )
+    return "\n".join(lines)
+
+
+def _zoom_in_words(mine):
+    """The size of the region that the mean map of these runs reads, in words; "" if the map is not affine."""
+    if len(mine["record"].iloc[0]["epochs"][-1]["theta"]["mean"]) != 6:
+        return ""
+    return f" On average, the sides of the region are {mean_side(mine['record']):.0%} of the image's."
+
+
+def mean_side(records):
+    """The side of the region that the mean affine map of these records reads, as a share of the image's."""
+    means = [record["epochs"][-1]["theta"]["mean"] for record in records]
+    a, b, _, c, d, _ = np.mean(means, axis=0)
+    return math.sqrt(abs(a * d - b * c))
 
 
 # --- the small CNN on CIFAR-10 ------------------------------------------------------------------
@@ -189,8 +281,7 @@ def recovery_verdict(dataset):
         ]
         means = [np.mean(share) for share in shares if None not in share]
         if means:
-            low, high = f"{min(means):.0%}", f"{max(means):.0%}"
-            parts.append(f"{low if low == high else f'{low} to {high}'} of the {quantity}")
+            parts.append(f"{range_text(means, '{:.0%}')} of the {quantity}")
     if not parts:
         return f"{MISSING.capitalize()}."
     names = join_words([HEADINGS[variant] for variant in by_variant])

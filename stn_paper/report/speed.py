@@ -20,7 +20,7 @@ from ..paths import AUTHORS_LOOP, BENCHMARKS, IN_FLOAT32, UNFINISHED
 from ..training import records
 from ..training.spec import in_float32
 from . import experiment_page
-from .sentences import table_or_missing
+from .sentences import difference_text, table_or_missing
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
@@ -194,7 +194,7 @@ def precision_verdict():
     pairs = pd.concat(found)
     difference = statistics.compare(pairs, 0 * pairs, paired=True)
     return (
-        f"Test accuracy in bfloat16 minus that in float32 is {experiment_page.difference_text(difference)} points "
+        f"Test accuracy in bfloat16 minus that in float32 is {difference_text(difference)} points "
         f"({difference.n} pairs): {statistics.judge(difference)}."
     )
 

@@ -12,7 +12,7 @@ from ..analysis.statistics import MISSING
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS
-from .figures import COLORS, MARKERS, close_figure
+from .figures import COLORS, LEGEND_ABOVE, MARKERS, close_figure
 from .speed import OURS, STEP, added_share, benchmark_rows
 
 FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
@@ -139,7 +139,7 @@ def _with_legend(figure, found, forms=MappingProxyType({})):
     looks |= {form: {"color": "0.5", **look} for form, look in forms.items() if drawn}
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in looks.items()]
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
+        figure.legend(handles=handles, ncols=3, **LEGEND_ABOVE)
     return close_figure(figure)
 
 

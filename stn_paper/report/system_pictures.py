@@ -120,10 +120,10 @@ def stillness_verdict(dataset, system):
 # --- three properties of a transformer ----------------------------------------------------------
 
 
-def count_gradients(model, image_size=32):
+def count_gradients(model):
     """Count the weight tensors of each part of `model` that get a gradient in a backward pass; changes the model."""
     torch.manual_seed(0)
-    images, labels = torch.rand(8, 3, image_size, image_size), torch.arange(8)
+    images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
     _perturb(model)
     F.cross_entropy(model.train()(images), labels).backward()
     rows = {}
@@ -133,10 +133,10 @@ def count_gradients(model, image_size=32):
     return pd.DataFrame(rows).T
 
 
-def theta_depends_on_image(model, image_size=32):
+def theta_depends_on_image(model):
     """Whether `model` predicts the same theta for two images, before and after its weights are changed: a table."""
     torch.manual_seed(0)
-    images = torch.rand(2, 3, image_size, image_size)
+    images = torch.rand(2, 3, 32, 32)
     rows = {}
     for moment in ("at the identity", "after a step away from it"):
         with torch.no_grad():

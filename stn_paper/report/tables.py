@@ -11,12 +11,7 @@ from IPython.display import HTML
 
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, read_costs
 from ..analysis.frame import RULE_COLUMNS, SEED_CONTROL, arm_titles, image_notes, order_backbones, runs
-from ..analysis.paper import (
-    LOCALIZATION_TABLES,
-    corrected,
-    corrections,
-    table,
-)
+from ..analysis.paper import LOCALIZATION_TABLES, corrected, corrections, table
 from ..analysis.statistics import MISSING, half_width, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL

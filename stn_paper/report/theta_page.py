@@ -1,5 +1,7 @@
 """The page on theta: how far it varies, which grids left the image, and the images that the classifier then gets."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,13 +12,17 @@ from ..analysis import frame, stability, theta
 from ..analysis.effects import APPLIED
 from ..analysis.statistics import LEVEL, MISSING
 from ..data.datasets import DATASETS
-from ..models import HEADINGS
+from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
-from .figures import COLORS, close_figure
-from .paper_figures import photograph
+from ..training.protocol import LAST_EPOCH, ONE_CYCLE, Protocol
+from ..training.records import spec_of
+from ..training.spec import RunSpec
+from .figures import COLORS, LEGEND_ABOVE, close_figure
+from .paper_figures import as_pixels, draw_outline, photograph
 from .sentences import count_text, join_words, p_text, table_or_missing
+from .system_pictures import example_images
 
 LINES = ("-o", "--s", "-.^", ":D", "-v")  # of collapsed runs
 LAST_DRAWN = 12  # epoch
@@ -85,14 +91,12 @@ def deviation_plot(found):
     axis.set_xlabel("standard deviation of theta over the images")
     labels = {v: HEADINGS[v] for v in APPLIED} | {"": "another net"}
     dots = [plt.Line2D([], [], marker="o", ls="", color=_color(v), label=text) for v, text in labels.items()]
-    figure.legend(
-        handles=dots, loc="outside upper center", ncols=4, fontsize=11, frameon=False, columnspacing=1
-    )
+    figure.legend(handles=dots, ncols=4, columnspacing=1, **LEGEND_ABOVE)
     return close_figure(figure)
 
 
 def _color(variant):
-    return COLORS[variant] if variant in APPLIED else COLORS["original"]
+    return COLORS[variant] if variant in APPLIED else COLORS[ORIGINAL]
 
 
 def collapse_plot(found):
@@ -109,7 +113,7 @@ def collapse_plot(found):
         xlabel="epoch", ylabel="grid outside the image (%)", ylim=(-3, 103), xlim=(0.5, LAST_DRAWN + 0.5)
     )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside upper center", ncols=1, fontsize=11, frameon=False)
+    figure.legend(**LEGEND_ABOVE)
     return close_figure(figure)
 
 
@@ -120,11 +124,11 @@ def seen_by_classifier_plot(run):
     image = normalize(photograph())
     figure, grid = plt.subplots(2, -(-(len(shown) + 1) // 2), figsize=(5.6, 4.2))
     axes = grid.flat
-    axes[0].imshow(_as_picture(image))
+    axes[0].imshow(as_pixels(image[0]))
     axes[0].set_title("input", fontsize=11)
     for axis, number in zip(axes[1:], shown):
         values = torch.tensor(epochs[number - 1]["theta"]["mean"]).view(1, 2, 3)
-        axis.imshow(_as_picture(sample(image, sampling_grid(values, *image.shape[-2:]))))
+        axis.imshow(as_pixels(sample(image, sampling_grid(values, *image.shape[-2:]))[0]))
         outside = theta.outside(epochs[number - 1]["theta"])
         axis.set_title(f"epoch {number}\n{outside:.0f} % outside", fontsize=11)
     for axis in grid.flat:
@@ -132,8 +136,71 @@ def seen_by_classifier_plot(run):
     return close_figure(figure)
 
 
-def _as_picture(image):
-    return ((image[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy()
+# --- a trained L-STN on photographs ---------------------------------------------------------------
+
+# three runs on photographs, whose records keep a few validation images and their theta
+PHOTOGRAPH_SETTINGS: dict[str, Any] = {
+    "batch_size": 64,
+    "max_epochs": 10,
+    "min_epochs": 10,
+    "selection": LAST_EPOCH,
+    "schedule": ONE_CYCLE,
+    "test_once": True,
+    "probes": True,
+}
+OWN_SETTINGS: dict[
+    str, dict[str, Any]
+] = {  # dataset -> settings of its own; CIFAR-10 with as many images as TSRD
+    "caltech101": {"image_size": 64},
+    "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
+    "tsrd": {"image_size": 64},
+}
+PHOTOGRAPH_SPECS = {
+    dataset: RunSpec(dataset, "mnist-cnn", "lstn", Protocol("photographs", **own, **PHOTOGRAPH_SETTINGS))
+    for dataset, own in OWN_SETTINGS.items()
+}
+
+
+def photographs_plot(records):
+    """For each dataset, inputs with the grid's points, eight along a side, and outputs below.
+
+    `records` is {dataset: record of its run in PHOTOGRAPH_SPECS}. The four validation images are of the first four
+    classes.
+    """
+    figure = plt.figure(figsize=(5.8, 3.15 * len(records)))
+    for part, (dataset, record) in zip(figure.subfigures(len(records), squeeze=False)[:, 0], records.items()):
+        part.suptitle(DATASETS[dataset].title, size=11, x=0.01, ha="left")
+        images = example_images(record["probes"]).float()
+        theta = torch.tensor(record["probes"]["theta"])
+        grid = sampling_grid(theta, *images.shape[-2:])
+        read = (sample(images / 127.5 - 1, grid) + 1) * 127.5
+        rows = part.subplots(2, len(images))
+        for row, pictures, label in zip(rows, (images, read), ("input", "output")):
+            row[0].set_ylabel(label, fontsize=11)
+            for axis, picture in zip(row, pictures):
+                pixels = picture.permute(1, 2, 0).clamp(0, 255).byte().numpy()
+                axis.imshow(pixels, extent=(-1, 1, 1, -1))
+                axis.set(xticks=[], yticks=[])
+        every = images.shape[-1] // 8
+        for axis, map_, points in zip(rows[0], theta, grid):
+            draw_outline(axis, map_, width=1.5)
+            places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
+            axis.scatter(*places, s=7, color="white", edgecolors="black", linewidths=0.5)
+            axis.set(xlim=(-1.15, 1.15), ylim=(1.15, -1.15), facecolor="0.5")
+    return close_figure(figure)
+
+
+def photographs_verdict(records):
+    """How far the corners of the sampled square move from image to image, in one sentence with links to the runs."""
+    parts = []
+    for dataset, record in records.items():
+        moved, size = record["epochs"][-1]["theta"]["spread"][0], record["spec"]["protocol"]["image_size"]
+        run = f"[{DATASETS[dataset].title}](../runs/{spec_of(record).name}.html)"
+        parts.append(f"{moved:.1f} pixels (images of {size}) on {run}")
+    return f"From image to image the corners of the outline move by a median of {join_words(parts)}."
+
+
+# --- every run, and the first steps ---------------------------------------------------------------
 
 
 def theta_table(found):

@@ -117,7 +117,7 @@ def test_the_first_cell_gets_the_companion_at_that_commit(launch, tmp_path, monk
         "import stn_paper; from stn_paper.paths import ROOT; print(ROOT, len(list(ROOT.glob('results/*/*'))))"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asks)])
-    client = NotebookClient(launch.installing(notebook, "owner/name", commit), kernel_name="python3")
+    client = NotebookClient(launch.with_install_cell(notebook, "owner/name", commit), kernel_name="python3")
     client.execute(cwd=tmp_path, env=dict(os.environ))
     printed = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
     assert f"asked install --quiet --editable .[book] in {tmp_path / 'stn-paper'}" in printed

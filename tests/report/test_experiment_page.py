@@ -72,8 +72,12 @@ def test_without_records_every_table_and_figure_says_so():
     for table in (experiment_page.arms_table(studies), experiment_page.comparisons_table(studies)):
         assert table.data.count(MISSING) == len(studies)
     assert (experiment_page.gain_parts_table(studies).iloc[:, 0] == MISSING).all()
-    assert (experiment_page.strengths_table() == MISSING).all(axis=None)
-    for verdict in (experiment_verdicts.studies_verdict(studies), experiment_verdicts.strength_verdict()):
+    compared = experiment.strength_comparisons()
+    assert (experiment_page.strengths_table(compared) == MISSING).all(axis=None)
+    for verdict in (
+        experiment_verdicts.studies_verdict(studies),
+        experiment_verdicts.strength_verdict(compared),
+    ):
         assert verdict.count(MISSING.capitalize()) == len(verdict.splitlines()) == 1
     for figure in (experiment_figures.effects_plot(studies), experiment_figures.budget_plot(studies)):
         assert all(axis.get_title().replace("\n", " ").endswith(MISSING) for axis in figure.axes)
@@ -97,7 +101,7 @@ def test_what_a_part_of_lstn_changes_is_told():
     assert "+4.00 ± " in text and "(better)" in text and "1 × 1" not in text
 
 
-def test_verdicts_on_distorted_images_are_counted(monkeypatch):
+def test_verdicts_on_distorted_images_are_counted():
     shown = {
         "against the original": (BETTER, BETTER + BY_LITTLE, WORSE),
         "between transformers": (EQUAL, WORSE),
@@ -116,8 +120,7 @@ def test_verdicts_on_distorted_images_are_counted(monkeypatch):
             for word in 2 * words
         ]
     )
-    monkeypatch.setattr(experiment, "strength_comparisons", lambda chosen: rows)
-    verdict = experiment_verdicts.strength_verdict([STUDY])
+    verdict = experiment_verdicts.strength_verdict(rows)
     assert verdict.count("STN better than L-STN under rotation") == 2  # the better first
     numbers = re.findall(r"\d+", verdict.replace("Caltech-101", ""))
     assert list(map(int, numbers)) == [4, 4, 0, 2, 2, 4, 2, 2, 0]

@@ -10,7 +10,7 @@ from stn_paper import build_model
 from stn_paper.analysis import grid
 from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
-from stn_paper.report import compared, sequences, small_systems, system_pictures
+from stn_paper.report import distorted_page, sequences, small_systems, system_pictures
 from stn_paper.training import examples, records
 from stn_paper.training.spec import RunSpec
 
@@ -34,12 +34,12 @@ def test_published_numbers_are_as_printed():
 
 def test_without_records_every_page_says_so():
     assert "Ours" not in small_systems.published_and_ours("cifar-cnn")
-    errors = compared.distorted_errors_table()
+    errors = distorted_page.distorted_errors_table()
     assert (errors.xs("ours", axis=1, level=1) == "not yet run").all(axis=None)
     assert errors.loc["affine", ("RTS", "paper")] == "0.5"
     for verdict in (small_systems.small_cnn_verdict(), small_systems.signs_verdict()):
         assert verdict.endswith("not yet run.")
-    assert compared.distorted_verdict() == "Not yet run." and not compared.theta_in_words(
+    assert distorted_page.distorted_verdict() == "Not yet run." and not small_systems.theta_in_words(
         "gtsrb", "sign-cnn-bn"
     )
     for view in (
@@ -87,7 +87,7 @@ def gains(**tests):
     for variant, accuracies in tests.items():
         for seed, test in enumerate(accuracies):
             write_run(variant, seed, test, "clutter-cnn", "mnist-cluttered", "system")
-    return compared.gains_in_words("mnist-cluttered", "clutter-cnn")
+    return small_systems.gains_in_words("mnist-cluttered", "clutter-cnn")
 
 
 def test_a_gain_needs_the_network_alone_and_a_transformer():
@@ -109,7 +109,7 @@ def test_two_transformers_are_compared_with_one():
     for variant, tests in accuracies.items():
         for seed, test in enumerate(tests):
             write_run(variant, seed, test, "sign-cnn-bn", "gtsrb", "system")
-    text = compared.gains_in_words("gtsrb", "sign-cnn-bn")
+    text = small_systems.gains_in_words("gtsrb", "sign-cnn-bn")
     assert text.startswith("**1 of 2 ")
     assert text.count("+1.50 ± 0.23 (better, n=3 and 3)") == 2  # against the network alone and against one
 
@@ -127,24 +127,24 @@ def test_an_error_is_100_minus_the_accuracy():
         write_system("mnist-rts", "mnist-cnn-400k", variant, test)
     write_system("mnist-rts", "mnist-cnn-400k", "original", 98.5, seed=1)
     write_system("mnist-rts", "mnist-cnn-400k", "affine-released", 96.0)  # which transforms nothing
-    errors = compared.distorted_errors_table()
+    errors = distorted_page.distorted_errors_table()
     assert errors.loc["affine", ("RTS", "ours")] == "1.50 (n=1)"
     assert errors.loc["affine", ("R", "ours")] == "not yet run"
-    verdict = compared.distorted_verdict()  # published: 0.8, 0.5, 0.6 and 0.5 %
+    verdict = distorted_page.distorted_verdict()  # published: 0.8, 0.5, 0.6 and 0.5 %
     assert "On RTS, " in verdict and " 3 of 4 errors" in verdict and "+0.20 to +1.00 points" in verdict
     assert "in 0 of 3 combinations of distortion and map, by -0.50 to 0.00 points" in verdict
 
 
 def test_the_other_reading_of_a_distortion_is_a_column_of_its_own():
-    assert compared.readings_verdict().startswith("**Open")
+    assert distorted_page.readings_verdict().startswith("**Open")
     for dataset, tests in {"mnist-p": (96.0, 98.5), "mnist-p-canvas": (97.9, 99.0)}.items():
         for variant, test in zip(DIGIT_VARIANTS, tests):
             write_system(dataset, "mnist-cnn-400k", variant, test)
     write_system("mnist-e-digit", "mnist-cnn-400k", "tps", 99.0)  # without its counterpart on E
-    errors = compared.distorted_errors_table()
+    errors = distorted_page.distorted_errors_table()
     assert errors.loc["affine", "P"].tolist() == ["0.8", "1.50 (n=1)", "1.00 (n=1)"]
     assert errors.loc["thin plate spline", ("E", "other, digit")] == "1.00 (n=1)"
-    verdict = compared.readings_verdict()  # published: 1.5 and 0.8 %
+    verdict = distorted_page.readings_verdict()  # published: 1.5 and 0.8 %
     assert "1 of 2 errors" in verdict and "under “ours”, 0 of the same 2" in verdict and "n=1" in verdict
 
 
@@ -168,9 +168,9 @@ def test_theta_is_told_by_how_far_it_moves_from_image_to_image(spreads, shares):
         row = {"train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 50.0, "test_loss": 1.0}
         epochs = [row | {"test_accuracy": 50.0, "theta": theta}] * 12
         write_run("one", seed, 98.0, "sign-cnn-bn", "gtsrb", "system", epochs)
-        texts.append(compared.theta_in_words("gtsrb", "sign-cnn-bn"))
+        texts.append(small_systems.theta_in_words("gtsrb", "sign-cnn-bn"))
     assert shares in texts[1] and "50%" in texts[1] and "n=2" in texts[1]
-    assert ("depends on the image" in texts[1]) == (min(spreads) > compared.STILL_PIXELS)
+    assert ("depends on the image" in texts[1]) == (min(spreads) > small_systems.STILL_PIXELS)
 
 
 def test_the_time_of_a_step_is_a_ratio_of_steps_in_turn():
@@ -291,7 +291,7 @@ def test_the_looks_are_drawn_from_the_record():
     back = theta | {"mean": [0.0, 0.0, 0.5] + [0.0] * 15}  # from right to left
     write_run("rnn", 1, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": back})
     assert "1 of 2 runs" in sequences.glimpses_in_words()
-    sentence = compared.theta_in_words("mnist-sequence", "sequence-cnn")
+    sentence = small_systems.theta_in_words("mnist-sequence", "sequence-cnn")
     assert "n=2" in sentence
     assert (
         "%" not in sentence
@@ -312,17 +312,19 @@ def write_padding(padding, optimizer, accuracies, side):
 
 
 def test_paddings_are_compared_with_zeros():
-    assert compared.padding_verdict().startswith("**Open")
-    assert (compared.padding_table() == "not yet run").all(axis=None)
+    runs = distorted_page.padding_runs()
+    assert distorted_page.padding_verdict(runs).startswith("**Open")
+    assert (distorted_page.padding_table(runs) == "not yet run").all(axis=None)
     write_padding("zeros", "adam", (98.0, 98.1, 97.9), 0.8)
     write_padding("border", "adam", (98.0, 98.1, 97.9), 0.8)
     write_padding(-1.0, "adam", (99.5, 99.6, 99.4), 1.2)
     write_padding("zeros", "sgd", (90.0,), 0.9)
     write_padding("border", "sgd", (91.0,), 0.9)
-    text = compared.padding_verdict()
+    runs = distorted_page.padding_runs()
+    text = distorted_page.padding_verdict(runs)
     assert text.startswith("**1 of 2 comparisons") and "1 show that the two are equal" in text
     assert "+1.50 ± 0.23 (better, n=3 and 3)" in text and "+1.00 (too few runs, n=1 and 1)" in text
-    table = compared.padding_table()
+    table = distorted_page.padding_table(runs)
     assert table.loc["fill value -1 (black)", ("Error (%)", "Adam")] == "0.50 ± 0.25 (n=3)"
     assert table["Side read (%)"]["Adam"].tolist() == ["80", "80", "120"]
     assert table["Error (%)"]["SGD"].tolist() == ["10.00 (n=1)", "9.00 (n=1)", "not yet run"]

@@ -11,14 +11,7 @@ from stn_paper.analysis import cost_tables, frame, grid, stability
 from stn_paper.analysis.paper import table
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import (
-    charts,
-    experiment_verdicts,
-    figures,
-    front_page,
-    overview,
-    tables,
-)
+from stn_paper.report import charts, experiment_verdicts, figures, front_page, protocol_page, tables
 from stn_paper.training import records
 from stn_paper.training.presets import PROTOCOLS, preset
 from stn_paper.training.protocol import BEST_VALIDATION, LAST_EPOCH
@@ -125,7 +118,7 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
     assert tables.mean_accuracies("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
-    assert "3.00 points on average" in overview.selection_verdict()
+    assert "3.00 points on average" in protocol_page.selection_verdict()
 
 
 PILOT = ("batch_size", "learning_rate", "max_epochs", "min_epochs")  # settings that pilot runs varied
@@ -152,24 +145,24 @@ def test_committed_records_are_named_by_their_settings(committed):
 
 
 def test_protocols_table_shows_the_settings():
-    view = overview.protocol_settings("caltech101")
+    view = protocol_page.protocol_settings("caltech101")
     assert view.loc["Epochs at most", "paper"] == "200 / 280 / 350 / 400"
     assert view.loc["Image size", "reduced"] == 64
     assert view.loc["Selection", "paper"] == "best-of-five"
 
 
 def test_a_dataset_shows_the_settings_that_are_its_own():
-    cifar10, gtsrb = (overview.protocol_differences(name, "caltech101") for name in ("cifar10", "gtsrb"))
+    cifar10, gtsrb = (protocol_page.protocol_differences(name, "caltech101") for name in ("cifar10", "gtsrb"))
     assert cifar10.loc["Epochs at most", ["paper", "equal"]].tolist() == ["120 / 120 / 300 / 360", "15"]
     assert cifar10.loc["Batch", "paper"] == 20 and "Normalization" not in cifar10.index
     assert set(gtsrb.loc["Normalization"]) == {"imagenet"} and "Batch" not in gtsrb.index
-    assert overview.protocol_differences("tsrd", "caltech101").loc["Normalization"].tolist() == (
-        ["imagenet"] * len(overview.protocol_differences("tsrd", "caltech101").columns)
+    assert protocol_page.protocol_differences("tsrd", "caltech101").loc["Normalization"].tolist() == (
+        ["imagenet"] * len(protocol_page.protocol_differences("tsrd", "caltech101").columns)
     )
 
 
 def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
-    view = overview.system_settings()
+    view = protocol_page.system_settings()
     assert view.loc[
         ["Optimizer", "Epochs at most", "Validation images held out"], "CIFAR-10: Small CNN"
     ].tolist() == (["sgd", "50", 1000])
@@ -179,13 +172,13 @@ def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
 
 
 def test_findings_fit_a_markdown_table(committed):
-    lines = overview.as_markdown(overview.findings()).splitlines()
+    lines = front_page.as_markdown(front_page.findings()).splitlines()
     assert {line.count("|") for line in lines} == {4}
-    assert len(lines) == len(overview.findings()) + 2
+    assert len(lines) == len(front_page.findings()) + 2
 
 
 def test_readme_shows_the_current_findings(committed):
-    assert overview.as_markdown(overview.findings()) in (ROOT / "README.md").read_text(), (
+    assert front_page.as_markdown(front_page.findings()) in (ROOT / "README.md").read_text(), (
         "run: python -m stn_paper readme"
     )
 

@@ -2,10 +2,13 @@
 
 import pandas as pd
 import pytest
+import torch
 from helpers import write_run
 
 from stn_paper.analysis.theta import theta_by_run
 from stn_paper.report import theta_page
+from stn_paper.report.paper_figures import outline
+from stn_paper.training.records import find
 
 
 def runs(full, tenth, total=10, nearer=0.0):
@@ -70,3 +73,27 @@ def test_without_runs_the_page_says_so():
     nothing = runs(0, 0).iloc[:0]
     assert "ot yet run" in theta_page.start_verdict(nothing)
     assert theta_page.start_table(nothing).iloc[0, 0] == theta_page.start_tests_table(nothing).iloc[0, 0]
+
+
+@pytest.fixture
+def records(committed):
+    return {dataset: find(spec) for dataset, spec in theta_page.PHOTOGRAPH_SPECS.items()}
+
+
+def test_each_dataset_of_photographs_has_a_record_with_the_images_and_their_maps(records):
+    for dataset, record in records.items():
+        assert record is not None, dataset
+        kept = record["probes"]
+        assert len(kept["images"]) == len(kept["theta"]) == 4
+        assert len(record["epochs"]) == theta_page.PHOTOGRAPH_SPECS[dataset].protocol.max_epochs
+
+
+def test_the_figure_of_photographs_outlines_what_theta_reads(records):
+    found = {dataset: record for dataset, record in records.items() if record}
+    figure = theta_page.photographs_plot(found)
+    assert len(figure.axes) == 8 * len(found)
+    theta = torch.tensor(found["tsrd"]["probes"]["theta"][0])
+    corners = outline(theta)[[0, 1, 2, 3, 0]]
+    drawn = [torch.tensor(axis.lines[0].get_xydata()) for axis in figure.axes if axis.lines]
+    assert any(torch.allclose(one.float(), corners, atol=1e-5) for one in drawn)
+    assert theta_page.photographs_verdict(found).count("../runs/") == len(found)

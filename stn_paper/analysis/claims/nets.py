@@ -112,8 +112,7 @@ def judge_part(variant, against):
     OPEN until the runs show a difference or that both are equal.
     """
     study = experiment.STUDIES[0]
-    found = effects.comparisons(*study)
-    found = found[(found["variant"] == variant) & (found["against"] == against)]
+    found = effects.rows_of_pair(effects.comparisons(*study), variant, against)
     place = f"{HEADINGS[against]} on {DATASETS[study[0]].title}"
     if found.empty or found["shown"].iloc[0] == statistics.FEW:
         few = f"fewer than {statistics.FEWEST_RUNS} runs"

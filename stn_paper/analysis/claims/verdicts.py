@@ -140,8 +140,7 @@ def judge_by_runs(number, variant, against):
     dataset, backbones = paper.DATASET_OF[number], set(paper.table(number)["backbone"])
     enough, up, used = 0, 0, None
     for protocol in PAPER_SIZE:
-        found = effects.comparisons_by_backbone(dataset, protocol)
-        found = found[(found["variant"] == variant) & (found["against"] == against)]
+        found = effects.rows_of_pair(effects.comparisons_by_backbone(dataset, protocol), variant, against)
         found = found[found["backbone"].isin(backbones) & ~found["left_out"].astype(bool)]
         found = found[found[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
         if len(found) > enough:
@@ -161,8 +160,7 @@ def studies_in_words(variant, against):
     """The verdicts of the experiment's studies on a variant against another, as a sentence."""
     shown = {}
     for study, rows in experiment.comparisons_by_study(experiment.STUDIES).items():
-        rows = rows[(rows["variant"] == variant) & (rows["against"] == against)]
-        for word in rows["shown"]:
+        for word in effects.rows_of_pair(rows, variant, against)["shown"]:
             shown.setdefault(word, []).append(f"{title(study[1])} on {DATASETS[study[0]].title}")
     if not shown:
         return "No smaller study has runs of both variants yet."

@@ -1,26 +1,20 @@
-"""The protocols and selection rules as tables, what was reproduced in numbers, and the findings for the README."""
+"""The page of the protocols: their settings, pilot runs, sizes of splits, and what the paper's selection rule adds."""
 
 from itertools import product
 
 import pandas as pd
 
-from ..analysis import copies, frame
-from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis import frame
 from ..analysis.experiment import STUDIES
-from ..analysis.frame import runs
 from ..analysis.grid import SYSTEM_DATASETS
-from ..analysis.paper import DATASET_OF, networks
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL, RELEASED, VARIANTS
 from ..models.backbones import title
 from ..training import records
-from ..training.presets import COMPARABLE, PAPER_SIZE, PROTOCOLS, SYSTEM, preset
+from ..training.presets import COMPARABLE, PROTOCOLS, SYSTEM, preset
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
-from . import accuracy_verdicts
 from .sentences import table_or_missing
-
-# --- the protocols ------------------------------------------------------------------------------
 
 
 def protocol_settings(dataset):
@@ -119,7 +113,7 @@ def selection_verdict():
 
     Runs with a bypassed transformer are left out, because they are identical to the original's runs.
     """
-    found = pd.concat([runs(*study) for study in product(DATASETS, COMPARABLE)])
+    found = pd.concat([frame.runs(*study) for study in product(DATASETS, COMPARABLE)])
     found = found[~found["variant"].str.endswith(RELEASED)]
     bias = (found[BEST_OF_FIVE] - found[BEST_VALIDATION]).dropna()  # NaN if test images were evaluated once
     if bias.empty:
@@ -128,69 +122,3 @@ def selection_verdict():
         f"In {len(bias)} runs of the paper's networks in float32, choosing the epoch by test accuracy adds "
         f"{bias.mean():.2f} points on average and {bias.max():.2f} at most."
     )
-
-
-# --- what was found -----------------------------------------------------------------------------
-
-
-def count_reproduced():
-    """How much of the paper was rebuilt and trained: {name: number}.
-
-    Of the `cells` of Tables 4, 5, 7 and 9, `exact` have our number of parameters and `close` our GFLOPS. Of the
-    `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
-    """
-    cells, tables = compare_costs(4, 5, 7, 9), {d: networks(number) for number, d in DATASET_OF.items()}
-    trained = 0
-    for dataset, printed in tables.items():
-        found = pd.concat([runs(dataset, protocol) for protocol in PAPER_SIZE])[["backbone", "variant"]]
-        trained += len(printed.merge(found.drop_duplicates(), on=["backbone", "variant"]))
-    return {
-        "cells": len(cells),
-        "exact": int(cells["exact"].sum()),
-        "close": int(cells["close"].sum()),
-        "trained": trained,
-        "networks": sum(map(len, tables.values())),
-    }
-
-
-def findings():
-    """The findings so far as a table: the paper's claim, our finding, and the page that shows it."""
-    cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
-    copied = copies.test_images_with_copy("tsrd")
-    rows = [
-        (
-            "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
-            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
-            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
-            "Tables 4, 5, 7, 9",
-        ),
-        (
-            "L-STN costs “almost one third” of STN's FLOPS with “slightly more parameters”",
-            f"{ratio.min():.3f} to {ratio.max():.3f} of STN's GFLOPS; {extra.max()} parameters more",
-            "Table 9",
-        ),
-        (
-            "“No single model performs worse after adding the spatial transformer network”; "
-            "“L-STN leads in both validation and test accuracy”",
-            accuracy_verdicts.ahead_in_words(6),
-            "Table 6",
-        ),
-        (
-            "On TSRD “the accuracy of all models is well above 98%”",
-            f"{copied[0]:,} of {copied[1]:,} test images have an identical training image. "
-            f"{accuracy_verdicts.above_98_in_words()}",
-            "Table 4",
-        ),
-        (
-            "On CIFAR-10 “all of the models has higher accuracy when spatial transform layers were added”",
-            accuracy_verdicts.ahead_in_words(8),
-            "Table 8",
-        ),
-    ]
-    return pd.DataFrame(rows, columns=["The paper", "Found here", "Page"], index=range(1, len(rows) + 1))
-
-
-def as_markdown(view):
-    """A table of strings as a Markdown table, without its index."""
-    rows = [view.columns, ["---"] * len(view.columns), *view.to_numpy()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
