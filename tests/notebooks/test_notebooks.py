@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import nbformat
 import papermill
@@ -18,14 +19,19 @@ NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").glob("*.ipynb") if not p.stem
 TABLE6 = ROOT / "notebooks/table6.ipynb"
 
 
+@cache
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
 def outputs(path):
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         yield from cell.get("outputs", [])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_is_fit_to_be_read(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].source.startswith("# ")
@@ -43,7 +49,7 @@ def test_stored_outputs_are_clean(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_picture_has_an_alternative_text_and_a_caption(path):
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if any(kind.startswith("image/") for out in cell.get("outputs", []) for kind in out.get("data", {})):
             options = cell.metadata["mystnb"]
             assert len(options["image"]["alt"]) > 20, cell.source
