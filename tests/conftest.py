@@ -81,6 +81,13 @@ def committed(monkeypatch):
 
 
 @pytest.fixture
+def costs(tmp_path):
+    """The committed costs beside the records that a test writes."""
+    (tmp_path / "results").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "results/costs.csv", tmp_path / "results")
+
+
+@pytest.fixture
 def extension():
     """Load an extension of the book, by its name, as a module."""
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import write_run
+from helpers import rewrite, write_run
 from short_of_memory import short_of_memory_at_step
 from torch import nn
 
@@ -222,7 +222,7 @@ def write_bfloat16(seed, test, **changes):
     spec = records.spec_of(record)
     records.record_path(spec).unlink()
     spec = replace(spec, protocol=replace(spec.protocol, precision="bfloat16", **changes))
-    records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    rewrite(record, spec)
 
 
 def test_bfloat16_is_compared_with_the_same_run_in_float32():

@@ -24,12 +24,7 @@ from stn_paper.models import ORIGINAL
 from stn_paper.paths import ROOT
 from stn_paper.report import claims_page
 
-
-@pytest.fixture(autouse=True)
-def measured(tmp_path):
-    """Our costs, and only the run records that a test writes."""
-    (tmp_path / "results").mkdir(exist_ok=True)
-    (tmp_path / "results/costs.csv").write_text((ROOT / "results/costs.csv").read_text())
+pytestmark = pytest.mark.usefixtures("costs")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import without_digest, write_run
+from helpers import edit, write_run
 
 from stn_paper.analysis import estimates, grid
 from stn_paper.models import build_model, costs
@@ -17,12 +17,9 @@ CPU, GPU = "Some CPU, 2 cores", "Some GPU"
 
 def measure(speed, backbone="resnet18", variant="original", device=CPU, memory=1000, seed=0):
     """Store a record of a reduced run, at 64 pixels, with this number of training images a second."""
+    measured = {"train_images_per_second": speed, "peak_memory_mib": memory}
     path = write_run(variant, seed, 50, backbone)
-    record = without_digest(path)
-    record["data"]["image_size"] = 64
-    record["measured"] |= {"train_images_per_second": speed, "peak_memory_mib": memory}
-    record["environment"]["device"] = device
-    path.write_text(json.dumps(record))
+    edit(path, data={"image_size": 64}, measured=measured, environment={"device": device})
 
 
 def expected(backbone="resnet18", variant="original", protocol="reduced", device=None):
@@ -133,12 +130,9 @@ def test_a_job_on_a_cpu_requests_the_time_of_a_cpu():
 
 
 def test_a_device_that_was_measured_in_bfloat16_alone_has_no_hours_in_float32():
-    spec = RunSpec("caltech101", "resnet18", "original", "equal")
-    record = without_digest(write_run("original", 0, 50, protocol="equal"))
-    record["data"]["image_size"] = 224
-    record["measured"] |= {"train_images_per_second": 100, "peak_memory_mib": 1}
-    record["environment"]["device"] = GPU
-    records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")})
+    path = write_run("original", 0, 50, protocol="equal")
+    measured = {"train_images_per_second": 100, "peak_memory_mib": 1}
+    edit(path, data={"image_size": 224}, measured=measured, environment={"device": GPU})
     assert estimates.hours_by_target()[GPU]["systems"] == "not yet measured"
 
 

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import real
+from helpers import real, refusal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -27,10 +27,8 @@ def find(name, dataset, folder):
 
 
 def sentence(name, dataset, folder):
-    with pytest.raises(InputError) as error:
-        files.find_files(name, dataset, folder)
-    message = str(error.value)
-    assert "\n" not in message and message.endswith(".") and files.LAYOUTS[name].address in message
+    message = refusal(files.find_files, name, dataset, folder)
+    assert files.LAYOUTS[name].address in message
     return message
 
 

@@ -56,28 +56,24 @@ def test_every_picture_has_an_alternative_text_and_a_caption(path):
             assert len(options["figure"]["caption"]) > 20, cell.source
 
 
-def execute(tmp_path, monkeypatch, **parameters):
-    for name in ("RESULTS", "CACHE"):
-        monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
-    (tmp_path / "results").mkdir()
-    shutil.copy(ROOT / "results/costs.csv", tmp_path / "results")
+def execute(tmp_path, **parameters):
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(TABLE6, out, parameters, progress_bar=False)
     return "\n".join(json.dumps(o.get("data", {})) for o in outputs(out))
 
 
-def test_naming_a_backbone_trains_it_and_says_that_it_is_a_smoke_run(tmp_path, monkeypatch):
+def test_naming_a_backbone_trains_it_and_says_that_it_is_a_smoke_run(tmp_path, monkeypatch, costs):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    text = execute(tmp_path, monkeypatch, backbone="resnet18", variant="lstn")
+    text = execute(tmp_path, backbone="resnet18", variant="lstn")
     assert "This is a smoke run" in text
     assert [p.name.split("_")[:4] for p in (tmp_path / "results/smoke").iterdir()] == [
         ["digits", "smoke", "resnet18", "lstn"]
     ]
 
 
-def test_a_wrong_parameter_ends_in_one_sentence(tmp_path, monkeypatch):
+def test_a_wrong_parameter_ends_in_one_sentence(tmp_path, costs):
     with pytest.raises(PapermillExecutionError) as error:
-        execute(tmp_path, monkeypatch, backbone="effb9")
+        execute(tmp_path, backbone="effb9")
     assert "Unknown backbone 'effb9'" in error.value.evalue
     assert error.value.traceback == [f"InputError: {error.value.evalue}"]
 

@@ -1,19 +1,11 @@
 """The reproducibility checklist: its computed answers change with the records."""
 
-import json
-
 import pytest
-from helpers import without_digest, write_run
+from helpers import edit, write_run
 
-from stn_paper.paths import ROOT
 from stn_paper.report import checklist
 
-
-@pytest.fixture
-def costs(monkeypatch, tmp_path):
-    """The committed cost table beside made-up records."""
-    (tmp_path / "results").mkdir(exist_ok=True)
-    (tmp_path / "results" / "costs.csv").write_bytes((ROOT / "results" / "costs.csv").read_bytes())
+pytestmark = pytest.mark.usefixtures("costs")
 
 
 def answers():
@@ -21,14 +13,11 @@ def answers():
 
 
 def train(variant, seed, commit="0123456789ab"):
-    path = write_run(variant, seed, 40.0)
-    record = without_digest(path)
-    record["environment"] |= {"device": "a CPU", "commit": commit}
-    record["measured"] |= {"seconds": 1800.0}
-    path.write_text(json.dumps(record))
+    environment = {"device": "a CPU", "commit": commit}
+    edit(write_run(variant, seed, 40.0), environment=environment, measured={"seconds": 1800.0})
 
 
-def test_seeds_and_hours_are_counted(costs):
+def test_seeds_and_hours_are_counted():
     for seed in range(3):
         train("original", seed)
     train("lstn", 0, commit="0123456789ab+changes")
@@ -41,7 +30,7 @@ def test_seeds_and_hours_are_counted(costs):
     assert found.loc["Are the paper's networks trained at the paper's scale?", "Answer"] == "no"
 
 
-def test_the_verdict_counts_every_question(costs):
+def test_the_verdict_counts_every_question():
     view = checklist.checklist_table()
     counted = checklist.count_answers(view)
     assert counted.startswith(f"Of {len(view)} questions: ")

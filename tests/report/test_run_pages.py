@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from helpers import without_digest, write_run
+from helpers import edit, write_run
 
 from stn_paper import cli
 from stn_paper.analysis import frame
@@ -130,10 +130,8 @@ def test_a_copy_of_a_record_is_no_other_run():
 
 def test_text_in_a_record_is_escaped():
     path = write_run("original", 0, 40.0)
-    record = without_digest(path)
-    record["environment"] = {"device": "<script>alert(1)</script>", "commit": "<b>"}
-    record["data"]["fingerprint"] = '"><img src=x>'
-    path.write_text(json.dumps(record))
+    environment = {"device": "<script>alert(1)</script>", "commit": "<b>"}
+    edit(path, environment=environment, data={"fingerprint": '"><img src=x>'})
     body = run_pages.run_page(path.stem, frame.records_by_name())
     views = body + interactive.show_all_runs().data
     assert "&lt;script&gt;alert(1)" in body
@@ -266,9 +264,7 @@ def test_every_run_is_counted_and_unknown_code_is_named():
     assert interactive.all_runs_in_words() == "Not yet run."
     for seed, commit in enumerate(("abc", "abc+changes", "")):
         path = write_run("original", seed, 40.0)
-        record = without_digest(path)
-        record |= {"environment": {"device": "", "commit": commit}, "measured": {"seconds": 1800}}
-        path.write_text(json.dumps(record))
+        edit(path, environment={"commit": commit}, measured={"seconds": 1800})
     assert re.findall(r"[\d.]+(?<!\.)", interactive.all_runs_in_words()) == ["3", "1", "1.5", "1", "1"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import probes, write_run
+from helpers import probes, rewrite, write_run
 
 from benchmarks import digit_steps
 from stn_paper import build_model
@@ -12,16 +12,13 @@ from stn_paper.data import datasets
 from stn_paper.models.transformer import invert
 from stn_paper.report import compared, sequences, small_systems, system_pictures
 from stn_paper.training import examples, records
-from stn_paper.training.spec import RunSpec
 
 
 def write_system(dataset, system, variant, test, seed=0, **more):
     path = write_run(variant, seed, test, backbone=system, dataset=dataset, protocol="system")
     record = records.read_record(path)
     record["data"]["train"] = 49_000
-    record["measured"] = {"seconds": 100.0}
-    spec = RunSpec(dataset, system, variant, "system", seed)
-    return records.write_record(spec, {k: v for k, v in record.items() if k not in ("schema", "spec")} | more)
+    return rewrite(record, measured={"seconds": 100.0}, **more)
 
 
 def test_published_numbers_are_as_printed():
@@ -276,12 +273,8 @@ def test_the_looks_are_drawn_from_the_record():
         "from_identity": 1.0,
         "outside": 0.0,
     }
-    write_run("rnn", 0, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": theta})
-    path = records.record_path(RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"))
-    record = {k: v for k, v in records.read_record(path).items() if k not in ("schema", "spec")}
-    records.write_record(
-        RunSpec("mnist-sequence", "sequence-cnn", "rnn", "system"), record | {"glimpses": kept}
-    )
+    path = write_run("rnn", 0, 98.0, "sequence-cnn", "mnist-sequence", "system", row={"theta": theta})
+    rewrite(records.read_record(path), glimpses=kept)
     axes = sequences.glimpses_plot().axes
     assert len(axes) == 16 and len(axes[0].lines) == 3 and "1 2 3" in axes[0].get_title()
     left, right = sequences.sequence_curves_plot().axes
