@@ -94,7 +94,8 @@ def test_the_verdict_names_the_share_that_is_undone():
     verdict = partial(own_picture.restoration_verdict, picture)
 
     def shares(transformer):
-        return re.findall(r"(?:less|more) than (?:a quarter|half)", verdict(transformer, "lstn"))
+        names = "|".join(own_picture.SHARE_NAMES)
+        return re.findall(rf"(?:less|more) than (?:{names})", verdict(transformer, "lstn"))
 
     assert verdict(Identity(), "lstn").count("less than a quarter") == 3
     assert verdict(Exact(), "vstn").count("more than half") == 3

@@ -7,6 +7,7 @@ import pytest
 from helpers import write_run
 
 from stn_paper.analysis import cost_tables, frame, grid, stability
+from stn_paper.analysis.statistics import MISSING
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
 from stn_paper.report import (
@@ -27,8 +28,8 @@ TEST = tables.column_of_rule(BEST_VALIDATION)
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.mean_accuracies("caltech101", "reduced").empty
-    assert experiment_verdicts.networks_verdict("caltech101", "reduced").endswith("not yet run.")
-    assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
+    assert experiment_verdicts.networks_verdict("caltech101", "reduced").count(MISSING) == 1
+    assert MISSING in tables.protocol_heading("caltech101", "reduced").lower()
 
 
 def test_table_4s_headings_are_those_of_the_released_logs(committed):
@@ -46,8 +47,7 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
     wrong.loc[1, "gflops"] += 0.002
     monkeypatch.setattr(cost_tables, "read_costs", lambda number: wrong)
     assert cost_tables.compare_costs(5)["exact"].sum() == 27
-    assert tables.cost_verdict(5).startswith("27 of 28 parameter counts")
-    assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
+    assert re.findall(r"\d+ of \d+", tables.cost_verdict(5))[:2] == ["27 of 28", "27 of 28"]
     first = tables.costs_table(5, "parameters").iloc[0]["Original"]  # and is shown as it is
     assert int(first["ours"].replace(",", "")) == int(first["paper"].replace(",", "")) + 1
 
@@ -112,9 +112,10 @@ def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
 
 
 def test_a_heading_says_how_many_images_there_are():
-    heading = tables.protocol_heading("cifar10", "reduced")
-    assert "200 training images a class, 2,000 images each of validation and test" in heading
-    assert "images" not in tables.protocol_heading("cifar10", "equal").split("**")[-1]
+    reduced, equal = (
+        re.findall(r"\d[\d,]*\d", tables.protocol_heading("cifar10", p)) for p in ("reduced", "equal")
+    )
+    assert {"200", "2,000"} <= set(reduced) and not {"200", "2,000"} & set(equal)
 
 
 def test_selection_bias_is_the_difference_of_the_two_rules():
@@ -123,7 +124,7 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
     assert tables.mean_accuracies("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
-    assert "3.00 points on average" in overview.selection_verdict()
+    assert "3.00" in overview.selection_verdict()
 
 
 PILOT = ("batch_size", "learning_rate", "max_epochs", "min_epochs")  # settings that pilot runs varied
@@ -199,7 +200,7 @@ def test_a_small_localization_net_costs_less():
 
 
 def test_dots_without_records_say_so():
-    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == "not yet run"
+    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == MISSING
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -215,7 +216,7 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
 
 
 def test_a_list_of_protocols_has_those_with_runs():
-    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == "*Not yet run.*"
+    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == f"*{MISSING.capitalize()}.*"
     protocol = in_float32(RunSpec("cifar10", "resnet18", "original", "small")).protocol
     write_run("original", 0, 40.0, dataset="cifar10", protocol=protocol)
     assert tables.protocol_list("cifar10", ["small in float32"]).count("float32") == 2
@@ -231,6 +232,4 @@ def test_a_list_of_protocols_has_those_with_runs():
 
 
 def test_every_layer_of_the_localization_nets_agrees(committed):
-    assert tables.layers_verdict().startswith(
-        "28 of 28 output shapes, 28 of 28 parameter counts and 3 of 3 totals"
-    )
+    assert re.findall(r"\d+ of \d+", tables.layers_verdict())[:3] == ["28 of 28", "28 of 28", "3 of 3"]

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import git
+from helpers import git, refusal
 from PIL import Image
 from torch import nn
 
@@ -556,9 +556,7 @@ def kept_checkpoint(tmp_path_factory):
 def test_a_truncated_checkpoint_is_named(tiny, kept_checkpoint, share):
     path = put_checkpoint(kept_checkpoint[: int(share * len(kept_checkpoint))])
     assert checkpoint.epochs_done(tiny_spec()) == 0
-    with pytest.raises(InputError) as error:
-        loop.run(tiny_spec(), "cpu")
-    assert str(error.value) == f"Checkpoint {path} cannot be read: delete it to start anew."
+    assert str(path) in refusal(loop.run, tiny_spec(), "cpu")
 
 
 @pytest.mark.parametrize(
