@@ -87,7 +87,7 @@ def costs(tmp_path):
     shutil.copy(ROOT / "results/costs.csv", tmp_path / "results")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def extension():
     """Load an extension of the book, by its name, as a module."""
 

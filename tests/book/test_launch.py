@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from stn_paper.paths import ROOT
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def launch(extension):
     return extension("launch")
 

@@ -313,7 +313,7 @@ def broken_off(publish, site, folder, file="caltech-101.zip", after=400):
 def test_a_broken_download_goes_on_where_it_stopped(publish, site, folder):
     sentence = broken_off(publish, site, folder)
     size = len(site.files["caltech-101.zip"])
-    assert site.url in sentence and f"400 of {size}" in sentence and "goes on" in sentence
+    assert site.url in sentence and f"400 of {size}" in sentence
     assert not files_in(folder)
     fetch("caltech101", folder)
     first, second = site.log
@@ -351,7 +351,7 @@ def test_a_server_without_ranges_sends_all_anew(publish, site, folder):
 
 
 @pytest.mark.parametrize("more, requests", [(b"", 0), (b"more", 2)])
-def test_a_partial_download_as_long_as_the_archive_or_longer(more, requests, publish, site, folder):
+def test_a_partial_download_is_used_if_whole_and_discarded_if_too_long(more, requests, publish, site, folder):
     publish("caltech101")
     part = cache_dir() / "downloads/caltech-101.zip.part"
     part.parent.mkdir(parents=True)
@@ -381,22 +381,22 @@ def test_a_damaged_archive_in_the_downloads_is_replaced(publish, site, folder):
     assert len(site.log) == 1
 
 
-def test_a_missing_file_on_the_server(publish, site, folder):
+def test_a_missing_file_on_the_server_is_named(publish, site, folder):
     publish("caltech101")
     site.files.clear()
     sentence = refused("caltech101", folder)
-    assert "404" in sentence and f"{site.url}caltech-101.zip" in sentence and "goes on" in sentence
+    assert "404" in sentence and f"{site.url}caltech-101.zip" in sentence
 
 
 def test_a_partial_download_is_kept_if_the_server_is_gone(publish, site, folder):
     broken_off(publish, site, folder)
     site.close()
     sentence = refused("caltech101", folder)
-    assert ": Connection refused; " in sentence and site.url in sentence and "goes on" in sentence
+    assert "Connection refused" in sentence and site.url in sentence
     assert "caltech-101.zip.part" in downloads()
 
 
-def test_a_server_that_does_not_answer(publish, site, folder, monkeypatch):
+def test_a_server_that_does_not_answer_is_given_up(publish, site, folder, monkeypatch):
     publish("caltech101")
     site.gate.clear()
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
@@ -417,7 +417,7 @@ def test_a_full_disk_keeps_the_partial_download(publish, site, folder, monkeypat
     assert site.log[-1][1:3] == ("bytes=700-", 206)
 
 
-def test_a_folder_that_cannot_be_written(publish, site, folder):
+def test_a_file_in_the_folders_place_is_named_before_any_download(publish, site, folder):
     publish("caltech101")
     folder = folder / "caltech101"
     folder.write_text("a file")

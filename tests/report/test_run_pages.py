@@ -24,13 +24,19 @@ from stn_paper.training.protocol import Protocol
 from stn_paper.training.spec import RunSpec
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def companion(extension):
     return extension("companion")
 
 
-def collected(companion, folder):
-    return list(companion.run_record_pages(SimpleNamespace(outdir=folder)))
+@pytest.fixture(scope="module")
+def written(companion, tmp_path_factory):
+    """The folder of the JSON files beside the pages of the committed records, and {name: HTML of the page}."""
+    folder = tmp_path_factory.mktemp("book")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STN_PAPER_RESULTS", str(ROOT / "results"))
+        pages = list(companion.run_record_pages(SimpleNamespace(outdir=folder)))
+    return folder, {name: context["body"] for name, context, _ in pages}
 
 
 class Whole(HTMLParser):
@@ -52,12 +58,12 @@ class Whole(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_every_record_has_a_page_with_its_numbers(committed, companion, tmp_path):
-    pages = {name: context for name, context, _ in collected(companion, tmp_path)}
+def test_every_record_has_a_page_with_its_numbers(written):
+    folder, pages = written
     paths = [p for p in (ROOT / "results").glob("*/*_seed*.json") if p.parent.name != "smoke"]
     assert set(pages) == {f"runs/{path.stem}" for path in paths}
     for path in paths:
-        record, body = json.loads(path.read_text()), pages[f"runs/{path.stem}"]["body"]
+        record, body = json.loads(path.read_text()), pages[f"runs/{path.stem}"]
         Whole(body)
         for selected in record["selected"].values():
             assert f"<td>{selected['test']:.2f}</td>" in body
@@ -66,11 +72,11 @@ def test_every_record_has_a_page_with_its_numbers(committed, companion, tmp_path
         for shown in (record["environment"]["commit"], record["environment"]["torch"]):
             assert f"<td>{shown}</td>" in body
         assert f"{record['parameters']:,} parameters" in body
-        assert json.loads((tmp_path / f"runs/{path.stem}.json").read_text()) == record
+        assert json.loads((folder / f"runs/{path.stem}.json").read_text()) == record
 
 
-def test_links_of_a_run_page_lead_to_other_runs(committed, companion, tmp_path):
-    pages = {name: context["body"] for name, context, _ in collected(companion, tmp_path)}
+def test_links_of_a_run_page_lead_to_other_runs(written):
+    _, pages = written
     for body in pages.values():
         links = set(re.findall(r'href="([^".][^"]*)\.html"', body))
         assert {f"runs/{link}" for link in links} <= set(pages)

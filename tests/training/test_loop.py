@@ -115,7 +115,7 @@ def reason(accuracies, **settings):
         (list(range(20)), "budget"),
     ],
 )
-def test_early_stopping(accuracies, expected):
+def test_a_run_stops_early_when_its_last_epochs_are_alike(accuracies, expected):
     assert reason(accuracies) == expected
 
 
@@ -898,7 +898,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tm
         loop.run(tiny_spec(), "cpu")
 
 
-def test_devices():
+def test_auto_is_cuda_where_there_is_a_gpu():
     assert hardware.check_device("cpu") == torch.device("cpu")
     assert hardware.check_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -312,7 +312,7 @@ def test_the_fifth_best_epoch_still_counts():
     assert chosen[BEST_OF_FIVE]["epoch"] == 5
 
 
-def test_selection_of_one_epoch():
+def test_both_rules_select_the_only_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
     assert records.select_by_test(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
 
