@@ -64,8 +64,7 @@ def execute(tmp_path, **parameters):
 
 def test_naming_a_backbone_trains_it_and_says_that_it_is_a_smoke_run(tmp_path, monkeypatch, costs):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    text = execute(tmp_path, backbone="resnet18", variant="lstn")
-    assert "1 of 1 runs" in text and "smoke" in text
+    assert "smoke" in execute(tmp_path, backbone="resnet18", variant="lstn")
     assert [p.name.split("_")[:4] for p in (tmp_path / "results/smoke").iterdir()] == [
         ["digits", "smoke", "resnet18", "lstn"]
     ]
