@@ -24,6 +24,17 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = COMPILED
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a pool of processes starts and ends for seconds
 # torch need not try the processor's vector instructions, which takes seconds
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
+# What takes longest starts first: started last, it would leave the other processes without work.
+FIRST = (
+    "tests/book/",
+    "tests/test_install.py",
+    "tests/training/test_loop.py",
+    "tests/test_benchmarks.py",
+    "tests/models/test_deployment.py",
+    "tests/test_hostile.py",
+    "tests/test_faults.py",
+    "notebooks/",
+)
 FLAGS = (
     (torch.backends.cudnn, "allow_tf32"),
     (torch.backends.cudnn, "benchmark"),
@@ -36,6 +47,11 @@ if importlib.util.find_spec("jupyter_client"):
     from jupyter_client.provisioning import local_provisioner
 
     local_provisioner.launch_kernel = kernels.launch
+
+
+def pytest_collection_modifyitems(items):
+    """Sort the tests by FIRST, those of other files last; pytest-xdist hands out files in this order."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(name) for name in FIRST])
 
 
 def pytest_collection_finish():
@@ -65,6 +81,13 @@ def committed(monkeypatch):
 
 
 @pytest.fixture
+def costs(tmp_path):
+    """The committed costs beside the records that a test writes."""
+    (tmp_path / "results").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "results/costs.csv", tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
 def extension():
     """Load an extension of the book, by its name, as a module."""
 

@@ -1,6 +1,7 @@
-"""Helpers of several test modules: files of real datasets, if they exist, and made-up records."""
+"""Helpers of several test modules: files of real datasets, if they exist, made-up records, refusals, git."""
 
 import json
+import subprocess
 from dataclasses import asdict
 
 import numpy as np
@@ -22,6 +23,27 @@ def real(name):
         pytest.skip(f"{name} is not here: set STN_PAPER_DATA to the folder that holds it")
 
 
+def refusal(call, *given):
+    """The message of the InputError that the call raises: one sentence on one line."""
+    with pytest.raises(InputError) as error:
+        call(*given)
+    message = str(error.value)
+    assert message.endswith(".") and "\n" not in message
+    return message
+
+
+def git(folder, *arguments):
+    """Call git in a folder; return what it prints."""
+    command = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def correlation(a, b):
+    """Pearson's, image by image."""
+    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a.double(), b.double()))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
 def filled(spec):
     """Fields that each record needs but few tests examine."""
     numbers = {"classes": 101, "image_size": spec.image_size, "train": 24, "validation": 8, "test": 8}
@@ -35,6 +57,19 @@ def filled(spec):
 def without_digest(path):
     """Read a record without its digest, so that a test can change it and write it again."""
     return {name: value for name, value in json.loads(path.read_text()).items() if name != "digest"}
+
+
+def edit(path, **parts):
+    """Merge each part into the field of its name in the record at `path`, and drop the digest."""
+    record = without_digest(path)
+    merged = {name: record[name] | part for name, part in parts.items()}
+    path.write_text(json.dumps(record | merged))
+
+
+def rewrite(record, spec=None, **fields):
+    """Write a record that was read again, with other fields, for its own run or another; return its path."""
+    kept = {name: value for name, value in record.items() if name not in ("schema", "spec")}
+    return records.write_record(spec or records.spec_of(record), kept | fields)
 
 
 def probes(images=1):

@@ -1,5 +1,6 @@
 """The parameters of notebooks: recorded runs are never trained again, and wrong values start no training."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,11 @@ def resolve(page=6, **changes):
     return notebook.resolve(page, **{**PARAMETERS, "device": "cpu", **changes})
 
 
+def trained(request):
+    """What the banner says of trained runs: ["3 of 4"], or [] if nothing was trained."""
+    return re.findall(r"\d+ of \d+", request.banner)
+
+
 def test_published_trains_nothing():
     assert resolve(backbone="published").specs == []
 
@@ -36,9 +42,9 @@ def test_the_banner_shows_all_parameters_because_papermill_ignores_misspelt_name
 
 
 def test_the_banner_says_how_many_runs_are_trained():
-    assert "nothing was trained" in resolve(backbone="published").banner
+    assert trained(resolve(backbone="published")) == []
     write_run("original", 0, 50.0)
-    assert "3 of 4 runs" in resolve(protocol="reduced").banner
+    assert trained(resolve(protocol="reduced")) == ["3 of 4"]
 
 
 def test_published_names_smaller_protocols_where_they_have_records():
@@ -52,7 +58,7 @@ def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
     request = resolve()
     assert {(s.dataset, s.protocol.name) for s in request.specs} == {("digits", "smoke")}
     assert [s.variant for s in request.specs] == list(VARIANTS)
-    assert "smoke run" in request.banner and "CUDA" in request.banner
+    assert "CUDA" in request.banner
 
 
 def test_auto_on_cuda_with_the_dataset_is_the_papers_protocol(monkeypatch):
@@ -66,7 +72,7 @@ def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missi
     monkeypatch.setattr(notebook, "check_device", lambda device: SimpleNamespace(type="cuda"))
     request = resolve(data_dir=tmp_path)
     assert request.protocols == ["smoke"]
-    assert f"has no folder {tmp_path / 'caltech101'}" in request.banner
+    assert str(tmp_path / "caltech101") in request.banner
 
 
 def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
@@ -89,7 +95,7 @@ def test_auto_shows_what_is_recorded():
     for variant in VARIANTS:
         write_run(variant, 0, 40.0)
     request = resolve()
-    assert request.protocols == ["reduced"] and "nothing was trained" in request.banner
+    assert request.protocols == ["reduced"] and trained(request) == []
     assert [(s.variant, s.protocol.name) for s in request.specs] == [(v, "reduced") for v in VARIANTS]
     assert resolve(seed=1).protocols == ["smoke"]  # this seed has no record
 
@@ -99,11 +105,11 @@ def test_auto_prefers_the_full_scale_to_smaller_records_where_it_can_be_trained(
         write_run(variant, 0, 40.0)
     monkeypatch.setattr(notebook, "_reason_against_full_scale", lambda *_, **__: "")
     request = resolve()
-    assert request.protocols == ["paper"] and "4 of 4 runs" in request.banner
+    assert request.protocols == ["paper"] and trained(request) == ["4 of 4"]
     for variant in VARIANTS:
         write_run(variant, 0, 40.0, protocol="equal")
     request = resolve()
-    assert request.protocols == ["equal"] and "nothing was trained" in request.banner
+    assert request.protocols == ["equal"] and trained(request) == []
 
 
 def test_auto_shows_runs_in_float32_on_a_processor_that_is_slow_in_bfloat16(monkeypatch):
@@ -113,7 +119,7 @@ def test_auto_shows_runs_in_float32_on_a_processor_that_is_slow_in_bfloat16(monk
         spec = in_float32(RunSpec("caltech101", "resnet18", variant, "small"))
         write_run(variant, 0, 40.0, protocol=spec.protocol)
     request = resolve()
-    assert request.protocols == [SMALL_IN_FLOAT32] and "nothing was trained" in request.banner
+    assert request.protocols == [SMALL_IN_FLOAT32] and trained(request) == []
 
 
 def test_auto_does_not_say_that_all_is_recorded_if_a_run_is_missing():

@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import pytest
+from helpers import refusal
 
 from stn_paper import paths
 from stn_paper.errors import InputError
@@ -44,19 +45,17 @@ NO_FOLDERS = (5, 0, 1.5, True, b"data", ["data"], "~nosuchuser/x", "a\0b", "/no/
 
 @pytest.mark.parametrize("given", NO_FOLDERS)
 def test_a_wrong_data_folder_gives_one_sentence(given):
-    with pytest.raises(InputError) as error:
-        data_dir(given)
-    assert "folder" in str(error.value) and "\n" not in str(error.value)
+    refusal(data_dir, given)
 
 
 def test_a_mistyped_data_folder_is_not_made(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="dtaa"):
         data_dir(tmp_path / "dtaa")
     monkeypatch.setenv("STN_PAPER_DATA", str(tmp_path / "dtaa"))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="dtaa"):
         data_dir()
     (tmp_path / "dtaa").write_text("a file")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="dtaa"):
         data_dir("")
 
 
@@ -87,7 +86,10 @@ def test_an_input_that_cannot_be_read_is_not_called_an_output(tmp_path):
 @pytest.mark.parametrize("name", ["out", "folder/out"])
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, name):
     (tmp_path / "folder").write_text("a file")
-    with pytest.raises(InputError, match="cannot be written"), replace_file(tmp_path / name) as partial:
+    with (
+        pytest.raises(InputError, match=str(tmp_path / name.split("/")[0])),
+        replace_file(tmp_path / name) as partial,
+    ):
         partial.mkdir()
         partial.write_bytes(b"")
 

@@ -93,10 +93,10 @@ def test_a_row_shows_runs_of_small_in_one_precision_only():
     assert cell(6, "resnet50")[["protocol", "test", "n"]].tolist() == ["small", 50.0, 1]  # as many
     write("stn", 61.0, protocol=SMALL_IN_FLOAT32)
     assert cell(6, "resnet50")[["protocol", "test", "n"]].tolist() == [SMALL_IN_FLOAT32, 60.0, 1]
-    assert "in float32" in accuracy_verdicts.protocols_in_words(6)
+    assert "float32" in accuracy_verdicts.protocols_in_words(6)
     write("stn", 51.0)
     assert cell(6, "resnet50", "stn")["test"] == 51.0
-    assert "in float32" not in accuracy_verdicts.protocols_in_words(6)
+    assert "float32" not in accuracy_verdicts.protocols_in_words(6)
 
 
 def test_a_cell_is_the_mean_of_its_seeds_with_its_interval():
@@ -361,7 +361,7 @@ def test_the_epochs_of_distinct_pictures_are_those_of_a_row_that_has_such_runs()
     )  # the first row, without a run on distinct pictures
     write(ORIGINAL, 80.0, "resnet18", "tsrd")
     write(ORIGINAL, 70.0, "resnet18", accuracy.DISTINCT)
-    assert "20 epochs" in accuracy_verdicts.protocols_in_words(4)
+    assert "20" in re.findall(r"\d+", accuracy_verdicts.protocols_in_words(4))
 
 
 def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypatch, tmp_path):
@@ -375,7 +375,7 @@ def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypa
     for backbone in networks(4)["backbone"][:5]:
         assert "nan" not in accuracy_verdicts.tsrd_verdict() + accuracy_verdicts.protocols_in_words(4)
         write(ORIGINAL, 99.2, backbone, "tsrd", without=90.0)
-    assert "5 of 5 networks" in accuracy_verdicts.tsrd_verdict().replace("**", "")
+    assert "5 of 5" in accuracy_verdicts.tsrd_verdict().replace("**", "")
     assert len(table_rows(accuracy_page.tsrd_table().data)) == 16 + 2
 
 
@@ -388,9 +388,9 @@ def test_a_pattern_is_open_without_runs_of_both_variants():
 
 
 def test_the_readme_counts_the_backbones_in_which_a_transformer_is_ahead():
-    assert "0 of 28 cells" in accuracy_verdicts.ahead_in_words(6)
+    assert "0 of 28" in accuracy_verdicts.ahead_in_words(6)
     for backbone, tests in {"effb0": (50.0, 51.0, 52.0), "effb1": (50.0, 49.0, 48.0)}.items():
         for variant, test in zip((ORIGINAL, "stn", "lstn"), tests):
             write(variant, test, backbone, outside=100.0 * (variant == "stn" and backbone == "effb1"))
     text = accuracy_verdicts.ahead_in_words(6)
-    assert text.count("1 of 2") == 2 and "1 backbone with a collapsed run" in text and "6 of 28 cells" in text
+    assert re.findall(r"\d+ of \d+", text) == ["1 of 2", "1 of 2", "6 of 28"] and "collapsed" in text

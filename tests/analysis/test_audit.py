@@ -1,6 +1,7 @@
 """`results check` names every damaged, misnamed and contradicting record, and every record of other code."""
 
 import json
+import re
 
 import pytest
 from helpers import without_digest, write_run
@@ -28,12 +29,17 @@ def other_accuracy(path):
     return {"epochs": epochs, "selected": records.select_by_test(epochs)}
 
 
+def counts(note):
+    """The whole numbers in a note: of records and of runs, if it is the first."""
+    return [int(number) for number in re.findall(r"\b\d+\b", note)]
+
+
 def test_good_records_have_no_fault():
     write_run("stn", 0, 50)
     write_run("stn", 1, 50, protocol="smoke", dataset="digits")
     faults, notes = audit.check()
     assert faults == []
-    assert notes[0] == "2 records of 2 runs were read."
+    assert counts(notes[0]) == [2, 2]
 
 
 def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
@@ -47,23 +53,23 @@ def test_all_damaged_records_are_named_with_the_sentence_of_reading_them():
         expected.append(str(error.value))
     faults, notes = audit.check()
     assert faults == expected
-    assert notes[0] == "1 records of 1 runs were read."
+    assert counts(notes[0]) == [1, 1]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "reason"),
+    ("field", "value", "named"),
     [
-        ("backbone", "resnet19", "Unknown backbone 'resnet19'"),
-        ("protocol", {"name": "x", "new": 1}, "Setting 'new' is not known to this code"),
+        ("backbone", "resnet19", "'resnet19'"),
+        ("protocol", {"name": "x", "new": 1}, "'new'"),
     ],
 )
-def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, reason):
+def test_a_run_of_other_code_is_named_and_the_others_are_read(field, value, named):
     path = write_run("stn", 0, 50)
     edited(path, spec=json.loads(path.read_text())["spec"] | {field: value})
     write_run("stn", 1, 50)
     (fault,), notes = audit.check()
-    assert str(path) in fault and reason in fault
-    assert notes[0] == "1 records of 1 runs were read."
+    assert str(path) in fault and named in fault
+    assert counts(notes[0]) == [1, 1]
 
 
 def test_a_copy_under_another_name_is_named_though_it_agrees():
@@ -87,7 +93,7 @@ def test_a_record_in_another_datasets_folder_is_named():
     moved.parent.mkdir()
     path.rename(moved)
     (fault,), _ = audit.check()
-    assert str(moved) in fault and f"caltech101/{path.name}: name it so" in fault
+    assert str(moved) in fault and f"caltech101/{path.name}" in fault
 
 
 @pytest.mark.parametrize(("field", "value"), [("parameters", 2), ("stopped", "early")])
@@ -108,12 +114,11 @@ def test_records_of_other_images_disagree(tmp_path):
 
 def test_records_of_one_run_that_differ_in_time_and_place_agree(tmp_path):
     path = write_run("stn", 0, 50)
-    edited(
-        path, tmp_path / "other/caltech101" / path.name, measured={"seconds": 3}, environment={"device": "x"}
-    )
+    other = tmp_path / "other/caltech101" / path.name
+    edited(path, other, measured={"seconds": 3}, environment={"device": "x"})
     faults, notes = audit.check([tmp_path / "other"])
     assert faults == []
-    assert any(note.startswith("There more than once") for note in notes)
+    assert any(str(path) in note and str(other) in note for note in notes)
 
 
 def test_other_commits_are_counted(monkeypatch):
@@ -122,21 +127,22 @@ def test_other_commits_are_counted(monkeypatch):
         edited(write_run("stn", seed, 50), environment={"commit": made})
     faults, notes = audit.check()
     assert faults == []
-    assert notes[1] == "3 are of another commit than now: 2 of before, 1 of elsewhere+changes."
+    assert counts(notes[1]) == [3, 2, 1]
+    assert notes[1].index("before") < notes[1].index("elsewhere+changes")
 
 
 def test_the_command_says_it_by_its_exit_status(capsys, tmp_path):
     path = write_run("stn", 0, 50)
     main(["results", "check"])
-    assert "1 records of 1 runs" in capsys.readouterr().out
+    assert counts(capsys.readouterr().out.splitlines()[0]) == [1, 1]
     path.write_text("")
     with pytest.raises(SystemExit) as end:
         main(["results", "check"])
-    assert end.value.code == 1 and "is damaged" in capsys.readouterr().out
+    assert end.value.code == 1 and str(path) in capsys.readouterr().out
     for name in ("nowhere", 999 * "x"):
         with pytest.raises(SystemExit) as end:
             main(["results", "check", str(tmp_path / name)])
-        assert f"{name} does not exist" in end.value.code
+        assert name in end.value.code
 
 
 def test_a_link_to_itself_is_a_fault():
@@ -144,4 +150,4 @@ def test_a_link_to_itself_is_a_fault():
     circle = path.with_name("circle.json")
     circle.symlink_to(circle.name)
     faults, notes = audit.check()
-    assert len(faults) == 1 and "circle.json" in faults[0] and notes[0].startswith("1 records")
+    assert len(faults) == 1 and "circle.json" in faults[0] and counts(notes[0])[0] == 1

@@ -24,12 +24,7 @@ from stn_paper.models import ORIGINAL
 from stn_paper.paths import ROOT
 from stn_paper.report import claims_page
 
-
-@pytest.fixture(autouse=True)
-def measured(tmp_path):
-    """Our costs, and only the run records that a test writes."""
-    (tmp_path / "results").mkdir(exist_ok=True)
-    (tmp_path / "results/costs.csv").write_text((ROOT / "results/costs.csv").read_text())
+pytestmark = pytest.mark.usefixtures("costs")
 
 
 @pytest.fixture
@@ -270,7 +265,7 @@ def test_classes_of_another_size_turn_a_verdict(monkeypatch):
         assert found("about 50 images").verdict == verdict
 
 
-def test_all_and_most():
+def test_a_claim_on_all_needs_all_and_most_is_more_than_half():
     assert verdicts.by_tables([True, True], True) == AGREES
     assert verdicts.by_tables([True, False]) == DISAGREES
     assert verdicts.by_ours(pd.Series([True]), False) == NOT_REPRODUCED
@@ -400,7 +395,7 @@ def test_a_rule_is_the_first_that_fits(printed):
     assert authors_runs.matching_rules(6).iloc[0] == "other"
 
 
-def test_budgets_and_unused_transformers():
+def test_released_budgets_grow_with_the_net_and_most_transformers_are_bypassed():
     view = authors_runs.budgets().reset_index().query("Table.str.startswith('6')").set_index("Variant")
     assert view["Epochs run"].to_dict() == {
         "Original": "150 to 200",

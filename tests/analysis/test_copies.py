@@ -173,7 +173,7 @@ def record():
     }
 
 
-def test_accuracy_by_copies(record):
+def test_images_with_and_without_a_copy_have_their_own_accuracy(record):
     assert copies.accuracy_by_copies(record) == {"all": 62.5, "with copy": 100, "without copy": 40}
     assert copies.accuracy_by_copies(record, near=True) == {"all": 62.5, "with copy": 75, "without copy": 50}
 

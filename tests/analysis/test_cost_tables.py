@@ -12,7 +12,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_measured(tm
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("STN_PAPER_RESULTS", str(tmp_path / "file"))
     monkeypatch.setattr(cost_tables, "measure", lambda *_: pytest.fail("measured"))
-    with pytest.raises(InputError, match=f"{tmp_path / 'file'} cannot be written"):
+    with pytest.raises(InputError, match=str(tmp_path / "file")):
         cost_tables.write_costs()
 
 
@@ -27,13 +27,13 @@ def test_costs_are_never_half_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cost_tables.pd.DataFrame, "to_csv", full_disk)
-    with pytest.raises(InputError, match=r"costs\.csv cannot be written: No space left on device"):
+    with pytest.raises(InputError, match=r"costs\.csv .*No space left on device"):
         cost_tables.write_costs()
     assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
 
 
 def test_missing_costs_give_the_command_that_measures_them():
-    with pytest.raises(InputError, match=r"costs\.csv is missing: write it by `python -m stn_paper costs`"):
+    with pytest.raises(InputError, match=r"costs\.csv .*`python -m stn_paper costs`"):
         cost_tables.read_costs(5)
 
 

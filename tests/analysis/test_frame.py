@@ -47,7 +47,8 @@ def test_a_row_says_what_its_record_says():
 
 def test_a_column_that_a_caller_adds_is_not_kept():
     write_run("stn", 0, 52.5)
-    frame.runs()["mine"] = 1
+    found = frame.runs()
+    found["mine"] = 1
     assert "mine" not in frame.runs()
 
 

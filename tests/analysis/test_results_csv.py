@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from helpers import write_run
+from helpers import rewrite, write_run
 
 from stn_paper.analysis import frame, results_csv
 from stn_paper.paths import ROOT
@@ -20,12 +20,9 @@ def test_the_committed_table_is_that_of_the_records(committed):
 def test_a_row_has_the_numbers_of_its_run(tmp_path):
     path = write_run("lstn", 2, 41.237)
     record = records.read_record(path)
-    record["data"] |= {"image_size": 64}
-    record["measured"] = {"seconds": 7.5}
-    record["environment"] = {"device": "a CPU", "commit": "abc"}
-    records.write_record(
-        records.spec_of(record), {k: v for k, v in record.items() if k not in ("schema", "spec")}
-    )
+    environment = {"device": "a CPU", "commit": "abc"}
+    data = record["data"] | {"image_size": 64}
+    rewrite(record, data=data, measured={"seconds": 7.5}, environment=environment)
     (row,) = pd.read_csv(results_csv.write_results()).to_dict("records")
     assert (row["dataset"], row["backbone"], row["variant"], row["seed"]) == (
         "caltech101",

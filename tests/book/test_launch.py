@@ -1,25 +1,19 @@
 """Colab and Binder: the addresses of the buttons, and the first cell of a copy, which installs the companion."""
 
 import os
-import subprocess
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from helpers import git
 from nbclient import NotebookClient
 
 from stn_paper.paths import ROOT
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def launch(extension):
     return extension("launch")
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    command = ["git", "-C", folder, *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def clone_of(folder, url):

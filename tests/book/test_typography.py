@@ -7,7 +7,7 @@ from docutils import nodes
 from docutils.utils import new_document
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def typography(extension):
     return extension("typography")
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import correlation
 
 from stn_paper.data.datasets import embedded_digits
 from stn_paper.data.distortions import CORNERS, DISTORTIONS, distort_digits, known_theta
@@ -135,12 +136,6 @@ def test_maps_follow_their_seed(name):
 )
 def test_maps_never_change(name, numbers):
     assert known_theta(name, 1).flatten()[:3].tolist() == pytest.approx(numbers, abs=1e-5)
-
-
-def correlation(a, b):
-    """Pearson's, image by image."""
-    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a.double(), b.double()))
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from filelock import FileLock
+from helpers import refusal
 from torchvision.datasets import CIFAR10
 
 from stn_paper.data import download
@@ -208,12 +209,10 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-def refusal(name, folder):
-    """The message of the InputError that `fetch` raises."""
-    with pytest.raises(InputError) as caught:
-        fetch(name, folder)
-    sentence = str(caught.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
+def refused(name, folder):
+    """The message of the InputError that `fetch` raises: a single sentence."""
+    sentence = refusal(fetch, name, folder)
+    assert ". " not in sentence
     return sentence
 
 
@@ -275,27 +274,26 @@ def test_a_folder_with_more_than_the_dataset_is_refused_and_its_archive_kept(pub
     publish("caltech101")
     own = folder / "caltech101/101_ObjectCategories/own"
     own.mkdir(parents=True)
-    assert "3 class folders" in refusal("caltech101", folder)
+    assert "3 class folders" in refused("caltech101", folder)
     own.rmdir()
     fetch("caltech101", folder)
     assert len(site.log) == 1
 
 
 def test_a_dataset_without_archives_names_its_address(monkeypatch, folder):
-    assert "'digits' has no files" in refusal("digits", folder)
+    assert "'digits'" in refused("digits", folder)
     tiny_row(monkeypatch, "tsrd", 58, 4170, 1994)
-    sentence = refusal("tsrd", folder)
+    sentence = refused("tsrd", folder)
     assert LAYOUTS["tsrd"].address in sentence and str(folder / "tsrd") in sentence
     assert "TsignRecgTest1994Annotation.txt" in sentence
-    assert "'imagenet'" in refusal("imagenet", folder)
+    assert "'imagenet'" in refused("imagenet", folder)
     assert not files_in(folder)
 
 
 def test_a_mistyped_data_folder_gets_no_download(publish, site, folder):
     publish("caltech101")
-    assert "does not exist" in refusal("caltech101", folder / "dtaa")
-    with pytest.raises(InputError, match="does not exist"):
-        download.ensure_dataset("caltech101", folder / "dtaa")
+    for call in (fetch, download.ensure_dataset):
+        assert str(folder / "dtaa") in refusal(call, "caltech101", folder / "dtaa")
     assert not site.log and not files_in(folder)
 
 
@@ -306,7 +304,7 @@ def broken_off(publish, site, folder, file="caltech-101.zip", after=400):
     """Break a download off in its middle, and return the message of the error."""
     publish("caltech101")
     site.cut[file] = after
-    sentence = refusal("caltech101", folder)
+    sentence = refused("caltech101", folder)
     assert (cache_dir() / "downloads" / f"{file}.part").stat().st_size == after
     return sentence
 
@@ -314,7 +312,7 @@ def broken_off(publish, site, folder, file="caltech-101.zip", after=400):
 def test_a_broken_download_goes_on_where_it_stopped(publish, site, folder):
     sentence = broken_off(publish, site, folder)
     size = len(site.files["caltech-101.zip"])
-    assert site.url in sentence and f"400 of {size}" in sentence and "goes on" in sentence
+    assert site.url in sentence and f"400 of {size}" in sentence
     assert not files_in(folder)
     fetch("caltech101", folder)
     first, second = site.log
@@ -326,7 +324,7 @@ def test_a_download_larger_than_a_chunk_goes_on_twice(publish, site, folder, mon
     monkeypatch.setattr(download, "CHUNK", 64)
     broken_off(publish, site, folder, after=333)
     site.cut["caltech-101.zip"] = 222
-    refusal("caltech101", folder)
+    refused("caltech101", folder)
     fetch("caltech101", folder)
     assert [byte_range for _, byte_range, *_ in site.log] == [None, "bytes=333-", "bytes=555-"]
     assert sum(sent for *_, sent in site.log) == len(site.files["caltech-101.zip"])
@@ -335,7 +333,7 @@ def test_a_download_larger_than_a_chunk_goes_on_twice(publish, site, folder, mon
 def test_complete_archives_are_not_downloaded_again(publish, site, folder):
     publish("gtsrb")
     site.cut["GTSRB_Final_Test_GT.zip"] = 10
-    refusal("gtsrb", folder)
+    refused("gtsrb", folder)
     fetch("gtsrb", folder)
     assert [file[12:] for file, *_ in site.log] == [
         "Training_Images.zip",
@@ -352,7 +350,7 @@ def test_a_server_without_ranges_sends_all_anew(publish, site, folder):
 
 
 @pytest.mark.parametrize("more, requests", [(b"", 0), (b"more", 2)])
-def test_a_partial_download_as_long_as_the_archive_or_longer(more, requests, publish, site, folder):
+def test_a_partial_download_is_used_if_whole_and_discarded_if_too_long(more, requests, publish, site, folder):
     publish("caltech101")
     part = cache_dir() / "downloads/caltech-101.zip.part"
     part.parent.mkdir(parents=True)
@@ -365,7 +363,7 @@ def test_a_wrong_checksum_deletes_the_download(publish, site, folder):
     publish("caltech101")
     right = site.files["caltech-101.zip"]
     site.files["caltech-101.zip"] = wrong = right[:-1] + b"?"
-    sentence = refusal("caltech101", folder)
+    sentence = refused("caltech101", folder)
     assert all(text in sentence for text in (site.url, md5(wrong).hexdigest(), md5(right).hexdigest()))
     assert downloads() <= {"caltech101.lock"} and not files_in(folder)
     site.files["caltech-101.zip"] = right
@@ -382,26 +380,26 @@ def test_a_damaged_archive_in_the_downloads_is_replaced(publish, site, folder):
     assert len(site.log) == 1
 
 
-def test_a_missing_file_on_the_server(publish, site, folder):
+def test_a_missing_file_on_the_server_is_named(publish, site, folder):
     publish("caltech101")
     site.files.clear()
-    sentence = refusal("caltech101", folder)
-    assert "404" in sentence and f"{site.url}caltech-101.zip" in sentence and "goes on" in sentence
+    sentence = refused("caltech101", folder)
+    assert "404" in sentence and f"{site.url}caltech-101.zip" in sentence
 
 
 def test_a_partial_download_is_kept_if_the_server_is_gone(publish, site, folder):
     broken_off(publish, site, folder)
     site.close()
-    sentence = refusal("caltech101", folder)
-    assert ": Connection refused; " in sentence and site.url in sentence and "goes on" in sentence
+    sentence = refused("caltech101", folder)
+    assert "Connection refused" in sentence and site.url in sentence
     assert "caltech-101.zip.part" in downloads()
 
 
-def test_a_server_that_does_not_answer(publish, site, folder, monkeypatch):
+def test_a_server_that_does_not_answer_is_given_up(publish, site, folder, monkeypatch):
     publish("caltech101")
     site.gate.clear()
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
-    assert "timed out" in refusal("caltech101", folder)
+    assert "timed out" in refused("caltech101", folder)
 
 
 def test_a_full_disk_keeps_the_partial_download(publish, site, folder, monkeypatch):
@@ -410,7 +408,7 @@ def test_a_full_disk_keeps_the_partial_download(publish, site, folder, monkeypat
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))  # no file may grow longer
     try:
-        sentence = refusal("caltech101", folder)
+        sentence = refused("caltech101", folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large" in sentence and str(cache_dir()) in sentence
@@ -418,11 +416,11 @@ def test_a_full_disk_keeps_the_partial_download(publish, site, folder, monkeypat
     assert site.log[-1][1:3] == ("bytes=700-", 206)
 
 
-def test_a_folder_that_cannot_be_written(publish, site, folder):
+def test_a_file_in_the_folders_place_is_named_before_any_download(publish, site, folder):
     publish("caltech101")
     folder = folder / "caltech101"
     folder.write_text("a file")
-    assert f"{folder} is not a folder" in refusal("caltech101", folder)
+    assert str(folder) in refused("caltech101", folder)
     assert not site.log
 
 
@@ -525,7 +523,7 @@ LEADING_OUT = (
 
 
 def refused_as_hostile(member, folder, tmp_path):
-    sentence = refusal("caltech101", folder)
+    sentence = refused("caltech101", folder)
     outside = {f for f in files_in(tmp_path) if not f.startswith("cache/")}
     assert repr(member) in sentence and not outside and not list(folder.rglob(".*"))
 
@@ -568,7 +566,7 @@ def test_a_hostile_archive_within_the_archive_is_refused(publish_one, folder, tm
 @pytest.mark.parametrize("data", [b"no archive", gzip.compress(noise("half"))[:200]])
 def test_a_damaged_archive_is_one_sentence(file, data, publish_one, folder):
     publish_one(file, data)
-    assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
+    assert file in refused("caltech101", folder)
     assert not files_in(folder)
 
 
@@ -579,14 +577,14 @@ def test_an_archive_of_more_than_any_dataset_is_not_unpacked(
 ):
     monkeypatch.setattr(download, limit, value)
     publish_one(file, make(noises("ant/1.jpg", "ant/2.jpg")))
-    assert f"{file} cannot be unpacked" in refusal("caltech101", folder)
+    assert file in refused("caltech101", folder)
     assert not files_in(folder)
 
 
 def test_a_bomb_stops_while_it_is_unpacked(publish_one, folder, monkeypatch):
     monkeypatch.setattr(download, "LARGEST_UNPACKED", 2**20)
     publish_one("a.gz", gzip.compress(bytes(2**26)))
-    assert "1048576 bytes" in refusal("caltech101", folder)
+    assert "1048576 bytes" in refused("caltech101", folder)
     assert not files_in(folder)
 
 
@@ -597,5 +595,5 @@ def test_a_download_without_end_stops(publish, site, folder, monkeypatch, says_i
     if not says_its_length:
         monkeypatch.setattr(Handler, "send_header", lambda *_: None)
     publish("caltech101")
-    assert "500 are allowed" in refusal("caltech101", folder)
+    assert "500 are allowed" in refused("caltech101", folder)
     assert downloads() <= {"caltech101.lock"} and not files_in(folder)

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import real
+from helpers import real, refusal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -27,10 +27,8 @@ def find(name, dataset, folder):
 
 
 def sentence(name, dataset, folder):
-    with pytest.raises(InputError) as error:
-        files.find_files(name, dataset, folder)
-    message = str(error.value)
-    assert "\n" not in message and message.endswith(".") and files.LAYOUTS[name].address in message
+    message = refusal(files.find_files, name, dataset, folder)
+    assert files.LAYOUTS[name].address in message
     return message
 
 
@@ -414,7 +412,7 @@ def batches(root, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["cifar-10-batches-py", "cifar10/cifar-10-batches-py"])
-def test_cifar10_as_pickled_batches(tmp_path, monkeypatch, place):
+def test_cifar10_is_read_from_pickled_batches(tmp_path, monkeypatch, place):
     batches(tmp_path / place, monkeypatch)
     found = find("cifar10", CIFAR, tmp_path)
     assert found.labels == [0, 1, 0, 0, 1, 0] and found.test_start == 5 and found.classes == ("ant", "bee")
@@ -434,7 +432,7 @@ def test_damaged_batches_are_named(tmp_path, monkeypatch):
     assert "has missing or damaged files" in sentence("cifar10", CIFAR, tmp_path)
 
 
-def test_cifar10_as_folders_of_images(tmp_path):
+def test_cifar10_is_read_from_folders_with_the_same_classes(tmp_path):
     for part, count in (("train", 5), ("test", 1)):
         for i in range(count):
             picture(tmp_path / f"cifar10/{part}/{'ant' if i < 3 else 'bee'}/{i}.jpg", i)

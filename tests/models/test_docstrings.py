@@ -17,11 +17,13 @@ EXAMPLES = [
 ]
 
 
-MODEL = insertion.with_stn(torchvision.models.resnet18(num_classes=4), "lstn", 64, keep_graph=True)
+@pytest.fixture(scope="module")
+def model():
+    return insertion.with_stn(torchvision.models.resnet18(num_classes=4), "lstn", 64, keep_graph=True)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)
-def test_an_example_gives_what_it_shows(example):
+def test_an_example_gives_what_it_shows(example, model):
     torch.manual_seed(0)
     for module in MODULES:
         example.globs |= vars(module)
@@ -32,7 +34,7 @@ def test_an_example_gives_what_it_shows(example):
         "cross_entropy": torch.nn.functional.cross_entropy,
         "images": torch.rand(2, 3, 64, 64),
         "labels": torch.tensor([0, 1]),
-        "model": copy.deepcopy(MODEL),
+        "model": copy.deepcopy(model),
     }
     if "penalty" in example.name:
         example.globs["model"](example.globs["images"])

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from helpers import refusal
 from timm.optim import create_optimizer_v2
 from torch import nn
 
@@ -243,9 +244,7 @@ def test_numpys_numbers_are_rates_that_a_checkpoint_can_hold():
     assert [group["lr"] for group in torch.load(file, weights_only=True)["param_groups"]] == [0.5, 0.125]
 
 
-@pytest.mark.parametrize(
-    "rates", [(-1, 0.1), (0.1, -1), (float("nan"), 0.1), (0.1, float("inf")), ("1", 0.1), (10**400, 0.1)]
-)
-def test_a_wrong_rate_is_named(rates):
-    with pytest.raises(InputError, match="is not allowed: give a finite number from 0"):
-        param_groups(small(), *rates)
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), "1", 10**400])
+def test_a_wrong_rate_is_named(wrong):
+    for rates in ((wrong, 0.1), (0.1, wrong)):
+        assert f" {wrong!r} " in refusal(param_groups, small(), *rates)

@@ -1,5 +1,7 @@
 """Models: variants share the backbone's weights, start as the backbone alone, and train the localization net."""
 
+import re
+
 import pytest
 import timm
 import torch
@@ -7,17 +9,10 @@ import torchvision
 from timm.optim import create_optimizer_v2
 
 from stn_paper import build_model, with_stn
-from stn_paper.analysis.paper import table
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
-from stn_paper.models.backbones import BACKBONES
 from stn_paper.models.transformer import SpatialTransformer
 from stn_paper.paths import ROOT
-
-
-def test_the_papers_backbones_are_all_there():
-    printed = {b for n in (4, 5, 6, 7, 8, 9) for b in table(n)["backbone"]}
-    assert printed <= set(BACKBONES)
 
 
 def test_an_unknown_variant_is_named():
@@ -39,9 +34,8 @@ def test_an_image_size_that_is_no_whole_number_is_named(size):
         lambda: build_model("mnist-cnn", "lstn", 10, size),
         lambda: with_stn(torch.nn.Identity(), "lstn", size),
     ):
-        with pytest.raises(InputError) as error:
+        with pytest.raises(InputError, match=f"Image size {re.escape(repr(size))} "):
             build()
-        assert str(error.value) == f"Image size {size!r} is not allowed: give a whole number from 1."
 
 
 def test_the_transformer_takes_the_mode_of_the_model():

@@ -30,15 +30,16 @@ def test_timm_lists_every_net_before_every_backbone():
     assert not timm.list_models("lstn_*", pretrained=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_name_has_its_backbones_settings(name):
-    backbone = name.split("_")[1]
-    cfg = timm.get_pretrained_cfg(name)
-    size = BACKBONES[backbone].image_size
-    assert cfg.input_size == (3, size, size) and cfg.architecture == name
-    if timm.is_model(backbone):
-        original = timm.get_pretrained_cfg(backbone)
-        assert (cfg.mean, cfg.std, cfg.interpolation) == (original.mean, original.std, original.interpolation)
+def test_every_name_has_its_backbones_settings():
+    for name in NAMES:
+        backbone = name.split("_")[1]
+        cfg = timm.get_pretrained_cfg(name)
+        size = BACKBONES[backbone].image_size
+        assert cfg.input_size == (3, size, size) and cfg.architecture == name
+        if timm.is_model(backbone):
+            original = timm.get_pretrained_cfg(backbone)
+            for field in ("mean", "std", "interpolation"):
+                assert getattr(cfg, field) == getattr(original, field), (name, field)
 
 
 @pytest.mark.parametrize("name", ["lstn_resnet152", "lstn_densenet264", "lstn_effb5", "lstn_alexnet"])

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import nbformat
 import papermill
@@ -18,14 +19,19 @@ NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").glob("*.ipynb") if not p.stem
 TABLE6 = ROOT / "notebooks/table6.ipynb"
 
 
+@cache
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
 def outputs(path):
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         yield from cell.get("outputs", [])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_is_fit_to_be_read(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].source.startswith("# ")
@@ -43,36 +49,31 @@ def test_stored_outputs_are_clean(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_picture_has_an_alternative_text_and_a_caption(path):
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if any(kind.startswith("image/") for out in cell.get("outputs", []) for kind in out.get("data", {})):
             options = cell.metadata["mystnb"]
             assert len(options["image"]["alt"]) > 20, cell.source
             assert len(options["figure"]["caption"]) > 20, cell.source
 
 
-def execute(tmp_path, monkeypatch, **parameters):
-    for name in ("RESULTS", "CACHE"):
-        monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
-    (tmp_path / "results").mkdir()
-    shutil.copy(ROOT / "results/costs.csv", tmp_path / "results")
+def execute(tmp_path, **parameters):
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(TABLE6, out, parameters, progress_bar=False)
     return "\n".join(json.dumps(o.get("data", {})) for o in outputs(out))
 
 
-def test_naming_a_backbone_trains_it_and_says_that_it_is_a_smoke_run(tmp_path, monkeypatch):
+def test_naming_a_backbone_trains_it_and_says_that_it_is_a_smoke_run(tmp_path, monkeypatch, costs):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    text = execute(tmp_path, monkeypatch, backbone="resnet18", variant="lstn")
-    assert "This is a smoke run" in text
+    assert "smoke" in execute(tmp_path, backbone="resnet18", variant="lstn")
     assert [p.name.split("_")[:4] for p in (tmp_path / "results/smoke").iterdir()] == [
         ["digits", "smoke", "resnet18", "lstn"]
     ]
 
 
-def test_a_wrong_parameter_ends_in_one_sentence(tmp_path, monkeypatch):
+def test_a_wrong_parameter_ends_in_one_sentence(tmp_path, costs):
     with pytest.raises(PapermillExecutionError) as error:
-        execute(tmp_path, monkeypatch, backbone="effb9")
-    assert "Unknown backbone 'effb9'" in error.value.evalue
+        execute(tmp_path, backbone="effb9")
+    assert "'effb9'" in error.value.evalue
     assert error.value.traceback == [f"InputError: {error.value.evalue}"]
 
 

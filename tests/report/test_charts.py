@@ -9,6 +9,7 @@ from helpers import write_run
 
 from stn_paper.analysis import frame
 from stn_paper.analysis.paper import table
+from stn_paper.analysis.statistics import MISSING
 from stn_paper.models import HEADINGS, VARIANTS
 from stn_paper.report import charts
 from stn_paper.report.figures import COLORS
@@ -37,7 +38,7 @@ def test_every_variant_has_a_colour():
 
 
 def test_learning_curves_hold_every_epoch_of_every_seed():
-    assert charts.learning_curves(frame.runs("caltech101", "reduced")).data == "*Not yet run.*"
+    assert charts.learning_curves(frame.runs("caltech101", "reduced")).data == f"*{MISSING.capitalize()}.*"
     for seed in range(2):
         write_run("original", seed, 40.0 + seed)
     found = data_of(charts.learning_curves(frame.runs("caltech101", "reduced")))

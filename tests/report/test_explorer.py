@@ -161,7 +161,7 @@ def test_two_explorers_on_a_page_move_alone_and_show_our_output(image, tmp_path)
     assert_allclose(np.reshape(reset["pixels"], (32, 32, 4))[..., :3], image[0].permute(1, 2, 0), atol=0)
 
 
-def test_the_verdict_counts():
+def test_the_verdict_states_the_computed_shares():
     percents = re.findall(r"\d+%", explorer.explorer_verdict())
     assert percents == ["25%", "100%", "100%", "17%"]  # the last is 3 - 2 * sqrt(2)
 

@@ -29,7 +29,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
     whole = (tmp_path / "damaged.png").read_bytes()
     (tmp_path / "damaged.png").write_bytes(whole[:60] + b"x" * 40 + whole[100:])
     for path in (tmp_path / "notes.txt", tmp_path / "missing.png", tmp_path / "damaged.png"):
-        with pytest.raises(InputError, match=f"Picture '{path}' cannot be read: give the path of an image"):
+        with pytest.raises(InputError, match=f"'{path}'"):
             own_picture.read_picture(str(path))
 
 
@@ -62,16 +62,16 @@ def test_the_picture_alone_teaches_the_transformer():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "named"),
     [
-        ({"steps": 0}, "Number of steps 0 is not allowed: give a whole number from 1"),
-        ({"steps": 2.5}, "Number of steps 2.5"),
-        ({"seed": -1}, "Seed -1 is not allowed: give a whole number from 0 to 4294967295"),
-        ({"seed": 2**32}, "Seed 4294967296"),
+        ({"steps": 0}, "steps 0 "),
+        ({"steps": 2.5}, "steps 2.5 "),
+        ({"seed": -1}, "Seed -1 .* 0 to 4294967295"),
+        ({"seed": 2**32}, "Seed 4294967296 "),
     ],
 )
-def test_a_wrong_number_is_named(wrong, message):
-    with pytest.raises(InputError, match=message):
+def test_a_wrong_number_is_named(wrong, named):
+    with pytest.raises(InputError, match=named):
         own_picture.learn(own_picture.read_picture(), **wrong)
 
 
@@ -94,7 +94,8 @@ def test_the_verdict_names_the_share_that_is_undone():
     verdict = partial(own_picture.restoration_verdict, picture)
 
     def shares(transformer):
-        return re.findall(r"(?:less|more) than (?:a quarter|half)", verdict(transformer, "lstn"))
+        names = "|".join(own_picture.SHARE_NAMES)
+        return re.findall(rf"(?:less|more) than (?:{names})", verdict(transformer, "lstn"))
 
     assert verdict(Identity(), "lstn").count("less than a quarter") == 3
     assert verdict(Exact(), "vstn").count("more than half") == 3

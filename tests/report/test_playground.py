@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from helpers import real
 from numpy.testing import assert_allclose
 
 from stn_paper.analysis import frame
@@ -17,7 +18,6 @@ from stn_paper.data.distortions import CANVAS, DIGIT, distort_digits, known_thet
 from stn_paper.report import playground
 from stn_paper.training import kept, records
 from stn_paper.training.batches import network_input, normalize
-from tests.helpers import real
 
 COUNT = 50
 TOLERANCE = 1e-4

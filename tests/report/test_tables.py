@@ -3,12 +3,11 @@
 import re
 from dataclasses import asdict, replace
 
-import pandas as pd
 import pytest
 from helpers import write_run
 
 from stn_paper.analysis import cost_tables, frame, grid, stability
-from stn_paper.analysis.paper import table
+from stn_paper.analysis.statistics import MISSING
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
 from stn_paper.report import charts, experiment_verdicts, figures, front_page, protocol_page, tables
@@ -22,8 +21,8 @@ TEST = tables.column_of_rule(BEST_VALIDATION)
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.mean_accuracies("caltech101", "reduced").empty
-    assert experiment_verdicts.networks_verdict("caltech101", "reduced").endswith("not yet run.")
-    assert "not yet run" in tables.protocol_heading("caltech101", "reduced").lower()
+    assert experiment_verdicts.networks_verdict("caltech101", "reduced").count(MISSING) == 1
+    assert MISSING in tables.protocol_heading("caltech101", "reduced").lower()
 
 
 def test_table_4s_headings_are_those_of_the_released_logs(committed):
@@ -41,19 +40,18 @@ def test_a_wrong_cost_is_not_called_exact(committed, monkeypatch):
     wrong.loc[1, "gflops"] += 0.002
     monkeypatch.setattr(cost_tables, "read_costs", lambda number: wrong)
     assert cost_tables.compare_costs(5)["exact"].sum() == 27
-    assert tables.cost_verdict(5).startswith("27 of 28 parameter counts")
-    assert "27 of 28 GFLOPS" in tables.cost_verdict(5)
+    assert re.findall(r"\d+ of \d+", tables.cost_verdict(5))[:2] == ["27 of 28", "27 of 28"]
     first = tables.costs_table(5, "parameters").iloc[0]["Original"]  # and is shown as it is
     assert int(first["ours"].replace(",", "")) == int(first["paper"].replace(",", "")) + 1
 
 
-def test_the_originals_other_seeds_have_a_row_of_their_own():
-    for seed, test in ((0, 40.0), (5, 90.0)):
-        write_run("original", seed, test)
-    assert tables.mean_accuracies("caltech101", "reduced")[TEST].to_dict() == {
-        ("ResNet-18", "Original"): 40.0,
-        ("ResNet-18", frame.SEED_CONTROL): 90.0,
-    }
+def test_the_originals_other_seeds_have_a_row_of_their_own_at_the_end():
+    runs = ("original", 0, 40.0), ("original", 5, 90.0), ("lstn", 0, 39.0), ("lstn-released", 0, 41.0)
+    for run in runs:
+        write_run(*run)
+    view = tables.mean_accuracies("caltech101", "reduced")[TEST]
+    assert view.tolist() == [40.0, 39.0, 41.0, 90.0]
+    assert (view.index[0][1], view.index[-1][1]) == ("Original", frame.SEED_CONTROL)
 
 
 def test_a_run_with_other_settings_is_not_shown_under_the_protocols_name():
@@ -82,9 +80,9 @@ def test_networks_come_in_the_papers_order():
 
 
 def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
-    assert "after one JPEG compression" in tables.protocol_heading("cifar10", "reduced")
-    assert "differ by one grey level" in tables.protocol_heading("mnist-rts", "system")
-    assert "compression" not in tables.protocol_heading("caltech101", "reduced")
+    assert "JPEG" in tables.protocol_heading("cifar10", "reduced")
+    assert "grey level" in tables.protocol_heading("mnist-rts", "system")
+    assert "JPEG" not in tables.protocol_heading("caltech101", "reduced")
 
 
 def test_networks_alone_are_ranked():
@@ -107,9 +105,10 @@ def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
 
 
 def test_a_heading_says_how_many_images_there_are():
-    heading = tables.protocol_heading("cifar10", "reduced")
-    assert "200 training images a class, 2,000 images each of validation and test" in heading
-    assert "images" not in tables.protocol_heading("cifar10", "equal").split("**")[-1]
+    reduced, equal = (
+        re.findall(r"\d[\d,]*\d", tables.protocol_heading("cifar10", p)) for p in ("reduced", "equal")
+    )
+    assert {"200", "2,000"} <= set(reduced) and not {"200", "2,000"} & set(equal)
 
 
 def test_selection_bias_is_the_difference_of_the_two_rules():
@@ -118,7 +117,7 @@ def test_selection_bias_is_the_difference_of_the_two_rules():
     epochs += [row | {"validation_accuracy": 50, "test_accuracy": 30}] * 3
     write_run("original", 0, None, epochs=epochs)
     assert tables.mean_accuracies("caltech101", "reduced")["Selection bias"].tolist() == [3.0]
-    assert "3.00 points on average" in protocol_page.selection_verdict()
+    assert "3.00" in protocol_page.selection_verdict()
 
 
 PILOT = ("batch_size", "learning_rate", "max_epochs", "min_epochs")  # settings that pilot runs varied
@@ -171,25 +170,15 @@ def test_every_dataset_of_a_smaller_system_shows_its_settings(committed):
     assert {DATASETS[name].title for name in trained} <= {column.split(": ")[0] for column in view}
 
 
-def test_findings_fit_a_markdown_table(committed):
-    lines = front_page.as_markdown(front_page.findings()).splitlines()
-    assert {line.count("|") for line in lines} == {4}
-    assert len(lines) == len(front_page.findings()) + 2
-
-
-def test_readme_shows_the_current_findings(committed):
-    assert front_page.as_markdown(front_page.findings()) in (ROOT / "README.md").read_text(), (
-        "run: python -m stn_paper readme"
-    )
+def test_readme_shows_the_current_findings_as_a_markdown_table(committed):
+    findings = front_page.findings()
+    table = front_page.as_markdown(findings)
+    assert table in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
+    assert [line.count("|") for line in table.splitlines()] == [4] * (len(findings) + 2)
 
 
 def test_readme_gives_the_current_answer(committed):
     assert front_page.lstn_verdict() in (ROOT / "README.md").read_text(), "run: python -m stn_paper readme"
-
-
-def test_every_table_of_the_paper_has_its_csv():
-    for number in range(1, 10):
-        assert isinstance(table(number), pd.DataFrame) and len(table(number))
 
 
 def test_a_small_localization_net_costs_less():
@@ -199,7 +188,7 @@ def test_a_small_localization_net_costs_less():
 
 
 def test_dots_without_records_say_so():
-    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == "not yet run"
+    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == MISSING
 
 
 def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
@@ -215,7 +204,7 @@ def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
 
 
 def test_a_list_of_protocols_has_those_with_runs():
-    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == "*Not yet run.*"
+    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == f"*{MISSING.capitalize()}.*"
     protocol = in_float32(RunSpec("cifar10", "resnet18", "original", "small")).protocol
     write_run("original", 0, 40.0, dataset="cifar10", protocol=protocol)
     assert tables.protocol_list("cifar10", ["small in float32"]).count("float32") == 2
@@ -231,6 +220,4 @@ def test_a_list_of_protocols_has_those_with_runs():
 
 
 def test_every_layer_of_the_localization_nets_agrees(committed):
-    assert tables.layers_verdict().startswith(
-        "28 of 28 output shapes, 28 of 28 parameter counts and 3 of 3 totals"
-    )
+    assert re.findall(r"\d+ of \d+", tables.layers_verdict())[:3] == ["28 of 28", "28 of 28", "3 of 3"]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from helpers import filled
+from helpers import filled, refusal
 
 from stn_paper.analysis import frame
 from stn_paper.errors import InputError
@@ -184,28 +184,26 @@ def test_a_used_up_budget_is_no_fault():
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "message"),
+    ("place", "value", "named"),
     [
-        (("spec", "protocol", "warmup"), 5, "Setting 'warmup' is not known to this code"),
-        (("spec", "machine"), "a", "Setting 'machine' is not known to this code"),
-        (("schema",), 2, "Schema 2 is not known to this code"),
-        (("spec", "backbone"), "resnet19", "Unknown backbone 'resnet19': choose one of"),
-        (("spec", "seed"), -1, "Seed -1 is not allowed"),
-        (("spec", "protocol", "tolerance"), 10**400, "Protocol's tolerance 1000"),
+        (("spec", "protocol", "warmup"), 5, "'warmup'"),
+        (("spec", "machine"), "a", "'machine'"),
+        (("schema",), 2, "Schema 2 "),
+        (("spec", "backbone"), "resnet19", "'resnet19'"),
+        (("spec", "seed"), -1, "Seed -1 "),
+        (("spec", "protocol", "tolerance"), 10**400, "tolerance 1000"),
         (("spec", "protocol", "padding"), 10**400, "padding 1000"),
-        (("spec", "protocol", "selection"), "best", "Unknown selection 'best': choose one of last-epoch"),
-        (("spec", "protocol", "schedule"), None, "Unknown schedule None: choose one of constant, one-cycle"),
+        (("spec", "protocol", "selection"), "best", "'best': .*last-epoch"),
+        (("spec", "protocol", "schedule"), None, "None: .*one-cycle"),
     ],
 )
-def test_a_record_of_other_code_is_not_called_damaged(place, value, message):
+def test_a_record_of_other_code_is_not_called_damaged(place, value, named):
     path = records.write_record(SPEC, record())
     path.write_text(changed(*place, value=value)(path.read_text()))
     for reading in (frame.records_by_name, lambda: records.read_named_record(path)):
-        with pytest.raises(InputError) as error:
-            reading()
-        assert str(error.value).startswith(f"Record {path} cannot be used here: {message}")
-        assert "delete" not in str(error.value)
-    with pytest.raises(InputError, match=message):
+        message = refusal(reading)
+        assert str(path) in message and re.search(named, message) and "delete" not in message
+    with pytest.raises(InputError, match=named):
         records.spec_of(json.loads(path.read_text()))
 
 
@@ -316,7 +314,7 @@ def test_the_fifth_best_epoch_still_counts():
     assert chosen[BEST_OF_FIVE]["epoch"] == 5
 
 
-def test_selection_of_one_epoch():
+def test_both_rules_select_the_only_epoch():
     only = {"epoch": 1, "validation": 50, "test": 40}
     assert records.select_by_test(epochs((50, 40))) == {BEST_VALIDATION: only, BEST_OF_FIVE: only}
 

@@ -56,7 +56,7 @@ def test_comparable_protocols_train_as_the_paper_says(name, variant):
 
 
 @pytest.mark.parametrize("dataset, batch_size", [("caltech101", 10), ("cifar10", 20)])
-def test_the_papers_protocol(dataset, batch_size):
+def test_the_papers_protocol_takes_batches_of_10_or_20_and_the_best_of_five(dataset, batch_size):
     protocol = preset("paper", dataset, "original")
     assert (protocol.image_size, protocol.batch_size, protocol.train_per_class) == (None, batch_size, None)
     assert protocol.selection == BEST_OF_FIVE
@@ -88,14 +88,14 @@ def test_the_other_protocols_treat_variants_alike(name):
     assert first.selection == BEST_VALIDATION
 
 
-def test_the_equal_protocol():
+def test_equal_has_batches_of_20_in_bfloat16_and_one_test():
     protocol = preset("equal", "caltech101", "stn")
     assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (None, 20, 40)
     assert (protocol.precision, protocol.test_once) == ("bfloat16", True)
     assert preset("equal", "cifar10", "stn").max_epochs == 15
 
 
-def test_the_small_protocol():
+def test_small_has_images_of_64_pixels_and_one_cycle():
     protocol = preset("small", "caltech101", "stn")
     assert (protocol.image_size, protocol.batch_size, protocol.max_epochs) == (64, 32, 20)
     assert (protocol.train_per_class, protocol.train_images, protocol.max_validation) == (None, None, 600)
@@ -142,7 +142,7 @@ def test_the_papers_rule_needs_the_test_images_of_each_epoch():
         Protocol("mine", selection=BEST_OF_FIVE, test_once=True)
 
 
-def test_the_reduced_protocol():
+def test_reduced_has_images_of_64_pixels_and_few_a_class():
     protocol = preset("reduced", "caltech101", "stn")
     assert (protocol.image_size, protocol.max_epochs, protocol.train_per_class) == (64, 20, 15)
     large = preset("reduced", "cifar10", "stn")  # fewer images to evaluate on do not mean fewer to train on
@@ -150,7 +150,7 @@ def test_the_reduced_protocol():
 
 
 @pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
-def test_all_images_at_a_small_size(name, pixels):
+def test_full32_and_full48_have_five_epochs_of_all_images(name, pixels):
     full = preset(name, "gtsrb", "original")
     settings = {"image_size": pixels, "batch_size": 64, "min_epochs": 5, "max_epochs": 5}
     assert full == Protocol(name, normalization="imagenet", **settings)
@@ -252,7 +252,7 @@ def test_the_largest_seed_is_one_that_numpy_takes():
 
 @pytest.mark.parametrize("size", [0, "64", 64.0])
 def test_an_image_size_that_is_no_whole_number_is_named(size):
-    with pytest.raises(InputError, match=f"Image size {size!r} is not allowed: give a whole number from 1"):
+    with pytest.raises(InputError, match=f"Image size {size!r} "):
         replace(SPEC, protocol=replace(SPEC.protocol, image_size=size))
 
 
