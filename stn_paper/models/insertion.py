@@ -47,8 +47,8 @@ def with_stn(
       `SpatialTransformer`.
 
     The transformer starts in the mode of `model`, training or evaluation, and on its device. Settings and methods of a
-    timm network stay at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md shows how to pass
-    them to timm's optimizers.
+    timm network stay at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md
+    shows how to pass them to timm's optimizers.
     Raises InputError for an unknown variant, transform or layer, for an image size that is not a whole number or is
     too small for the variant, and for an option that is not allowed. The module raises InputError for images of
     another size, unless the variant is constant or `localization_size` is given.
