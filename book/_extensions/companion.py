@@ -18,9 +18,8 @@ from stn_paper.report import playground, run_pages
 from stn_paper.training import kept, records
 
 BUNDLE = Path(itables.__file__).parent / "html"  # DataTables as one ES module, with its style
-TABLE_SCRIPT = Path(__file__).with_name(
-    "interactive.js"
-)  # not in _static, because every page loads the scripts there
+# not in _static, because every page loads the scripts there
+TABLE_SCRIPT = Path(__file__).with_name("interactive.js")
 NETWORKS = "playground"  # the folder of the playground's networks
 SCRIPT, STYLE = "datatables.js", "datatables.css"
 POLICY = (  # a page loads what lies beside it, and nothing from another host

@@ -117,9 +117,8 @@ def _study_panels(chosen, found, height, **options):
     figure, axes = plt.subplots(down, across, figsize=(5.8, height * down), squeeze=False, **options)
     for axis, study, rows in zip(axes.flat, chosen, found):
         missing = "" if len(rows) else f": {MISSING}"
-        name = plain_title(study).replace(
-            "MNIST ", "MNIST\N{NO-BREAK SPACE}"
-        )  # a dataset's name stays on one line
+        # a dataset's name stays on one line
+        name = plain_title(study).replace("MNIST ", "MNIST\N{NO-BREAK SPACE}")
         axis.set_title("\n".join(wrap(name + missing, TITLE_WIDTH)), fontsize=11)
         axis.tick_params(labelsize=11)
     for axis in axes.flat[len(chosen) :]:

@@ -35,9 +35,8 @@ def paper_gains():
     """The paper's Gains in Tables 6 and 8, with a value a network."""
     gains = []
     for number in (6, 8):
-        mine = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn").set_index("backbone")[
-            "paper"
-        ]
+        pair = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn")
+        mine = pair.set_index("backbone")["paper"]
         label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
         gains.append(Gain(label, mine, mine.mean(), statistics.half_width(mine), 0, len(mine)))
     return gains

@@ -132,10 +132,8 @@ def show_accuracies(dataset, protocols):
             continue
         best = {title(b): HEADINGS.get(clearly_best(mine)) for b, mine in ours.groupby("backbone")}
         runs_of = dict(iter(ours.groupby([ours["backbone"].map(title), frame.arm_titles(ours)])))
-        networks, column = (
-            [*zip(view["Backbone"], view["Variant"])],
-            tables.column_of_rule(ours["selection"].iloc[0]),
-        )
+        networks = [*zip(view["Backbone"], view["Variant"])]
+        column = tables.column_of_rule(ours["selection"].iloc[0])
         for row, network in enumerate(networks, sum(map(len, views))):
             if best[network[0]] == network[1]:
                 marks[row, column] = BEST
@@ -146,11 +144,9 @@ def show_accuracies(dataset, protocols):
     if not views:
         return None
     view = pd.concat(views, ignore_index=True).dropna(axis=1, how="all")
-    note = (
-        "★: better than each other variant, by the tests of the experiment. "
-        if BEST in marks.values()
-        else ""
-    )
+    note = ""
+    if BEST in marks.values():
+        note += "★: better than each other variant, by the tests of the experiment. "
     if COLLAPSED in marks.values():
         note += "†: a run collapsed; the mean includes it. "
     if any(column.endswith("±") for column in view):

@@ -90,8 +90,8 @@ def sequence_curves_plot():
     for axis in (above, below):
         axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.has_data():
-            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": DIGITS_A_SEQUENCE}
-            axis.legend(**above, frameon=False, fontsize=11)
+            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": DIGITS_A_SEQUENCE}
+            axis.legend(**place, frameon=False, fontsize=11)
     return close_figure(figure)
 
 

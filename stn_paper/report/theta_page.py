@@ -148,9 +148,8 @@ PHOTOGRAPH_SETTINGS: dict[str, Any] = {
     "test_once": True,
     "probes": True,
 }
-OWN_SETTINGS: dict[
-    str, dict[str, Any]
-] = {  # dataset -> settings of its own; CIFAR-10 with as many images as TSRD
+# dataset -> settings of its own; CIFAR-10 with as many images as TSRD
+OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "caltech101": {"image_size": 64},
     "cifar10": {"image_size": 32, "train_images": 4000, "max_validation": 600},
     "tsrd": {"image_size": 64},
@@ -171,8 +170,8 @@ def photographs_plot(records):
     for part, (dataset, record) in zip(figure.subfigures(len(records), squeeze=False)[:, 0], records.items()):
         part.suptitle(DATASETS[dataset].title, size=11, x=0.01, ha="left")
         images = example_images(record["probes"]).float()
-        theta = torch.tensor(record["probes"]["theta"])
-        grid = sampling_grid(theta, *images.shape[-2:])
+        maps = torch.tensor(record["probes"]["theta"])
+        grid = sampling_grid(maps, *images.shape[-2:])
         read = (sample(images / 127.5 - 1, grid) + 1) * 127.5
         rows = part.subplots(2, len(images))
         for row, pictures, label in zip(rows, (images, read), ("input", "output")):
@@ -182,7 +181,7 @@ def photographs_plot(records):
                 axis.imshow(pixels, extent=(-1, 1, 1, -1))
                 axis.set(xticks=[], yticks=[])
         every = images.shape[-1] // 8
-        for axis, map_, points in zip(rows[0], theta, grid):
+        for axis, map_, points in zip(rows[0], maps, grid):
             draw_outline(axis, map_, width=1.5)
             places = points[every // 2 :: every, every // 2 :: every].flatten(0, 1).T.numpy()
             axis.scatter(*places, s=7, color="white", edgecolors="black", linewidths=0.5)
