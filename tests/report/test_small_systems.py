@@ -255,7 +255,7 @@ def test_pictures_are_drawn_from_the_record(kept):
 
 def test_without_a_record_nothing_moves():
     assert system_pictures.training_pictures("digits", "mnist-cnn", "stn") is None
-    assert system_pictures.stillness_verdict("digits", "mnist-cnn") == "Not yet run."
+    assert system_pictures.stillness_verdict("digits", "mnist-cnn") == "not yet run."
 
 
 def test_the_looks_are_drawn_from_the_record():
