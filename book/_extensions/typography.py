@@ -15,9 +15,11 @@ RULES = (
     (re.compile(r"(?<![\w.)\]-])-(?=\d)"), "−"),  # of a number: -0.12
     (re.compile(r"(?<=\d)[ \u00a0]?%"), "\u00a0%"),
     (re.compile(r"(?<=\d) x (?=\d)"), " × "),
+    (re.compile(r"± (?=\d)"), "±\u00a0"),
     (re.compile(r"(?<=\w)'(?=\w|\s|$)"), "’"),
 )
 NUMBER = re.compile(r"[+−]?[\d,]+(?:\.\d+)?(?:\u00a0%)?")  # after `typeset`
+NO_NUMBERS = "–", "collapsed", "not yet run"  # in a column of numbers
 CODE = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.image)
 UNTOUCHED = ["code", "pre", "script", "style", "svg", "textarea"]
 
@@ -89,7 +91,7 @@ def align_numbers(table):
     if not body or not body[0] or len({len(row) for row in body}) > 1 or "±" in table.get_text():
         return
     for heading, *cells in zip(headings[-len(body[0]) :], *body):
-        texts = [text for cell in cells if (text := cell.get_text(strip=True))]
+        texts = [text for cell in cells if (text := cell.get_text(strip=True)) and text not in NO_NUMBERS]
         if texts and all(map(NUMBER.fullmatch, texts)):
             for cell in (heading, *cells):
                 cell["class"] = [*cell.get("class", []), "number"]

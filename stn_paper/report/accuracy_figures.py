@@ -121,7 +121,7 @@ def tsrd_plot():
         for c in TSRD_COLUMNS
     ]
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.09), ncol=1, fontsize=11, frameon=False
+        handles=handles, loc="upper center", bbox_to_anchor=(0.3, -0.11), ncol=1, fontsize=11, frameon=False
     )
     axis.set_yticks(rows, [title(b) for b in cells["backbone"]])
     axis.set(ylim=(len(cells) - 0.5, -0.5), xlabel="test accuracy (%)")

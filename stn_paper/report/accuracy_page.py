@@ -152,8 +152,9 @@ def replication_table(number):
     rows = {}
     for row in accuracy.replication(number).itertuples():
         mean, kept = _mean_or_dash(row.mean, row.half, row.backbones), NO_NUMBER
-        if row.collapsed and row.kept >= accuracy.FEWEST_BACKBONES:
-            kept = f"{_mean_or_dash(row.mean_kept, row.half_kept, row.kept)} ({count_text(row.kept, 'backbone')})"
+        if row.collapsed and row.kept:
+            half = f" ± {row.half_kept:.2f}" if row.kept >= accuracy.FEWEST_BACKBONES else ""
+            kept = f"{row.mean_kept:+.2f}{half} ({count_text(row.kept, 'backbone')})"
         p_values = f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",

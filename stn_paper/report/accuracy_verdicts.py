@@ -1,7 +1,5 @@
 """Sentences of the pages of Tables 4, 6 and 8; the numbers are those of `analysis.accuracy`."""
 
-import pandas as pd
-
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.effects import rows_of_pair
@@ -135,10 +133,12 @@ def _runs_in_words(numbers):
 
 def _replication_in_words(row):
     """Counts and means of a row of `accuracy.replication` in words, the paper's in parentheses."""
-    kept = f"{row['mean_kept']:+.2f}" + ("" if pd.isna(row["half_kept"]) else f" ± {row['half_kept']:.2f}")
+    kept = f"{row['mean_kept']:+.2f}"
+    if row["kept"] >= accuracy.FEWEST_BACKBONES:
+        kept += f" ± {row['half_kept']:.2f}"
     text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
     if row["collapsed"] and row["kept"]:
-        text += f", without the {count_text(row['collapsed'], 'backbone')} with a collapsed run {kept}"
+        text += f", {kept} without the {count_text(row['collapsed'], 'backbone')} with a collapsed run"
     return (
         f"{row['ahead']:.0f} of {row['backbones']:.0f} backbones (the paper: {row['paper_ahead']:.0f} of "
         f"{row['paper_backbones']:.0f}); the mean difference is {text} (the paper: {row['paper_mean']:+.2f})"

@@ -15,7 +15,7 @@ from ..models import ORIGINAL
 from ..models.backbones import title
 from ..paths import BENCHMARKS
 from .experiment_page import runs_text
-from .figures import close_figure
+from .figures import OTHER_COLORS, close_figure
 from .speed import median_and_quartiles
 
 # the protocol of each dataset whose gains are shown
@@ -125,12 +125,12 @@ def warp_ratios_plot():
     figure, axes = plt.subplots(len(WORK_TITLES), figsize=(5.8, 2.6 * len(WORK_TITLES)), sharex=True)
     for axis, (work, heading) in zip(axes, WORK_TITLES.items()):
         axis.set_title(heading if len(ratios) else MISSING, fontsize=11)
-        for (program, mine), marker in zip(
-            ratios[ratios["work"] == work].groupby("other", sort=False), "osD"
+        for (program, mine), marker, color in zip(
+            ratios[ratios["work"] == work].groupby("other", sort=False), "osD", OTHER_COLORS
         ):
             whiskers = [mine["middle"] - mine["low"], mine["high"] - mine["middle"]]
             look = {"marker": marker, "markersize": 4, "capsize": 2, "label": PROGRAM_TITLES[program]}
-            axis.errorbar(mine["image_size"], mine["middle"], whiskers, **look)
+            axis.errorbar(mine["image_size"], mine["middle"], whiskers, color=color, **look)
         axis.axhline(1, color="0.4", linewidth=1)
         axis.set(ylabel="times as fast", xscale="log", yscale="log")
         axis.set_xticks([28, 64, 128, 224], ["28", "64", "128", "224"], minor=False)

@@ -17,12 +17,13 @@ from PIL import Image
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, sample, sampling_grid
 from ..training.batches import normalize
-from .figures import DARK, GREY, close_figure
+from .figures import COLORS, DARK, GREY, close_figure
 
 SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
 BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
 CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour of each corner
+NEUTRAL = (0.45, 0.45, 0.45)  # of boxes that are no localization net
 GRID_STEP = 16  # pixels between the drawn points of a sampling grid
 
 
@@ -99,9 +100,9 @@ def figure1_plot(transformer, image):
     _tensor_label(canvas, (1.15, 6.57), r"input feature map $\mathbfit{U}$", u)
     _tensor_label(canvas, (1.15, 0.7), r"output feature map $\mathbfit{V}$", v)
 
-    draw_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", GREEN)
-    draw_box(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", BLUE)
-    draw_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", ORANGE)
+    draw_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", NEUTRAL)
+    draw_box(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", COLORS["lstn"])
+    draw_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", NEUTRAL)
     _feature_maps(canvas, transformer.localization.features, u)
     canvas.text(3.12, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
     _matrix(canvas, (4.1, 4.25), theta[0], 11.5)
@@ -281,11 +282,11 @@ def _matrix(canvas, place, theta, size):
     x, y = place
     em = size / 72
     for row, up in zip(theta.tolist(), (0.75, -0.75)):
-        for number, across in zip(row, (-1.95, 1.4, 4.65)):
+        for number, across in zip(row, (-2.25, 1.4, 5.05)):
             place = (x + across * em, y + up * em)
             canvas.text(*place, _two_decimals(number), size=size, ha="right", va="center_baseline")
     for side in (-1, 1):
-        edge, lip = x + side * 5.1 * em, x + side * 4.8 * em
+        edge, lip = x + side * 5.5 * em, x + side * 5.2 * em
         ends = y + 1.5 * em, y - 1.5 * em
         canvas.plot([lip, edge, edge, lip], [ends[0], *ends, ends[1]], color=DARK, linewidth=1.2)
 

@@ -12,7 +12,7 @@ from ..analysis.statistics import MISSING
 from ..models import HEADINGS, ORIGINAL, VARIANTS
 from ..models.backbones import title
 from ..paths import AUTHORS_LOOP, BENCHMARKS
-from .figures import COLORS, LEGEND_ABOVE, MARKERS, close_figure
+from .figures import COLORS, LEGEND_ABOVE, MARKERS, OTHER_COLORS, close_figure
 from .speed import OURS, STEP, added_share, benchmark_rows
 
 FILLS = {"tf32": {"fillstyle": "full"}, "bfloat16": {"fillstyle": "none"}}
@@ -68,8 +68,9 @@ def parts_plot():
         axis.set_yticks(range(len(shares)), [PART_TITLES.get(part, part) for part in shares])
         axis.invert_yaxis()
         axis.set(xlabel="share of the training step (%)")
-    if axes[0, 0].has_data():
-        axes[0, 0].legend(fontsize=11)
+    handles = axes[0, 0].get_legend_handles_labels()
+    if handles[0]:
+        figure.legend(*handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
     return close_figure(figure)
 
 
@@ -160,8 +161,8 @@ def growth_plot():
     """Seconds of work on all records against their number, a line a task; `benchmarks.growth` measures them."""
     found = pd.read_csv(BENCHMARKS / "growth.csv")
     figure, axis = plt.subplots(figsize=(5.8, 3.4))
-    for (task, rows), marker in zip(found.groupby("task", sort=False), "osD^vXP*"):
-        axis.plot(rows["records"], rows["seconds"], marker=marker, markersize=5, label=task)
+    for (task, rows), marker, color in zip(found.groupby("task", sort=False), "osD^vX", OTHER_COLORS):
+        axis.plot(rows["records"], rows["seconds"], color=color, marker=marker, markersize=5, label=task)
     ends = found["records"].agg(["min", "max"]).to_numpy()
     axis.plot(
         ends, found["seconds"].max() * ends / ends[1], "--", color="0.6", label="as the number of records"

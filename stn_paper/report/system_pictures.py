@@ -109,12 +109,12 @@ def stillness_table(dataset, system):
 
 
 def stillness_verdict(dataset, system):
-    """How much the picture of a moving example changes before and after the transformer, in words."""
+    """How much the picture of a moving example changes before and after the transformer: the end of a sentence."""
     means = [np.mean(shares, axis=0) for shares in motion_shares(dataset, system).values()]
     if not means:
-        return f"{MISSING.capitalize()}."
+        return f"{MISSING}."
     after, before = (range_text(shares, "{:.0%}") for shares in zip(*means))
-    return f"The motion of a digit causes {before} of the inputs' variance, and {after} of the outputs' variance."
+    return f"the motion of a digit causes {before} of the inputs' variance, and {after} of the outputs' variance."
 
 
 # --- three properties of a transformer ----------------------------------------------------------

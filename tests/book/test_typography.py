@@ -19,6 +19,7 @@ def typography(extension):
         ("L-STN-2, 2026-11-28, 64-pixel, f(x)-1", "L-STN-2, 2026-11-28, 64-pixel, f(x)-1"),
         ("63% and 95 %", "63\u00a0% and 95\u00a0%"),
         ("3 x 3 x 10, axis x", "3 × 3 × 10, axis x"),
+        ("0.12 ± 0.17 points", "0.12 ±\u00a00.17 points"),
         ("the paper's rows' mean", "the paper’s rows’ mean"),
     ],
 )
@@ -74,9 +75,9 @@ def test_two_levels_of_columns_keep_two_rows(typography):
 
 
 def test_columns_of_plain_numbers_are_set_to_the_right(typography):
-    table = pd.DataFrame({"name": ["a", "b"], "gain": ["-0.5", ""], "all": ["1,200", "3 (1)"]})
+    table = pd.DataFrame({"name": ["a", "b"], "gain": ["-0.5", "collapsed"], "all": ["1,200", "3 (1)"]})
     html = BeautifulSoup(typography.typeset_html(table.to_html(index=False)), "html.parser")
-    assert [cell.get_text() for cell in html.select(".number")] == ["gain", "−0.5", ""]
+    assert [cell.get_text() for cell in html.select(".number")] == ["gain", "−0.5", "collapsed"]
     with_interval = table.assign(mean=["1 ± 1", "2 ± 1"]).to_html(index=False)
     assert "number" not in typography.typeset_html(with_interval)
 
