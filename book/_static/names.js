@@ -1,5 +1,5 @@
 // The hyphens of these names are no place to break a line.
-const NAMES = /([LV]-STN|CIFAR-10)/;
+const NAMES = /([LV]-STN|CIFAR-10|Caltech-101)/;
 
 document.addEventListener("DOMContentLoaded", () => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

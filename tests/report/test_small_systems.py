@@ -318,6 +318,7 @@ def test_paddings_are_compared_with_zeros():
     text = distorted_page.padding_verdict(runs)
     assert re.findall(r"\b\d+\b", text)[:3] == ["1", "2", "1"]  # better, of comparisons, and equal
     assert f"+1.50 ± 0.23 ({BETTER}, n=3 and 3)" in text and f"+1.00 ({FEW}, n=1 and 1)" in text
+    assert "3 of 11 runs" in text  # shrink the image
     table = distorted_page.padding_table(runs)
     assert table.loc["fill value -1 (black)", ("Error (%)", "Adam")] == "0.50 ± 0.25 (n=3)"
     assert table["Side read (%)"]["Adam"].tolist() == ["80", "80", "120"]
