@@ -110,14 +110,16 @@ def signalled(number, _, draw):
     """Stop the command at a random moment: it ends with one sentence and the usual status, and can be continued."""
     expected = undisturbed()
     words = ["run", "digits", "tiny", "stn", "smoke", "--device", "cpu"]
-    with own_folder() as folder, patch.object(spec, "preset", lambda *_: long_spec().protocol):
-        process = started(doomed, number, *moment(draw), quietly, folder / "output", words)
-        process.join()
-        lines = (folder / "output").read_text(encoding="utf-8").splitlines()
-        assert process.exitcode in (0, 128 + number) and len(lines) == 1, (process.exitcode, lines)
-        again = started(quietly, folder / "again", words)
-        again.join()
-        assert again.exitcode == 0 and numbers(records.find(long_spec())) == expected
+    with own_folder() as folder:
+        long = long_spec()
+        with patch.object(spec, "preset", lambda *_: long.protocol):
+            process = started(doomed, number, *moment(draw), quietly, folder / "output", words)
+            process.join()
+            lines = (folder / "output").read_text(encoding="utf-8").splitlines()
+            assert process.exitcode in (0, 128 + number) and len(lines) == 1, (process.exitcode, lines)
+            again = started(quietly, folder / "again", words)
+            again.join()
+        assert again.exitcode == 0 and numbers(records.find(long)) == expected
     return "the same numbers" if process.exitcode else "ended before the signal"
 
 

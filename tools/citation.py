@@ -8,6 +8,7 @@ of book/cite.md are computed. The repository's public address, if there is one, 
 import json
 import re
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -102,9 +103,15 @@ def bibtex(cited):
         },
     }
     return "\n".join(
-        f"@{kind}{{{key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items()) + "}\n"
+        f"@{kind}{{{key},\n" + "".join(_field(name, value) for name, value in fields.items()) + "}\n"
         for (kind, key), fields in entries.items()
     )
+
+
+def _field(name, value):
+    """A field of a BibTeX entry, in lines that fit the page."""
+    start = f"  {name} = {{"
+    return textwrap.fill(f"{start}{value}}},", 98, subsequent_indent=" " * len(start)) + "\n"
 
 
 def _same(url):

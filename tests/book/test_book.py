@@ -97,7 +97,7 @@ def test_animations_are_small(built):
 
 def test_pages_show_outputs(built):
     index = BeautifulSoup((built / "notebooks/index.html").read_text(), "html.parser").get_text()
-    assert index.count("104 of 104") >= 2  # parameters and GFLOPS
+    assert "104 of 104" in index  # parameters
     assert "14,163,937" in (built / "notebooks/network_costs.html").read_text()
 
 
