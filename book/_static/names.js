@@ -7,14 +7,17 @@ document.addEventListener("DOMContentLoaded", () => {
   while (walker.nextNode()) if (NAMES.test(walker.currentNode.data)) texts.push(walker.currentNode);
   for (const text of texts) {
     if (text.parentElement.closest("pre, script, style, svg, table.interactive")) continue;
-    text.replaceWith(
-      ...text.data.split(NAMES).map((part, i) => {
-        if (i % 2 === 0) return part;
-        const name = document.createElement("span");
-        name.className = "name";
-        name.textContent = part;
-        return name;
-      })
-    );
+    const whole = document.createElement("span"); // one item, as the text was, if its parent is a grid
+    for (const [i, part] of text.data.split(NAMES).entries()) {
+      if (i % 2 === 0) {
+        whole.append(part);
+        continue;
+      }
+      const name = document.createElement("span");
+      name.className = "name";
+      name.textContent = part;
+      whole.append(name);
+    }
+    text.replaceWith(whole);
   }
 });
