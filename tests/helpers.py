@@ -67,7 +67,7 @@ def edit(path, **parts):
 
 
 def rewrite(record, spec=None, **fields):
-    """Write a record that was read again, with other fields, for its own run or another; return its path."""
+    """Write the record again with changed fields, for its own run or for the run `spec`; return its path."""
     kept = {name: value for name, value in record.items() if name not in ("schema", "spec")}
     return records.write_record(spec or records.spec_of(record), kept | fields)
 

@@ -109,7 +109,7 @@ def bibtex(cited):
 
 
 def _field(name, value):
-    """A field of a BibTeX entry, in lines that fit the page."""
+    """Return a field of a BibTeX entry, wrapped to lines of at most 98 letters."""
     start = f"  {name} = {{"
     return textwrap.fill(f"{start}{value}}},", 98, subsequent_indent=" " * len(start)) + "\n"
 

@@ -54,7 +54,8 @@ def with_stn(
     another size, unless the variant is constant or `localization_size` is given.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
-    >>> model = with_stn(model, "stn", 224, before="layer2", transform="similarity", padding="border")
+    >>> options = {"transform": "similarity", "padding": "border"}
+    >>> model = with_stn(model, "stn", image_size=224, before="layer2", **options)
     """
     check_choice("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
     for name in options.keys() & {"return_theta", "return_grid"}:

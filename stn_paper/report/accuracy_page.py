@@ -15,6 +15,7 @@ from ..models.backbones import title
 from ..training import records
 from . import charts, interactive
 from .accuracy_figures import TSRD_HEADINGS
+from .accuracy_verdicts import mean_without_collapsed
 from .sentences import count_text, pair_title
 
 
@@ -153,8 +154,7 @@ def replication_table(number):
     for row in accuracy.replication(number).itertuples():
         mean, kept = _mean_or_dash(row.mean, row.half, row.backbones), NO_NUMBER
         if row.collapsed and row.kept:
-            half = f" ± {row.half_kept:.2f}" if row.kept >= accuracy.FEWEST_BACKBONES else ""
-            kept = f"{row.mean_kept:+.2f}{half} ({count_text(row.kept, 'backbone')})"
+            kept = f"{mean_without_collapsed(row)} ({count_text(row.kept, 'backbone')})"
         p_values = f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})"
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",

@@ -131,11 +131,18 @@ def _runs_in_words(numbers):
     return "one run" if max(numbers) == 1 else f"{statistics.range_text(numbers)} runs"
 
 
+def mean_without_collapsed(row):
+    """Return the mean over backbones without a collapsed run, of a row of `accuracy.replication`, as text.
+
+    From FEWEST_BACKBONES backbones on, half of its interval follows.
+    """
+    half = f" ± {row.half_kept:.2f}" if row.kept >= accuracy.FEWEST_BACKBONES else ""
+    return f"{row.mean_kept:+.2f}{half}"
+
+
 def _replication_in_words(row):
     """Counts and means of a row of `accuracy.replication` in words, the paper's in parentheses."""
-    kept = f"{row['mean_kept']:+.2f}"
-    if row["kept"] >= accuracy.FEWEST_BACKBONES:
-        kept += f" ± {row['half_kept']:.2f}"
+    kept = mean_without_collapsed(row)
     text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
     if row["collapsed"] and row["kept"]:
         text += f", {kept} without the {count_text(row['collapsed'], 'backbone')} with a collapsed run"

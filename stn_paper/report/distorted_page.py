@@ -34,16 +34,16 @@ from .figures import COLORS, close_figure
 from .sentences import join_words
 from .small_systems import DISTORTED, judge_pairs, mean_side, system_runs
 
-NEAR_POINTS = 0.5  # points; an error this close to the published error counts as reached
+NEAR_POINTS = 0.5  # points; the largest difference at which our error counts as near the published error
 # distortion -> its second reading: p moves the corners of the canvas, e a grid over the digit; see `DISTORTIONS`
 OTHER_READINGS = {"p": "canvas", "e": "digit"}
 
 
 def _distorted_cells():
-    """The cells of Jaderberg et al. 2015, Table 1, a row each: distortion, network, variant, published, ours, other.
+    """Return a row for each cell of Table 1 of Jaderberg et al. 2015.
 
-    Errors are in percent. `ours` is a list with an error for each run; `other` is this list for the second reading of P
-    and E.
+    The columns are distortion, network, variant, published, ours and other. Errors are in percent. `ours` lists the
+    errors of our runs. `other` lists the errors of our runs in the second reading of P and E.
     """
     printed, rows = pd.read_csv(PRINTED / "distorted_mnist.csv"), []
     for name in printed.columns.drop(["network", "variant"]):
@@ -59,7 +59,7 @@ def _distorted_cells():
 
 
 def _errors(distortion):
-    """Our test errors in percent on a distortion: {variant: an error a run}."""
+    """Return our test errors on a distortion, in percent: {variant: list with an error for each run}."""
     ours = system_runs(f"mnist-{distortion}", DISTORTED)
     return (100 - ours["test"]).groupby(ours["variant"]).agg(list).to_dict()
 
@@ -157,7 +157,10 @@ def padding_runs():
 
 
 def padding_table(runs):
-    """Test error and `side` of `padding_runs`, in percent: a row a padding, two columns an optimizer."""
+    """Return test error and `side` of `padding_runs`, in percent: a row for each padding.
+
+    Each optimizer has a column for the error and a column for the side.
+    """
     columns = {}
     for optimizer, title in OPTIMIZERS.items():
         mine = runs[runs["optimizer"] == optimizer]
@@ -169,7 +172,7 @@ def padding_table(runs):
 
 
 def padding_verdict(runs):
-    """Whether the accuracy of `padding_runs` differs from that with zeros, as Markdown; see `judge_pairs`."""
+    """Compare each padding of `padding_runs` with zeros by `judge_pairs`; return the verdict as Markdown."""
     tests = dict(iter(runs.set_index("seed").groupby(["optimizer", "padding"])["test"]))
     arms = [
         (o, p) for o in OPTIMIZERS for p in PADDINGS if p != "zeros" and {(o, p), (o, "zeros")} <= set(tests)

@@ -29,9 +29,10 @@ COLORS |= {"feature": PALETTE[3], "shared": PALETTE[0]}
 COLORS |= {"out60": PALETTE[0], "out20": PALETTE[1]}
 COLORS |= {f"{v}{RELEASED}": tuple((c + 1) / 2 for c in color) for v, color in COLORS.items()}  # paler
 COLORS |= {CONSTANT: PALETTE[5], "lstn-no-bn": PALETTE[8], "lstn-no-1x1": PALETTE[6], "stn-bn": PALETTE[9]}
-OTHER_COLORS = [PALETTE[i] for i in (4, 5, 7, 3, 9)] + [(0.15, 0.15, 0.15)]  # of what is no variant
-PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 DARK, GREY = "0.15", "0.45"  # for drawings
+# of programs and commands; variants have COLORS
+OTHER_COLORS = [*(PALETTE[i] for i in (4, 5, 7, 3, 9)), DARK]
+PAPER_COLOR = (0.35, 0.35, 0.35)  # for the paper's numbers beside ours
 # our plots have at most 3,900 colours; figures with photographs have 14,000 and more
 PHOTOGRAPH_COLORS = 5_000
 LEGEND_ABOVE: dict = {"loc": "outside upper center", "frameon": False, "fontsize": 11}  # of a whole figure

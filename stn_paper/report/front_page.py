@@ -188,7 +188,7 @@ def count_reproduced():
 
 
 def findings():
-    """The findings so far as a table: the paper's claim, our finding, and the page that shows it."""
+    """Return the findings as a table: each row has the paper's claim, our finding, and the name of the page."""
     cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
     copied = copies.test_images_with_copy("tsrd")
     rows = [

@@ -11,6 +11,7 @@ import numpy as np
 import seaborn as sns
 import torch
 from matplotlib import patheffects
+from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 
@@ -23,7 +24,6 @@ SEED = 0
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # (x, y), clockwise
 BLUE, ORANGE, GREEN, _, PINK, *_ = sns.color_palette("colorblind")
 CORNER_STYLES = list(zip("osv^", (BLUE, ORANGE, GREEN, PINK)))  # shape and colour of each corner
-NEUTRAL = (0.45, 0.45, 0.45)  # of boxes that are no localization net
 GRID_STEP = 16  # pixels between the drawn points of a sampling grid
 
 
@@ -100,9 +100,9 @@ def figure1_plot(transformer, image):
     _tensor_label(canvas, (1.15, 6.57), r"input feature map $\mathbfit{U}$", u)
     _tensor_label(canvas, (1.15, 0.7), r"output feature map $\mathbfit{V}$", v)
 
-    draw_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", NEUTRAL)
+    draw_box(canvas, (0.325, 3.2, 1.65, 0.47), "sampler", to_rgb(GREY))
     draw_box(canvas, (2.65, 4.85, 3.05, 2.05), "localization net (L-STN)", COLORS["lstn"])
-    draw_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", NEUTRAL)
+    draw_box(canvas, (2.65, 0.05, 3.05, 3.62), "grid generator", to_rgb(GREY))
     _feature_maps(canvas, transformer.localization.features, u)
     canvas.text(3.12, 4.25, r"$\theta\,=$", size=15, va="center", ha="right")
     _matrix(canvas, (4.1, 4.25), theta[0], 11.5)

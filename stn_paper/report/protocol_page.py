@@ -36,7 +36,10 @@ def protocol_differences(dataset, other_dataset):
 
 
 def system_settings():
-    """The settings of the protocol `system`: a column a dataset and smaller system, or a study of the experiment."""
+    """Return the settings of the protocol `system` as a table.
+
+    Each column has a network and a dataset: those of the smaller systems, and those of the experiment's studies.
+    """
     trained = [(system, dataset) for system, datasets in SYSTEM_DATASETS.items() for dataset in datasets]
     trained += [(backbone, dataset) for dataset, backbone, protocol in STUDIES if protocol == SYSTEM]
     columns = {}

@@ -139,9 +139,10 @@ def gains_in_words(dataset, system):
 
 
 def judge_pairs(tests, pairs):
-    """Compare accuracies in pairs of arms by Welch's test with Holm's correction: the verdicts, and a text for each.
+    """Compare the arms of each pair by Welch's test with Holm's correction; return the verdicts and their texts.
 
-    `tests` is {arm: accuracies indexed by seed}. A text has the difference, its interval, the verdict and the runs.
+    `tests` is {arm: accuracies indexed by seed}. Each text gives the difference, its interval, the verdict and the
+    numbers of runs.
     """
     gains = [compare(tests[arm], tests[against], paired=False) for arm, against in pairs]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]
@@ -172,7 +173,7 @@ def theta_in_words(dataset, system):
 
 
 def _zoom_in_words(mine):
-    """The size of the region that the mean map of these runs reads, in words; "" if the map is not affine."""
+    """Return a sentence on the side of the region that the runs' mean map reads; "" if the map is not affine."""
     if len(mine["record"].iloc[0]["epochs"][-1]["theta"]["mean"]) != 6:
         return ""
     return f" On average, the sides of the region are {mean_side(mine['record']):.0%} of the image's."

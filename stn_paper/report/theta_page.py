@@ -163,8 +163,8 @@ PHOTOGRAPH_SPECS = {
 def photographs_plot(records):
     """For each dataset, inputs with the grid's points, eight along a side, and outputs below.
 
-    `records` is {dataset: record of its run in PHOTOGRAPH_SPECS}. The four validation images are of the first four
-    classes.
+    `records` is {dataset: record of its run in PHOTOGRAPH_SPECS}. Each record holds one validation image of each of the
+    first four classes.
     """
     figure = plt.figure(figsize=(5.8, 3.15 * len(records)))
     for part, (dataset, record) in zip(figure.subfigures(len(records), squeeze=False)[:, 0], records.items()):
@@ -199,7 +199,7 @@ def photographs_verdict(records):
     return f"From image to image the corners of the outline move by a median of {join_words(parts)}."
 
 
-# --- every run, and the first steps ---------------------------------------------------------------
+# --- tables of all runs and of the first steps ----------------------------------------------------
 
 
 def theta_table(found):

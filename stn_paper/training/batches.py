@@ -88,8 +88,8 @@ def augment(spec, data, epoch):
 def network_input(images, device, normalization, size):
     """Return the network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey: float (B, 3, size, size).
 
-    The images are enlarged to `size` and normalized on the device. Raises InputError for images of another type, and
-    for images that are not square or larger than `size`.
+    The images are enlarged to `size` and normalized on the device. Raises InputError for images that are not uint8, not
+    square, or larger than `size`.
     """
     if images.dtype != torch.uint8 or images.shape[-2] != images.shape[-1]:
         raise InputError(

@@ -21,10 +21,10 @@ from .protocol import DEFAULTS, LARGEST_SEED, REDRAWN, Protocol
 class RunSpec:
     """One training run: a network, a dataset, a protocol and a seed.
 
-    `protocol` is a Protocol or the name of a preset (PROTOCOLS). A Protocol with the name of a preset counts as this
-    preset with changed settings. Raises InputError for an unknown name, a preset that the dataset or the variant does
-    not have, a seed that is not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset has,
-    and an augmentation or probes that the dataset does not allow.
+    `protocol` is a Protocol or the name of a preset (PROTOCOLS). If a Protocol has the name of a preset, pages compare
+    its settings with this preset. Raises InputError for an unknown name, a preset that does not exist for the dataset
+    or the variant, a seed that is not 0 to 2^32 - 1, a network that predicts another number of labels than the dataset
+    has, and an augmentation or probes that the dataset does not allow.
 
     >>> RunSpec("digits", "mnist-cnn", "lstn", "system").image_size
     42
