@@ -7,18 +7,20 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.nn.grad import conv2d_input
+from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 # a convolution with at least MANY_WEIGHTS weights and at most SMALL_MAP output pixels is faster as a matrix product
 MANY_WEIGHTS, SMALL_MAP = 2**18, 4
-# with at most this many output pixels, a depthwise convolution's weight gradient is faster as a product for each tap
-SMALL_DEPTHWISE_MAP = 16
+# torch's weight gradient of a depthwise convolution is slow for kernels of more columns
+FAST_COLUMNS = 3
+# torch's gradient with respect to the images is slow if they have few channels and the convolution has a stride
+FEW_CHANNELS = 4
 
 
 class FastConvolutions(TorchFunctionMode):
-    """Context: convolutions to small maps as matrix products, and depthwise convolutions without bfloat16 autocast.
+    """Context: convolutions to small maps as matrix products; faster gradients of depthwise and of first convolutions.
 
     Under autocast, depthwise convolutions are computed in float32, and their results are rounded to bfloat16. On a CPU,
     the gradients of a depthwise convolution take up to 14 times as long in bfloat16 as in float32 (torch 2.14).
@@ -30,8 +32,12 @@ class FastConvolutions(TorchFunctionMode):
         call = _Call(*args, **(kwargs or {}))
         if call.is_depthwise:
             return _depthwise(call)
-        if call.weight.numel() >= MANY_WEIGHTS and call.fits(SMALL_MAP):
+        if not call.is_plain or call.groups > 1:
+            return F.conv2d(*call)
+        if call.weight.numel() >= MANY_WEIGHTS and call.pixels <= SMALL_MAP:
             return _as_product(call)
+        if call.is_strided and call.weight.shape[1] <= FEW_CHANNELS and call.input.requires_grad:
+            return _first(call)
         return F.conv2d(*call)
 
 
@@ -50,34 +56,41 @@ class _Call(NamedTuple):
     def is_depthwise(self):
         return self.weight.shape[1] == 1 < self.input.shape[1]
 
-    def fits(self, pixels):
-        """Return whether this module can compute the convolution, and its output has at most `pixels` pixels."""
+    @property
+    def is_plain(self):
+        """Whether this module can compute it: eager, of a batch, padding in pixels, no dilation."""
         if torch.compiler.is_compiling() or self.input.ndim < 4 or isinstance(self.padding, str):
             return False
-        if self.groups > 1 and not self.groups == len(self.weight) == self.input.shape[1]:
-            return False
-        if _pair(self.dilation) != (1, 1):
-            return False
+        return _pair(self.dilation) == (1, 1)
+
+    @property
+    def is_strided(self):
+        """Whether it has one stride greater than 1 for rows and columns."""
+        down, right = _pair(self.stride)
+        return down == right > 1
+
+    @property
+    def pixels(self):
+        """The number of output pixels of an image."""
         sides = zip(self.input.shape[2:], self.weight.shape[2:], _pair(self.stride), _pair(self.padding))
         height, width = ((side + 2 * pad - kernel) // stride + 1 for side, kernel, stride, pad in sides)
-        return height * width <= pixels
-
-
-def _windows(images, kernel, stride, padding):
-    """Return the windows of images (B, C, H, W) under a kernel, as a view (B, C, height, width, *kernel)."""
-    (high, wide), (down, right) = _pair(padding), _pair(stride)
-    padded = F.pad(images, (wide, wide, high, high))
-    return padded.unfold(2, kernel[0], down).unfold(3, kernel[1], right)
+        return height * width
 
 
 def _as_product(call):
     """Compute a convolution as one matrix product, which reads the weights once and not once for each pixel."""
     outputs, _, *kernel = call.weight.shape
-    windows = _windows(call.input, kernel, call.stride, call.padding)
+    down, right = _pair(call.stride)
+    windows = _pad(call.input, call.padding).unfold(2, kernel[0], down).unfold(3, kernel[1], right)
     batch, _, height, width = windows.shape[:4]
     rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(batch * height * width, -1)
     product = F.linear(rows, call.weight.permute(0, 2, 3, 1).reshape(outputs, -1), call.bias)
     return product.view(batch, height, width, outputs).permute(0, 3, 1, 2)
+
+
+def _pad(images, padding):
+    high, wide = _pair(padding)
+    return F.pad(images, (wide, wide, high, high))
 
 
 def _depthwise(call):
@@ -89,29 +102,71 @@ def _depthwise(call):
 
 
 def _depthwise_exact(call):
-    if call.fits(SMALL_DEPTHWISE_MAP):
-        return _SmallDepthwise.apply(call.input, call.weight, call.bias, call.stride, call.padding)
+    columns, width = call.weight.shape[3], call.input.shape[-1]
+    is_slow = columns > FAST_COLUMNS or columns > width
+    if is_slow and call.is_plain and call.groups == len(call.weight) == call.input.shape[1]:
+        return _Convolution.apply(conv2d_input, _depthwise_weight_gradient, *call)
     return F.conv2d(*call)
 
 
-class _SmallDepthwise(torch.autograd.Function):
-    """A depthwise convolution; its weight gradient is one product and one sum for each tap of the kernel."""
+def _first(call):
+    """Compute a network's first convolution behind a transformer, in bfloat16 under autocast."""
+    if torch.is_autocast_enabled("cpu"):
+        images, weight, bias = (x if x is None else x.bfloat16() for x in call[:3])
+        call = call._replace(input=images, weight=weight, bias=bias)
+    return _Convolution.apply(_first_images_gradient, conv2d_weight, *call)
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution with two given functions for its gradients, which have the arguments of those of torch.nn.grad."""
 
     @staticmethod
-    def forward(ctx, images, weight, bias, stride, padding):
-        ctx.save_for_backward(images, weight)
-        ctx.settings = stride, padding
-        return F.conv2d(images, weight, bias, stride, padding, 1, len(weight))
+    def forward(ctx, images_gradient, weight_gradient, *call):
+        call = _Call(*call)
+        ctx.save_for_backward(call.input, call.weight)
+        ctx.functions, ctx.settings = (images_gradient, weight_gradient), call[3:]
+        return F.conv2d(*call)
 
     @staticmethod
     def backward(ctx, *gradients):
-        (gradient,), (images, weight), (stride, padding) = gradients, ctx.saved_tensors, ctx.settings
-        of_images = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_images = conv2d_input(images.shape, weight, gradient, stride, padding, 1, len(weight))
-        if ctx.needs_input_grad[2]:
-            of_bias = gradient.sum((0, 2, 3))
-        windows = _windows(images, weight.shape[2:], stride, padding)
-        taps = (tap for row in windows.unbind(4) for tap in row.unbind(4))
-        of_weight = torch.stack([(tap * gradient).sum((0, 2, 3)) for tap in taps], 1).view_as(weight)
-        return of_images, of_weight, of_bias, None, None
+        (gradient,), (images, weight) = gradients, ctx.saved_tensors
+        images_gradient, weight_gradient = ctx.functions
+        _, _, of_images, of_weight, of_bias, *settings = ctx.needs_input_grad
+        return (
+            None,
+            None,
+            images_gradient(images.shape, weight, gradient, *ctx.settings) if of_images else None,
+            weight_gradient(images, weight.shape, gradient, *ctx.settings) if of_weight else None,
+            gradient.sum((0, 2, 3)) if of_bias else None,
+            *(None for _ in settings),
+        )
+
+
+def _depthwise_weight_gradient(images, shape, gradient, stride, padding, dilation, groups):
+    """Return the weight's gradient, computed for FAST_COLUMNS columns of the kernel at a time."""
+    channels, _, rows, columns = shape
+    images, reach = _pad(images, padding), (gradient.shape[3] - 1) * _pair(stride)[1]
+    strips = []
+    for first in range(0, columns, FAST_COLUMNS):
+        width = min(FAST_COLUMNS, columns - first)
+        seen = images[..., first : first + reach + width]  # the pixels under these columns
+        part = (channels, 1, rows, width)
+        strips.append(conv2d_weight(seen, part, gradient, stride, 0, dilation, groups))
+    return torch.cat(strips, 3)
+
+
+def _first_images_gradient(shape, weight, gradient, stride, padding, *_):
+    """Return the images' gradient, computed by a convolution without a stride.
+
+    Pixels whose rows and columns leave the same remainders by the stride lie under the same weights. So each pair of
+    remainders becomes an output channel, and `pixel_shuffle` puts these channels side by side.
+    """
+    (step, _), (high, wide) = _pair(stride), _pair(padding)
+    outputs, inputs, *kernel = weight.shape
+    rows, columns = (-(-side // step) for side in kernel)
+    weight = F.pad(weight, (0, columns * step - kernel[1], 0, rows * step - kernel[0]))
+    weight = weight.view(outputs, inputs, rows, step, columns, step).flip(2, 4)
+    weight = weight.permute(1, 3, 5, 0, 2, 4).reshape(-1, outputs, rows, columns)
+    padded = F.pixel_shuffle(F.conv2d(gradient, weight, padding=(rows - 1, columns - 1)), step)
+    bottom, right = (side + pad - size for side, pad, size in zip(shape[2:], (high, wide), padded.shape[2:]))
+    return F.pad(padded, (-wide, right, -high, bottom))
