@@ -315,21 +315,22 @@ def our_rows(steps):
     return [r for r in steps.itertuples() if r.program.startswith("ours") and isinstance(r.ratios, dict)]
 
 
-# --- convolutions to small maps -------------------------------------------------------------------
+# --- replaced convolutions ------------------------------------------------------------------------
 
 
 def convolutions_table():
-    """Steps with our convolutions to small maps against torch's: `benchmarks.convolutions` measured them.
+    """Steps with our convolutions against steps with torch's: `benchmarks.convolutions` measured them.
 
     The speed is a ratio with its range over the measurements.
     """
     found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
     table: dict[tuple, dict] = {}
-    for backbone, rows in pd.DataFrame(found["rows"]).groupby("backbone", sort=False):
+    for key, rows in pd.DataFrame(found["rows"]).groupby(["precision", "backbone", "variant"], sort=False):
+        precision, backbone, variant = map(str, key)
         ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
-        table[found["machine"]["name"], title(str(backbone))] = {
+        table[precision, title(backbone), HEADINGS[variant]] = {
             "Seconds, torch's": f"{torchs['seconds'].median():.2f}",
             "Seconds, ours": f"{ours['seconds'].median():.2f}",
             "Speed, ours by torch's": median_and_range([ratios["torch"][1] for ratios in ours["ratios"]]),
         }
-    return table_or_missing(table, ["Machine", "Network"])
+    return table_or_missing(table, ["Precision", "Network", "Variant"])
