@@ -325,7 +325,8 @@ def convolutions_table():
     """
     found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
     table: dict[tuple, dict] = {}
-    for key, rows in pd.DataFrame(found["rows"]).groupby(["precision", "backbone", "variant"], sort=False):
+    measured = pd.DataFrame(found["rows"]).sort_values("precision", kind="stable")
+    for key, rows in measured.groupby(["precision", "backbone", "variant"], sort=False):
         precision, backbone, variant = map(str, key)
         ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
         table[precision, title(backbone), HEADINGS[variant]] = {
