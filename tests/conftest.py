@@ -63,6 +63,7 @@ def own_folders(tmp_path, monkeypatch):
     for name in ("RESULTS", "CACHE"):
         monkeypatch.setenv(f"STN_PAPER_{name}", str(tmp_path / name.lower()))
     monkeypatch.setattr(os, "fsync", lambda file: None)  # tests need no safety from power failures
+    torch.manual_seed(0)  # a test's random numbers do not depend on the tests before it
     # what a test changes of these is put back
     monkeypatch.setenv("TQDM_DISABLE", os.environ.get("TQDM_DISABLE", ""))
     flags = [getattr(part, name) for part, name in FLAGS]

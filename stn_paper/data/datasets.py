@@ -136,14 +136,12 @@ def split(
     - `max_evaluation`: largest number of validation images, and of test images.
     - `max_images`: largest number of images of each split.
 
-    Raises InputError for a split without an image, for `validation_images` that leave no training image, and, before
-    the largest numbers apply, for a class that is in validation or test but not in training.
+    Raises InputError for an unknown dataset, a split without an image, `validation_images` that leave no training
+    image, and, before the largest numbers apply, for a class that is in validation or test but not in training.
     NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
-    sizes, parts = (
-        DATASETS[name].splits,
-        _draw_split(name, data, np.random.RandomState(seed), validation_images),
-    )
+    sizes = DATASETS[check_choice("dataset", name, DATASETS)].splits
+    parts = _draw_split(name, data, np.random.RandomState(seed), validation_images)
     train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in parts)
     _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))
     limit = min((n for n in (train_images, max_images) if n is not None), default=None)

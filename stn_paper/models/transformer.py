@@ -89,26 +89,27 @@ def warp(
     images: Tensor,
     theta: Tensor,
     transform: str = "affine",
-    output_size: tuple[int, int] | None = None,
+    output_size: Size = None,
     padding: Padding = PADDING_MODE,
     antialias: bool = False,
 ) -> Tensor:
-    """Warp the images (B, C, H, W) by theta: (B, C, h, w), where (h, w) is `output_size`, by default (H, W).
+    """Warp the images (B, C, H, W) by theta: (B, C, h, w).
 
     - `theta`: see `sampling_grid`; N maps an image give (B, N, C, h, w).
+    - `output_size`: the output's size in pixels of a side or (height, width); None is (H, W).
     - `padding`: see `sample`.
     - `antialias`: for an output smaller than the input, each output pixel is the mean of as many points as input
       pixels fall on it. At half the size, the identity gives means of 2 x 2 pixels. Only the two sizes matter, not a
       scale within theta.
 
     The output has the images' type if that is a floating-point type, else float32. Grid and sampling are computed in
-    at least float32. Source: paper Figure 1. Raises InputError as `sample` and `sampling_grid` do.
+    at least float32. Source: paper Figure 1. Raises InputError for such a size, and as `sample` and `sampling_grid` do.
 
-    >>> warp(torch.rand(5, 3, 64, 64), affine_theta(scale=0.5).expand(5, 2, 3), output_size=(32, 32)).shape
+    >>> warp(torch.rand(5, 3, 64, 64), affine_theta(scale=0.5).expand(5, 2, 3), output_size=32).shape
     torch.Size([5, 3, 32, 32])
     """
     wide = guards.widened(images)
-    height, width = output_size or images.shape[-2:]
+    height, width = guards.check_size("output_size", output_size) or images.shape[-2:]
     rows, columns = _points_a_pixel(images.shape[-2:], (height, width)) if antialias else (1, 1)
     grid = sampling_grid(theta, height * rows, width * columns, transform)
     output = sample(wide, grid.to(wide.dtype), padding)

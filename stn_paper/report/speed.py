@@ -326,8 +326,8 @@ def convolutions_table():
     found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
     table: dict[tuple, dict] = {}
     measured = pd.DataFrame(found["rows"]).sort_values("precision", kind="stable")
-    for key, rows in measured.groupby(["precision", "backbone", "variant"], sort=False):
-        precision, backbone, variant = map(str, key)
+    for _, rows in measured.groupby(["precision", "backbone", "variant"], sort=False):
+        precision, backbone, variant = rows.iloc[0][["precision", "backbone", "variant"]]
         ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
         table[precision, title(backbone), HEADINGS[variant]] = {
             "Seconds, torch's": f"{torchs['seconds'].median():.2f}",

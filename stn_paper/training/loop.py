@@ -6,6 +6,7 @@ One run trains one network on one split and writes one record. Its settings are 
 import logging
 import math
 import time
+from contextlib import suppress
 from os import PathLike
 from typing import NamedTuple
 
@@ -74,11 +75,13 @@ def run(
     >>> run(RunSpec("digits", "mnist-cnn", "lstn", "system"))["parameters"]
     74940
     """
+    path = checkpoint.checkpoint_path(spec)
     if (found := records.find(spec)) is not None:
+        with suppress(OSError):  # a checkpoint is left if the process was killed after it wrote the record
+            path.unlink(missing_ok=True)
         return found
     place = hardware.check_device(device)
     check_networks([spec])
-    path = checkpoint.checkpoint_path(spec)
     for folder in (records.record_path(spec).parent, path.parent):
         check_writable(folder)
     with name_memory_error(spec), restore_torch(), training_stream(place), lock_file(path, until):

@@ -353,6 +353,16 @@ def test_a_spline_used_first_without_gradients_trains_and_stores_nothing():
     assert stn.to("meta")(images.to("meta", torch.float64)).shape == images.shape
 
 
+@pytest.mark.parametrize("size", [0, (4, 0), "4", (1, 2, 3)])
+def test_a_size_of_the_output_is_a_number_or_a_pair(size):
+    images, theta = torch.rand(2, 3, 8, 8), affine_theta(scale=0.5).expand(2, 2, 3)
+    assert torch.equal(
+        transformer.warp(images, theta, output_size=4), transformer.warp(images, theta, output_size=(4, 4))
+    )
+    with pytest.raises(InputError, match="output_size"):
+        transformer.warp(images, theta, output_size=size)
+
+
 def test_an_unknown_transform_is_named():
     match = f"'elastic': choose one of {', '.join(TRANSFORMS)}"
     for call in (

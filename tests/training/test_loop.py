@@ -830,6 +830,12 @@ def test_partial_files_of_a_killed_process_are_removed(tiny):
     assert path.exists() and not partial.exists()
 
 
+def test_a_checkpoint_beside_the_record_of_its_run_is_removed(tiny, kept_checkpoint):
+    loop.run(tiny_spec(), "cpu")
+    path = put_checkpoint(kept_checkpoint)
+    assert loop.run(tiny_spec(), "cpu") == records.find(tiny_spec()) and not path.exists()
+
+
 def test_a_loss_that_is_no_number_ends_in_one_sentence(tiny):
     with pytest.raises(
         InputError, match=r"loss became (nan|inf) in epoch 1 of digits_smoke_tiny.*1e\+30"
