@@ -149,6 +149,8 @@ def decode_image(item, size, error=True):
             raise OSError("no such file")
         with Image.fromarray(item) if isinstance(item, np.ndarray) else Image.open(item) as image:
             resized = _scale_16_bits(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    except MemoryError:
+        raise
     except Exception as failure:  # Pillow raises many kinds of errors, also for too large images
         if not error:
             return None

@@ -141,6 +141,8 @@ def list_arrays(dataset, root, read):
     """
     try:
         parts, classes = read(root)
+    except MemoryError:
+        raise
     except Exception:
         raise Incomplete(f"has missing or damaged files in {root}") from None
     for (images, labels), expected, name in zip(parts, official_sizes(dataset), ("training ", "test ")):

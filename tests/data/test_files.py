@@ -432,6 +432,14 @@ def test_damaged_batches_are_named(tmp_path, monkeypatch):
     assert "has missing or damaged files" in sentence("cifar10", CIFAR, tmp_path)
 
 
+def test_too_little_memory_is_no_damaged_file(tmp_path):
+    def read(root):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        listings.list_arrays(CIFAR, tmp_path, read)
+
+
 def test_cifar10_is_read_from_folders_with_the_same_classes(tmp_path):
     for part, count in (("train", 5), ("test", 1)):
         for i in range(count):
