@@ -6,7 +6,7 @@ One run trains one network on one split and writes one record. Its settings are 
 import logging
 import math
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from os import PathLike
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from .early_stopping import stop_reason
 from .evaluation import check_finite, evaluate, percent_true
 from .hardware import name_memory_error, restore_torch, training_stream
 from .networks import build_network, check_networks
-from .optimizers import make_optimizer, set_rate
+from .optimizers import InMemoryOrder, make_optimizer, set_rate
 from .progress import progress_bar
 from .protocol import BEST_VALIDATION
 from .record_fields import PARTLY
@@ -150,7 +150,8 @@ def training_step(model, precision="tf32", compiled=False):
             logits = (fast if len(images) == size else model)(images)
             loss = F.cross_entropy(logits, labels)
         loss.backward()
-        optimizer.step()
+        with InMemoryOrder() if images.device.type == "cpu" else nullcontext():
+            optimizer.step()
         return loss.detach(), logits.detach()
 
     return step

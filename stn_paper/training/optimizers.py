@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..models import param_groups
 from .protocol import CONSTANT_RATE, ONE_CYCLE
@@ -30,6 +31,25 @@ def make_optimizer(model, protocol):
     groups = param_groups(model, 1.0, protocol.localization_rate)
     groups = [group | {"share": group["lr"], "lr": rate * group["lr"]} for group in groups]
     return OPTIMIZER_CLASSES[protocol.optimizer](groups, **options)
+
+
+class InMemoryOrder(TorchFunctionMode):
+    """Context: fused Adam gets all tensors as contiguous views of their memory; its results are the same bits.
+
+    On a CPU, torch copies each gradient that is not contiguous, as those of channels-last weights, and then does not
+    use the copy (torch 2.14). For EfficientNets these copies take about 4 % of a step in the protocol `small`.
+    """
+
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
+        if func is torch._fused_adam_:
+            args = tuple([_contiguous(tensor) for tensor in tensors] for tensors in args)
+        return func(*args, **(kwargs or {}))
+
+
+def _contiguous(tensor):
+    """Return a channels-last tensor (N, C, H, W) as a contiguous view (N, H, W, C), and others unchanged."""
+    channels_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if channels_last else tensor
 
 
 def set_rate(optimizer, protocol, done):
