@@ -3,12 +3,12 @@
 Results are those of torch up to rounding. `benchmarks/convolutions.py` compares the times.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 # a convolution with at least MANY_WEIGHTS weights and at most SMALL_MAP output pixels is faster as a matrix product
@@ -86,6 +86,12 @@ def _as_product(call):
     rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(batch * height * width, -1)
     product = F.linear(rows, call.weight.permute(0, 2, 3, 1).reshape(outputs, -1), call.bias)
     return product.view(batch, height, width, outputs).permute(0, 3, 1, 2)
+
+
+def _pair(setting):
+    """Return a setting of F.conv2d, a number or one or two numbers, as (of rows, of columns)."""
+    numbers = tuple(setting) if isinstance(setting, Iterable) else (setting,)
+    return numbers * 2 if len(numbers) == 1 else numbers
 
 
 def _pad(images, padding):

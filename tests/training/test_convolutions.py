@@ -24,6 +24,7 @@ CASES = {  # (input, weight, settings of F.conv2d after the bias) -> the step th
     "first of AlexNet": ((2, 3, 63, 64), (8, 3, 11, 11), (4, 2), GRADIENT),
     "first with a kernel smaller than its stride": ((2, 1, 9, 12), (5, 1, 2, 3), (4, (0, 1)), GRADIENT),
     "first that leaves pixels": ((2, 4, 12, 11), (5, 4, 3, 2), ((3, 3), (1, 0)), GRADIENT),
+    "first with one number in each tuple": ((2, 3, 9, 9), (8, 3, 3, 3), ((2,), (1,), (1,)), GRADIENT),
     "two strides": ((2, 3, 12, 12), (8, 3, 3, 3), ((2, 3), 1), TORCH),
     "stride of many channels": ((2, 5, 12, 12), (8, 5, 3, 3), (2, 1), TORCH),
     "large map": ((2, 64, 3, 3), (512, 64, 3, 3), (1, 1), TORCH),
