@@ -54,8 +54,7 @@ def with_stn(
     another size, unless the variant is constant or `localization_size` is given.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
-    >>> options = {"transform": "similarity", "padding": "border"}
-    >>> model = with_stn(model, "stn", image_size=224, before="layer2", **options)
+    >>> model = with_stn(model, "stn", image_size=224, before="layer2", padding="border")
     """
     check_choice("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
     for name in options.keys() & {"return_theta", "return_grid"}:

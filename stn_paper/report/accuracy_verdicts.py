@@ -132,9 +132,10 @@ def _runs_in_words(numbers):
 
 
 def mean_without_collapsed(row):
-    """Return the mean over backbones without a collapsed run, of a row of `accuracy.replication`, as text.
+    """Return, as text, the mean difference over the backbones without a collapsed run.
 
-    From FEWEST_BACKBONES backbones on, half of its interval follows.
+    `row` is a row of `accuracy.replication`. With FEWEST_BACKBONES backbones or more, the text also has half the width
+    of the mean's interval.
     """
     half = f" ± {row.half_kept:.2f}" if row.kept >= accuracy.FEWEST_BACKBONES else ""
     return f"{row.mean_kept:+.2f}{half}"

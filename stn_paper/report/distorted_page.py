@@ -34,7 +34,7 @@ from .figures import COLORS, close_figure
 from .sentences import join_words
 from .small_systems import DISTORTED, judge_pairs, mean_side, system_runs
 
-NEAR_POINTS = 0.5  # points; the largest difference at which our error counts as near the published error
+NEAR_POINTS = 0.5  # our error is near the published error if they differ by at most this number of points
 # distortion -> its second reading: p moves the corners of the canvas, e a grid over the digit; see `DISTORTIONS`
 OTHER_READINGS = {"p": "canvas", "e": "digit"}
 

@@ -139,10 +139,10 @@ def gains_in_words(dataset, system):
 
 
 def judge_pairs(tests, pairs):
-    """Compare the arms of each pair by Welch's test with Holm's correction; return the verdicts and their texts.
+    """Test each pair of arms by Welch's t-test, with Holm's correction; return a verdict and a text for each pair.
 
-    `tests` is {arm: accuracies indexed by seed}. Each text gives the difference, its interval, the verdict and the
-    numbers of runs.
+    `tests` is {arm: accuracies indexed by seed}. A text has the difference of the means, its interval, the verdict, and
+    the number of runs of each arm.
     """
     gains = [compare(tests[arm], tests[against], paired=False) for arm, against in pairs]
     verdicts = [verdict for _, _, verdict in judge_family(gains)]

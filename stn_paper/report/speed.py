@@ -315,13 +315,13 @@ def our_rows(steps):
     return [r for r in steps.itertuples() if r.program.startswith("ours") and isinstance(r.ratios, dict)]
 
 
-# --- replaced convolutions ------------------------------------------------------------------------
+# --- our convolutions and torch's -----------------------------------------------------------------
 
 
 def convolutions_table():
-    """Steps with our convolutions against steps with torch's: `benchmarks.convolutions` measured them.
+    """Return the seconds of a training step with torch's convolutions and with ours, and the ratio of the two speeds.
 
-    The speed is a ratio with its range over the measurements.
+    `benchmarks.convolutions` measured them. The ratio is a median, with its range over the measurements.
     """
     found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
     table: dict[tuple, dict] = {}
@@ -329,9 +329,9 @@ def convolutions_table():
     for _, rows in measured.groupby(["precision", "backbone", "variant"], sort=False):
         precision, backbone, variant = rows.iloc[0][["precision", "backbone", "variant"]]
         ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
-        table[precision, title(backbone), HEADINGS[variant]] = {
+        table[found["machine"]["name"], precision, title(backbone), HEADINGS[variant]] = {
             "Seconds, torch's": f"{torchs['seconds'].median():.2f}",
             "Seconds, ours": f"{ours['seconds'].median():.2f}",
             "Speed, ours by torch's": median_and_range([ratios["torch"][1] for ratios in ours["ratios"]]),
         }
-    return table_or_missing(table, ["Precision", "Network", "Variant"])
+    return table_or_missing(table, ["Machine", "Precision", "Network", "Variant"])

@@ -199,7 +199,7 @@ def photographs_verdict(records):
     return f"From image to image the corners of the outline move by a median of {join_words(parts)}."
 
 
-# --- tables of all runs and of the first steps ----------------------------------------------------
+# --- every run, and the runs of 300 steps ---------------------------------------------------------
 
 
 def theta_table(found):

@@ -13,14 +13,17 @@ from torch.overrides import TorchFunctionMode
 
 # a convolution with at least MANY_WEIGHTS weights and at most SMALL_MAP output pixels is faster as a matrix product
 MANY_WEIGHTS, SMALL_MAP = 2**18, 4
-# torch's weight gradient of a depthwise convolution is slow for kernels of more columns
+# torch computes the weight gradient of a depthwise convolution slowly if its kernel has more than FAST_COLUMNS columns
 FAST_COLUMNS = 3
-# torch's gradient with respect to the images is slow if they have few channels and the convolution has a stride
+# torch computes the images' gradient slowly if they have at most FEW_CHANNELS channels and the convolution has a stride
 FEW_CHANNELS = 4
 
 
 class FastConvolutions(TorchFunctionMode):
-    """Context: convolutions to small maps as matrix products; faster gradients of depthwise and of first convolutions.
+    """Context: replace the convolutions that torch computes slowly on a CPU.
+
+    A convolution to a small map is computed as a matrix product. Depthwise convolutions, and convolutions of few
+    channels with a stride, get their gradients by faster computations.
 
     Under autocast, depthwise convolutions are computed in float32, and their results are rounded to bfloat16. On a CPU,
     the gradients of a depthwise convolution take up to 14 times as long in bfloat16 as in float32 (torch 2.14).
@@ -58,14 +61,14 @@ class _Call(NamedTuple):
 
     @property
     def is_plain(self):
-        """Whether this module can compute it: eager, of a batch, padding in pixels, no dilation."""
+        """Whether it can be replaced: a batch, padded by numbers of pixels, not dilated, and not being compiled."""
         if torch.compiler.is_compiling() or self.input.ndim < 4 or isinstance(self.padding, str):
             return False
         return _pair(self.dilation) == (1, 1)
 
     @property
     def is_strided(self):
-        """Whether it has one stride greater than 1 for rows and columns."""
+        """Whether rows and columns have the same stride, and it is greater than 1."""
         down, right = _pair(self.stride)
         return down == right > 1
 
@@ -124,7 +127,10 @@ def _first(call):
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution with two given functions for its gradients, which have the arguments of those of torch.nn.grad."""
+    """A convolution whose gradients are computed by two given functions.
+
+    They take the arguments of `conv2d_input` and `conv2d_weight` of torch.nn.grad.
+    """
 
     @staticmethod
     def forward(ctx, images_gradient, weight_gradient, *call):
@@ -164,8 +170,8 @@ def _depthwise_weight_gradient(images, shape, gradient, stride, padding, dilatio
 def _first_images_gradient(shape, weight, gradient, stride, padding, *_):
     """Return the images' gradient, computed by a convolution without a stride.
 
-    Pixels whose rows and columns leave the same remainders by the stride lie under the same weights. So each pair of
-    remainders becomes an output channel, and `pixel_shuffle` puts these channels side by side.
+    Divide a pixel's row and column by the stride: pixels with the same two remainders lie under the same weights. So
+    each pair of remainders becomes an output channel, and `pixel_shuffle` arranges the channels into an image.
     """
     (step, _), (high, wide) = _pair(stride), _pair(padding)
     outputs, inputs, *kernel = weight.shape

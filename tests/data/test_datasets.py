@@ -199,7 +199,7 @@ def test_a_class_that_training_never_sees_is_refused():
 
 def test_a_split_of_an_unknown_dataset_is_refused(digits):
     with pytest.raises(InputError, match="'imagenet'"):
-        datasets.split("imagenet", digits, 0)
+        split("imagenet", digits, 0)
 
 
 def test_few_images_of_each_class_are_of_all_classes():

@@ -10,7 +10,7 @@ from helpers import real, refusal
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from stn_paper.data import datasets, files, listings, traffic_signs
+from stn_paper.data import datasets, files, image_cache, listings, traffic_signs
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.errors import InputError
 
@@ -438,6 +438,14 @@ def test_too_little_memory_is_no_damaged_file(tmp_path):
 
     with pytest.raises(MemoryError):
         listings.list_arrays(CIFAR, tmp_path, read)
+
+
+@pytest.mark.parametrize("error", [True, False])
+def test_too_little_memory_is_no_damaged_image(tmp_path, monkeypatch, error):
+    picture(tmp_path / "a.png", 1)
+    monkeypatch.setattr(Image.Image, "resize", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        image_cache.decode_image(tmp_path / "a.png", 4, error)
 
 
 def test_cifar10_is_read_from_folders_with_the_same_classes(tmp_path):

@@ -17,6 +17,7 @@ CASES = {  # (input, weight, settings of F.conv2d after the bias) -> the step th
     "product of one pixel": ((2, 512, 1, 1), (512, 512, 1, 1), (), PRODUCT),
     "depthwise": ((3, 6, 4, 4), (6, 1, 5, 5), (1, 2, 1, 6), GRADIENT),
     "depthwise with a stride": ((2, 6, 8, 5), (6, 1, 3, 5), ((2, 1), (1, 2), 1, 6), GRADIENT),
+    "depthwise to a small map": ((2, 6, 7, 5), (6, 1, 3, 5), ((2, 3), (1, 2), 1, 6), GRADIENT),
     "depthwise that leaves pixels": ((2, 6, 9, 8), (6, 1, 3, 7), ((2, 3), (1, 2), 1, 6), GRADIENT),
     "depthwise on images narrower than its kernel": ((2, 6, 2, 2), (6, 1, 3, 3), (1, 1, 1, 6), GRADIENT),
     "depthwise with three columns": ((2, 6, 4, 4), (6, 1, 5, 3), (1, (2, 1), 1, 6), TORCH),
