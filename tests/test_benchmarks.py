@@ -237,7 +237,7 @@ def test_bfloat16_is_compared_with_the_same_run_in_float32():
     (row,) = speed.precision_table().itertuples()
     assert row.Index == "ResNet-18 Original, Caltech-101, reduced"
     assert (row.Difference[:5], row.Pairs, row.Verdict) == ("+0.00", 3, NOT_SHOWN)
-    assert NOT_SHOWN in speed_goals.goals_verdict()
+    assert NOT_SHOWN in speed.precision_verdict()
     assert set(frame.runs("caltech101", "reduced")["test"]) == {61.0}
 
 

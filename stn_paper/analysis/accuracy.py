@@ -270,15 +270,14 @@ def baseline_accuracies():
     return pd.DataFrame(rows, index=names)
 
 
-def size_ranking(tsrd_cells=None):
+def size_ranking():
     """Rank correlation of size and accuracy on TSRD: a row for the paper and a row for each of TSRD_COLUMNS.
 
     Columns: networks, rho (Spearman's rank correlation of the printed parameters and the test accuracy), p
     (two-sided, by permutation, see `statistics.rank_correlation`). rho and p are NaN with fewer than
-    statistics.RANKED networks. `tsrd_cells` is the result of `cells(4)`; None computes it.
+    statistics.RANKED networks.
     """
-    tsrd_cells = cells(4) if tsrd_cells is None else tsrd_cells
-    parameters, rows = networks(4)["parameters"].astype(int), {}
+    tsrd_cells, parameters, rows = cells(4), networks(4)["parameters"].astype(int), {}
     for column in ("paper_test", *TSRD_COLUMNS):
         measured = tsrd_cells[column].notna()
         rho, p = math.nan, math.nan

@@ -101,7 +101,7 @@ def smallest_p(number):
 
 
 def pattern_verdict(number):
-    """Whether the paper's pattern over backbones is in our runs: three sentences, as Markdown.
+    """Whether the paper's pattern over backbones is in our runs, as Markdown.
 
     The mean without collapsed runs decides: see `accuracy.judge_replication`.
     """
@@ -118,11 +118,10 @@ def pattern_verdict(number):
     pairs = rows_of_pair(compared, "lstn", "stn").dropna(subset="ours")
     at_scale = pairs["protocol"].isin(PAPER_SIZE)
     small = f",{' some' if at_scale.any() else ''} on smaller images than the paper's"
-    runs = f"{_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}"
-    lead = f"**{words[accuracy.judge_replication(against_stn)]}** ({runs})."
     return (
-        f"{lead} L-STN is ahead of STN in {_replication_in_words(against_stn)}. "
-        f"Against no transformer it is ahead in {_replication_in_words(against_original)}."
+        f"**{words[accuracy.judge_replication(against_stn)]}**: on average over backbones, L-STN minus STN is "
+        f"{_mean_in_words(against_stn)}, and L-STN minus no transformer is {_mean_in_words(against_original)}. "
+        f"We have {_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}."
     )
 
 
@@ -141,16 +140,16 @@ def mean_without_collapsed(row):
     return f"{row.mean_kept:+.2f}{half}"
 
 
-def _replication_in_words(row):
-    """Counts and means of a row of `accuracy.replication` in words, the paper's in parentheses."""
-    kept = mean_without_collapsed(row)
-    text = f"{row['mean']:+.2f} points" if row["collapsed"] else f"{kept} points"
-    if row["collapsed"] and row["kept"]:
-        text += f", {kept} without the {count_text(row['collapsed'], 'backbone')} with a collapsed run"
-    return (
-        f"{row['ahead']:.0f} of {row['backbones']:.0f} backbones (the paper: {row['paper_ahead']:.0f} of "
-        f"{row['paper_backbones']:.0f}); the mean difference is {text} (the paper: {row['paper_mean']:+.2f})"
+def _mean_in_words(row):
+    """The mean difference of a row of `accuracy.replication` without collapsed runs, and the paper's, in words."""
+    if not row["kept"]:
+        return "not known, as each backbone has a collapsed run"
+    left_out = (
+        f" without the {count_text(row['collapsed'], 'backbone')} with a collapsed run"
+        if row["collapsed"]
+        else ""
     )
+    return f"{mean_without_collapsed(row)} points{left_out} (the paper: {row['paper_mean']:+.2f})"
 
 
 def _open_verdict(compared, total):
@@ -162,28 +161,27 @@ def _open_verdict(compared, total):
 
 
 def tsrd_verdict():
-    """Whether TSRD reaches “well above 98 %” with and without copies, and whether larger networks win, as Markdown."""
+    """Whether TSRD reaches “well above 98 %” with and without copies, as Markdown."""
     cells = accuracy.cells(4)
     trained, total = cells[cells["without_copy"].notna()], len(cells)
     if trained.empty:
         return "**Open.** No network of Table 4 has a run of ours yet."
     with_copies, without = (trained[c] >= WELL_ABOVE_98 for c in ("test", "without_copy"))
     part = "" if len(trained) == total else f", {len(trained)} of {total} have a run"
-    part = f" ({_runs_in_words(trained['n'])} each{part})"
     gap = (trained["test"] - trained["without_copy"]).mean()
-    head = (
+    text = (
         f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "
-        f"{len(trained)} networks on all test images and by {without.sum()} on those without a copy**{part}. Without "
-        f"the images that have an identical training image, the mean accuracy is {gap:.1f} points lower."
+        f"{len(trained)} networks on all test images and by {without.sum()} on those without an identical training "
+        f"image**, on which the mean accuracy is {gap:.1f} points lower ({_runs_in_words(trained['n'])} each{part})."
     )
     if (trained["protocol"] == "small").all():
-        head += " Our short trainings of small images cannot refute the paper's numbers."
-    return f"{head} {size_ranking_verdict(cells)}"
+        text += " Our short trainings of small images cannot refute the paper's numbers."
+    return text
 
 
-def size_ranking_verdict(tsrd_cells=None):
+def size_ranking_verdict():
     """Whether larger networks win on TSRD, in one sentence."""
-    ranks = accuracy.size_ranking(tsrd_cells)
+    ranks = accuracy.size_ranking()
     ours = ranks.drop("paper_test")
     if ours["rho"].isna().all():
         return f"Whether larger networks win is open: {statistics.RANKED} networks are needed."

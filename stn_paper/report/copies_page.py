@@ -55,21 +55,18 @@ def test_copies_table():
 
 
 def copies_verdict():
-    """Return the verdict as Markdown: the test images with a copy in training, and Caltech-101's faces."""
+    """Return the verdict as Markdown: the test images with a copy in training, in TSRD and in the other datasets."""
     tests = counts_of_test_images()
     tsrd, shares = tests.loc["tsrd"], seed_shares()
-    others, faces = tests.drop(["tsrd", "tsrd-distinct"]), copies.read_table("crops").iloc[0]
+    others = tests.drop(["tsrd", "tsrd-distinct"])
     exact = [DATASETS[dataset].title for dataset in others.index[others["exact"] > 0]]
-    near, distinct = 100 * others["near"] / others["number"], tests.loc["tsrd-distinct"]
+    near = 100 * others["near"] / others["number"]
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
-        f"With one file per picture, {100 * distinct.near / distinct.number:.1f} % of TSRD's test images have a near "
-        f"copy. In our files of the other datasets, {join_words(exact) or 'none'} has exact copies, but some files "
-        f"were compressed or scaled, which would hide exact copies; {near.min():.1f} to {near.max():.1f} % of the test "
-        f"images have a near copy. On Caltech-101, {faces.in_training} of the {faces.test} test images of the two "
-        "classes of faces have their photograph in training, under the other class."
+        f"In our files of the other datasets, {near.min():.1f} to {near.max():.1f} % of the test images have a near "
+        f"copy, and {join_words(exact) or 'none'} has exact copies."
     )
 
 

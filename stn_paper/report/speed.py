@@ -215,7 +215,7 @@ def added_time_table():
 
 
 def time_verdict():
-    """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's: three sentences."""
+    """Whether L-STN's fewer FLOPS save time, and which share of a step is the transformer's, as Markdown."""
     nets, takes = benchmark_rows("transformer", "nets"), shares_of_step()
     if nets.empty or not takes:
         return f"**{MISSING.capitalize()}.**"
@@ -225,11 +225,10 @@ def time_verdict():
         mine = nets[(nets["variant"] == "lstn") & (nets["form"] == form)]
         times[form] = range_text([1 / ratios[f"stn {form}"][1] for ratios in mine["ratios"]], "{:.2f}")
     return (
-        f"**L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS, but takes "
-        f"{times['eager']} times STN's time in evaluation, and {times['compiled']} times when both are compiled.** "
-        f"In the protocol `small`, L-STN takes {percent_text(takes['lstn'])} of a training step, and "
-        f"STN takes {percent_text(takes['stn'])}. The peak memory of L-STN's net in evaluation is {memory_by_stn()} of "
-        "STN's."
+        f"**In evaluation, L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS "
+        f"and {memory_by_stn()} of its peak memory, but takes {times['eager']} times STN's time, and "
+        f"{times['compiled']} times when both are compiled.** In the protocol `small`, L-STN takes "
+        f"{percent_text(takes['lstn'])} of a training step, and STN takes {percent_text(takes['stn'])}."
     )
 
 

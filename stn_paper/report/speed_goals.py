@@ -15,7 +15,6 @@ from .speed import (
     added_share,
     benchmark_rows,
     our_rows,
-    precision_verdict,
     shares_of_peak,
     small_protocol_rows,
 )
@@ -30,11 +29,11 @@ def goals_table():
 
 
 def goals_verdict():
-    """Our slowest step in `small` against both loops, the numbers of goals met and missed, and bfloat16's effect."""
+    """Our slowest step in `small` against the other loops, and the numbers of goals met and missed."""
     found = _goals()
     counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
     text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."
-    return f"{_lead()}{text} {precision_verdict()}".rstrip()
+    return f"{_lead()}{text}"
 
 
 def _lead():

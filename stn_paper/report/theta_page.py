@@ -41,9 +41,9 @@ def theta_verdict(found):
     return (
         f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
         f"collapsed (the grid left the image{_of_variants(found)}), and {photographs[limit]} of the other {inside} "
-        f"give every image nearly the same theta** (standard deviation below {limit}). On MNIST digits, {still} of "
-        f"{len(digits)} give every image nearly the same theta. On digits and traffic signs, "
-        f"{others['collapsed']} of {others['runs']} transformers collapsed."
+        f"give every image nearly the same theta** (standard deviation below {limit}). On digits and traffic signs, "
+        f"{others['collapsed']} of {others['runs']} transformers collapsed; on MNIST digits, {still} of {len(digits)} "
+        "give every image nearly the same theta."
     )
 
 
