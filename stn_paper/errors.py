@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from tokenize import TokenError
 from zipfile import BadZipFile
 
+LARGEST_SEED = 2**32 - 1  # NumPy takes no larger seed
 UNREADABLE = (  # errors that Python's and NumPy's readers raise for damaged files
     *(
         ArithmeticError,

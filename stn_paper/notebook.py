@@ -12,14 +12,13 @@ from .analysis.experiment import PUBLISHED
 from .analysis.paper import DATASET_OF, table
 from .data import datasets
 from .data.download import ensure_dataset
-from .errors import InputError, check_choice, check_whole_number
+from .errors import LARGEST_SEED, InputError, check_choice, check_whole_number
 from .models import RELEASED, variants
 from .models.backbones import check_backbone
 from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.networks import check_networks
-from .training.presets import COMPARABLE, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM
-from .training.protocol import LARGEST_SEED
+from .training.presets import COMPARABLE, PAPER_SIZE, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM
 from .training.records import find, fit_precision
 from .training.spec import RunSpec
 
@@ -100,13 +99,16 @@ def resolve_experiment(
     `experiment.study_specs`. Raises InputError for any wrong value.
     """
     place = check_device(device)
-    check_choice("protocol", protocol, ["auto", *PROTOCOLS])
+    comparable = [
+        name for name in COMPARABLE if name != "paper"
+    ]  # the paper's has no settings for a constant map
+    check_choice("protocol", protocol, ["auto", *(name for name in PROTOCOLS if name != "paper")])
     check_choice("dataset", dataset, datasets.DATASETS)
     _check_data_dir(data_dir)
     parameters_text = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
         return Request([], dataset, [], _quote(STORED, parameters_text))
-    shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else COMPARABLE
+    shown = [SYSTEM] if check_backbone(backbone) in SYSTEMS else comparable
 
     def specs(dataset, protocol):
         return experiment.study_specs(dataset, backbone, protocol, seeds)
@@ -133,11 +135,15 @@ def _make_request(specs, shown, dataset, protocol, device, data_dir, parameters_
         protocol, complete = shown[0], (p for p in shown if all(map(find, runs(p)[0])))
         recorded, reason = next(complete, ""), ""
         if recorded in ("", *SMALLER):  # prefer the full scale if this machine can train it
-            reason = _reason_against_full_scale(dataset, device, data_dir, needs_cuda=protocol == "paper")
+            reason = _reason_against_full_scale(dataset, device, data_dir, needs_cuda=protocol in PAPER_SIZE)
         if recorded and (reason or recorded not in SMALLER):
             all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
             requested, recorded = runs(recorded)
             return Request(requested, dataset, [recorded], _quote(all_there, parameters_text))
+        if reason and datasets.DATASETS[dataset].labels > 1:
+            raise InputError(
+                f"These runs cannot be trained here: {reason}."
+            )  # `digits` has one label an image
         if reason:
             banner = _smoke_banner(reason, parameters_text)
             return Request(specs("digits", "smoke"), "digits", ["smoke"], banner)

@@ -57,6 +57,8 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         raise InputError(f"Dataset {name!r} needs no pack: it comes with a package.")
     if row.distortion or row.scene:
         raise InputError(f"Dataset {name!r} cannot be packed: its images are computed from those of MNIST.")
+    if not mib > 0:
+        raise InputError(f"Parts of {mib} MiB are not allowed: give more than 0.")
     listing = files.find_files(name, row, data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
@@ -102,7 +104,13 @@ def is_packed(name, folder):
 
 def unpacked(name, size, folder):
     """The packed dataset as `Images` of `size` pixels a side; the first call decodes it into the cache."""
-    content = lzma.decompress(b"".join(p.read_bytes() for p in sorted(Path(folder).glob(f"{name}.pack.*"))))
+    parts = sorted(Path(folder).glob(f"{name}.pack.*"))
+    try:
+        content = lzma.decompress(b"".join(part.read_bytes() for part in parts))
+    except lzma.LZMAError:
+        raise InputError(
+            f"Dataset {name!r} has {len(parts)} parts in {folder}, and one is missing or damaged."
+        ) from None
     start = 8 + int.from_bytes(content[:8], "big")
     meta = json.loads(content[8:start])
     if meta["image_size"] not in (None, size):

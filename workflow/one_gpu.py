@@ -6,6 +6,7 @@ CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,9 +54,21 @@ def lock_free_gpu(names, wait=1.0):
 def main(command):
     names = devices()
     if len(names) <= ("SLURM_JOB_ID" in os.environ):
-        return subprocess.run(command).returncode
+        return run(command, os.environ)
     with lock_free_gpu(names) as name:
-        return subprocess.run(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": name}).returncode
+        return run(command, os.environ | {"CUDA_VISIBLE_DEVICES": name})
+
+
+def run(command, env):
+    """Run the command and return its exit status; a signal that ends this process is sent to the command instead."""
+    try:
+        process = subprocess.Popen(command, env=env)
+    except (OSError, IndexError) as error:
+        print(f"Command {command} cannot be run: {error}.", file=sys.stderr)
+        return 127
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    return process.wait()
 
 
 if __name__ == "__main__":

@@ -31,11 +31,13 @@ from ..training.loop import run
 from ..training.networks import check_networks
 from ..training.presets import PROTOCOLS
 from ..training.spec import RunSpec, with_precision
+from . import frame
 from .effects import ARMS, BYPASSED
 from .estimates import estimate_hours, measurements
 from .paper import table
 
 TOGETHER = 4  # runs that share a GPU, which the paper's batches of 20 leave mostly idle
+LONGEST_WAIT = 86_400  # seconds; the system cannot wait for weeks in one call
 GRACE = 30  # seconds after the slot's end in which an epoch may still end
 SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 
@@ -119,8 +121,9 @@ def train_missing(
     - `together`: how many runs share the device; None is 4 on CUDA, else one for each core.
     - `archive`: a .tar.gz file. The new records are added to the records of earlier slots in it, under their paths in
       the results folder.
-    - `precision`: replaces the protocol's precision. None is the protocol's, or float32 on a device that is slow in
-      bfloat16. Each row of the tables shows runs of `small` in one precision: the one that fills more of its cells.
+    - `precision`: replaces the protocol's precision. None is the protocol's; for `small`, float32 on a device that is
+      slow in bfloat16. Each row of the tables shows runs of `small` in one precision: the one that fills more of its
+      cells.
     - `compiled`: train through torch.compile.
 
     Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or an archive that
@@ -154,7 +157,7 @@ def _train_all(waiting, device, together, settings, archive):
     running, new, end = {}, [], settings[2]
     while running or (waiting and time.time() < end):
         while waiting and len(running) < together and time.time() < end:
-            spec = choose_next(waiting, end - time.time(), device_name(device))
+            spec = choose_next(waiting, end - time.time(), frame.device_title(device_name(device)))
             if spec is None:
                 waiting.clear()  # the time left only shrinks, so that none of these runs will fit later
                 break
@@ -164,8 +167,9 @@ def _train_all(waiting, device, together, settings, archive):
             running[process.sentinel] = process, spec
         if not running:
             break
-        late = end + GRACE - time.time()
-        for sentinel in wait(running, max(0, late)) or list(running):
+        late = max(0, end + GRACE - time.time())
+        ended = wait(running, min(late, LONGEST_WAIT))
+        for sentinel in ended or (list(running) if late <= LONGEST_WAIT else []):
             spec = _finish(*running.pop(sentinel))
             if spec:
                 new.append(records.record_path(spec))

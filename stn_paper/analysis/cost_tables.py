@@ -78,6 +78,12 @@ def lstn_against_stn():
     return ratio, cost["parameters", "lstn"] - cost["parameters", "stn"]
 
 
+def saved_by_lstn():
+    """The share of a whole network's GFLOPS that L-STN saves in place of STN; a value a network of Tables 5 and 7."""
+    tables = [compare_costs(n).pivot(index="model", columns="variant", values="our_gflops") for n in (5, 7)]
+    return pd.concat([1 - gflops["lstn"] / gflops["stn"] for gflops in tables])
+
+
 def _layer_costs():
     """Yield the rows of Tables 1 to 3: every layer of the three localization nets at 224 pixels."""
     for number, variant in LOCALIZATION_TABLES.items():

@@ -17,6 +17,7 @@ ORDERS = 9999  # a permutation test takes all orders, or this number of random o
 FEWEST_RUNS = 3  # with fewer runs on a side there is no verdict
 RANKED = 5  # with fewer networks there is no rank correlation
 MARGIN = 1.0  # points; means with a smaller difference count as equal
+ROUNDING = 1e-9  # points; smaller differences come from rounding
 LEVEL = 0.05  # of every test, after Holm's correction
 BETTER, WORSE, EQUAL = "better", "worse", "equal within 1 point"
 NOT_SHOWN, SAME, FEW = "no difference shown", "identical", "too few runs"
@@ -81,8 +82,8 @@ def _t_tests(first, second, mean):
     from scipy import stats  # here, so that a machine without it can still train
 
     spread = np.ptp(first) + (0 if second is None else np.ptp(second))
-    if spread < 1e-9:  # no test is defined where nothing varies
-        return 0.0, float(mean == 0), float(mean <= -MARGIN), float(mean >= MARGIN)
+    if spread < ROUNDING:  # no test is defined where nothing varies
+        return 0.0, float(abs(mean) < ROUNDING), float(mean <= -MARGIN), float(mean >= MARGIN)
     if second is None:
         test = stats.ttest_1samp(first, 0)
         below, above = (

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import InputError, check_choice, check_whole_number
+from ..errors import LARGEST_SEED, InputError, check_choice, check_whole_number
 from ..paths import data_dir, files_below, read_bytes
 from . import files
 from .distortions import CANVAS, DIGIT, DISTORTIONS, digits_theta, distort_digits, known_theta
@@ -136,11 +136,23 @@ def split(
     - `max_evaluation`: largest number of validation images, and of test images.
     - `max_images`: largest number of images of each split.
 
-    Raises InputError for an unknown dataset, a split without an image, `validation_images` that leave no training
+    Raises InputError for an unknown dataset, a number that is not a whole number from 1 (`seed`: from 0), a split
+    without an image, `validation_images` that leave no training
     image, and, before the largest numbers apply, for a class that is in validation or test but not in training.
     NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
     sizes = DATASETS[check_choice("dataset", name, DATASETS)].splits
+    check_whole_number("seed", seed, 0, LARGEST_SEED)
+    for kind, number in {
+        "train_per_class": train_per_class,
+        "max_images": max_images,
+        "max_evaluation": max_evaluation,
+        "validation_images": validation_images,
+        "train_images": train_images,
+        "max_validation": max_validation,
+    }.items():
+        if number is not None:
+            check_whole_number(kind, number)
     parts = _draw_split(name, data, np.random.RandomState(seed), validation_images)
     train, validation, test = (part[~np.isin(part, list(data.skipped))] for part in parts)
     _check_classes(name, np.asarray(data.labels), data.classes, train, (validation, test))

@@ -6,7 +6,7 @@ a lower learning rate.
 
 from torch import nn
 
-from ..errors import InputError, check_choice
+from ..errors import InputError, check_choice, check_whole_number
 from .backbones import build_backbone, check_backbone, check_image_size, input_size
 from .guards import Padding, check_flag, check_padding
 from .insertion import param_groups, with_stn
@@ -88,13 +88,15 @@ def build_model(
     - `applied`: False bypasses the transformer, see `with_stn`.
     - `padding`: what the transformer reads outside the image, see `SpatialTransformer`.
 
-    Raises InputError for an unknown name or padding, and for an image size that is not a whole number or is too small
-    for the backbone (networks of timm are not checked) or the localization net. Source: paper sections 3 and 4.3.
+    Raises InputError for an unknown name or padding, a number of classes that is not a whole number from 0, and for an
+    image size that is not a whole number or is too small for the backbone (networks of timm are not checked) or the
+    localization net. Source: paper sections 3 and 4.3.
 
     >>> build_model("resnet18", "lstn", num_classes=10, image_size=64)(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 10])
     """
     name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
+    check_whole_number("num_classes", num_classes, 0)
     padding, applied = check_padding(padding), check_flag("applied", applied) and name == variant
     image_size = input_size(backbone) if image_size is None else check_image_size(backbone, image_size)
     if backbone in SYSTEMS:

@@ -201,6 +201,8 @@ def check_penalty(transformer: Any) -> Tensor:
 
     Raises InputError before the first call, and in training if theta has no gradient.
     """
+    if not transformer.applied:
+        raise InputError("penalty() is not allowed for a bypassed transformer: it predicts no theta.")
     if transformer.last_theta is None:
         raise InputError("penalty() has no theta yet: call the transformer on images first.")
     if transformer.training and torch.is_grad_enabled() and not transformer.keep_graph:

@@ -4,7 +4,7 @@ Other programs call `with_stn`, and `param_groups` to train the result. `timm_mo
 """
 
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -49,14 +49,20 @@ def with_stn(
     The transformer starts in the mode of `model`, training or evaluation, and on its device. Settings and methods of a
     timm network stay at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md
     shows how to pass them to timm's optimizers.
-    Raises InputError for an unknown variant, transform or layer, for an image size that is not a whole number or is
-    too small for the variant, and for an option that is not allowed. The module raises InputError for images of
+    Raises InputError for an unknown variant, transform or layer, for a `model` that is not a module, for a size or
+    number of channels that is not a whole number or an image size that is too small for the variant, and for an option
+    that is not allowed. The module raises InputError for images of
     another size, unless the variant is constant or `localization_size` is given.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", padding="border")
     """
     check_choice("variant", variant, [*LOCALIZATION_NETS, *ABLATIONS, CONSTANT])
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"Model {model!r} is not allowed: give a network, such as torchvision.models.resnet18()."
+        )
+    check_whole_number("in_channels", in_channels)
     for name in options.keys() & {"return_theta", "return_grid"}:
         raise InputError(f"{name} is not allowed in with_stn: read model.transformer.last_theta.")
     channels, side, entry = in_channels, check_whole_number("Image size", image_size), None
@@ -133,34 +139,34 @@ def _evaluation(model):
             part.training = training
 
 
-class _Reached(Exception):
-    """Ends the pass that measures a feature map."""
-
-
 def feature_map(
     model: nn.Module, entry: nn.Module, name: str, image_size: int, in_channels: int
 ) -> tuple[int, int]:
     """Return (channels, pixels of a side) of the feature map that enters the module `entry`, called `name`.
 
-    `model` runs on a black image in evaluation mode until it calls `entry`; it is not changed. Raises InputError if
-    `entry` is not called, or if its input is not square feature maps (B, C, H, H).
+    `model` runs on a black image in evaluation mode; it is not changed. Raises InputError if `entry` is not called
+    once, or if its input is not square feature maps (B, C, H, H).
     """
     shapes = []
 
     def reach(_, inputs):
         shapes.append(tuple(getattr(inputs[0], "shape", ())) if inputs else ())
-        raise _Reached
 
     like = next(model.parameters(), torch.zeros(()))
     image = torch.zeros(1, in_channels, image_size, image_size, dtype=like.dtype, device=like.device)
     handle = entry.register_forward_pre_hook(reach)
     try:
-        with torch.no_grad(), _evaluation(model), suppress(_Reached):
+        with torch.no_grad(), _evaluation(model):
             model(image)
     finally:
         handle.remove()
     if not shapes:
         raise InputError(f"Layer {name!r} is not allowed: the network does not call it with images.")
+    if len(shapes) > 1:
+        raise InputError(
+            f"Layer {name!r} is not allowed: the network calls it {len(shapes)} times for an image, and a transformer "
+            "belongs before a layer that is called once."
+        )
     if len(shapes[0]) != 4 or shapes[0][2] != shapes[0][3]:
         raise InputError(
             f"Layer {name!r} is not allowed: its input is {shapes[0]}, and a transformer needs "

@@ -179,13 +179,19 @@ def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """`mnist_cnn_400k`, alone or with a transformer whose localization net reads the first convolution's feature map.
 
     The variant `feature` warps this feature map. The variant `shared` warps the input, and the convolution runs again
-    on the warped input with the same weights. Source: Finnveden, Jansson and Lindeberg 2020.
+    on the warped input with the same weights. Raises InputError for an image size that is too small for the
+    localization net. Source: Finnveden, Jansson and Lindeberg 2020.
     """
     whole: Any = mnist_cnn_400k("original", num_classes, image_size)
     if variant == "original":
         return whole
     grey, convolutions, *head = whole
     features, rest = nn.Sequential(grey, *convolutions[:2]), nn.Sequential(convolutions[2:], *head)
+    if image_size < (least := minimum_size((*DIGIT_ROWS[:2], *PLACED_LOCALIZATION))):
+        raise InputError(
+            f"Image size {image_size} is too small for {variant} of placement-cnn: at least {least} pixels a side are "
+            "needed."
+        )
     side = feature_size(DIGIT_ROWS[:2], image_size)
     net = localization(PLACED_LOCALIZATION, side, 32, hidden=48)
     transformer = PlacedTransformer(features, net, warps_input=variant == "shared")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import check_choice
+from ..errors import check_choice, check_whole_number
 from . import guards, transforms
 from .guards import Padding, Size
 from .transforms import (
@@ -51,13 +51,18 @@ def sampling_grid(theta: Tensor, height: int, width: int, transform: str = "affi
     With N maps an image, theta (B, N, 2, 3) gives (B, N, height, width, 2). The grid has theta's type. It is computed
     in at least float32, on CUDA in float64, because bfloat16 and TF32 would move the pixels of a large image. The
     identity gives the exact coordinates of the pixels; an affine grid equals torch's `affine_grid` to 3e-7.
-    Source: paper section 2.A. Raises InputError for an unknown transform.
+    Source: paper section 2.A. Raises InputError for an unknown transform, a theta of another shape, and a size that is
+    not a whole number from 1.
 
     >>> sampling_grid(affine_theta(scale=0.5)[None], 1, 2)
     tensor([[[[-0.2500,  0.0000],
               [ 0.2500,  0.0000]]]])
     """
     family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
+    if guards.is_running(theta):
+        transforms.check_theta(theta, transform)
+        check_whole_number("Height", height)
+        check_whole_number("Width", width)
     with guards.without_autocast(theta):
         return family.grid(guards.exact(theta), height, width).to(theta.dtype)
 
@@ -68,7 +73,7 @@ def sample(images: Tensor, grid: Tensor, padding: Padding = PADDING_MODE) -> Ten
 
     With N glimpses an image, grid (B, N, h, w, 2) gives (B, N, C, h, w). `padding` says how points outside the image
     read: zeros, border (as the nearest pixel), reflection, a fill value, or a tuple of fill values, one a channel.
-    Source: paper section 2.A. Raises InputError for another name of padding, and for a tuple whose length is not C.
+    Source: paper section 2.A. Raises InputError for another padding, and for a tuple whose length is not C.
 
     >>> image = torch.arange(4.0).view(1, 1, 1, 4)
     >>> sample(image, sampling_grid(affine_theta(shift=(0.5, 0))[None], 1, 4), padding="border").flatten()
@@ -77,8 +82,9 @@ def sample(images: Tensor, grid: Tensor, padding: Padding = PADDING_MODE) -> Ten
     if grid.ndim == 5:  # one glimpse below the other
         glimpses = sample(images, grid.flatten(1, 2), padding)  # (B, C, N * h, w)
         return glimpses.unflatten(2, grid.shape[1:3]).movedim(2, 1)
+    if guards.is_running(images):
+        padding = guards.check_padding(padding)
     if isinstance(padding, str):
-        check_choice("padding", padding, guards.PADDINGS)
         return F.grid_sample(images, grid, INTERPOLATION, padding, align_corners=ALIGN_CORNERS)
     fill = guards.fill_values(images, padding)
     return sample(images - fill, grid) + fill

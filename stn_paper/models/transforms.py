@@ -23,7 +23,7 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -65,6 +65,23 @@ def affine_theta(
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     rows = [[cos, -sin, shift[0]], [sin, cos, shift[1]]]
     return torch.tensor(rows, dtype=torch.get_default_dtype())  # NumPy's numbers would give float64
+
+
+@cache
+def _theta_shape(transform):
+    family = TRANSFORMS[transform]
+    return tuple(family.theta(family.identity).shape)
+
+
+def check_theta(theta: Tensor, transform: str) -> None:
+    """Raise InputError unless theta holds maps of this transform: (B, ...), or (B, N, ...) for N maps an image."""
+    shape = _theta_shape(transform)
+    if theta.ndim not in (3, 4) or tuple(theta.shape[-2:]) != shape:
+        numbers = ", ".join(map(str, shape))
+        raise InputError(
+            f"theta of shape {tuple(theta.shape)} is not allowed for {transform}: give (B, {numbers}), or "
+            f"(B, N, {numbers}) for N maps an image."
+        )
 
 
 # --- composition, inverses and distance ---------------------------------------------------------

@@ -90,7 +90,7 @@ QUESTIONS = (
     (
         "Results",
         "Is there a measure of spread?",
-        YES,
+        "{seeds}",
         "Mean and 95 % interval wherever there are two seeds; differences by seed where seeds pair, else Welch's.",
     ),
     (
@@ -147,7 +147,8 @@ QUESTIONS = (
         "ACM",
         "Reproduced (by others, partly with the authors' artifacts): the costs?",
         "{costs}",
-        "{same} of {cells} cells of Tables 4, 5, 7 and 9, with code of our own.",
+        "{same} of {cells} cells of Tables 4, 5, 7 and 9, with our code; the layers of the EfficientNet are those of "
+        "the authors' release.",
     ),
     ("ACM", "Reproduced: that L-STN is more accurate than STN?", "{boost}", "{boost_evidence}"),
     (

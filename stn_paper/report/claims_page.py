@@ -31,13 +31,12 @@ SOURCE_LINKS = {  # a source, as a check names it -> (name on the page, address)
 
 
 def claims_verdict():
-    """The numbers of the paper's claims that hold, do not hold and are open, as Markdown."""
+    """How many of the paper's claims our numbers confirm and contradict, and what the others rest on, as Markdown."""
     counts = claims.count_verdicts().sum()
-    hold, fail = counts[[REPRODUCED, AGREES]].sum(), counts[[NOT_REPRODUCED, DISAGREES, MISPRINT]].sum()
     return (
-        f"**Of the paper's {counts.sum()} claims, {hold} hold, {fail} do not, and {counts[OPEN]} are open.** "
-        f"Numbers of our own decide {counts[[REPRODUCED, NOT_REPRODUCED]].sum()}. The others are checked against the "
-        "paper's own tables and the authors' release."
+        f"**Of {counts.sum()} claims that can be checked, our numbers confirm {counts[REPRODUCED]} and contradict "
+        f"{counts[NOT_REPRODUCED]}.** The paper's own tables and the release agree with {counts[AGREES]} and disagree "
+        f"with {counts[DISAGREES]}; {counts[MISPRINT]} are misprints, and {counts[OPEN]} are open."
     )
 
 

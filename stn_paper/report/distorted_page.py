@@ -105,8 +105,8 @@ def distorted_verdict():
     near = _count_near(trained["ours"], trained["published"])
     where = f"On {join_words(trained['distortion'].str.upper().unique().tolist())}, "
     text = (
-        f"{near} of {len(trained)} errors of ours lie within {NEAR_POINTS} points of the published errors; the "
-        f"differences are {differences.min():+.2f} to {differences.max():+.2f} points."
+        f"The settings differ from the paper's; {near} of {len(trained)} errors of ours lie within {NEAR_POINTS} "
+        f"points of the published errors, with differences of {differences.min():+.2f} to {differences.max():+.2f}."
     )
     alone = trained[trained["variant"] == ORIGINAL].set_index("distortion")["error"]
     behind = trained[trained["variant"] != ORIGINAL]
@@ -115,7 +115,8 @@ def distorted_verdict():
         return where + text
     gains_text = f"{(gains > 0).sum()} of {len(gains)} combinations of distortion and map"
     gains_text += f", by {gains.min():.2f} to {gains.max():.2f} points"
-    runs_text = f" (n={behind['ours'].str.len().min()} behind each transformer)"
+    fewest = behind["ours"].str.len().min()
+    runs_text = f" (n={fewest} behind each transformer{', so without an interval' if fewest == 1 else ''})"
     return f"**{where}the error is lower behind a transformer in {gains_text}**{runs_text}. {text}"
 
 

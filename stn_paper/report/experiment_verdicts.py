@@ -64,10 +64,15 @@ def strength_verdict(compared):
     ]
     apart, equal = count_verdicts(between["shown"], BETTER, WORSE), count_verdicts(between["shown"], EQUAL)
     named = f" ({'; '.join(_winners(between))})" if apart else ""
+    lowest = against.loc[against["mean"].idxmin()]
+    where = (
+        f"{HEADINGS[lowest['variant']]} under {lowest['distortion']}, {DATASETS[lowest['study'][0]].title}"
+    )
     return (
         f"**On distorted test images a transformer is better than none in {join_words(counts)}, and worse than none in "
-        f"{worse} comparisons.** Of {len(between)} comparisons between two transformers, {apart} show a "
-        f"difference{named}, {equal} show that both are equal, and {len(between) - apart - equal} show neither."
+        f"{worse} comparisons** (lowest mean: {lowest['mean']:+.2f} points, {where}). Of {len(between)} comparisons "
+        f"between two transformers, {apart} show a difference{named}, {equal} show that both are equal, and "
+        f"{len(between) - apart - equal} show neither."
     )
 
 
@@ -212,15 +217,16 @@ def parts_in_words(chosen):
             f"{HEADINGS[row.variant]} minus {HEADINGS[row.against]} is {difference_text(row)} points ({row.shown})"
             for row in rows[rows["family"] == OF_A_PART].itertuples()
         ]
-        where = f"On {experiment.study_title(*study)},"
+        where = f"With the {experiment.study_title(*study)}, "
         if "lstn-no-bn" in set(rows["against"]):
             still = count_still(study, "lstn-no-bn")
             sentences.append(
-                f"**{where} {HEADINGS['lstn-no-bn']} gives every image the same theta (standard deviation below "
+                f"**{where}{HEADINGS['lstn-no-bn']} gives every image the same theta (standard deviation below "
                 f"{theta.STILL_BELOW[1]}) in {still} runs.**"
             )
+            where = ""
         if parts:
-            sentences.append(f"{where} {join_words(parts)}.")
+            sentences.append(f"{where}{join_words(parts)}.")
     return " ".join(sentences) or f"{MISSING.capitalize()}."
 
 
@@ -261,7 +267,11 @@ def networks_verdict(dataset, protocol):
             f"Without a transformer, at the protocol `{protocol}` ({runs}), {best} has the highest test accuracy, "
             f"{means.max():.2f} %"
         )
-        return f"{text}." if len(means) == 1 else f"{text}, and {last} the lowest, {means.min():.2f} %."
+        if len(means) == 1:
+            return f"{text}."
+        single = ours.groupby("backbone").size().max() == 1
+        lead = "**Open: one run each gives no interval.** " if single else ""
+        return f"{lead}{text}, and {last} the lowest, {means.min():.2f} %."
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
     return studies_verdict(studies)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
-from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn
+from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, saved_by_lstn
 from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models.backbones import title
@@ -80,8 +80,10 @@ def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
+    whole = statistics.range_text(100 * saved_by_lstn(), "{:.1f}")
     saves = f"In operations{' and memory' if memory else ''}, yes: L-STN's localization net needs {operations} of the "
-    saves += "operations of STN's" + (f", and {memory} of its peak memory in evaluation." if memory else ".")
+    saves += "operations of STN's" + (f", and {memory} of its peak memory in evaluation" if memory else "")
+    saves += f"; a whole network saves {whole} % of its operations."
     gain = f"in {better} of {number} cases" if better else "our runs show no gain"
     takes, time = speed.shares_of_step(), statistics.MISSING
     if takes:

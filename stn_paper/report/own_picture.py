@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from ..errors import InputError, check_whole_number
+from ..errors import LARGEST_SEED, InputError, check_whole_number
 from ..models import HEADINGS
 from ..models.localization import localization_net
 from ..models.transformer import SpatialTransformer, affine_theta, invert, sample, sampling_grid
 from ..training.batches import normalize
 from ..training.examples import measure_recovery
-from ..training.protocol import LARGEST_SEED
 from .figures import close_figure
 from .paper_figures import as_pixels, central_square, draw_outline, photograph
 from .sentences import join_words

@@ -105,6 +105,6 @@ def count_tries_in_words():
     rows = [*faults["found"].values(), *fuzz["found"].values()]
     commits = {commit for row in rows for commit in row["commit"].split(", ")}
     return (
-        f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input ended as the tables "
-        f"say, on {faults['device']}, at {len(commits)} commits that `tests/reliability.json` names."
+        f"{tries:,} tries of {len(faults['found'])} faults and {cases:,} cases of hostile input are counted "
+        f"below, on {faults['device']}, at {len(commits)} commits that `tests/reliability.json` names."
     )

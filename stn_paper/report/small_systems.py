@@ -248,7 +248,7 @@ def signs_verdict():
     best = published_values(SIGNS)["value"].max()
     return (
         f"**{answer}: with two transformers it reads {mean_text(two, '')} % of the signs (n={len(two)}), "
-        f"the ensemble {SIGNS_ENSEMBLE} %.** The highest accuracy of the document's networks is {best} %."
+        f"the ensemble {SIGNS_ENSEMBLE} %.** The highest accuracy of the published networks is {best} %."
     )
 
 

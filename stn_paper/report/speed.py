@@ -328,7 +328,7 @@ def convolutions_table():
     for _, rows in measured.groupby(["precision", "backbone", "variant"], sort=False):
         precision, backbone, variant = rows.iloc[0][["precision", "backbone", "variant"]]
         ours, torchs = (rows[rows["program"] == program] for program in ("ours", "torch"))
-        table[found["machine"]["name"], precision, title(backbone), HEADINGS[variant]] = {
+        table[frame.device_title(found["machine"]["name"]), precision, title(backbone), HEADINGS[variant]] = {
             "Seconds, torch's": f"{torchs['seconds'].median():.2f}",
             "Seconds, ours": f"{ours['seconds'].median():.2f}",
             "Speed, ours by torch's": median_and_range([ratios["torch"][1] for ratios in ours["ratios"]]),

@@ -14,6 +14,7 @@ from ..analysis.statistics import LEVEL, MISSING
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
+from ..models.guards import COLLAPSED_PERCENT
 from ..models.transformer import sample, sampling_grid
 from ..training.batches import normalize
 from ..training.protocol import LAST_EPOCH, ONE_CYCLE, Protocol
@@ -21,7 +22,7 @@ from ..training.records import spec_of
 from ..training.spec import RunSpec
 from .figures import COLORS, LEGEND_ABOVE, close_figure
 from .paper_figures import as_pixels, draw_outline, photograph
-from .sentences import count_text, join_words, p_text, table_or_missing
+from .sentences import join_words, p_text, table_or_missing
 from .system_pictures import example_images
 
 LINES = ("-o", "--s", "-.^", ":D", "-v")  # of collapsed runs
@@ -35,22 +36,22 @@ def theta_verdict(found):
     counts = theta.count_outcomes(found).to_dict("index")
     photographs, others = counts[True], counts[False]
     inside = photographs["runs"] - photographs["collapsed"]
-    digits = found[found["dataset"].str.startswith(("mnist", "digits"))]
     limit = theta.STILL_BELOW[0]
-    still = theta.count_outcomes(digits).loc[False, limit]
     return (
         f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
         f"collapsed (the grid left the image{_of_variants(found)}), and {photographs[limit]} of the other {inside} "
         f"give every image nearly the same theta** (standard deviation below {limit}). On digits and traffic signs, "
-        f"{others['collapsed']} of {others['runs']} transformers collapsed; on MNIST digits, {still} of {len(digits)} "
-        "give every image nearly the same theta."
+        f"{others['collapsed']} of {others['runs']} transformers collapsed, and {others[limit]} give every image "
+        "nearly the same theta."
     )
 
 
 def collapses_in_words(found):
-    """How many runs on photographs collapsed, and behind which transformers: "5 runs collapsed, all with STN"."""
-    count = (found["collapsed"] & found["photographs"]).sum()
-    return f"{count_text(count, 'run')} collapsed{_of_variants(found)}"
+    """How many runs on photographs collapsed, of each transformer: "5 of 27 runs with STN" and so on."""
+    mine = found[found["photographs"]].groupby("variant")["collapsed"]
+    groups = [(variant, mine.get_group(variant)) for variant in APPLIED if variant in mine.groups]
+    texts = [f"{group.sum()} of {len(group)} runs with {HEADINGS[variant]}" for variant, group in groups]
+    return join_words(texts) if texts else MISSING
 
 
 def _of_variants(found):
@@ -69,6 +70,19 @@ def collapse_counts(found):
     names = {"variant": "Transformer", "rate": "Share of the rate"}
     view = view.rename(columns=names | {"sum": "Collapsed", "size": "Runs"})
     return view.set_index("Transformer")
+
+
+def nearest_to_collapse_in_words(found):
+    """Name the run on photographs whose grid lies farthest outside the image without being counted as collapsed."""
+    inside = found[found["photographs"] & ~found["collapsed"]].dropna(subset="outside")
+    if inside.empty:
+        return ""
+    row = inside.loc[inside["outside"].idxmax()]
+    net = f"{HEADINGS[row['variant']]} with {title(row['backbone'])} on {DATASETS[row['dataset']].title}"
+    return (
+        f"A run counts as collapsed if at least {COLLAPSED_PERCENT:g} % of its grid lie outside. Of the others, "
+        f"{net} (seed {row['seed']}) has most outside: {row['outside']:.0f} %."
+    )
 
 
 def deviation_plot(found):

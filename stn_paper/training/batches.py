@@ -88,10 +88,11 @@ def augment(spec, data, epoch):
 def network_input(images, device, normalization, size):
     """Return the network's input of uint8 images (B, 3, S, S), or (B, 1, S, S) if grey: float (B, 3, size, size).
 
-    The images are enlarged to `size` and normalized on the device. Raises InputError for images that are not uint8, not
-    square, or larger than `size`.
+    The images are enlarged to `size` and normalized on the device. Raises InputError for images of another type or
+    shape, and for images larger than `size`.
     """
-    if images.dtype != torch.uint8 or images.shape[-2] != images.shape[-1]:
+    fits = images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3]
+    if images.dtype != torch.uint8 or not fits:
         raise InputError(
             f"Images of {images.dtype} and shape {tuple(images.shape)} are not allowed: give uint8 (B, 3, S, S)."
         )

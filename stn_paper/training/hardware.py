@@ -34,6 +34,8 @@ def check_device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device if isinstance(device, str | torch.device) else "")
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
+        if chosen.type not in ("cpu", "cuda"):  # Apple's `mps` has no float64, which evaluation needs
+            raise ValueError
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         message = f"Device {device!r} cannot be used here: choose one of {', '.join(allowed)}."

@@ -8,6 +8,7 @@ import math
 import time
 from contextlib import nullcontext, suppress
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ..data import datasets
+from ..errors import InputError
 from ..models import ORIGINAL
 from ..paths import check_writable, lock_file, remove_partials
 from . import batches, checkpoint, diagnostics, examples, hardware, kept, records
@@ -65,29 +67,41 @@ def run(
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
     - `whole`: see `until`.
-    - `weights`: a .safetensors file to write the trained weights to; None keeps only those of `kept.NETWORKS`.
+    - `weights`: a .safetensors file to write the trained weights to, of large networks in float16
+      (`kept.save_weights`); None keeps only those of `kept.NETWORKS`.
 
     If another process trains the same run, this process waits and returns the same record. Raises InputError before
     any training for a wrong device, images too small for the network, an incomplete dataset, a folder that cannot be
-    written, an unusable checkpoint, or another process that still trains the run at `until`; later for a loss or theta
-    that is not finite, and for a full memory or disk. Source: paper section 4.2.
+    written, an unusable checkpoint, `weights` of a run that has a record already, or another process that still trains
+    the run at `until`; later for a loss or theta that is not finite, and for a full memory or disk. Source: paper
+    section 4.2.
 
     >>> run(RunSpec("digits", "mnist-cnn", "lstn", "system"))["parameters"]
     74940
     """
-    path = checkpoint.checkpoint_path(spec)
-    if (found := records.find(spec)) is not None:
+    path, weights = checkpoint.checkpoint_path(spec), weights if weights is None else Path(weights)
+    if (found := _find(spec, weights)) is not None:
         with suppress(OSError):  # a checkpoint is left if the process was killed after it wrote the record
             path.unlink(missing_ok=True)
         return found
     place = hardware.check_device(device)
     check_networks([spec])
-    for folder in (records.record_path(spec).parent, path.parent):
-        check_writable(folder)
+    for file in filter(None, (records.record_path(spec), path, weights)):
+        check_writable(file.parent)
     with name_memory_error(spec), restore_torch(), training_stream(place), lock_file(path, until):
         remove_partials(records.record_path(spec))
-        found = records.find(spec)
+        found = _find(spec, weights)
         return found or _train(spec, place, data_dir, compiled, until, data, save_every, whole, weights)
+
+
+def _find(spec, weights):
+    """Return the run's record or None; raise InputError if there is a record, but not the file of weights asked for."""
+    found = records.find(spec)
+    if found is not None and weights is not None and not weights.exists():
+        raise InputError(
+            f"{weights} cannot be written: {spec.name} has a record, and its weights were not kept."
+        )
+    return found
 
 
 def _train(spec, device, data_dir, compiled, until, data, save_every, whole, weights):

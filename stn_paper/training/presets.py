@@ -33,7 +33,8 @@ SYSTEM, SMALL = "system", "small"
 SMALL_IN_FLOAT32 = "small in float32"
 PROTOCOLS = {
     "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
-    "equal": "like the protocol “paper”, but with one budget, one batch size and the same seeds for every variant",
+    "equal": "the paper's image sizes and learning rate, with one budget, one batch size and the same seeds for every "
+    "variant; in bfloat16, without early stopping, at the best validation epoch",
     SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
     **{
         name: f"one budget for every variant at {size} pixels: all images, 5 epochs in batches of 64, in float32"

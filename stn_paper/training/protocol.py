@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..data.distortions import JITTER
-from ..errors import InputError, check_choice, check_whole_number, is_finite_number
+from ..errors import LARGEST_SEED, InputError, check_choice, check_whole_number, is_finite_number
 from ..models.guards import check_padding
 from ..models.transformer import PADDING_MODE
 
@@ -22,7 +22,6 @@ NORMALIZATIONS = ("half", "imagenet", LOCAL)  # see `batches.normalize`
 REDRAWN = "redrawn"  # augmentation: the dataset's own distortion, drawn anew for every batch
 AUGMENTATIONS = (REDRAWN, JITTER)  # see `batches.augment`
 OTHER_SEEDS = 5  # first seed of the seed control: the original's seeds from 5 on against its seeds 0 to 4
-LARGEST_SEED = 2**32 - 1  # NumPy takes no larger seed
 MOST = 2**31 - 1  # images, epochs or pixels
 
 
@@ -132,9 +131,9 @@ DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.def
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Return the setting and its value of the text "setting=value"; a value that is not JSON is text.
+    """Return the setting and its value of the text "setting=value".
 
-    Raises InputError for an unknown setting.
+    The value is JSON, Python's True, False or None, or else text. Raises InputError for an unknown setting.
 
     >>> parse_setting("train_images=5000")
     ('train_images', 5000)
@@ -146,4 +145,4 @@ def parse_setting(text: str) -> tuple[str, Any]:
     try:
         return name, json.loads(value)
     except ValueError:
-        return name, value
+        return name, {"True": True, "False": False, "None": None}.get(value, value)

@@ -85,8 +85,8 @@ def spec_of(record: dict) -> RunSpec:
     Raises InputError if other code wrote the record, or if its settings are not allowed.
     """
     stored, version = record["spec"], record.get("schema", SCHEMA)
-    known_fields = {*RECORD["spec"], "name", *DEFAULTS}
-    unknown = [f"Setting {field!r}" for field in (*stored, *stored["protocol"]) if field not in known_fields]
+    unknown = [f"Setting {field!r}" for field in stored if field not in RECORD["spec"]]
+    unknown += [f"Setting {field!r}" for field in stored["protocol"] if field not in {"name", *DEFAULTS}]
     unknown += [f"Schema {version}"] if version != SCHEMA else []
     if unknown:
         raise InputError(f"{unknown[0]} is not known to this code: update the code or move the record away.")

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..data.datasets import DATASETS
-from ..errors import InputError, check_choice, check_whole_number
+from ..errors import LARGEST_SEED, InputError, check_choice, check_whole_number
 from ..models import check_variant
 from ..models.backbones import check_backbone, input_size, labels_of
 from .presets import PROTOCOLS, preset
-from .protocol import DEFAULTS, LARGEST_SEED, REDRAWN, Protocol
+from .protocol import DEFAULTS, REDRAWN, Protocol
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class RunSpec:
         if self.protocol.probes and labels > 1:
             raise InputError(
                 f"Probes are not allowed for dataset {self.dataset!r}: its images have {labels} labels."
+            )
+        if self.protocol.train_per_class and labels > 1:
+            raise InputError(
+                f"Protocol's train_per_class is not allowed for dataset {self.dataset!r}: its images have {labels} "
+                "labels."
             )
         if self.protocol.augmentation == REDRAWN and DATASETS[self.dataset].distortion is None:
             raise InputError(

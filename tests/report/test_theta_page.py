@@ -47,10 +47,10 @@ def test_a_distance_is_told_where_the_lower_rate_moves_theta_less(nearer, shown)
 @pytest.mark.parametrize(
     "collapsed, named",
     [
-        ([], ["0"]),
-        (["stn"], ["1", "STN"]),
-        (["stn", "stn"], ["2", "STN"]),
-        (["lstn", "stn"], ["2", "STN", "L-STN"]),
+        ([], ["0", "1", "L-STN"]),
+        (["stn"], ["1", "1", "STN", "0", "1", "L-STN"]),
+        (["stn", "stn"], ["2", "2", "STN", "0", "1", "L-STN"]),
+        (["lstn", "stn"], ["1", "1", "STN", "1", "2", "L-STN"]),
     ],
 )
 def test_collapsed_runs_are_counted_with_their_transformers(collapsed, named):

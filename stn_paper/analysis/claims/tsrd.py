@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...data.datasets import DATASETS
+from ...models.backbones import title
 from ...training.presets import PAPER_SIZE
 from .. import accuracy, authors_runs, paper, statistics
 from .verdicts import (
@@ -86,10 +87,11 @@ def not_the_largest():
     if len(ours) >= statistics.RANKED and largest in ours.index:
         highest = ours["without_copy"].round(2)
         mine = [*highest.index[highest == highest.max()]]
+        names = [_our_name(model, ours.loc[model, "backbone"]) for model in mine]
         if ours["protocol"].isin(PAPER_SIZE).all():
             verdict = by_ours(largest not in mine)
         text = (
-            f" Of our {len(ours)} networks, {' and '.join(mine)} {'has' if len(mine) == 1 else 'have'} the highest "
+            f" Of our {len(ours)} networks, {' and '.join(names)} {'has' if len(mine) == 1 else 'have'} the highest "
             f"accuracy on test images without an identical training image, {highest.max():.2f} %."
         )
     return Finding(
@@ -99,6 +101,12 @@ def not_the_largest():
         f"{best} with {cells.loc[best, 'parameters']:,} parameters.{text}",
         "Table 4, records of TSRD" if text else "Table 4",
     )
+
+
+def _our_name(printed, backbone):
+    """Our name of a network of Table 4, with the printed name if it differs."""
+    name = title(backbone)
+    return name if name == printed else f"{name} (printed as {printed})"
 
 
 @claim("tsrd", "4.3.A", "some smaller models even have higher accuracy")

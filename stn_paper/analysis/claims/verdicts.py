@@ -116,10 +116,13 @@ def printed_costs(number):
 
 
 def bypassed_note(number, *variants):
-    """A sentence: in how many released cells of Table 6 or 8 with these variants the transformer is bypassed."""
+    """A sentence: how many released cells of Table 6 or 8 with these variants bypass the transformer."""
     cells = authors_runs.released_cells(number)
     bypassed, logged = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
-    return f" In the release, {bypassed} of these {logged} cells of Table {number} bypass the transformer."
+    names = " or ".join(HEADINGS[variant] for variant in variants)
+    return (
+        f" Of the {logged} released cells of Table {number} with {names}, {bypassed} bypass the transformer."
+    )
 
 
 def measured_costs(number):

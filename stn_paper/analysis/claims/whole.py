@@ -58,4 +58,5 @@ def boost():
         evidence=f"{found.evidence} In the paper, L-STN has a higher test accuracy than STN in "
         f"{count_true(printed > 0)} rows of "
         f"Tables 6 and 8, after trainings of different length.{bypassed_note(6, 'stn', 'lstn')}"
+        f"{bypassed_note(8, 'stn', 'lstn')}"
     )
