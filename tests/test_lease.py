@@ -66,6 +66,12 @@ def test_what_a_pack_cannot_hold_is_refused(tiny, tmp_path):
     lease.pack("caltech101", tmp_path / "packs", size=16, given=tiny)
     with pytest.raises(InputError, match="packed at 16 pixels, and this run needs 20"):
         lease.unpacked("caltech101", 20, tmp_path / "packs")
+    with pytest.raises(InputError, match="0 MiB"):
+        lease.pack("caltech101", tmp_path / "packs", size=16, given=tiny, mib=0)
+    (part,) = (tmp_path / "packs").iterdir()
+    part.write_bytes(part.read_bytes()[:-100])  # as if a second part were missing
+    with pytest.raises(InputError, match="1 parts"):
+        lease.unpacked("caltech101", 16, tmp_path / "packs")
 
 
 @pytest.mark.parametrize("line", ["digits resnet18 lstn smoke", "digits resnet18 lstn smoke zero"])

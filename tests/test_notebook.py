@@ -75,6 +75,20 @@ def test_auto_on_cuda_without_the_dataset_is_a_smoke_run_that_says_what_is_missi
     assert str(tmp_path / "caltech101") in request.banner
 
 
+def test_the_experiment_of_any_network_is_a_smoke_run_without_a_gpu():
+    request = notebook.resolve_experiment("resnet18", "digits", "auto", 1, "cpu")
+    assert request.protocols == ["smoke"] and "constant" in {spec.variant for spec in request.specs}
+    with pytest.raises(InputError, match="'paper': choose one of auto, equal"):
+        notebook.resolve_experiment("resnet18", "digits", "paper", 1, "cpu")
+
+
+def test_a_network_for_sequences_cannot_smoke_on_digits(tmp_path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        notebook.resolve(
+            "sequence-cnn", "all", "all", "mnist-sequence", "auto", device="cpu", data_dir=tmp_path
+        )
+
+
 def test_a_smaller_system_trains_at_its_own_settings_on_any_machine():
     request = notebook.resolve("mnist-cnn", "all", "all", "digits", "auto", device="cpu")
     assert [s.variant for s in request.specs] == ["original", "stn", "vstn", "lstn", "projective", "tps"]

@@ -1,6 +1,7 @@
 """The workflow plans only the missing runs, and each job gets one GPU. These tests train nothing."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -81,3 +82,23 @@ def test_without_gpus_and_with_one_under_slurm_the_command_is_just_run(wrapped, 
 
 def test_the_commands_status_is_the_wrappers(wrapped):
     assert wrapped("raise SystemExit(3)", CUDA_VISIBLE_DEVICES="").returncode == 3
+
+
+def test_a_command_that_cannot_be_run_is_told_in_one_line(wrapped):
+    command = [*WRAPPER[:2], "no-such-program"]
+    done = subprocess.run(
+        command, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True
+    )
+    assert done.returncode == 127 and "no-such-program" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+def test_a_terminated_wrapper_ends_its_command_and_frees_its_gpu_after_it(tmp_path):
+    code = "import signal, time; print('on', flush=True); time.sleep(60)"
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "5,7", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([*WRAPPER, code], env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"on\n"
+        process.terminate()
+        assert (
+            process.wait() == -signal.SIGTERM and process.stdout.read() == b""
+        )  # the command has closed its output

@@ -207,7 +207,7 @@ def ahead_in_words(number):
     stn, lstn = found.loc[("stn", ORIGINAL)], found.loc[("lstn", "stn")]
     if not stn["backbones"] or not lstn["backbones"]:
         return coverage
-    sizes = join_words([f"{size:.0f}" for size in sorted(trained["image_size"].unique())])
+    ties = lstn["backbones"] - lstn["ahead"] - lstn["behind"]
     lost = (
         f"; {count_text(int(lstn['collapsed']), 'backbone')} with a collapsed run"
         if lstn["collapsed"]
@@ -216,7 +216,8 @@ def ahead_in_words(number):
     return (
         f"The test accuracy is higher with STN than without a transformer in {stn['ahead']:.0f} of "
         f"{stn['backbones']:.0f} backbones, and higher with L-STN than with STN in {lstn['ahead']:.0f} of "
-        f"{lstn['backbones']:.0f} ({sizes} pixels, {_runs_in_words(trained['n'])} each{lost}). {coverage}"
+        f"{lstn['backbones']:.0f}{f', equal in {ties:.0f}' if ties else ''} ({_sizes_in_words(trained)}, "
+        f"{_runs_in_words(trained['n'])} each{lost}). {coverage}"
     )
 
 
@@ -224,8 +225,17 @@ def above_98_in_words():
     """In how many networks the accuracy on TSRD reaches "well above 98%" with and without copies, in words."""
     cells = accuracy.cells(4)
     trained = cells[cells["n"] > 0]
+    coverage = f"{len(trained)} of {len(cells)} networks have a run"
+    if trained.empty:
+        return coverage
     with_copies, without = (int((trained[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
     return (
         f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(trained)} networks on all test images, by "
-        f"{without} on those without a copy ({len(trained)} of {len(cells)} networks have a run)"
+        f"{without} on those without a copy ({_sizes_in_words(trained)}, {_runs_in_words(trained['n'])} each; "
+        f"{coverage})"
     )
+
+
+def _sizes_in_words(cells):
+    """The image sizes of these cells, as text: "64 and 224 pixels"."""
+    return f"{join_words([f'{size:.0f}' for size in sorted(cells['image_size'].unique())])} pixels"

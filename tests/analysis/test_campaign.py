@@ -1,5 +1,6 @@
 """A campaign starts the most valuable run that fits into the slot, and packs the new records."""
 
+import math
 import multiprocessing
 import os
 import re
@@ -127,7 +128,15 @@ def test_a_run_that_is_too_late_is_killed_and_none_starts_after_the_end(slot):
     assert slot.now == 570
 
 
-def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot):
+def test_a_slot_may_last_for_weeks(slot):
+    slot.takes = [3 * 86_400, 60, 60]
+    campaign.train_missing("table6", math.inf, "smoke", "cpu", together=1)
+    assert max(slot.waited) == campaign.LONGEST_WAIT
+    assert len(slot.started) == 3 and slot.now == 3 * 86_400 + 120
+
+
+def test_each_run_fits_into_the_rest_of_the_slot_on_its_device(slot, monkeypatch):
+    monkeypatch.setattr(campaign, "device_name", lambda device: "H200(R) Processor")  # pages show it as H200
     slot.takes = [120, 120, 60]
     campaign.train_missing("table6", 9, "smoke", "cpu", "images", together=1)
     assert slot.limits == [(540, "H200"), (420, "H200"), (300, "H200")]

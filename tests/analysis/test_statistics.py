@@ -37,6 +37,13 @@ def test_no_difference_shown_and_shown_to_be_equal_are_two_verdicts(values, verd
     assert statistics.judge(compared(values)) == verdict
 
 
+def test_rounding_is_no_difference():
+    same = [pd.Series([0.055] * number) for number in (3, 5)]
+    assert np.mean(same[0]) != np.mean(same[1])
+    found = statistics.compare(*same)
+    assert (found.p, found.half) == (1, 0) and statistics.judge(found) == statistics.EQUAL
+
+
 def test_students_interval_by_hand():
     # of 2 and 3: the mean 2.5, a standard error of 0.5, and t = 12.706 for one degree of freedom
     assert statistics.half_width([2.0, 3.0]) == pytest.approx(6.353, abs=1e-3)

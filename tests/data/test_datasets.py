@@ -21,6 +21,7 @@ from stn_paper.data.files import LAYOUTS
 from stn_paper.errors import InputError
 from stn_paper.models.transformer import affine_theta, sample, sampling_grid
 from stn_paper.paths import PRINTED, cache_dir
+from stn_paper.training.protocol import LIMITS
 
 # --- digits ---
 
@@ -211,7 +212,20 @@ def test_few_images_of_each_class_are_of_all_classes():
         assert np.bincount(data.labels[limited]).tolist() == [2] * 10 and set(limited) < set(whole.train)
     assert np.array_equal(split("digits", data, 0, 15, train_images=150).train, whole.train)
     with pytest.raises(InputError, match="no image is left for the train split"):
-        split("digits", data, 0, 15, max_images=0)
+        split("digits", data._replace(skipped=range(5000)), 0, 15)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2.5, "5", True])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_that_is_no_whole_number_from_1_is_named(limit, number):
+    with pytest.raises(InputError, match=f"{limit} {number!r}"):
+        split("digits", without_pixels("digits"), 0, **{limit: number})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, None])
+def test_a_seed_that_numpy_does_not_take_is_named(seed):
+    with pytest.raises(InputError, match=f"seed {seed!r} "):
+        split("digits", without_pixels("digits"), seed)
 
 
 @pytest.mark.parametrize("count", [4500, 5000])

@@ -176,6 +176,26 @@ def test_layers_without_images_are_named():
         with_stn(model, "stn", 64, before="idle")
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_layer_that_is_called_several_times_is_refused(name):
+    with pytest.raises(InputError, match=r"'layer1.0.relu' is not allowed: .* [23] times"):
+        with_stn(torchvision.models.get_model(name), "constant", 32, before="layer1.0.relu")
+
+
+@pytest.mark.parametrize(
+    "arguments, named", [(("resnet18", "stn", 48), "'resnet18'"), ((nn.ReLU(), "stn", 48, 0), "0")]
+)
+def test_a_wrong_model_and_number_of_channels_are_named(arguments, named):
+    with pytest.raises(InputError, match=named):
+        with_stn(*arguments[:3], **dict(zip(["in_channels"], arguments[3:])))
+
+
+@pytest.mark.parametrize("number", [-1, "10", 2.5])
+def test_a_wrong_number_of_classes_is_named(number):
+    with pytest.raises(InputError, match=f"num_classes {number!r}"):
+        build_model("resnet18", "lstn", number, 64)
+
+
 def test_a_feature_map_too_small_is_named_with_its_size():
     with pytest.raises(InputError, match=r"before 'layer4' has 4 x 4 pixels. .* at least 18"):
         with_stn(torchvision.models.resnet18(), "stn", 64, before="layer4")

@@ -1,5 +1,7 @@
 """The transformer moves pixels as its convention says, and agrees with kornia, SciPy and a sampler in NumPy."""
 
+import re
+
 import kornia
 import numpy as np
 import pytest
@@ -371,3 +373,37 @@ def test_an_unknown_transform_is_named():
     ):
         with pytest.raises(InputError, match=match):
             call()
+
+
+@pytest.mark.parametrize("padding", [float("nan"), True, None, ("a", "b", "c"), "edge", ()])
+def test_a_wrong_padding_is_named_by_warp_too(padding):
+    with pytest.raises(InputError, match="padding"):
+        transformer.warp(torch.rand(1, 3, 8, 8), affine_theta()[None], padding=padding)
+
+
+@pytest.mark.parametrize(
+    "shape, transform",
+    [
+        ((2, 3), "affine"),
+        ((5, 3, 3), "affine"),
+        ((5, 2, 3), "projective"),
+        ((5, 16, 3), "tps"),
+        ((1,) * 5, "scale"),
+    ],
+)
+def test_a_theta_of_another_shape_is_named(shape, transform):
+    with pytest.raises(InputError, match=f"{re.escape(str(shape))} is not allowed for {transform}"):
+        sampling_grid(torch.zeros(shape), 4, 4, transform)
+
+
+@pytest.mark.parametrize("sides", [(0, 4), (4, -3), (2.5, 4)])
+def test_a_grid_has_whole_sides(sides):
+    with pytest.raises(InputError, match=r"Height|Width"):
+        sampling_grid(torch.zeros(1, 2, 3), *sides)
+
+
+def test_a_bypassed_transformer_has_no_penalty():
+    stn = SpatialTransformer(localization_net("stn", 37), applied=False)
+    stn(torch.rand(2, 3, 37, 37))
+    with pytest.raises(InputError, match="bypassed"):
+        stn.penalty()

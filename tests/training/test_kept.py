@@ -25,7 +25,10 @@ def test_a_run_keeps_the_weights_of_its_record(tmp_path):
         "short", 42, 8, max_epochs=1, min_epochs=1, selection=LAST_EPOCH, max_images=40, test_once=True
     )
     spec, path = RunSpec("digits", "mnist-cnn", "lstn", protocol), tmp_path / "short.safetensors"
-    record = run(spec, "cpu", weights=path)
+    record = run(spec, "cpu", weights=str(path))
+    assert run(spec, "cpu", weights=path) == record
+    with pytest.raises(InputError, match=f"other.safetensors cannot be written: {spec.name} has a record"):
+        run(spec, "cpu", weights=tmp_path / "other.safetensors")
     assert record["weights"] == kept.file_digest(path)
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"run": spec.name, "digest": kept._tensors_digest(load_file(path))}

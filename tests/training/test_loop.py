@@ -894,7 +894,7 @@ def test_without_git_a_record_names_no_commit(monkeypatch):
     assert hardware.current_commit() == ""
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None, "hpu"])
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "", "meta", None, "hpu", "mps"])
 def test_a_wrong_device_is_named_before_data_is_loaded(tiny, monkeypatch, device):
     monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError) as error:
@@ -909,6 +909,15 @@ def test_a_folder_that_cannot_be_written_is_named_before_data_is_loaded(tiny, tm
     monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
         loop.run(tiny_spec(), "cpu")
+
+
+def test_a_folder_of_weights_that_cannot_be_written_is_named_before_data_is_loaded(
+    tiny, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
+    with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
+        loop.run(tiny_spec(), "cpu", weights=tmp_path / "file/net.safetensors")
 
 
 def test_auto_is_cuda_where_there_is_a_gpu():

@@ -188,6 +188,8 @@ def test_a_used_up_budget_is_no_fault():
     [
         (("spec", "protocol", "warmup"), 5, "'warmup'"),
         (("spec", "machine"), "a", "'machine'"),
+        (("spec", "image_size"), 64, "'image_size'"),  # a setting of the protocol
+        (("spec", "protocol", "seed"), 0, "'seed'"),  # no setting of the protocol
         (("schema",), 2, "Schema 2 "),
         (("spec", "backbone"), "resnet19", "'resnet19'"),
         (("spec", "seed"), -1, "Seed -1 "),

@@ -11,7 +11,7 @@ from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.training import batches, hardware, optimizers, protocol
 from stn_paper.training.presets import COMPARABLE, PROTOCOLS, preset
-from stn_paper.training.protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol
+from stn_paper.training.protocol import BEST_OF_FIVE, BEST_VALIDATION, DEFAULTS, Protocol, parse_setting
 from stn_paper.training.spec import RunSpec
 
 SPEC = RunSpec("caltech101", "resnet18", "lstn", "reduced", seed=1)
@@ -293,6 +293,16 @@ def test_probes_of_images_with_several_labels_are_refused():
 
 
 @pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
+def test_a_limit_a_class_needs_one_label_an_image():
+    with pytest.raises(InputError, match="'mnist-sequence'"):
+        RunSpec("mnist-sequence", "sequence-cnn", "rnn", "reduced")
+
+
+def test_settings_are_json_or_pythons_names_or_text():
+    texts = ("test_once=true", "test_once=True", "image_size=None", "padding=border", "train_images=5")
+    assert [parse_setting(text)[1] for text in texts] == [True, True, None, "border", 5]
+
+
 def test_a_network_gives_as_many_labels_as_the_images_have(dataset, backbone):
     with pytest.raises(InputError, match=f"'{dataset}' has [13] labels an image, and {backbone} gives [13]"):
         RunSpec(dataset, backbone, "original", Protocol("mine", 100))
