@@ -100,5 +100,5 @@ def test_a_terminated_wrapper_ends_its_command_and_frees_its_gpu_after_it(tmp_pa
         assert process.stdout.readline() == b"on\n"
         process.terminate()
         assert (
-            process.wait() == -signal.SIGTERM and process.stdout.read() == b""
+            process.wait() == 256 - signal.SIGTERM and process.stdout.read() == b""
         )  # the command has closed its output

@@ -292,7 +292,6 @@ def test_probes_of_images_with_several_labels_are_refused():
         RunSpec("mnist-sequence", "sequence-cnn", "rnn", replace(named, probes=True))
 
 
-@pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
 def test_a_limit_a_class_needs_one_label_an_image():
     with pytest.raises(InputError, match="'mnist-sequence'"):
         RunSpec("mnist-sequence", "sequence-cnn", "rnn", "reduced")
@@ -303,6 +302,7 @@ def test_settings_are_json_or_pythons_names_or_text():
     assert [parse_setting(text)[1] for text in texts] == [True, True, None, "border", 5]
 
 
+@pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
 def test_a_network_gives_as_many_labels_as_the_images_have(dataset, backbone):
     with pytest.raises(InputError, match=f"'{dataset}' has [13] labels an image, and {backbone} gives [13]"):
         RunSpec(dataset, backbone, "original", Protocol("mine", 100))
