@@ -99,10 +99,9 @@ def resolve_experiment(
     `experiment.study_specs`. Raises InputError for any wrong value.
     """
     place = check_device(device)
-    comparable = [
-        name for name in COMPARABLE if name != "paper"
-    ]  # the paper's has no settings for a constant map
-    check_choice("protocol", protocol, ["auto", *(name for name in PROTOCOLS if name != "paper")])
+    # the protocol `paper` has no settings for a constant map
+    allowed, comparable = ([name for name in names if name != "paper"] for names in (PROTOCOLS, COMPARABLE))
+    check_choice("protocol", protocol, ["auto", *allowed])
     check_choice("dataset", dataset, datasets.DATASETS)
     _check_data_dir(data_dir)
     parameters_text = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
@@ -140,10 +139,9 @@ def _make_request(specs, shown, dataset, protocol, device, data_dir, parameters_
             all_there = f"All runs asked for are recorded ({recorded}); nothing was trained"
             requested, recorded = runs(recorded)
             return Request(requested, dataset, [recorded], _quote(all_there, parameters_text))
+        # a network for several labels cannot train on `digits`, the smoke run's dataset
         if reason and datasets.DATASETS[dataset].labels > 1:
-            raise InputError(
-                f"These runs cannot be trained here: {reason}."
-            )  # `digits` has one label an image
+            raise InputError(f"These runs cannot be trained here: {reason}.")
         if reason:
             banner = _smoke_banner(reason, parameters_text)
             return Request(specs("digits", "smoke"), "digits", ["smoke"], banner)

@@ -137,8 +137,8 @@ def split(
     - `max_images`: largest number of images of each split.
 
     Raises InputError for an unknown dataset, a number that is not a whole number from 1 (`seed`: from 0), a split
-    without an image, `validation_images` that leave no training
-    image, and, before the largest numbers apply, for a class that is in validation or test but not in training.
+    without an image, `validation_images` that leave no training image, and, before the largest numbers apply, for a
+    class that is in validation or test but not in training.
     NumPy's RandomState is used because its random numbers never change between versions. Source: paper section 4.1.
     """
     sizes = DATASETS[check_choice("dataset", name, DATASETS)].splits

@@ -51,8 +51,8 @@ def with_stn(
     shows how to pass them to timm's optimizers.
     Raises InputError for an unknown variant, transform or layer, for a `model` that is not a module, for a size or
     number of channels that is not a whole number or an image size that is too small for the variant, and for an option
-    that is not allowed. The module raises InputError for images of
-    another size, unless the variant is constant or `localization_size` is given.
+    that is not allowed. The module raises InputError for images of another size, unless the variant is constant or
+    `localization_size` is given.
 
     >>> model = with_stn(torchvision.models.resnet18(), "lstn", image_size=224)
     >>> model = with_stn(model, "stn", image_size=224, before="layer2", padding="border")
