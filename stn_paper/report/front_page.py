@@ -42,11 +42,8 @@ def paper_gains():
     return gains
 
 
-def our_gains():
-    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
-
-    Holm's correction is made over all Gains.
-    """
+def _studies_rows():
+    """L-STN against STN in each study with enough runs for a verdict: rows of `effects.comparisons_by_backbone`."""
     every = frame.runs()
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
     found = [
@@ -56,11 +53,19 @@ def our_gains():
     ]
     found = [view for view in found if len(view)]
     if not found:
-        return []
-    rows, gains = effects.rows_of_pair(pd.concat(found), "lstn", "stn"), []
+        return pd.DataFrame(columns=["shown"])
+    rows = effects.rows_of_pair(pd.concat(found), "lstn", "stn")
     rows = rows[~rows["left_out"].astype(bool)]
-    rows = rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
-    for row in effects.judge_together(rows).itertuples():
+    return rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
+
+
+def our_gains():
+    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
+
+    Holm's correction is made over all Gains.
+    """
+    rows, gains = _studies_rows(), []
+    for row in effects.judge_together(rows).itertuples() if len(rows) else ():
         values = effects.single_differences(frame.runs(row.dataset, row.protocol, row.backbone), row)
         label = f"{DATASETS[row.dataset].title}, {title(row.backbone)}"
         label += f", {row.protocol}" if label in {gain.label for gain in gains} else ""
@@ -79,6 +84,7 @@ def count_gains():
 def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
     (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
+    equal_alone = statistics.count_verdicts(_studies_rows()["shown"], statistics.EQUAL)
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
     whole = statistics.range_text(100 * saved_by_lstn(), "{:.1f}")
     saves = f"In operations{' and memory' if memory else ''}, yes: L-STN's localization net needs {operations} of the "
@@ -97,7 +103,7 @@ def lstn_verdict():
         f"**{saves} In the time of a training step, {time}. In accuracy, {gain}.** We compared L-STN with STN in "
         f"{number} studies with {statistics.FEWEST_RUNS} runs or more of each: L-STN is better in {better}, worse in "
         f"{worse}, equal within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are "
-        f"undecided (p-values corrected for {number} tests)."
+        f"undecided (p-values corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
     )
 
 
