@@ -221,10 +221,14 @@ def small_cnn_verdict():
     if ORIGINAL not in last:
         return text
     difference = _difference_in_words(last["affine"] - last[ORIGINAL])
-    fewest = ours.groupby("variant").size().min()
+    numbers = [(ours["variant"] == variant).sum() for variant in ("affine", ORIGINAL)]
     lead = f"After the last epoch, our network with the transformer is {difference} our network without it"
-    bold = f"**{lead}**" if fewest >= FEWEST_RUNS else f"**Open: a verdict needs {FEWEST_RUNS} runs.** {lead}"
-    return f"{bold} (n={fewest} each). {text}"
+    bold = (
+        f"**{lead}**"
+        if min(numbers) >= FEWEST_RUNS
+        else f"**Open: a verdict needs {FEWEST_RUNS} runs.** {lead}"
+    )
+    return f"{bold} (n={numbers[0]} and {numbers[1]}). {text}"
 
 
 def _difference_in_words(points):

@@ -94,9 +94,9 @@ def test_the_page_of_claims_has_a_line_an_anchor_and_links_for_each():
 
 
 def test_the_answer_counts_every_claim_once():
-    every, *parts, ours = map(int, re.findall(r"\d+", claims_page.claims_verdict()))
+    every, *parts = map(int, re.findall(r"\d+", claims_page.claims_verdict()))
     assert every == len(claims.CLAIMS) == sum(parts)
-    assert ours == claims.count_verdicts()[[REPRODUCED, NOT_REPRODUCED]].sum().sum()
+    assert parts[:2] == claims.count_verdicts().sum()[[REPRODUCED, NOT_REPRODUCED]].tolist()
 
 
 def test_claims_on_printed_gains_name_the_number_of_bypassed_runs():
@@ -105,7 +105,7 @@ def test_claims_on_printed_gains_name_the_number_of_bypassed_runs():
         table["The numbers"].str.contains("points") & table["The numbers"].str.contains("Table [68]")
     ]
     assert len(gains) >= 10
-    assert gains["The numbers"].str.contains(r"In the release, \d+ of").mean() > 0.9
+    assert gains["The numbers"].str.contains(r"Of the \d+ released cells .* \d+ bypass").mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_claims_on_printed_gains_name_the_number_of_bypassed_runs():
         ("learning rate", AGREES, ["60 of 60", "0.25 points", "30 to 400"]),
         ("inverted bottleneck", REPRODUCED, ["16 of 16", "3.4 times"]),
         ("some smaller models", OPEN, ["4 of 22", "0.70"]),
-        ("a much greater performance leap", DISAGREES, ["4 of 8", "12 of these 16"]),
-        ("strongly related", DISAGREES, ["0.98", "0.01", "18 of these 24"]),
+        ("a much greater performance leap", DISAGREES, ["4 of 8", "16 released", "12 bypass"]),
+        ("strongly related", DISAGREES, ["0.98", "0.01", "24 released", "18 bypass"]),
         ("1% better overall", AGREES, ["5 of 8"]),
         ("less parameters and computational", NOT_REPRODUCED, ["10 of 10", "0 of 10", "0.06 %"]),
     ],

@@ -119,7 +119,8 @@ def bypassed_note(number, *variants):
     """A sentence: how many released cells of Table 6 or 8 with these variants bypass the transformer."""
     cells = authors_runs.released_cells(number)
     bypassed, logged = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
-    names = " or ".join(HEADINGS[variant] for variant in variants)
+    *first, last = (HEADINGS[variant] for variant in variants)
+    names = f"{', '.join(first)} or {last}" if first else last
     return (
         f" Of the {logged} released cells of Table {number} with {names}, {bypassed} bypass the transformer."
     )
