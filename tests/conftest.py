@@ -44,12 +44,9 @@ FLAGS = (
 
 if importlib.util.find_spec("jupyter_client"):
     import kernels
-    from jupyter_client.connect import ConnectionFileMixin
     from jupyter_client.provisioning import local_provisioner
 
     local_provisioner.launch_kernel = kernels.launch
-    if os.name == "posix":  # two processes that start a kernel at once can choose the same TCP ports
-        ConnectionFileMixin.transport.default_value = "ipc"
 
 
 def pytest_collection_modifyitems(items):
