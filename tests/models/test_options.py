@@ -115,7 +115,7 @@ def test_the_sampler_takes_a_fill_value_for_each_channel_and_no_more(kind):
 
 
 def test_the_sampler_names_a_wrong_padding():
-    with pytest.raises(InputError, match="'edge': choose one of zeros, border, reflection"):
+    with pytest.raises(InputError, match="'edge' is not allowed: give zeros, border, reflection"):
         sample(torch.rand(1, 1, 4, 4), sampling_grid(affine_theta()[None], 4, 4), "edge")
 
 
