@@ -99,7 +99,7 @@ def resolve_experiment(
     `experiment.study_specs`. Raises InputError for any wrong value.
     """
     place = check_device(device)
-    # the protocol `paper` has no settings for a constant map
+    # the protocol `paper` has no settings for the variant `constant`
     allowed, comparable = ([name for name in names if name != "paper"] for names in (PROTOCOLS, COMPARABLE))
     check_choice("protocol", protocol, ["auto", *allowed])
     check_choice("dataset", dataset, datasets.DATASETS)

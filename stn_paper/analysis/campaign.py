@@ -121,9 +121,9 @@ def train_missing(
     - `together`: how many runs share the device; None is 4 on CUDA, else one for each core.
     - `archive`: a .tar.gz file. The new records are added to the records of earlier slots in it, under their paths in
       the results folder.
-    - `precision`: replaces the protocol's precision. None is the protocol's; for `small`, float32 on a device that is
-      slow in bfloat16. Each row of the tables shows runs of `small` in one precision: the one that fills more of its
-      cells.
+    - `precision`: replaces the protocol's precision. With None, runs of `small` are in float32 on a device that is slow
+      in bfloat16, and all other runs have the precision of their protocol. Each row of the tables shows runs of `small`
+      in one precision: the one that fills more of its cells.
     - `compiled`: train through torch.compile.
 
     Raises InputError, before any training, for a wrong value, a dataset that cannot be downloaded, or an archive that
@@ -169,7 +169,9 @@ def _train_all(waiting, device, together, settings, archive):
             break
         late = max(0, end + GRACE - time.time())
         ended = wait(running, min(late, LONGEST_WAIT))
-        for sentinel in ended or (list(running) if late <= LONGEST_WAIT else []):
+        if not ended and late > LONGEST_WAIT:
+            continue  # the slot goes on
+        for sentinel in ended or list(running):
             spec = _finish(*running.pop(sentinel))
             if spec:
                 new.append(records.record_path(spec))

@@ -175,6 +175,15 @@ class PlacedTransformer(SpatialTransformer):
         return super().theta(self.features(images[:, :1].contiguous()))
 
 
+def _check_smallest(system, variant, image_size, least):
+    """Raise InputError for an image size below `least` pixels a side."""
+    if image_size < least:
+        raise InputError(
+            f"Image size {image_size} is too small for {variant} of {system}: "
+            f"at least {least} pixels a side are needed."
+        )
+
+
 def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
     """`mnist_cnn_400k`, alone or with a transformer whose localization net reads the first convolution's feature map.
 
@@ -187,11 +196,9 @@ def placement_cnn(variant: str, num_classes: int, image_size: int) -> nn.Module:
         return whole
     grey, convolutions, *head = whole
     features, rest = nn.Sequential(grey, *convolutions[:2]), nn.Sequential(convolutions[2:], *head)
-    if image_size < (least := minimum_size((*DIGIT_ROWS[:2], *PLACED_LOCALIZATION))):
-        raise InputError(
-            f"Image size {image_size} is too small for {variant} of placement-cnn: at least {least} pixels a side are "
-            "needed."
-        )
+    _check_smallest(
+        "placement-cnn", variant, image_size, minimum_size((*DIGIT_ROWS[:2], *PLACED_LOCALIZATION))
+    )
     side = feature_size(DIGIT_ROWS[:2], image_size)
     net = localization(PLACED_LOCALIZATION, side, 32, hidden=48)
     transformer = PlacedTransformer(features, net, warps_input=variant == "shared")
@@ -270,11 +277,8 @@ def sequence_cnn(variant: str, num_classes: int, image_size: int, digits: int = 
         *(Row("conv", 3, width), Row("pool", 2, width, 2), Row("conv", 3, width), Row("pool", 2, width, 2)),
         *(Row("conv", 3, width), *([Row("pool", 2, width, 2)] if variant == "original" else [])),
     )
-    if (features := feature_size(rows, side)) < 1:
-        raise InputError(
-            f"Image size {image_size} is too small for {variant} of sequence-cnn: "
-            f"at least {divisor * minimum_size(rows)} pixels a side are needed."
-        )
+    _check_smallest("sequence-cnn", variant, image_size, divisor * minimum_size(rows))
+    features = feature_size(rows, side)
     classifier = nn.Sequential(
         *(Grey(), build_layers(rows, 1), nn.ReLU(), nn.Flatten()),
         *(nn.Linear(width * features**2, 400), nn.ReLU(), nn.Linear(400, outputs)),

@@ -82,8 +82,7 @@ def sample(images: Tensor, grid: Tensor, padding: Padding = PADDING_MODE) -> Ten
     if grid.ndim == 5:  # one glimpse below the other
         glimpses = sample(images, grid.flatten(1, 2), padding)  # (B, C, N * h, w)
         return glimpses.unflatten(2, grid.shape[1:3]).movedim(2, 1)
-    if guards.is_running(images):
-        padding = guards.check_padding(padding)
+    padding = guards.check_padding(padding)
     if isinstance(padding, str):
         return F.grid_sample(images, grid, INTERPOLATION, padding, align_corners=ALIGN_CORNERS)
     fill = guards.fill_values(images, padding)

@@ -29,6 +29,7 @@ class Gain(NamedTuple):
     collapsed: int  # runs left out because they collapsed
     runs: int
     shown: str = ""  # the verdict
+    shown_alone: str = ""  # the verdict of the study alone
 
 
 def paper_gains():
@@ -42,8 +43,11 @@ def paper_gains():
     return gains
 
 
-def _studies_rows():
-    """L-STN against STN in each study with enough runs for a verdict: rows of `effects.comparisons_by_backbone`."""
+def our_gains():
+    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
+
+    For `shown`, Holm's correction is made over all Gains; for `shown_alone`, within the Gain's study.
+    """
     every = frame.runs()
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
     found = [
@@ -53,38 +57,31 @@ def _studies_rows():
     ]
     found = [view for view in found if len(view)]
     if not found:
-        return pd.DataFrame(columns=["shown"])
-    rows = effects.rows_of_pair(pd.concat(found), "lstn", "stn")
+        return []
+    rows, gains = effects.rows_of_pair(pd.concat(found), "lstn", "stn"), []
     rows = rows[~rows["left_out"].astype(bool)]
-    return rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
-
-
-def our_gains():
-    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
-
-    Holm's correction is made over all Gains.
-    """
-    rows, gains = _studies_rows(), []
-    for row in effects.judge_together(rows).itertuples() if len(rows) else ():
+    rows = rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
+    for row, alone in zip(effects.judge_together(rows).itertuples(), rows["shown"]):
         values = effects.single_differences(frame.runs(row.dataset, row.protocol, row.backbone), row)
         label = f"{DATASETS[row.dataset].title}, {title(row.backbone)}"
         label += f", {row.protocol}" if label in {gain.label for gain in gains} else ""
         lost, runs = row.collapsed + row.collapsed_against, row.runs + row.runs_against
-        gains.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown))
+        gains.append(Gain(label, values, row.mean, row.half, lost, runs, row.shown, alone))
     return gains
 
 
-def count_gains():
-    """(better, worse, equal, all): how many of our Gains have this verdict on L-STN against STN, and all."""
-    verdicts = [gain.shown for gain in our_gains()]
+def count_gains(gains):
+    """(better, worse, equal, all): how many of these Gains have this verdict on L-STN against STN, and all."""
+    verdicts = [gain.shown for gain in gains]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
     return *(statistics.count_verdicts(verdicts, kind) for kind in kinds), len(verdicts)
 
 
 def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    (ratio, _), (better, worse, equal, number) = lstn_against_stn(), count_gains()
-    equal_alone = statistics.count_verdicts(_studies_rows()["shown"], statistics.EQUAL)
+    (ratio, _), gains = lstn_against_stn(), our_gains()
+    better, worse, equal, number = count_gains(gains)
+    equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
     whole = statistics.range_text(100 * saved_by_lstn(), "{:.1f}")
     saves = f"In operations{' and memory' if memory else ''}, yes: L-STN's localization net needs {operations} of the "

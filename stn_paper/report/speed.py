@@ -320,7 +320,8 @@ def our_rows(steps):
 def convolutions_table():
     """Return the seconds of a training step with torch's convolutions and with ours, and the ratio of the two speeds.
 
-    `benchmarks.convolutions` measured them. The ratio is a median, with its range over the measurements.
+    `benchmarks.convolutions` measured them. The ratio is the median of the measurements, with the lowest and the
+    highest in brackets.
     """
     found = json.loads((BENCHMARKS / "convolutions/cpu.json").read_text(encoding="utf-8"))
     table: dict[tuple, dict] = {}

@@ -29,7 +29,7 @@ def goals_table():
 
 
 def goals_verdict():
-    """Our slowest step in `small` against the other loops, and the numbers of goals met and missed."""
+    """How much faster our step in `small` is than other loops in the worst case, and how many goals are met."""
     found = _goals()
     counts = {v: sum(goal["Verdict"] == v for goal in found) for v in (MET, MISSED, MISSING)}
     text = f"Of {len(found)} goals: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}."

@@ -48,9 +48,9 @@ def theta_verdict(found):
 
 def collapses_in_words(found):
     """How many runs on photographs collapsed, of each transformer: "5 of 27 runs with STN" and so on."""
-    mine = found[found["photographs"]].groupby("variant")["collapsed"]
-    groups = [(variant, mine.get_group(variant)) for variant in APPLIED if variant in mine.groups]
-    texts = [f"{group.sum()} of {len(group)} runs with {HEADINGS[variant]}" for variant, group in groups]
+    counts = found[found["photographs"]].groupby("variant")["collapsed"].agg(["sum", "size"])
+    shown = [variant for variant in APPLIED if variant in counts.index]
+    texts = ["{} of {} runs with {}".format(*counts.loc[variant], HEADINGS[variant]) for variant in shown]
     return join_words(texts) if texts else MISSING
 
 
@@ -213,7 +213,7 @@ def photographs_verdict(records):
     return f"From image to image the corners of the outline move by a median of {join_words(parts)}."
 
 
-# --- every run, and the runs of 300 steps ---------------------------------------------------------
+# --- tables: all runs, and the runs of 300 steps --------------------------------------------------
 
 
 def theta_table(found):

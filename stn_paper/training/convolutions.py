@@ -61,7 +61,7 @@ class _Call(NamedTuple):
 
     @property
     def is_plain(self):
-        """Whether it can be replaced: a batch, padded by numbers of pixels, not dilated, and not being compiled."""
+        """Whether our code can replace the call: a batch, padding in pixels, no dilation, no torch.compile."""
         if torch.compiler.is_compiling() or self.input.ndim < 4 or isinstance(self.padding, str):
             return False
         return _pair(self.dilation) == (1, 1)
@@ -170,8 +170,8 @@ def _depthwise_weight_gradient(images, shape, gradient, stride, padding, dilatio
 def _first_images_gradient(shape, weight, gradient, stride, padding, *_):
     """Return the images' gradient, computed by a convolution without a stride.
 
-    Divide a pixel's row and column by the stride: pixels with the same two remainders lie under the same weights. So
-    each pair of remainders becomes an output channel, and `pixel_shuffle` arranges the channels into an image.
+    A weight reads only pixels whose row and column leave the same two remainders when divided by the stride. So each
+    pair of remainders becomes an output channel, and `pixel_shuffle` arranges the channels into an image.
     """
     (step, _), (high, wide) = _pair(stride), _pair(padding)
     outputs, inputs, *kernel = weight.shape

@@ -34,7 +34,7 @@ def check_device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device if isinstance(device, str | torch.device) else "")
         torch.zeros(1, device=chosen).cpu()  # "meta" and devices of another machine fail here
-        if chosen.type not in ("cpu", "cuda"):  # Apple's `mps` has no float64, which evaluation needs
+        if chosen.type not in ("cpu", "cuda"):  # evaluation computes in float64, which Apple's `mps` lacks
             raise ValueError
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError, ImportError):
         allowed = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]

@@ -37,7 +37,7 @@ class InMemoryOrder(TorchFunctionMode):
     """Context: give contiguous views to fused Adam; the updated weights stay the same to the bit.
 
     On a CPU, torch's fused Adam copies the gradient of each channels-last weight and never reads the copy (torch 2.14).
-    For EfficientNets these copies take about 4 % of a step in the protocol `small`.
+    For EfficientNets, these copies take about 4 % of a training step in the protocol `small`.
     """
 
     def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
