@@ -59,8 +59,8 @@ def sampling_grid(theta: Tensor, height: int, width: int, transform: str = "affi
               [ 0.2500,  0.0000]]]])
     """
     family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
+    transforms.check_theta(theta, transform)
     if guards.is_running(theta):
-        transforms.check_theta(theta, transform)
         check_whole_number("Height", height)
         check_whole_number("Width", width)
     with guards.without_autocast(theta):

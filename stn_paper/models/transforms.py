@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError, check_choice, check_whole_number, is_finite_number
-from .guards import check_numbers, exact, without_autocast
+from .guards import check_numbers, exact, is_running, without_autocast
 
 HORIZON = 1e-6  # a point of a projective map lies behind the horizon unless its w is larger
 OUTSIDE = 2.0  # a coordinate outside an image of any size
@@ -74,7 +74,12 @@ def _theta_shape(transform):
 
 
 def check_theta(theta: Tensor, transform: str) -> None:
-    """Raise InputError unless theta holds maps of this transform: (B, ...), or (B, N, ...) for N maps an image."""
+    """Raise InputError unless theta holds maps of this transform: (B, ...), or (B, N, ...) for N maps an image.
+
+    A theta whose values cannot be read now, as in a traced program, is not checked.
+    """
+    if not is_running(theta):
+        return
     shape = _theta_shape(transform)
     if theta.ndim not in (3, 4) or tuple(theta.shape[-2:]) != shape:
         numbers = ", ".join(map(str, shape))
@@ -98,15 +103,19 @@ def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
 
     All three thetas have the same shape, see `sampling_grid`. The composed map samples the image only once, so that the
     second warp can show points that the first warp moved out of the image.
-    Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline or an unknown transform.
+    Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline, an unknown transform and a theta of another
+    shape.
 
     >>> compose(affine_theta(scale=0.5)[None], affine_theta(shift=(0.5, 0))[None])
     tensor([[[0.5000, 0.0000, 0.2500],
              [0.0000, 0.5000, 0.0000]]])
     """
+    projective = _matrices(transform, "that composes") == "projective"
+    for theta in (first, second):
+        check_theta(theta, transform)
     with without_autocast(first):
         a, b = exact(first), exact(second)
-        if _matrices(transform, "that composes") == "projective":
+        if projective:
             return (a @ b).to(first.dtype)
         return (a[..., :2] @ b + F.pad(a[..., 2:], (2, 0))).to(first.dtype)
 
@@ -117,16 +126,18 @@ def invert(theta: Tensor, transform: str = "affine") -> Tensor:
 
     The inverse of a projective map is the inverse matrix, not scaled to a last element of 1: scaling could change its
     sign, and with the sign the points behind the horizon. The inverse of a spline is not a spline, see `inverse_grid`.
-    Computed in at least float32, on CUDA in float64; the result has theta's type. Raises InputError for a spline or an
-    unknown transform.
+    Computed in at least float32, on CUDA in float64; the result has theta's type. Raises InputError for a spline, an
+    unknown transform and a theta of another shape.
 
     >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
     tensor([[[ 2.0000,  0.0000, -0.5000],
              [ 0.0000,  2.0000,  0.0000]]])
     """
+    projective = _matrices(transform, "with an exact inverse") == "projective"
+    check_theta(theta, transform)
     with without_autocast(theta):
         given = exact(theta)
-        if _matrices(transform, "with an exact inverse") == "projective":
+        if projective:
             return torch.linalg.inv(given).to(theta.dtype)
         matrix = torch.linalg.inv(given[..., :2])
         return torch.cat([matrix, -matrix @ given[..., 2:]], -1).to(theta.dtype)
@@ -138,13 +149,17 @@ def inverse_grid(theta: Tensor, height: int, width: int, transform: str = "affin
 
     For theta, see `sampling_grid`; N maps an image give (B, N, height, width, 2). A spline must not fold; its inverse
     is found step by step in float64, starting from the inverse of its affine part. Not differentiable. Raises
-    InputError for an unknown transform.
+    InputError as `sampling_grid` does.
 
     >>> theta = affine_theta(rotation=20).expand(len(images), 2, 3)
     >>> undone = sample(warp(images, theta), inverse_grid(theta, 64, 64))
     """
+    check_choice("transform", transform, TRANSFORMS)
+    check_theta(theta, transform)
+    check_whole_number("Height", height)
+    check_whole_number("Width", width)
     with without_autocast(theta):
-        if check_choice("transform", transform, TRANSFORMS) != "tps":
+        if transform != "tps":
             back = invert(exact(theta), transform)
             return TRANSFORMS[transform].grid(back, height, width).to(theta.dtype)
         places = (theta.cpu() if theta.is_mps else theta).double().flatten(0, -3)  # MPS has no float64
@@ -163,12 +178,13 @@ def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) ->
     """Return the mean squared distance (B,) of each map's grid from the identity's grid, in normalized units.
 
     The grids have `points` x `points` points. A shift by the whole image, 2 in x, gives 4. N maps an image give
-    (B, N). Differentiable in theta. Raises InputError for an unknown transform.
+    (B, N). Differentiable in theta. Raises InputError for an unknown transform and a theta of another shape.
 
     >>> grid_distance(affine_theta(shift=(2, 0))[None])
     tensor([4.])
     """
     family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
+    check_theta(theta, transform)
     with without_autocast(theta):
         identity = family.theta(family.identity[None].to(theta))
         moved = family.grid(theta, points, points) - family.grid(identity, points, points)

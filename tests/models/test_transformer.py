@@ -16,6 +16,8 @@ from stn_paper.models.transformer import (
     CONTROL_POINTS,
     TRANSFORMS,
     affine_theta,
+    compose,
+    grid_distance,
     inverse_grid,
     invert,
     sample,
@@ -336,6 +338,28 @@ def test_the_inverse_grid_undoes_the_map(transform):
     reached = sample(points, undone).movedim(1, -1)
     expected = centres(32, 32).view(1, 32, 32, 2).expand_as(reached)
     torch.testing.assert_close(reached[inside], expected[inside], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3, 3), (1, 2, 2), (1, 16, 2)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        invert,
+        grid_distance,
+        lambda t: compose(t, t),
+        lambda t: inverse_grid(t, 4, 4),
+    ],
+)
+def test_an_affine_theta_of_another_shape_is_named(function, shape):
+    with pytest.raises(InputError) as error:
+        function(torch.zeros(shape))
+    assert str(shape) in str(error.value) and "(B, 2, 3)" in str(error.value)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, 2.5)])
+def test_an_inverse_grid_of_a_wrong_size_is_named(size):
+    with pytest.raises(InputError):
+        inverse_grid(torch.eye(2, 3)[None], *size)
 
 
 def test_splines_have_no_exact_inverse():
