@@ -159,8 +159,12 @@ class Plain(nn.Module):
         return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
 
 
-def _plain(name, num_classes=1000, in_chans=3, drop_rate=None):
+def _plain(name, num_classes=1000, in_chans=3, drop_rate=None, **others):
     """Return AlexNet or one of the paper's EfficientNets as `Plain`."""
+    for option, value in others.items():
+        raise InputError(
+            f"{option} {value!r} is not allowed for {name}: give only num_classes, drop_rate and arguments of with_stn."
+        )
     if in_chans != 3:
         raise InputError(f"in_chans {in_chans!r} is not allowed for {name}: give 3.")
     net: Any = build_backbone(name, num_classes or 1, None)

@@ -151,6 +151,7 @@ def test_intermediate_features_pass_through():
     [
         ("lstn_effb0", {"pretrained": True}, "pretrained True"),
         ("lstn_effb0", {"in_chans": 1}, "in_chans 1"),
+        ("lstn_effb0", {"features_only": True}, "features_only True"),
         ("lstn_resnet18", {"img_size": 64.0}, "img_size 64.0"),
         ("lstn_alexnet", {"img_size": 32}, "at least 63"),
         ("lstn_resnet18", {"img_size": 64, "padding": "zero"}, "padding 'zero'"),
