@@ -206,11 +206,11 @@ UNITS = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift": "s
 def strength_accuracies(dataset, backbone, protocol):
     """Accuracy in percent on test images distorted to each strength; a row a run, distortion and strength.
 
-    Columns: variant, seed, collapsed, failed, distortion, strength, accuracy. Left out are records without accuracies
-    on distorted images.
+    Columns: variant, seed, collapsed, failed, distortion, strength, accuracy. The original has the seed control's runs
+    too. Left out are records without accuracies on distorted images.
     """
     rows = []
-    for run in shared_seed_runs(dataset, backbone, protocol).itertuples():
+    for run in study_runs(dataset, backbone, protocol).itertuples():
         kept = run.record.get("probes", {}).get("strength", {})
         for distortion, values in kept.items():
             of_run = run.variant, run.seed, run.collapsed, run.failed, distortion

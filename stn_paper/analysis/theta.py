@@ -24,7 +24,7 @@ THETA_COLUMNS = (
     "photographs",
     "image_size",
 )
-STILL_BELOW = 0.05, 0.01  # two limits of the standard deviation below which theta is nearly constant
+STILL_BELOW = 0.01  # standard deviation below which theta counts as nearly the same for every image
 
 
 def theta_by_run():
@@ -55,17 +55,17 @@ def outside_by_epoch(found):
 
 
 def count_outcomes(found):
-    """Count runs, collapsed runs and runs whose theta is nearly constant, on photographs and on other images.
+    """Count runs, collapsed runs and runs whose theta is nearly the same for every image: photographs, other images.
 
-    The index is True for photographs and False for other images. The columns are `runs`, `collapsed`, and each limit of
-    STILL_BELOW: the number of runs that did not collapse and whose standard deviation is below the limit.
+    The index is True for photographs and False for other images. The columns are `runs`, `collapsed` and `still`: the
+    number of runs that did not collapse and whose standard deviation is below STILL_BELOW.
     """
     rows = {}
     for photographs in (True, False):
         mine = found[found["photographs"] == photographs]
-        inside = mine[~mine["collapsed"]]
-        still = {limit: int((inside["std"] < limit).sum()) for limit in STILL_BELOW}
-        rows[photographs] = {"runs": len(mine), "collapsed": int(mine["collapsed"].sum()), **still}
+        collapsed, still = mine["collapsed"], mine["std"] < STILL_BELOW
+        counts = {"collapsed": collapsed, "still": still & ~collapsed}
+        rows[photographs] = {"runs": len(mine)} | {name: int(mask.sum()) for name, mask in counts.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -12,10 +12,10 @@ from .sentences import pair_title
 
 TSRD_TITLES = {  # column of Table 4's cells -> its test images
     "test": "TSRD, all test images",
-    "without_copy": "TSRD, images without a copy",
+    "without_copy": "TSRD, images without an identical copy",
     "distinct": "TSRD, distinct pictures",
 }
-TSRD_HEADINGS = {"test": "all", "without_copy": "no copy", "distinct": "distinct"}  # short
+TSRD_HEADINGS = {"test": "all", "without_copy": "no identical copy", "distinct": "distinct"}  # short
 TSRD_COLORS = dict(
     zip(TSRD_COLUMNS, (PALETTE[3], PALETTE[4], PALETTE[9]))
 )  # not those of the paper's variants

@@ -13,7 +13,7 @@ from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
-from . import charts, interactive
+from . import charts, copies_page, interactive
 from .accuracy_figures import TSRD_HEADINGS
 from .accuracy_verdicts import mean_without_collapsed
 from .sentences import count_text, pair_title
@@ -155,13 +155,15 @@ def replication_table(number):
         mean, kept = _mean_or_dash(row.mean, row.half, row.backbones), NO_NUMBER
         if row.collapsed and row.kept:
             kept = f"{mean_without_collapsed(row)} ({count_text(row.kept, 'backbone')})"
-        p_values = f"{_number_or_dash(row.p, '.2g')} ({_number_or_dash(row.p_holm, '.2g')})"
+        ties = row.backbones - row.ahead - row.behind
+        ahead = f"{row.ahead} of {row.backbones}" + (f" ({count_text(ties, 'tie')})" if ties else "")
         rows[pair_title(row.variant, row.against)] = {
             ("Paper", "ahead in"): f"{row.paper_ahead} of {row.paper_backbones}",
             ("Paper", "mean (points)"): f"{row.paper_mean:+.2f}",
-            ("Ours", "ahead in"): f"{row.ahead} of {row.backbones}" if row.backbones else NO_NUMBER,
+            ("Ours", "ahead in"): ahead if row.backbones else NO_NUMBER,
             ("Ours", "mean (points)"): mean,
-            ("Ours", "p, sign test (Holm)"): p_values,
+            ("Ours", "p, sign test"): _number_or_dash(row.p, ".2g"),
+            ("Ours", "p, Holm"): _number_or_dash(row.p_holm, ".2g"),
             ("Ours", "mean without collapsed"): kept,
         }
     return pd.DataFrame(rows).T
@@ -217,8 +219,9 @@ def tsrd_table(backbone=""):
         marks |= {(name.capitalize(), ("Ours", TSRD_HEADINGS[column])): "ours" for column in TSRD_COLUMNS}
     note = (
         "Test accuracy in percent; the paper's column is headed “Validation Error”. All: TSRD's test "
-        "images. No copy: test images without an identical training image. Distinct: TSRD with one file of each "
-        "picture, trained anew. "
+        "images. No identical copy: those without an identical training image; "
+        f"{copies_page.counts_of_test_images().loc['tsrd', 'near']} of them have a near copy. Distinct: TSRD with one "
+        "file of each picture, trained anew. "
     )
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))
     return interactive.show_table(view, "Table 4, test accuracy", (), note + _table_note(cells), links, marks)

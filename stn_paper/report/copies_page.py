@@ -61,12 +61,14 @@ def copies_verdict():
     others = tests.drop(["tsrd", "tsrd-distinct"])
     exact = [DATASETS[dataset].title for dataset in others.index[others["exact"] > 0]]
     near = 100 * others["near"] / others["number"]
+    seen = checked_by_eye().loc[others.index, ["same", "pairs"]].sum()
     return (
         f"**On TSRD, yes: {100 * tsrd.exact / tsrd.number:.1f} % of the test images have an exact copy in "
         f"the training set** ({shares.min():.1f} to {shares.max():.1f} % over {len(shares)} random splits), "
         f"and {100 * tsrd.near / tsrd.number:.1f} % more have a near copy. "
         f"In our files of the other datasets, {near.min():.1f} to {near.max():.1f} % of the test images have a near "
-        f"copy, and {join_words(exact) or 'none'} has exact copies."
+        f"copy (by eye, {seen.same} of {seen.pairs} sampled pairs show the same thing), and "
+        f"{join_words(exact) or 'none'} has exact copies."
     )
 
 

@@ -116,7 +116,9 @@ def distorted_verdict():
     gains_text = f"{(gains > 0).sum()} of {len(gains)} combinations of distortion and map"
     gains_text += f", by {gains.min():.2f} to {gains.max():.2f} points"
     fewest = behind["ours"].str.len().min()
-    runs_text = f" (n={fewest} behind each transformer{', so without an interval' if fewest == 1 else ''})"
+    runs_text = (
+        f" (n={fewest} behind each transformer{', which cannot rank the maps' if fewest == 1 else ''})"
+    )
     return f"**{where}the error is lower behind a transformer in {gains_text}**{runs_text}. {text}"
 
 

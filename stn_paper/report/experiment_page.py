@@ -123,7 +123,7 @@ def seed_pairing_table(chosen):
         rows[plain_title(row.study)] = {
             "Seeds": row.seeds,
             "Correlation of the arms": correlation,
-            "p, seed has no effect": p_text(row.p),
+            "p of no effect of the seed": p_text(row.p),
             "Test": "paired" if row.paired else "Welch",
         }
     return table_or_missing(rows)

@@ -12,8 +12,9 @@ from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
 from ..models.backbones import title
 from ..training.presets import PAPER_SIZE
-from . import accuracy_verdicts, experiment_verdicts, speed, theta_page
+from . import accuracy_verdicts, experiment_verdicts, small_systems, speed, theta_page
 from .figures import COLORS, PAPER_COLOR, close_figure
+from .sentences import join_words
 
 # the studies on distorted digits and on traffic signs, where a transformer helps
 HELPED_STUDY, SIGNS_STUDY = experiment.STUDIES[:2]
@@ -43,10 +44,12 @@ def paper_gains():
     return gains
 
 
-def our_gains():
-    """Return a Gain for each network, dataset and protocol with enough runs for a verdict, sorted by DATASETS.
+def lstn_comparisons():
+    """The comparison of L-STN with STN in each study with FEWEST_RUNS runs or more of each, a row each.
 
-    For `shown`, Holm's correction is made over all Gains; for `shown_alone`, within the Gain's study.
+    A study is a network, a dataset and a protocol; studies are sorted by DATASETS. Collapsed runs are runs. Columns:
+    those of `effects.compare_arms`, dataset, protocol, and `enough`: whether a verdict is possible, because enough runs
+    did not collapse and the network alone was trained.
     """
     every = frame.runs()
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
@@ -57,10 +60,20 @@ def our_gains():
     ]
     found = [view for view in found if len(view)]
     if not found:
-        return []
-    rows, gains = effects.rows_of_pair(pd.concat(found), "lstn", "stn"), []
-    rows = rows[~rows["left_out"].astype(bool)]
-    rows = rows[rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
+        return pd.DataFrame(columns=[*effects.COMPARISON_COLUMNS, "enough"])
+    rows = effects.rows_of_pair(pd.concat(found), "lstn", "stn")
+    rows = rows[rows[["runs", "runs_against"]].min(axis=1) >= statistics.FEWEST_RUNS]
+    inside = rows[["n", "n_against"]].min(axis=1) >= statistics.FEWEST_RUNS
+    return rows.assign(enough=inside & ~rows["left_out"].astype(bool))
+
+
+def our_gains(rows):
+    """Return a Gain for each of the `lstn_comparisons` for which a verdict is possible.
+
+    For `shown`, Holm's correction is made over all Gains; for `shown_alone`, within the Gain's study.
+    """
+    gains: list[Gain] = []
+    rows = rows[rows["enough"].astype(bool)]
     for row, alone in zip(effects.judge_together(rows).itertuples(), rows["shown"]):
         values = effects.single_differences(frame.runs(row.dataset, row.protocol, row.backbone), row)
         label = f"{DATASETS[row.dataset].title}, {title(row.backbone)}"
@@ -79,7 +92,8 @@ def count_gains(gains):
 
 def lstn_verdict():
     """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    (ratio, _), gains = lstn_against_stn(), our_gains()
+    (ratio, _), rows = lstn_against_stn(), lstn_comparisons()
+    gains = our_gains(rows)
     better, worse, equal, number = count_gains(gains)
     equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
@@ -97,11 +111,21 @@ def lstn_verdict():
             f"takes {stn}"
         )
     return (
-        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}.** We compared L-STN with STN in "
-        f"{number} studies with {statistics.FEWEST_RUNS} runs or more of each: L-STN is better in {better}, worse in "
-        f"{worse}, equal within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are "
-        f"undecided (p-values corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
+        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}.** Of our {len(rows)} studies with "
+        f"{statistics.FEWEST_RUNS} runs or more of L-STN and of STN, {number} can be compared{_left_out(rows)}: L-STN "
+        f"is better in {better}, worse in {worse}, equal within {statistics.MARGIN:g} point in {equal}, and "
+        f"{number - better - worse - equal} are undecided (p-values corrected for {number} tests; corrected within "
+        f"each study, {equal_alone} are equal)."
     )
+
+
+def _left_out(rows):
+    """Why some of the `lstn_comparisons` have no verdict, in brackets; "" if all have one."""
+    lost = rows[~rows["enough"].astype(bool)]
+    failed = lost["left_out"].astype(bool).sum()
+    reasons = {"the network alone failed to train": failed, "transformers collapsed": len(lost) - failed}
+    texts = [f"in {number} {reason}" for reason, number in reasons.items() if number]
+    return f" ({join_words(texts)})" if texts else ""
 
 
 def front_page_texts():
@@ -128,12 +152,13 @@ def front_page_texts():
         "bypassed": f"{bypassed} of {transformers}",
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
-        "still": f"{moved[theta.STILL_BELOW[0]]} of {moved['runs']}",
+        "still": f"{moved['still']} of {moved['runs']}",
         "collapsed": theta_page.collapses_in_words(thetas),
         "gain": experiment_verdicts.gain_in_words(HELPED_STUDY),
         "gain_signs": experiment_verdicts.gain_in_words(SIGNS_STUDY),
         "equal": experiment_verdicts.gain_in_words(HELPED_STUDY, against="stn"),
         "part": experiment_verdicts.gain_in_words(HELPED_STUDY, against="lstn-no-bn"),
+        "undone": small_systems.recovery_verdict(HELPED_STUDY[0]).removesuffix("."),
         "part_still": experiment_verdicts.count_still(HELPED_STUDY, "lstn-no-bn"),
         "missing": f"{missing['lacking']} of {missing['cells']}",
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
@@ -144,7 +169,9 @@ def front_page_texts():
 
 def gains_plot():
     """The front page's figure: a line a Gain, the paper's above ours, with dots, mean and Student's 95 % interval."""
-    rows = [(gain, PAPER_COLOR) for gain in paper_gains()] + [(gain, COLORS["lstn"]) for gain in our_gains()]
+    rows = [(gain, PAPER_COLOR) for gain in paper_gains()] + [
+        (gain, COLORS["lstn"]) for gain in our_gains(lstn_comparisons())
+    ]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (gain, color) in enumerate(rows):
         dots: dict[str, Any] = {"color": color, "markersize": 5, "markeredgecolor": "white", "zorder": 3}

@@ -140,8 +140,8 @@ def release_verdict():
         longest, networks = longest + with_lstn.count("lstn"), networks + len(with_lstn)
     return (
         f"**The printed gains cannot be separated from training time**: L-STN was trained longest in {longest} of "
-        f"{networks} networks, and within a network accuracy rises with the epochs (rank correlation "
-        f"{join_words(ranks)}). Each cell has one released log at most, so that no interval can be given."
+        f"{networks} networks, and within a network the variants' ranks by accuracy follow those by epochs "
+        f"(correlation {join_words(ranks)}). Each cell has one released log at most, so that no interval can be given."
     )
 
 

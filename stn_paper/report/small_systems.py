@@ -201,8 +201,9 @@ def small_cnn_plot():
     axis.plot(log.index + 1, log, color="black", linestyle=":", label="published, with transformer")
     ours = system_runs("cifar10", "cifar-cnn")
     for variant in frame.variants_of(ours):
-        for values in _test_curves(ours[ours["variant"] == variant]):
+        for number, values in enumerate(_test_curves(ours[ours["variant"] == variant])):
             label = f"ours, {'without' if variant == ORIGINAL else 'with'} transformer"
+            label = label if number == 0 else None  # one line of the legend for all seeds
             axis.plot(range(1, len(values) + 1), values, color=COLORS[variant], label=label)
     axis.set(xlabel="epoch", ylabel="test accuracy (%)")
     axis.legend(loc="lower right")
@@ -296,7 +297,7 @@ def recovery_verdict(dataset):
 def still_runs_in_words(dataset):
     """Return a sentence that names the runs with nearly the same theta for every image; "" if there is none."""
     found = theta.theta_by_run()
-    mine = found["run"].isin(_known_truth_runs(dataset)["run"]) & (found["std"] < theta.STILL_BELOW[0])
+    mine = found["run"].isin(_known_truth_runs(dataset)["run"]) & (found["std"] < theta.STILL_BELOW)
     still = [f"{HEADINGS[run.variant]} with seed {run.seed}" for run in found[mine].itertuples()]
     verb = "gives" if len(still) == 1 else "give"
     return f"{join_words(still)} {verb} every image nearly the same theta." if still else ""

@@ -255,14 +255,18 @@ def percent_text(shares):
 
 
 def small_added_time_table():
-    """What each transformer adds to a step in the protocol `small`, and how near the step comes to the peak."""
+    """What each transformer adds to a step in the protocol `small`, and how near the step comes to the peak.
+
+    The share added is the median of all measurements, between the lowest and the highest quartile of any of them.
+    """
     table, of_peak = {}, shares_of_peak()
     for key, rows in small_protocol_rows("variants").items():
         machine, backbone, variant = key
-        shares = [added_share(row["ratios"])[1] for row in rows]
+        low, middle, high = zip(*(added_share(row["ratios"]) for row in rows))
+        share = median_and_quartiles([min(low), np.median(middle), max(high)], "{:.1%}")
         table[machine, title(backbone), HEADINGS[variant]] = {
             "Milliseconds": f"{1000 * np.median([row['seconds'] for row in rows]):.3g}",
-            "Share added": "" if variant == ORIGINAL else median_and_range(shares, "{:.1%}"),
+            "Share added": "" if variant == ORIGINAL else share,
             "Share of the peak": median_and_range(of_peak[key], "{:.0%}"),
         }
     return table_or_missing(table, ["Machine", "Network", "Variant"])

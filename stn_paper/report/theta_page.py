@@ -36,12 +36,11 @@ def theta_verdict(found):
     counts = theta.count_outcomes(found).to_dict("index")
     photographs, others = counts[True], counts[False]
     inside = photographs["runs"] - photographs["collapsed"]
-    limit = theta.STILL_BELOW[0]
     return (
         f"**On Caltech-101 and CIFAR-10, {photographs['collapsed']} of {photographs['runs']} transformers "
-        f"collapsed (the grid left the image{_of_variants(found)}), and {photographs[limit]} of the other {inside} "
-        f"give every image nearly the same theta** (standard deviation below {limit}). On digits and traffic signs, "
-        f"{others['collapsed']} of {others['runs']} transformers collapsed, and {others[limit]} give every image "
+        f"collapsed (the grid left the image{_of_variants(found)}), and {photographs['still']} of the other {inside} "
+        f"give every image nearly the same theta** (standard deviation below {theta.STILL_BELOW}). On digits and "
+        f"traffic signs, {others['collapsed']} of {others['runs']} collapsed, and {others['still']} give every image "
         "nearly the same theta."
     )
 
@@ -96,7 +95,7 @@ def deviation_plot(found):
         for variant, some in mine.groupby("variant"):
             height = place + random.uniform(-0.25, 0.25, len(some))
             axis.plot(some["std"], height, "o", ms=4, alpha=0.7, color=_color(variant))
-    axis.axvline(theta.STILL_BELOW[0], color="0.3", linestyle=":")
+    axis.axvline(theta.STILL_BELOW, color="0.3", linestyle=":")
     axis.set_xscale("symlog", linthresh=LINEAR_BELOW)
     axis.set_xlim(-LINEAR_BELOW / 5, 2)
     axis.set_xticks([0, 0.001, 0.01, 0.1, 1], ["0", "0.001", "0.01", "0.1", "1"])

@@ -124,12 +124,23 @@ def test_strengths_are_compared_without_images_as_they_come():
         with_strengths(study, variant, seed, add)
     with_strengths(study, "original", 2, 2)
     with_strengths(study, "stn", 2, 7.1)
-    with_strengths(study, "original", OTHER_SEEDS, 40)  # the seed control, which must be left out
-    assert len(experiment.strength_accuracies(*study)) == 6 * sum(map(len, STRENGTHS.values()))
+    with_strengths(study, "original", OTHER_SEEDS, 40)  # the seed control has no pair
+    assert len(experiment.strength_accuracies(*study)) == 7 * sum(map(len, STRENGTHS.values()))
     found = experiment.strength_comparisons([study])
+    found = found[found["family"] == "against the original"]
     assert list(found["distortion"]) == list(experiment.UNITS)
     assert found["mean"].tolist() == pytest.approx([5.1] * 3) and set(found["shown"]) == {"better"}
     assert found["p_holm"].tolist() == pytest.approx([3 * p for p in found["p"]])  # of the three distortions
+
+
+def test_unpaired_strengths_are_compared_with_the_seed_control_too():
+    study = experiment.STRENGTH_STUDIES[0]
+    for variant, seed, add in (("original", 0, 0), ("original", 1, 4), ("stn", 0, 9), ("stn", 1, 5)):
+        with_strengths(study, variant, seed, add)
+    with_strengths(study, "original", OTHER_SEEDS, 8)
+    found = experiment.strength_comparisons([study])
+    found = found[found["family"] == "against the original"]
+    assert not found["paired"].any() and found["mean"].tolist() == pytest.approx([3] * 3)  # 7 minus 4
 
 
 def test_a_collapsed_run_is_in_no_mean_over_strengths(monkeypatch):
@@ -139,8 +150,8 @@ def test_a_collapsed_run_is_in_no_mean_over_strengths(monkeypatch):
             with_strengths(study, variant, seed, base + seed)
     monkeypatch.setattr(
         experiment,
-        "shared_seed_runs",
-        lambda *study, every=experiment.shared_seed_runs: every(*study).assign(
+        "study_runs",
+        lambda *study, every=experiment.study_runs: every(*study).assign(
             collapsed=lambda runs: (runs["variant"] == "stn") & (runs["seed"] == 3)
         ),
     )

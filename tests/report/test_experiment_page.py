@@ -39,6 +39,16 @@ def test_the_sentences_of_a_study_do_not_repeat_the_table():
     assert experiment_verdicts.gain_in_words(STUDY, "constant") == MISSING
 
 
+@pytest.mark.parametrize(
+    "gains, shown", [({"constant": 0.1, "lstn": 5.0}, "1 of 1"), ({"constant": 5.1, "lstn": 5.0}, "0 of 1")]
+)
+def test_a_cause_needs_a_gain_over_no_transformer_and_over_a_constant_map(gains, shown):
+    assert experiment_verdicts.cause_verdict([STUDY]) == f"{MISSING.capitalize()}."
+    write_study(gains)
+    verdict = experiment_verdicts.cause_verdict([STUDY])
+    assert shown in verdict and verdict.startswith("**Yes") == shown.startswith("1")
+
+
 @pytest.mark.parametrize("gains", [{}, {"stn": 5.0}, {"stn": -5.0, "vstn": 0.0, "lstn": 0.3}])
 def test_every_mixture_of_verdicts_becomes_whole_sentences(gains):
     write_study(gains)

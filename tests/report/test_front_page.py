@@ -23,17 +23,35 @@ def test_a_collapsed_run_is_left_out_and_counted():
         outside = 100.0 if seed == 3 else 0.0
         write_run("stn", seed, 50.0 - outside / 4, row={"theta": theta | {"outside": outside}})
         write_run("lstn", seed, 51.0 + seed, row={"theta": theta | {"outside": 0.0}})
-    (one,) = front_page.our_gains()
+    (one,) = front_page.our_gains(front_page.lstn_comparisons())
     assert one.values.tolist() == [1.0, 2.0, 3.0, 4.0] and (one.collapsed, one.runs) == (1, 8)
     figure = front_page.gains_plot()
     assert "1 of 8" in figure.axes[0].get_yticklabels()[-1].get_text()
+
+
+def test_studies_that_cannot_be_compared_are_counted():
+    theta = {"mean": [1, 0, 0, 0, 1, 0], "std": [0.1] * 6, "outside": 100.0}
+    for seed in range(3):
+        for variant in ("stn", "lstn"):
+            write_run(variant, seed, 50.0 + seed, "resnet18")
+            write_run(variant, seed, 50.0, "resnet50", row={"theta": theta})
+            write_run(variant, seed, 50.0, "effb0")
+        write_run("original", seed, 1.0, "effb0", row={"train_loss": 9.0})
+    rows = front_page.lstn_comparisons()
+    assert rows.set_index("backbone")["enough"].to_dict() == {
+        "resnet18": True,
+        "resnet50": False,
+        "effb0": False,
+    }
+    assert len(front_page.our_gains(rows)) == 1
+    assert front_page._left_out(rows).count("in 1 ") == 2
 
 
 def test_a_comparison_needs_three_pairs():
     for seed in range(2):
         write_run("stn", seed, 50.0)
         write_run("lstn", seed, 51.0)
-    assert front_page.our_gains() == []
+    assert front_page.our_gains(front_page.lstn_comparisons()) == []
 
 
 def test_the_answer_counts_what_is_shown():
@@ -41,7 +59,7 @@ def test_the_answer_counts_what_is_shown():
         for seed in range(3):
             write_run("stn", seed, 50.0 + seed, backbone)
             write_run("lstn", seed, 50.0 + seed + gain + 0.1 * (-1) ** seed, backbone)
-    assert front_page.count_gains(front_page.our_gains()) == (1, 1, 1, 3)
+    assert front_page.count_gains(front_page.our_gains(front_page.lstn_comparisons())) == (1, 1, 1, 3)
 
 
 def test_the_answer_corrects_for_all_comparisons():
@@ -52,7 +70,7 @@ def test_the_answer_corrects_for_all_comparisons():
             write_run("lstn", seed, 53.0 - noise, backbone)
     (alone, *_) = effects.comparisons("caltech101", "effb0", "reduced").itertuples()
     assert alone.shown == statistics.BETTER and 3 * alone.p > statistics.LEVEL
-    assert front_page.count_gains(front_page.our_gains()) == (0, 0, 0, 3)
+    assert front_page.count_gains(front_page.our_gains(front_page.lstn_comparisons())) == (0, 0, 0, 3)
 
 
 def test_the_page_names_every_fact_and_no_other(committed):

@@ -143,7 +143,8 @@ def batch_normalization():
     return Finding(
         effective if efficient else DISAGREES,
         f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
-        f"operations of the localization net's feature layers. {text} {other}",
+        f"operations of the localization net's feature layers. We read “effective” of L-STN, which the section "
+        f"describes. {text} {other}",
         f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 
