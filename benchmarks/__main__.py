@@ -91,7 +91,7 @@ def _read(out, this_machine, quick):
         content = json.loads(out.read_text(encoding="utf-8"))
         recorded = {key: content["machine"][key] for key in SAME}
         content["quick"], content["parts"]
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise InputError(f"File {out} was not written by `python -m benchmarks`: name another one.") from None
     differ = [
         f"{key} is {recorded[key]}, not {this_machine[key]}"

@@ -188,6 +188,7 @@ def _minutes(options):
 
 def _run(options):
     from .models import variants
+    from .paths import data_dir
     from .training.checkpoint import epochs_done
     from .training.hardware import check_device, is_fast_in_bfloat16
     from .training.loop import run
@@ -203,6 +204,8 @@ def _run(options):
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
     until = time.time() + 60 * _minutes(options)
+    if options.data_dir:
+        data_dir(options.data_dir)  # a wrong folder is named, even if no dataset is needed
     missing = [spec for spec in specs if not find(spec)]
     check_networks(missing)
     place = check_device(options.device)

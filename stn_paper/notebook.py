@@ -19,6 +19,7 @@ from .models.small_nets import SYSTEMS
 from .training.hardware import check_device
 from .training.networks import check_networks
 from .training.presets import COMPARABLE, PAPER_SIZE, PROTOCOLS, SMALL_IN_FLOAT32, SMALLER, SYSTEM
+from .training.protocol import OTHER_SEEDS
 from .training.records import find, fit_precision
 from .training.spec import RunSpec
 
@@ -53,7 +54,8 @@ def resolve(
     Raises InputError for any wrong value, before anything is trained.
     """
     backbones, shown = _page_networks(page, backbone)
-    check_choice("variant", str(variant).removesuffix(RELEASED), ["all", *variants(backbones[0])])
+    name = str(variant).removesuffix(RELEASED)
+    check_choice("variant", variant if name == "all" else name, ["all", *variants(backbones[0])])
     check_choice("protocol", protocol, ["auto", *PROTOCOLS])
     check_choice("dataset", dataset, datasets.DATASETS)
     parameters_text = _parameters_in_words(
@@ -103,6 +105,7 @@ def resolve_experiment(
     allowed, comparable = ([name for name in names if name != "paper"] for names in (PROTOCOLS, COMPARABLE))
     check_choice("protocol", protocol, ["auto", *allowed])
     check_choice("dataset", dataset, datasets.DATASETS)
+    check_whole_number("Number of seeds", seeds, most=OTHER_SEEDS)
     _check_data_dir(data_dir)
     parameters_text = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:

@@ -140,6 +140,8 @@ def test_a_file_of_another_size_and_an_unknown_part_are_one_sentence(quick):
     assert end.value.code.startswith("Unknown part 'speed'")
     with pytest.raises(InputError, match="was not written by"):
         command.measure_parts("cpu", ROOT / "benchmarks/digits/cpu.json")
+    with pytest.raises(InputError, match="was not written by"):
+        command.measure_parts("cpu", ROOT / "benchmarks")
     for text in ("", "[]", '{"machine": {"name": "one"}, "quick": true, "parts": {}}'):
         other = quick.with_name("another.json")
         other.write_text(text)

@@ -29,16 +29,17 @@ def test_a_run_prints_its_record(capsys):
     assert f"{record['epochs'][0]['test_accuracy']:.2f} % at epoch 1" in printed
 
 
-def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys):
+def test_all_means_every_variant_with_the_options_given(monkeypatch, capsys, tmp_path):
     calls = []
     rule = "best-validation"
     record = {"spec": {"protocol": {"selection": rule}}, "selected": {rule: {"test": 50.0, "epoch": 1}}}
     monkeypatch.setattr(loop, "run", lambda *call: calls.append(call) or record)
+    folder = str(tmp_path)
     main(
-        ["run", "digits", "resnet18", "all", "smoke", "--seed", "3", "--device", "cpu", "--data-dir", "here"]
+        ["run", "digits", "resnet18", "all", "smoke", "--seed", "3", "--device", "cpu", "--data-dir", folder]
     )
     specs = [RunSpec("digits", "resnet18", variant, "smoke", 3) for variant in VARIANTS]
-    assert calls == [(spec, "cpu", "here", False, math.inf) for spec in specs]
+    assert calls == [(spec, "cpu", folder, False, math.inf) for spec in specs]
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
@@ -106,6 +107,7 @@ def test_a_wrong_option_is_one_sentence(options, named):
         ["data", "--data-dir", "/no/such/folder"],
         ["data", "--data-dir", "~nosuchuser/x"],
         ["copies", "--data-dir", "/no/such/folder"],
+        ["run", "digits", "mnist-cnn", "lstn", "smoke", "--data-dir", "/no/such/folder"],
         ["run", "gtsrb", "resnet18", "stn", "reduced", "--device", "cpu", "--data-dir", "~nosuchuser/x"],
     ],
 )

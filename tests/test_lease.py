@@ -1,5 +1,8 @@
 """Runs on a GPU machine for minutes: an unpacked dataset equals the original, and a list of runs becomes records."""
 
+import importlib
+import sys
+import threading
 import time
 
 import numpy as np
@@ -15,7 +18,7 @@ from stn_paper.training import records
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(ROOT / "workflow"))
-    lease = pytest.importorskip("lease")
+    lease = importlib.import_module("lease")
 
 TINY = Dataset("Tiny", 2, {"train": 4, "validation": 2, "test": 2})
 JOB = "caltech101 resnet18 lstn small 0 image_size=32 max_epochs=1 min_epochs=1"
@@ -96,3 +99,35 @@ def test_a_listed_run_may_have_a_setting_in_words_and_a_dataset_without_a_pack(t
     assert lease.spec_of(job).protocol.padding == "border"
     lease._worker(tmp_path, [job], time.time() + 600)
     assert records.find(lease.spec_of(job)), capsys.readouterr().out
+
+
+def test_the_runs_of_a_list_without_a_record_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease.SPAWN, "Process", threading.Thread)
+    done, late = "digits mnist-cnn stn smoke 0", "digits mnist-cnn stn smoke 1"
+    jobs = tmp_path / "jobs.txt"
+    jobs.write_text(f"# a comment\n  # another\n{done}\n")
+    assert lease.work(tmp_path, jobs, 1, time.time() + 600) == 0
+    jobs.write_text(f"{done}\n{late}\n")
+    assert lease.work(tmp_path, jobs, 2, time.time() - 1) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["work", "no_such_folder", "jobs.txt", "--minutes", "8"], "no_such_folder"),
+        (["work", ".", "no_such_file.txt", "--minutes", "8"], "no_such_file.txt"),
+        (["work", ".", "jobs.txt", "--minutes", "nan"], "nan"),
+        (["work", ".", "jobs.txt", "--minutes", "8", "--workers", "0"], "0"),
+        (["pack", "caltech101", "lease", "--mib", "inf"], "inf"),
+        (["pack", "caltech101", "lease", "--size", "0"], "0"),
+        (["measure", "speed.json"], "cuda"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures the GPU")
+def test_a_wrong_argument_is_one_sentence(arguments, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.txt").write_text("digits mnist-cnn stn smoke 0\n")
+    monkeypatch.setattr(sys, "argv", ["lease.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        lease.main()
+    assert named in end.value.code and end.value.code.endswith(".") and "\n" not in end.value.code

@@ -187,6 +187,14 @@ def test_a_wrong_parameter_is_named_with_what_is_allowed(name, value, allowed):
     assert repr(value) in str(error.value) and allowed in str(error.value)
 
 
+@pytest.mark.parametrize("backbone", ["published", "resnet18"])
+def test_wrong_values_are_named_even_where_nothing_is_trained(backbone):
+    with pytest.raises(InputError, match="seeds 9 "):
+        notebook.resolve_experiment(backbone, "caltech101", "reduced", 9)
+    with pytest.raises(InputError, match="'all-released'"):
+        resolve(backbone=backbone, variant="all-released")
+
+
 @pytest.mark.parametrize("data_dir", ["~nosuchuser/x", "/no/such/folder", "a\0b"])
 @pytest.mark.parametrize("backbone", ["published", "resnet18"])
 def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, backbone):

@@ -69,6 +69,13 @@ def test_two_commands_see_two_gpus(wrapped):
     assert done.stdout.split() == ["5", "7"], done.stderr
 
 
+def test_gpus_are_numbered_as_cuda_numbers_them(wrapped):
+    """Spaces are allowed, and nothing after -1 counts."""
+    inner = f"subprocess.run({[*WRAPPER, SHOW]}, env=os.environ | {{'CUDA_VISIBLE_DEVICES': '5, 7,-1,8'}})"
+    done = wrapped(f"{SHOW}; import subprocess, sys; sys.stdout.flush(); {inner}", CUDA_VISIBLE_DEVICES="5")
+    assert done.stdout.split() == ["5", "7"], done.stderr
+
+
 def test_a_job_of_slurm_with_several_gpus_shows_one(wrapped):
     assert wrapped(SHOW, CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_ID="1").stdout == "2\n"
 

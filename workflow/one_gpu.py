@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from filelock import FileLock, Timeout  # the package is not imported, because that takes seconds
@@ -20,7 +21,8 @@ from filelock import FileLock, Timeout  # the package is not imported, because t
 def devices():
     """Names of the GPUs that may be used, in the form of CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [d for d in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if d not in ("", "-1")]
+        names = [name.strip() for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
+        return list(takewhile(lambda name: name not in ("", "-1"), names))  # CUDA ignores what follows, too
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()

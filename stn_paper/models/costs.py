@@ -58,15 +58,15 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     """Return the GFLOPS of the forward pass of `measure`, as torch's FlopCounterMode counts them.
 
     It counts two operations for each multiply-accumulate of convolutions and matrix products, and nothing for biases,
-    batch normalization, pooling, the grid and the sampling. The network must be in float32. Raises InputError for an
-    image size that is not a whole number from 1.
+    batch normalization, pooling, the grid and the sampling. Raises InputError for an image size that is not a whole
+    number from 1.
     """
     from torch.utils.flop_counter import FlopCounterMode  # here, because it loads Triton
 
     check_whole_number("Image size", image_size)
     device = next((p.device for p in model.parameters()), "cpu")
     image = torch.zeros(1, in_channels, image_size, image_size, device=device)
-    model = _without_norms(model)
+    model = _without_norms(model).float()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return counter.get_total_flops() / 1e9

@@ -14,6 +14,9 @@ from ..errors import InputError, check_choice, check_whole_number, is_finite_num
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS, localization_net
 from .transformer import SpatialTransformer
 
+# the options of `SpatialTransformer` that `with_stn` takes
+OPTIONS = ("output_size", "padding", "antialias", "max_scale", "max_angle", "steps", "keep_graph")
+
 
 def with_stn(
     model: nn.Module,
@@ -44,7 +47,7 @@ def with_stn(
     - `localization_size`: pixels of a side. The localization net sees a copy of the images at this size, so that the
       images may have any size.
     - `options`: `output_size`, `padding`, `antialias`, `max_scale`, `max_angle`, `steps` and `keep_graph` of
-      `SpatialTransformer`.
+      `SpatialTransformer`. Theta of the last call is at `.transformer.last_theta`.
 
     The transformer starts in the mode of `model`, training or evaluation, and on its device. Settings and methods of a
     timm network stay at `.backbone`. The names in its `no_weight_decay()` lack the prefix "backbone."; book/run.md
@@ -63,8 +66,8 @@ def with_stn(
             f"Model {model!r} is not allowed: give a network, such as torchvision.models.resnet18()."
         )
     check_whole_number("in_channels", in_channels)
-    for name in options.keys() & {"return_theta", "return_grid"}:
-        raise InputError(f"{name} is not allowed in with_stn: read model.transformer.last_theta.")
+    for name in options:
+        check_choice("option of with_stn", name, OPTIONS)
     channels, side, entry = in_channels, check_whole_number("Image size", image_size), None
     if before is not None:
         entry = find_layer(model, before)

@@ -179,6 +179,7 @@ def localization(
     """
     identity = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)].identity
     image_size = check_whole_number("Image size", image_size)
+    check_whole_number("in_channels", in_channels)
     if feature_size(rows, image_size) < 1:
         raise InputError(
             f"Image size {image_size} is too small for the localization net: "

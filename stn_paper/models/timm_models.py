@@ -18,22 +18,13 @@ from timm.models import PretrainedCfg, checkpoint_seq, register_model
 from torch import Tensor, nn
 
 from ..errors import InputError, check_whole_number
+from . import insertion
 from .backbones import BACKBONES, build_backbone, check_image_size
 from .insertion import with_stn
 from .localization import LOCALIZATION_NETS
 
-OPTIONS = (  # of `with_stn`; all other arguments of timm.create_model go to the backbone
-    "transform",
-    "before",
-    "output_size",
-    "padding",
-    "antialias",
-    "localization_size",
-    "max_scale",
-    "max_angle",
-    "steps",
-    "keep_graph",
-)
+# arguments of `with_stn`; all other arguments of timm.create_model go to the backbone
+OPTIONS = ("transform", "before", "localization_size", *insertion.OPTIONS)
 BACKBONE_ATTRIBUTES = (
     "num_classes",
     "num_features",
@@ -126,9 +117,10 @@ class Plain(nn.Module):
         self.features, self.neck, self.head = features, neck, head
         self.num_features = self.head_hidden_size = head.in_features
         self.num_classes, self.grad_checkpointing = head.out_features, False
+        self.global_pool, self.drop_rate = "avg", 0.0
         for part in self.modules():
-            if isinstance(part, nn.Dropout) and drop_rate is not None:
-                part.p = drop_rate
+            if isinstance(part, nn.Dropout):
+                self.drop_rate = part.p = part.p if drop_rate is None else drop_rate
             if isinstance(part, nn.ReLU):
                 part.inplace = False  # gradient checkpointing must not change its input
 

@@ -55,15 +55,19 @@ def affine_theta(
     The square is rotated by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
     sides and is centred at `shift` (x, y, normalized). The content of the output moves
     in the opposite direction.
-    Source: Jaderberg et al. 2015, section 3.2.
+    Source: Jaderberg et al. 2015, section 3.2. Raises InputError for a number that is not finite.
 
     >>> affine_theta(rotation=90, scale=0.5, shift=(0.25, 0)).round(decimals=3)
     tensor([[ 0.0000, -0.5000,  0.2500],
             [ 0.5000,  0.0000,  0.0000]])
     """
+    x, y = shift
+    for name, value in {"rotation": rotation, "scale": scale, "shift": x, "shift in y": y}.items():
+        if not is_finite_number(value):
+            raise InputError(f"{name} {value!r} is not allowed: give a finite number.")
     angle = math.radians(rotation)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    rows = [[cos, -sin, shift[0]], [sin, cos, shift[1]]]
+    rows = [[cos, -sin, x], [sin, cos, y]]
     return torch.tensor(rows, dtype=torch.get_default_dtype())  # NumPy's numbers would give float64
 
 

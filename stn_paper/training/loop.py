@@ -63,7 +63,7 @@ def run(
     - `compiled`: train through torch.compile, which is faster if steps are many and small; the record says so.
       Without it, a step on CUDA is recorded as a CUDA graph.
     - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch (with `whole`, the
-      last epoch) would end after it, the run is left at its last checkpoint and None is returned.
+      last epoch) would end after it, the run is left at a checkpoint and None is returned.
     - `data`: the dataset's Images, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
     - `whole`: see `until`.
@@ -80,6 +80,10 @@ def run(
     74940
     """
     path, weights = checkpoint.checkpoint_path(spec), weights if weights is None else Path(weights)
+    if weights is not None and weights.is_dir():  # Path("") is a folder too
+        raise InputError(
+            f"weights {str(weights)!r} is not allowed: give the name of a file, not of a folder."
+        )
     if (found := _find(spec, weights)) is not None:
         with suppress(OSError):  # a checkpoint is left if the process was killed after it wrote the record
             path.unlink(missing_ok=True)
@@ -129,18 +133,23 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     saved = state["seconds"]
     with progress_bar(spec, state["train_images"], len(split.train)) as bar:
         while not (stopped := stop_reason(state["epochs"], protocol)):
-            if state["epochs"] and state["seconds"] - saved >= save_every:
-                checkpoint.save_checkpoint(spec, model, optimizer, state)
-                saved = state["seconds"]
-            done = len(state["epochs"])
+            done, unsaved = len(state["epochs"]), state["seconds"] - saved
             epoch_seconds, epochs_left = state["seconds"] / max(done, 1), protocol.max_epochs - done
             seconds_left = epoch_seconds * epochs_left
-            if time.time() + (seconds_left if whole and done else epoch_seconds) > until:
+            late = time.time() + (seconds_left if whole and done else epoch_seconds) > until
+            if unsaved and (late or unsaved >= save_every):
+                checkpoint.save_checkpoint(spec, model, optimizer, state)
+                saved = state["seconds"]
+            if late:
                 log.info(
                     "%s: stopped; %d more epochs take about %.0f s", spec.name, epochs_left, seconds_left
                 )
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
+    if (
+        state["seconds"] > saved
+    ):  # what follows can fail, for example without one of the packages that it needs
+        checkpoint.save_checkpoint(spec, model, optimizer, state)
     results = examples.collect_results(job, state)
     if weights := weights or kept.weights_path_to_keep(spec):
         results["weights"] = kept.save_weights(model, weights, spec.name)

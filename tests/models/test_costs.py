@@ -88,6 +88,7 @@ def test_torchs_counter_counts_two_for_each_multiply_accumulate():
     costs.torch_gflops(net, 8)
     assert net.training and not net[1].training
     assert costs.torch_gflops(nn.Flatten(), 8) == 0
+    assert costs.torch_gflops(net.double(), 8) == costs.torch_gflops(net.float(), 8)
 
 
 def test_torchs_counter_counts_no_grid_and_no_sampling():

@@ -205,8 +205,8 @@ def test_a_feature_map_too_small_is_named_with_its_size():
     assert joined(torch.rand(2, 3, 64, 64)).shape == (2, 4)
 
 
-def test_theta_is_read_from_the_transformer():
-    for name in ("return_theta", "return_grid"):
+def test_an_option_that_with_stn_does_not_take_is_named():
+    for name in ("return_theta", "return_grid", "paddings"):
         with pytest.raises(InputError, match=name):
             with_stn(nn.Flatten(), "stn", 48, **{name: True})
 

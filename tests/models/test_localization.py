@@ -60,6 +60,12 @@ def test_one_pixel_less_is_too_small(variant):
     assert str(size) in str(error.value) and f"at least {size + 1} pixels" in str(error.value)
 
 
+@pytest.mark.parametrize("channels", [0, "3", 1.0])
+def test_a_wrong_number_of_channels_is_named(channels):
+    with pytest.raises(InputError, match=f"in_channels {channels!r} "):
+        localization_net("stn", 64, channels)
+
+
 def test_images_of_another_side_are_named():
     net = localization_net("stn", 64)
     for height, width in ((96, 96), (64, 32), (65, 65)):  # whose features fit the linear layer in 65

@@ -136,6 +136,12 @@ def test_options_of_the_transformer_and_of_the_backbone():
     assert len(state) == len(inner.transformer.state_dict()) + len(inner.backbone.state_dict())
 
 
+def test_the_papers_networks_have_timms_settings():
+    assert timm.create_model("lstn_effb0", img_size=64).drop_rate == 0.2
+    model = timm.create_model("lstn_effb0", img_size=64, drop_rate=0.4)
+    assert (model.drop_rate, model.global_pool) == (0.4, "avg")
+
+
 def test_intermediate_features_pass_through():
     model = timm.create_model("lstn_resnet18", num_classes=3, img_size=64).eval()
     images = torch.rand(2, 3, 64, 64)

@@ -356,6 +356,14 @@ def test_an_affine_theta_of_another_shape_is_named(function, shape):
     assert str(shape) in str(error.value) and "(B, 2, 3)" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "numbers", [{"rotation": float("nan")}, {"scale": float("inf")}, {"scale": "1"}, {"shift": (0, None)}]
+)
+def test_a_number_of_a_map_that_is_not_finite_is_named(numbers):
+    with pytest.raises(InputError, match=next(iter(numbers))):
+        affine_theta(**numbers)
+
+
 @pytest.mark.parametrize("size", [(0, 4), (4, 2.5)])
 def test_an_inverse_grid_of_a_wrong_size_is_named(size):
     with pytest.raises(InputError):

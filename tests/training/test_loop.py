@@ -493,7 +493,7 @@ def test_a_run_that_cannot_end_in_time_is_given_up_after_an_epoch(tiny, monkeypa
     spec, ticks = tiny_spec(max_epochs=5, min_epochs=5), count()  # an epoch reads the clock three times
     clock = SimpleNamespace(perf_counter=lambda: next(ticks), time=lambda: 0)
     monkeypatch.setattr(loop, "time", clock)
-    found = loop.run(spec, "cpu", until=until, whole=True)
+    found = loop.run(spec, "cpu", until=until, whole=True, save_every=math.inf)
     assert (checkpoint.epochs_done(spec) if found is None else len(found["epochs"])) == epochs
 
 
@@ -918,6 +918,21 @@ def test_a_folder_of_weights_that_cannot_be_written_is_named_before_data_is_load
     monkeypatch.setattr(datasets, "load_images", lambda *_: pytest.fail("data was loaded"))
     with pytest.raises(InputError, match=f"{tmp_path / 'file'}.* cannot be written"):
         loop.run(tiny_spec(), "cpu", weights=tmp_path / "file/net.safetensors")
+    for folder in (tmp_path, ""):
+        with pytest.raises(InputError, match="not of a folder"):
+            loop.run(tiny_spec(), "cpu", weights=folder)
+
+
+def test_a_training_is_kept_if_its_evaluation_fails(tiny, monkeypatch):
+    whole = loop.run(tiny_spec(), "cpu")
+    records.record_path(tiny_spec()).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.examples, "collect_results", lambda *_: __import__("no_such_package"))
+        with pytest.raises(ModuleNotFoundError):
+            loop.run(tiny_spec(), "cpu", save_every=math.inf)
+    monkeypatch.setattr(loop, "_one_epoch", lambda *_: pytest.fail("an epoch was trained again"))
+    again = loop.run(tiny_spec(), "cpu")
+    assert again["epochs"] == whole["epochs"] and again["selected"] == whole["selected"]
 
 
 def test_auto_is_cuda_where_there_is_a_gpu():
