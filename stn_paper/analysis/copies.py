@@ -43,14 +43,15 @@ def sheet_path(name):
     return copies_dir() / f"{name}.png"
 
 
-def test_images_with_copy(name):
+def test_images_with_copy(name, kind="exact"):
     """(copies, all): test images of a dataset with an identical training image (split seed 0), and all test images.
 
-    Both are 0 if the dataset has not been searched.
+    With the kind "near", those with a near copy and without an identical one. Both are 0 if the dataset has not been
+    searched.
     """
     counts = read_table("counts")
     row = counts[counts["dataset"] == name].head(1)  # the first row of a dataset is of its test images
-    return (int(row["exact"].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)
+    return (int(row[kind].iloc[0]), int(row["number"].iloc[0])) if len(row) else (0, 0)
 
 
 # --- accuracies of records ----------------------------------------------------------------------

@@ -6,14 +6,14 @@ Figures are in `accuracy_figures`, sentences in `accuracy_verdicts`.
 import pandas as pd
 from IPython.display import Markdown
 
-from ..analysis import accuracy, effects, frame, statistics
+from ..analysis import accuracy, copies, effects, frame, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, TSRD_COLUMNS
 from ..analysis.paper import corrected, is_misprint
 from ..analysis.statistics import NO_NUMBER
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training import records
-from . import charts, copies_page, interactive
+from . import charts, interactive
 from .accuracy_figures import TSRD_HEADINGS
 from .accuracy_verdicts import mean_without_collapsed
 from .sentences import count_text, pair_title
@@ -217,10 +217,11 @@ def tsrd_table(backbone=""):
     for name, values in baselines.iterrows():
         rows[name.capitalize()] = {("Ours", TSRD_HEADINGS[column]): values[column] for column in TSRD_COLUMNS}
         marks |= {(name.capitalize(), ("Ours", TSRD_HEADINGS[column])): "ours" for column in TSRD_COLUMNS}
+    near, searched = copies.test_images_with_copy("tsrd", "near")
+    near_text = f"; {near} of them have a near copy" if searched else ""
     note = (
         "Test accuracy in percent; the paper's column is headed “Validation Error”. All: TSRD's test "
-        "images. No identical copy: those without an identical training image; "
-        f"{copies_page.counts_of_test_images().loc['tsrd', 'near']} of them have a near copy. Distinct: TSRD with one "
+        f"images. No identical copy: those without an identical training image{near_text}. Distinct: TSRD with one "
         "file of each picture, trained anew. "
     )
     view = _headed(pd.DataFrame.from_dict(rows, orient="index"))

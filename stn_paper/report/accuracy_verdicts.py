@@ -6,12 +6,13 @@ from ..analysis.effects import rows_of_pair
 from ..analysis.estimates import is_gpu
 from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
-from ..models import ORIGINAL
+from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.presets import PAPER_SIZE, SMALL_IN_FLOAT32
 from ..training.protocol import BEST_VALIDATION, LAST_EPOCH
 from .sentences import count_text, join_words
 
+FALL = 10.0  # points of validation accuracy; a page names runs that lose as many
 RULE_WORDS = {LAST_EPOCH: "the last epoch", BEST_VALIDATION: "the epoch of the best validation accuracy"}
 
 
@@ -116,7 +117,7 @@ def pattern_verdict(number):
     words = {
         accuracy.REPLICATES: "Our runs show the pattern",
         accuracy.DOES_NOT_REPLICATE: "Our runs do not show the pattern",
-        accuracy.OPEN: "Whether our runs show the pattern is open",
+        accuracy.OPEN: "Open",
     }
     against_stn, against_original = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]
     if against_stn["backbones"] < accuracy.FEWEST_BACKBONES:
@@ -124,9 +125,11 @@ def pattern_verdict(number):
     pairs = rows_of_pair(compared, "lstn", "stn").dropna(subset="ours")
     at_scale = pairs["protocol"].isin(PAPER_SIZE)
     small = f",{' some' if at_scale.any() else ''} on smaller images than the paper's"
-    at_paper_size = "" if at_scale.all() else "; at the paper's image size it is open"
+    verdict = accuracy.judge_replication(against_stn)
+    decided_at_paper_size = at_scale.all() or verdict == accuracy.OPEN
+    at_paper_size = "" if decided_at_paper_size else "; at the paper's image size it is open"
     return (
-        f"**{words[accuracy.judge_replication(against_stn)]}{at_paper_size}**: on average over backbones, L-STN minus "
+        f"**{words[verdict]}{at_paper_size}**: on average over backbones, L-STN minus "
         f"STN is {_mean_in_words(against_stn)}, and L-STN minus no transformer is {_mean_in_words(against_original)}. "
         f"We have {_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}."
     )
@@ -165,6 +168,22 @@ def _open_verdict(compared, total):
         return f"**Open.** None of the {total} backbones has runs of L-STN and STN yet."
     coverage = f"{compared} of {total} backbones {'has' if compared == 1 else 'have'} runs of L-STN and STN"
     return f"**Open.** {coverage}; a verdict needs at least {accuracy.FEWEST_BACKBONES} backbones."
+
+
+def falls_in_words(number):
+    """Name the runs of Table 6 or 8 whose validation accuracy fell by FALL points after the epoch of the result.
+
+    "" if there is none.
+    """
+    texts = []
+    for (backbone, variant), runs in accuracy.runs_by_cell(number).items():
+        for run in runs[~runs["collapsed"].astype(bool)].itertuples():
+            curve = [epoch["validation_accuracy"] for epoch in run.record["epochs"]]
+            if run.validation - curve[-1] >= FALL:
+                name = f"{HEADINGS[variant]} with {title(backbone)}"
+                texts.append(f"{name} from {run.validation:.2f} to {curve[-1]:.2f} %")
+    lost = "The validation accuracy of some runs fell between the epoch that the table shows and the last epoch: "
+    return f"{lost}{join_words(texts)}." if texts else ""
 
 
 def tsrd_verdict():

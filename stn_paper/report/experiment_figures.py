@@ -73,8 +73,9 @@ def budget_plot(chosen):
             axis.plot(budgets, mean, color=COLORS[variant], label=HEADINGS[variant])
         axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.lines:  # cut off the first epochs, so that the differences at the end are visible
-            quarters = [line.get_ydata()[len(line.get_ydata()) // 4] for line in axis.lines]
-            axis.set_ylim(bottom=min(quarters))
+            axis.set_ylim(
+                bottom=min(min(line.get_ydata()[len(line.get_ydata()) // 4 :]) for line in axis.lines)
+            )
     drawn = {line.get_label(): line for axis in axes for line in axis.lines}
     figure.supxlabel("budget (epochs)", fontsize=11)
     figure.supylabel("test accuracy (%)", fontsize=11)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
-from helpers import filled
+from helpers import filled, write_run
 
 from stn_paper.analysis import accuracy, frame
 from stn_paper.analysis.paper import networks
@@ -377,6 +377,26 @@ def test_table_4s_page_is_right_while_few_networks_have_runs(committed, monkeypa
         write(ORIGINAL, 99.2, backbone, "tsrd", without=90.0)
     assert "5 of 5" in accuracy_verdicts.tsrd_verdict().replace("**", "")
     assert len(table_rows(accuracy_page.tsrd_table().data)) == 16 + 2
+
+
+def test_a_run_whose_accuracy_falls_after_the_epoch_of_its_result_is_named():
+    steady, falling = (
+        [
+            {
+                "train_loss": 1.0,
+                "validation_loss": 1.0,
+                "test_loss": 1.0,
+                "validation_accuracy": v,
+                "test_accuracy": 50.0,
+            }
+            for v in values
+        ]
+        for values in ((40.0,) * 20, (*(40.0,) * 19, 29.5))
+    )
+    write_run("stn", 0, 50.0, "resnet50", "caltech101", "equal", steady)
+    assert accuracy_verdicts.falls_in_words(6) == ""
+    write_run("lstn", 0, 50.0, "resnet50", "caltech101", "equal", falling)
+    assert re.findall(r"\d+\.\d+", accuracy_verdicts.falls_in_words(6)) == ["40.00", "29.50"]
 
 
 def test_a_pattern_is_open_without_runs_of_both_variants():
