@@ -114,21 +114,6 @@ def test_slow_packages_and_the_names_that_need_them_are_imported_when_they_are_a
         stn_paper.no_such_name  # noqa: B018
 
 
-def test_a_machine_with_few_packages_can_train_and_measure():
-    """Campaigns and benchmarks can be imported, and networks built, without the packages in `others`."""
-    others = {"scipy", "sklearn", "thop", "mlxtend", "captum", "altair", "itables", "papermill", "IPython"}
-    code = f"""
-import importlib.machinery
-finder = importlib.machinery.PathFinder
-find = finder.find_spec
-finder.find_spec = lambda name, *more: None if name.partition(".")[0] in {others} else find(name, *more)
-import stn_paper.analysis.campaign, benchmarks.__main__
-from stn_paper import build_model
-build_model("effb0", "lstn", 10)
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
 def test_all_citation_files_agree_with_citation_cff():
     check = subprocess.run(
         [sys.executable, ROOT / "tools/citation.py", "--check"], capture_output=True, text=True

@@ -1,6 +1,9 @@
 """Runs on a GPU machine for minutes: an unpacked dataset equals the original, and a list of runs becomes records."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -131,3 +134,23 @@ def test_a_wrong_argument_is_one_sentence(arguments, named, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as end:
         lease.main()
     assert named in end.value.code and end.value.code.endswith(".") and "\n" not in end.value.code
+
+
+def test_a_machine_with_few_packages_can_train_and_measure(tiny, tmp_path):
+    others = {"scipy", "sklearn", "thop", "mlxtend", "captum", "altair", "itables", "papermill", "IPython"}
+    others |= {"matplotlib", "seaborn"}
+    code = f"""
+import importlib.machinery, sys, time
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = (
+    lambda name, *more: None if name.partition(".")[0] in {others} else find(name, *more)
+)
+sys.path[:0] = [".", "workflow"]
+import stn_paper.analysis.campaign, benchmarks.__main__, lease
+lease.datasets.DATASETS["caltech101"] = lease.datasets.Dataset(*{tuple(TINY)[:3]})
+lease._worker(".", [{JOB!r}], time.time() + 600)
+"""
+    variables = {f"STN_PAPER_{name}": str(tmp_path / name.lower()) for name in ("DATA", "RESULTS", "CACHE")}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables, check=True)
+    (record,) = (tmp_path / "results").glob("*/*.json")
+    assert json.loads(record.read_text())["test"]["accuracy"] >= 0
