@@ -30,6 +30,17 @@ def load_run_images(spec, data_dir, until=math.inf):
     return datasets.load_images(spec.dataset, size, data_dir, spec.protocol.skip_corrupt, until)
 
 
+def check_size(spec, data):
+    """Return the Images of a run if they have the size that it needs, else raise InputError."""
+    size = stored_size(spec.dataset, spec.image_size)
+    height, width = data.images.shape[-2:]
+    if height != size or width != size:
+        raise InputError(
+            f"data of {height} x {width} pixels is not allowed for this run: load it at {size} pixels."
+        )
+    return data
+
+
 def batches_of(data, device, normalization, size):
     """Return the function (indices, batch size, read) that yields batches of these Images, see `make_batches`.
 

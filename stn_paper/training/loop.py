@@ -64,17 +64,17 @@ def run(
       Without it, a step on CUDA is recorded as a CUDA graph.
     - `until`: the deadline, in seconds since 1970 as `time.time()` gives them. If the next epoch (with `whole`, the
       last epoch) would end after it, the run is left at a checkpoint and None is returned.
-    - `data`: the dataset's Images, if they are loaded already.
+    - `data`: the dataset's Images at `datasets.stored_size` of the run, if they are loaded already.
     - `save_every`: the least seconds of training between two checkpoints.
     - `whole`: see `until`.
     - `weights`: a .safetensors file to write the trained weights to, of large networks in float16
       (`kept.save_weights`); None keeps only those of `kept.NETWORKS`.
 
     If another process trains the same run, this process waits and returns the same record. Raises InputError before
-    any training for a wrong device, images too small for the network, an incomplete dataset, a folder that cannot be
-    written, an unusable checkpoint, `weights` of a run that has a record already, or another process that still trains
-    the run at `until`; later for a loss or theta that is not finite, and for a full memory or disk. Source: paper
-    section 4.2.
+    any training for a wrong device, images too small for the network, `data` of another size, an incomplete dataset, a
+    folder that cannot be written, an unusable checkpoint, `weights` of a run that has a record already, or another
+    process that still trains the run at `until`; later for a loss or theta that is not finite, and for a full memory or
+    disk. Source: paper section 4.2.
 
     >>> run(RunSpec("digits", "mnist-cnn", "lstn", "system"))["parameters"]
     74940
@@ -113,8 +113,7 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
     protocol, about = spec.protocol, {"commit": hardware.current_commit(), "started": records.utc_now()}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)  # an earlier run of this process may have a higher peak
-    if data is None:
-        data = batches.load_run_images(spec, data_dir, until)
+    data = batches.load_run_images(spec, data_dir, until) if data is None else batches.check_size(spec, data)
     split = datasets.split(spec.dataset, data, protocol.split_seed, **protocol.limits)
     torch.manual_seed(spec.seed)  # variants with the same seed share the backbone's first weights
     model = build_network(spec, len(data.classes), device)

@@ -305,6 +305,11 @@ def test_a_resumed_run_keeps_its_best_weights(tiny, monkeypatch):
     assert again["measured"]["resumed"] == 1 and again["test"] == undisturbed["test"]
 
 
+def test_images_of_another_size_are_refused(tiny):
+    with pytest.raises(InputError, match=r"32 x 32 .* 24 pixels"):
+        loop.run(tiny_spec(), "cpu", data=datasets.load_images("digits", 32))
+
+
 def test_accuracy_is_recorded_with_and_without_copies(tiny):
     data = datasets.load_images("digits", 24)
     spec = tiny_spec("original", test_once=True, selection="last-epoch", max_epochs=1, min_epochs=1)
