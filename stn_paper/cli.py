@@ -289,7 +289,8 @@ def _readme(options):
         ) from None
     from .report import front_page  # not before the README is read, because it takes seconds
 
-    found = f"\n{front_page.lstn_verdict()}\n\n{front_page.as_markdown(front_page.findings())}\n"
+    answers = "\n".join(f"- {answer}" for answer in front_page.lstn_answers().values())
+    found = f"\n{answers}\n\n{front_page.as_markdown(front_page.findings())}\n"
     content = README_MARK.join([before, found, after])
     with replace_file(path) as part:
         part.write_text(content, encoding="utf-8")

@@ -144,7 +144,7 @@ import pathlib, sys, types
 from stn_paper import cli, paths
 
 paths.ROOT = pathlib.Path({str(tmp_path)!r})
-front_page = types.SimpleNamespace(lstn_verdict=str, findings=list, as_markdown=lambda _: "\\u2605 new")
+front_page = types.SimpleNamespace(lstn_answers=dict, findings=list, as_markdown=lambda _: "\\u2605 new")
 sys.modules["stn_paper.report"] = types.SimpleNamespace(front_page=front_page)
 cli.main(["readme"])
 """

@@ -1,4 +1,4 @@
-"""The front page: the answer to its title, the numbers of its findings, its figure, and the README's table."""
+"""The front page: the answers to its title, the numbers of its findings, its figure, and the README's table."""
 
 from typing import Any, NamedTuple
 
@@ -90,33 +90,35 @@ def count_gains(gains):
     return *(statistics.count_verdicts(verdicts, kind) for kind in kinds), len(verdicts)
 
 
-def lstn_verdict():
-    """The answer to "Does L-STN improve a spatial transformer?", as Markdown."""
-    (ratio, _), rows = lstn_against_stn(), lstn_comparisons()
-    gains = our_gains(rows)
-    better, worse, equal, number = count_gains(gains)
-    equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
+def lstn_answers():
+    """The answers to "Does L-STN improve a spatial transformer?" in costs, time and accuracy: {name: Markdown}."""
+    (ratio, _), rows, takes = lstn_against_stn(), lstn_comparisons(), speed.shares_of_step()
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
     whole = statistics.range_text(100 * saved_by_lstn(), "{:.1f}")
-    saves = f"In operations{' and memory' if memory else ''}, yes: L-STN's localization net needs {operations} of the "
-    saves += "operations of STN's" + (f", and {memory} of its peak memory in evaluation" if memory else "")
-    saves += f"; a whole network saves {whole} % of its operations."
-    gain = f"in {better} of {number} cases" if better else "our runs show no gain"
-    takes, time = speed.shares_of_step(), statistics.MISSING
+    costs = (
+        f"**In operations{' and memory' if memory else ''}, yes.** L-STN's localization net needs {operations} of the "
+        f"operations of STN's{f', and {memory} of its peak memory in evaluation' if memory else ''}; a whole network "
+        f"saves {whole} % of its operations."
+    )
+    time = f"**In the time of a training step:** {statistics.MISSING}."
     if takes:
         less = np.mean(takes["lstn"]) < np.mean(takes["stn"])
         lstn, stn = (speed.percent_text(takes[variant]) for variant in ("lstn", "stn"))
         time = (
-            f"{'yes' if less else 'no'}: with images of 64 pixels, L-STN takes {lstn} of a step on a CPU, and STN "
-            f"takes {stn}"
+            f"**In the time of a training step, {'yes' if less else 'no'}.** With images of 64 pixels, L-STN takes "
+            f"{lstn} of a step on a CPU, and STN takes {stn}."
         )
-    return (
-        f"**{saves} In the time of a training step, {time}. In accuracy, {gain}.** Of our {len(rows)} studies with "
-        f"{statistics.FEWEST_RUNS} runs or more of L-STN and of STN, {number} can be compared{_left_out(rows)}: L-STN "
-        f"is better in {better}, worse in {worse}, equal within {statistics.MARGIN:g} point in {equal}, and "
-        f"{number - better - worse - equal} are undecided (p-values corrected for {number} tests; corrected within "
-        f"each study, {equal_alone} are equal)."
+    gains = our_gains(rows)
+    better, worse, equal, number = count_gains(gains)
+    equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
+    shown = f"yes in {better} of {number} studies" if better else "our runs show no gain"
+    accuracies = (
+        f"**In accuracy, {shown}.** Of our {len(rows)} studies with {statistics.FEWEST_RUNS} runs or more of L-STN and "
+        f"of STN, {number} can be compared{_left_out(rows)}: L-STN is better in {better}, worse in {worse}, equal "
+        f"within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are undecided (p-values "
+        f"corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
     )
+    return {"answer_costs": costs, "answer_time": time, "answer_accuracy": accuracies}
 
 
 def _left_out(rows):
@@ -124,7 +126,7 @@ def _left_out(rows):
     lost = rows[~rows["enough"].astype(bool)]
     failed = lost["left_out"].astype(bool).sum()
     reasons = {"the network alone failed to train": failed, "transformers collapsed": len(lost) - failed}
-    texts = [f"in {number} {reason}" for reason, number in reasons.items() if number]
+    texts = [f"in {number}, {reason}" for reason, number in reasons.items() if number]
     return f" ({join_words(texts)})" if texts else ""
 
 
@@ -144,7 +146,6 @@ def front_page_texts():
         else "hours of a GPU"
     )
     values = {
-        "answer": lstn_verdict(),
         "cells": len(cells),
         "exact": cells["exact"].sum(),
         "close": cells["close"].sum(),
@@ -164,7 +165,7 @@ def front_page_texts():
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
-    return {name: str(value) for name, value in values.items()}
+    return lstn_answers() | {name: str(value) for name, value in values.items()}
 
 
 def gains_plot():

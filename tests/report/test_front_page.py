@@ -44,7 +44,7 @@ def test_studies_that_cannot_be_compared_are_counted():
         "effb0": False,
     }
     assert len(front_page.our_gains(rows)) == 1
-    assert front_page._left_out(rows).count("in 1 ") == 2
+    assert front_page._left_out(rows).count("in 1,") == 2
 
 
 def test_a_comparison_needs_three_pairs():
