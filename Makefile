@@ -6,7 +6,7 @@ BIN := .venv/bin
 SMOKE := cache/smoke
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
 
-.PHONY: book test notebooks citation crate lock lint clean
+.PHONY: book test notebooks citation crate lock lint clean help
 
 book: .venv/installed  ## run the main job on embedded data, then build the book
 	rm -rf $(SMOKE) && mkdir -p $(SMOKE)
@@ -16,7 +16,7 @@ book: .venv/installed  ## run the main job on embedded data, then build the book
 test: .venv/installed lint  ## every test, and every notebook against its stored outputs
 	$(BIN)/pytest --nbval
 
-lint: .venv/installed
+lint: .venv/installed  ## the checks of the code: style, layers, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -47,5 +47,8 @@ lock:  ## pin every dependency anew, for all platforms (needs uv)
 	PYTHON=$(BIN)/python sh tools/install.sh $(TORCH)
 	touch $@
 
-clean:
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):[^#]*##/make \1:/p' Makefile
+
+clean:  ## delete the environment, the cache and the book
 	rm -rf .venv cache book/_build

@@ -91,7 +91,7 @@ def _add_campaign(commands):
     slot = commands.add_parser("campaign", help="train a table's missing runs, the most valuable first")
     slot.add_argument("table", help="table4, table6 or table8")
     slot.add_argument("--minutes", type=float, required=True, help="the slot; unfinished runs continue later")
-    slot.add_argument("--protocol", default="equal")
+    slot.add_argument("--protocol", default="equal", help="equal (default), paper or small")
     slot.add_argument("--device", default="auto")
     slot.add_argument("--together", type=int, help="runs that share the device")
     slot.add_argument("--archive", metavar="FILE", help="a .tar.gz to put the new records into")

@@ -1,11 +1,11 @@
-"""Try each fault of the page "What does it survive?" many times and write the counts to `reliability.json`.
+"""Try each fault of the page "Which faults do runs and pages survive?" many times; write the counts to a JSON file.
 
     python tests/reliability.py faults                kills, full disks, flipped bits and the like; minutes
     python tests/reliability.py fuzz --cases 10000    so many cases of each kind of hostile input, see `hostile`
 
-Each fault and each kind of input has its own row in the file. A try with a wrong end stops the script. Hostile cases
-are drawn from numbered seeds: the same command continues where it was stopped, and a row names the commits of all its
-tries. To start anew, delete the row.
+The file is `reliability.json`; each fault and each kind of input has its own row in it. A try with a wrong end stops
+the script. Hostile cases are drawn from numbered seeds: the same command continues where it was stopped, and a row
+names the commits of all its tries. To start anew, delete the row.
 """
 
 import argparse

@@ -10,12 +10,19 @@ with `probes`.
 
     python workflow/lease.py pack caltech101 lease --mib 45
 
-Then, on the GPU machine, where STN_PAPER_COMMIT is the commit that the records name:
+Then copy the repository's files and the folder `lease` to the GPU machine, with a list of runs, jobs.txt:
+
+    # dataset, network, variant, protocol, seed, changed settings
+    caltech101 resnet50 lstn equal 0
+    caltech101 resnet18 original small 1 max_epochs=5 min_epochs=5
+
+There, STN_PAPER_COMMIT is the commit that the records name:
 
     export STN_PAPER_COMMIT=0123456789ab STN_PAPER_RESULTS=new
     nvidia-cuda-mps-control -d
+    python workflow/lease.py measure speed.json
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 8
-    tar czf records.tar.gz new
+    tar czf records.tar.gz new speed.json
 
 The minutes count from the start of the program, and loading torch takes some of them. `work` ends with status 1 if a
 listed run has no record.

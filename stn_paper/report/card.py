@@ -62,9 +62,11 @@ def write_kept():
 
 
 def _loading(name):
-    """How the kept network `name` is loaded, as Markdown."""
+    """How the kept network `name` is loaded and used, as Markdown."""
     return (
-        f"## To use it\n\n```python\nimport stn_paper\n\nnetwork = stn_paper.load({json.dumps(name)})\n```\n"
+        "## To use it\n\nIn a clone, which has the weights; `images` are of the type uint8, (B, 3, S, S), grey images "
+        f"with three equal channels:\n\n```python\nimport stn_paper\n\nnetwork = stn_paper.load({json.dumps(name)})\n"
+        "logits = network(network.transform(images))\n```\n"
     )
 
 
@@ -136,7 +138,8 @@ def _sources(spec):
 
 def _limits_section(record, spec):
     """The limits of the run's accuracy, as paragraphs under a heading."""
-    limits = [f"Protocol `{spec.protocol.name}`: {PROTOCOLS.get(spec.protocol.name, 'the user’s own')}."]
+    own = "that of the book's playground" if spec.protocol == kept.PLAYGROUND else "the user's own"
+    limits = [f"Protocol `{spec.protocol.name}`: {PROTOCOLS.get(spec.protocol.name, own)}."]
     limits += frame.image_notes([record])
     if not spec.protocol.test_once and spec.protocol.selection == run_pages.BEST_OF_FIVE:
         limits.append("The test images choose the epoch, so that the accuracy is biased upwards.")
@@ -153,4 +156,11 @@ def _again(record):
     """How to repeat the run: its command, or a sentence if no command exists, and the commit."""
     line = run_pages.training_command(record)
     code = f"The code was at {run_pages.commit_in_words(record)}."
-    return [f"```sh\n{line}\n```" if line else "Use RunSpec in Python with the settings above.", code]
+    if line:
+        return [f"```sh\n{line}\n```", code]
+    if records.spec_of(record).protocol == kept.PLAYGROUND:
+        return [
+            "`stn_paper.training.kept.train_playground()` trains the runs of the playground without a record.",
+            code,
+        ]
+    return ["Use RunSpec in Python with the settings above.", code]

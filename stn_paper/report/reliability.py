@@ -1,4 +1,4 @@
-"""Tables and the verdict of the page "What does it survive?": the counts of tests/reliability.json.
+"""Tables and the verdict of the page "Which faults do runs and pages survive?": the counts of tests/reliability.json.
 
 `python tests/reliability.py` tries the faults and writes that file.
 """
