@@ -45,7 +45,7 @@ def cause_verdict(chosen):
     if not gains:
         return f"**Not shown**: {claim}."
     shown = "; ".join(f"{name}: {points}" for name, points in gains.items())
-    return f"**Yes, but not everywhere: {claim}** ({shown})."
+    return f"**Yes{', but not everywhere' if len(gains) < compared else ''}: {claim}** ({shown})."
 
 
 def studies_verdict(chosen):
