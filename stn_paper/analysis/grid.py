@@ -28,8 +28,13 @@ SYSTEM_DATASETS = {  # smaller system -> the datasets that it is trained on
     "sequence-cnn": ("mnist-sequence",),
     "sign-cnn-bn": ("gtsrb",),
 }
-# system -> the variants of its own page; the experiment trains it behind the paper's localization nets
-SYSTEM_VARIANTS = {"mnist-cnn-400k": ("original", "affine", "projective", "tps")}
+# system -> the system that is the same network without a transformer, trained with the same settings
+SAME_ALONE = {"placement-cnn": "mnist-cnn-400k"}
+# system -> the variants of its own page; the experiment trains the first behind the paper's localization nets
+SYSTEM_VARIANTS = {
+    "mnist-cnn-400k": ("original", "affine", "projective", "tps"),
+    "placement-cnn": ("feature", "shared"),
+}
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLE_NUMBERS},
     "gtsrb": ("systems", "claims"),

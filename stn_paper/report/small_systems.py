@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..analysis import frame, theta
 from ..analysis.effects import APPLIED
+from ..analysis.grid import SAME_ALONE
 from ..analysis.statistics import (
     BETTER,
     FEW,
@@ -43,8 +44,17 @@ QUANTITIES = {"rotation": "rotation (degrees)", "scale": "scale (ratio)", "shift
 
 
 def system_runs(dataset, system):
-    """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`."""
-    return frame.runs(dataset, SYSTEM, system)
+    """Our runs of a smaller system at the protocol `system`; columns as `frame.runs`.
+
+    For a system of SAME_ALONE, the runs without a transformer are those of the other system.
+    """
+    ours = frame.runs(dataset, SYSTEM, system)
+    if system in SAME_ALONE:
+        alone = frame.runs(dataset, SYSTEM, SAME_ALONE[system])
+        ours = pd.concat(
+            [alone[alone["variant"] == ORIGINAL], ours[ours["variant"] != ORIGINAL]], ignore_index=True
+        )
+    return ours
 
 
 def published_values(system):

@@ -16,6 +16,7 @@ from stn_paper.models import HEADINGS
 from stn_paper.models.transformer import invert
 from stn_paper.report import distorted_page, sequences, small_systems, system_pictures
 from stn_paper.training import examples, records
+from stn_paper.training.spec import RunSpec
 
 
 def write_system(dataset, system, variant, test, seed=0, **more):
@@ -323,3 +324,21 @@ def test_paddings_are_compared_with_zeros():
     assert table.loc["fill value -1 (black)", ("Error (%)", "Adam")] == "0.50 ± 0.25 (n=3)"
     assert table["Side read (%)"]["Adam"].tolist() == ["80", "80", "120"]
     assert table["Error (%)"]["SGD"].tolist() == ["10.00 (n=1)", "9.00 (n=1)", MISSING]
+
+
+def test_a_system_that_is_another_without_a_transformer_shows_the_others_runs():
+    for system, other in grid.SAME_ALONE.items():
+        (dataset,) = grid.SYSTEM_DATASETS[system]
+        specs = [RunSpec(dataset, name, "original", "system") for name in (system, other)]
+        weights = []
+        for spec in specs:
+            torch.manual_seed(0)
+            weights.append(build_model(spec.backbone, "original", 10, spec.image_size).state_dict())
+        assert specs[0].protocol == specs[1].protocol and list(weights[0]) == list(weights[1])
+        assert all(torch.equal(*pair) for pair in zip(*(state.values() for state in weights)))
+    for variant, backbone in (("original", "mnist-cnn-400k"), ("feature", "placement-cnn")):
+        write_run(variant, 0, 90.0, backbone, "mnist-r", "system")
+    assert small_systems.system_runs("mnist-r", "placement-cnn")["variant"].tolist() == [
+        "original",
+        "feature",
+    ]
