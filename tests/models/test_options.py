@@ -244,7 +244,7 @@ def test_a_lost_grid_gives_one_warning_and_only_in_training():
 
 def test_a_grid_of_nan_gives_a_warning():
     with pytest.warns(RuntimeWarning, match="100%"):
-        fixed(affine_theta(scale=math.nan))(torch.rand(1, 1, 8, 8))
+        fixed(torch.full((2, 3), math.nan))(torch.rand(1, 1, 8, 8))
 
 
 def test_a_grid_that_leaves_later_gives_a_warning():
