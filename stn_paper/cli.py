@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError, needing
+from .errors import InputError, check_minutes, needing
 
 README_MARK = "<!-- found so far: written by python -m stn_paper readme -->"
 
@@ -179,16 +179,9 @@ class _Stopped(BaseException):
     where = ""  # the progress of the interrupted command, in words
 
 
-def _minutes(options):
-    """The option --minutes; InputError unless it is above 0. (argparse accepts "nan" as a number.)"""
-    if not options.minutes > 0:
-        raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
-    return options.minutes
-
-
 def _run(options):
     from .models import variants
-    from .paths import data_dir
+    from .paths import check_data_dir
     from .training.checkpoint import epochs_done
     from .training.hardware import check_device, is_fast_in_bfloat16
     from .training.loop import run
@@ -203,9 +196,8 @@ def _run(options):
     changed |= dict(map(parse_setting, options.set))
     specs = [replace(s, protocol=replace(s.protocol, **changed)) for s in specs]
     specs = [with_precision(spec, options.precision) for spec in specs]
-    until = time.time() + 60 * _minutes(options)
-    if options.data_dir:
-        data_dir(options.data_dir)  # a wrong folder is named, even if no dataset is needed
+    until = time.time() + 60 * check_minutes(options.minutes)
+    check_data_dir(options.data_dir)
     missing = [spec for spec in specs if not find(spec)]
     check_networks(missing)
     place = check_device(options.device)
@@ -244,7 +236,7 @@ def _evaluate(options):
 def _campaign(options):
     from .analysis.campaign import train_missing
 
-    slot = options.table, _minutes(options), options.protocol, options.device
+    slot = options.table, check_minutes(options.minutes), options.protocol, options.device
     more = options.together, options.archive, options.precision, options.compile
     train_missing(*slot, options.data_dir, *more)
 

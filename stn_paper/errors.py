@@ -92,6 +92,13 @@ def is_finite_number(value) -> bool:
         return False
 
 
+def check_minutes(minutes: float) -> float:
+    """Return the option --minutes of a command if it is above 0, else raise InputError; NaN is not above 0."""
+    if not minutes > 0:
+        raise InputError(f"--minutes {minutes:g} is not allowed: give a number above 0.")
+    return minutes
+
+
 def check_whole_number(kind: str, value, least: int = 1, most: float = math.inf) -> int:
     """Return `value` as an int if it is a whole number from `least` to `most`, else raise InputError.
 

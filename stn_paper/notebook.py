@@ -63,7 +63,7 @@ def resolve(
     )
     place = check_device(device)
     check_whole_number("Seed", seed, 0, LARGEST_SEED)
-    _check_data_dir(data_dir)
+    paths.check_data_dir(data_dir)
     if backbone == PUBLISHED:
         recorded = [p for p in shown if p not in SMALLER or len(frame.runs(dataset, p))]
         shown = recorded if protocol == "auto" else [protocol]
@@ -106,7 +106,7 @@ def resolve_experiment(
     check_choice("protocol", protocol, ["auto", *allowed])
     check_choice("dataset", dataset, datasets.DATASETS)
     check_whole_number("Number of seeds", seeds, most=OTHER_SEEDS)
-    _check_data_dir(data_dir)
+    paths.check_data_dir(data_dir)
     parameters_text = _parameters_in_words(backbone=backbone, dataset=dataset, protocol=protocol, seeds=seeds)
     if backbone == PUBLISHED:
         return Request([], dataset, [], _quote(STORED, parameters_text))
@@ -116,12 +116,6 @@ def resolve_experiment(
         return experiment.study_specs(dataset, backbone, protocol, seeds)
 
     return _make_request(specs, shown, dataset, protocol, place, data_dir, parameters_text)
-
-
-def _check_data_dir(data_dir):
-    """Raise InputError for a wrong data folder, even if no dataset is needed."""
-    if data_dir not in ("", None):
-        paths.data_dir(data_dir)
 
 
 def _make_request(specs, shown, dataset, protocol, device, data_dir, parameters_text):

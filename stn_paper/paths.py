@@ -49,6 +49,15 @@ def data_dir(given: str | os.PathLike | None = None) -> Path:
     return folder
 
 
+def check_data_dir(given: str | os.PathLike | None) -> None:
+    """Raise InputError if `given` names a wrong folder of datasets; call it even where no dataset is needed.
+
+    None and "" name no folder and are allowed.
+    """
+    if given not in ("", None):
+        data_dir(given)
+
+
 def results_dir() -> Path:
     """The folder of the run records: $STN_PAPER_RESULTS, else results/ in the repository or the user's folder."""
     return _folder(os.environ.get("STN_PAPER_RESULTS") or _home() / "results", "STN_PAPER_RESULTS")

@@ -24,8 +24,8 @@ There, STN_PAPER_COMMIT is the commit that the records name:
     python workflow/lease.py work lease jobs.txt --workers 4 --minutes 8
     tar czf records.tar.gz new speed.json
 
-The minutes count from the start of the program, and loading torch takes some of them. `work` ends with status 1 if a
-listed run has no record.
+The minutes count from the start of the program, and loading torch takes some of them. `work` exits with status 1 if a
+run of the list still has no record.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stn_paper.data import datasets, files, image_cache
-from stn_paper.errors import InputError, check_choice, check_whole_number
+from stn_paper.errors import InputError, check_choice, check_minutes, check_whole_number
 from stn_paper.models import build_model
 from stn_paper.paths import cache_dir, check_writable, data_dir, replace_file
 from stn_paper.training import cuda_graphs, hardware, loop, optimizers, records
@@ -180,8 +180,8 @@ def spec_of(line):
 def work(folder, jobs, workers, until, compiled=False):
     """Train the runs listed in the file `jobs`, in their order, in `workers` processes until the time `until`.
 
-    Returns the number of listed runs without a record. A line that starts with # is a comment. Raises InputError for a
-    line, a folder and a number of workers that are not allowed.
+    Return how many runs of the list still have no record. A line that starts with # is a comment. Raises InputError for
+    a line, a folder and a number of workers that are not allowed.
     """
     check_whole_number("Number of workers", workers)
     if not Path(folder).is_dir():
@@ -337,9 +337,7 @@ def main():
 
 
 def _work(options):
-    if not 0 < options.minutes < math.inf:
-        raise InputError(f"--minutes {options.minutes:g} is not allowed: give a number above 0.")
-    until = time.time() + 60 * options.minutes
+    until = time.time() + 60 * check_minutes(options.minutes)
     if missing := work(options.folder, options.jobs, options.workers, until, options.compile):
         sys.exit(f"{missing} of the listed runs have no record.")
 

@@ -44,9 +44,10 @@ def sheet_path(name):
 
 
 def test_images_with_copy(name, kind="exact"):
-    """(copies, all): test images of a dataset with an identical training image (split seed 0), and all test images.
+    """Return the number of test images of a dataset with a copy in training, and the number of all its test images.
 
-    With the kind "near", those with a near copy and without an identical one. Both are 0 if the dataset has not been
+    The kind "exact" counts test images with an identical training image. The kind "near" counts test images with a near
+    copy and without an identical training image. The split has seed 0. Both numbers are 0 if the dataset has not been
     searched.
     """
     counts = read_table("counts")

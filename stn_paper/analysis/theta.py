@@ -55,10 +55,10 @@ def outside_by_epoch(found):
 
 
 def count_outcomes(found):
-    """Count runs, collapsed runs and runs whose theta is nearly the same for every image: photographs, other images.
+    """Count all runs, the collapsed runs, and the runs whose theta is nearly the same for every image.
 
-    The index is True for photographs and False for other images. The columns are `runs`, `collapsed` and `still`: the
-    number of runs that did not collapse and whose standard deviation is below STILL_BELOW.
+    The row True counts runs on photographs, the row False runs on other images. The columns are `runs`, `collapsed` and
+    `still`: the number of runs that did not collapse and whose standard deviation is below STILL_BELOW.
     """
     rows = {}
     for photographs in (True, False):

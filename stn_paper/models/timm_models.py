@@ -18,13 +18,13 @@ from timm.models import PretrainedCfg, checkpoint_seq, register_model
 from torch import Tensor, nn
 
 from ..errors import InputError, check_whole_number
-from . import insertion
 from .backbones import BACKBONES, build_backbone, check_image_size
+from .insertion import OPTIONS as STN_OPTIONS
 from .insertion import with_stn
 from .localization import LOCALIZATION_NETS
 
 # arguments of `with_stn`; all other arguments of timm.create_model go to the backbone
-OPTIONS = ("transform", "before", "localization_size", *insertion.OPTIONS)
+OPTIONS = ("transform", "before", "localization_size", *STN_OPTIONS)
 BACKBONE_ATTRIBUTES = (
     "num_classes",
     "num_features",

@@ -62,7 +62,7 @@ def affine_theta(
             [ 0.5000,  0.0000,  0.0000]])
     """
     x, y = shift
-    for name, value in {"rotation": rotation, "scale": scale, "shift": x, "shift in y": y}.items():
+    for name, value in (("rotation", rotation), ("scale", scale), ("shift", x), ("shift", y)):
         if not is_finite_number(value):
             raise InputError(f"{name} {value!r} is not allowed: give a finite number.")
     angle = math.radians(rotation)
@@ -80,7 +80,7 @@ def _theta_shape(transform):
 def check_theta(theta: Tensor, transform: str) -> None:
     """Raise InputError unless theta holds maps of this transform: (B, ...), or (B, N, ...) for N maps an image.
 
-    A theta whose values cannot be read now, as in a traced program, is not checked.
+    Nothing is checked while torch traces or compiles the call, because theta then has no values.
     """
     if not is_running(theta):
         return

@@ -47,9 +47,9 @@ def paper_gains():
 def lstn_comparisons():
     """The comparison of L-STN with STN in each study with FEWEST_RUNS runs or more of each, a row each.
 
-    A study is a network, a dataset and a protocol; studies are sorted by DATASETS. Collapsed runs are runs. Columns:
-    those of `effects.compare_arms`, dataset, protocol, and `enough`: whether a verdict is possible, because enough runs
-    did not collapse and the network alone was trained.
+    A study is all runs of one network on one dataset at one protocol, collapsed runs included. The rows are in the
+    order of DATASETS. Columns: those of `effects.compare_arms`, dataset, protocol, and `enough`: whether a verdict is
+    possible, because enough runs did not collapse and the network alone was trained.
     """
     every = frame.runs()
     every = every[(every["variant"] == "lstn") & (every["preset"] != "")]
@@ -84,7 +84,7 @@ def our_gains(rows):
 
 
 def count_gains(gains):
-    """(better, worse, equal, all): how many of these Gains have this verdict on L-STN against STN, and all."""
+    """Return in how many Gains L-STN is better than STN, worse and equal, and the number of all Gains."""
     verdicts = [gain.shown for gain in gains]
     kinds = (statistics.BETTER, statistics.WORSE, statistics.EQUAL)
     return *(statistics.count_verdicts(verdicts, kind) for kind in kinds), len(verdicts)

@@ -1,6 +1,6 @@
 """Tables and the verdict of the page "Which faults do runs and pages survive?": the counts of tests/reliability.json.
 
-`python tests/reliability.py` tries the faults and writes that file.
+`python tests/reliability.py faults` and `… fuzz` try the faults and write that file.
 """
 
 import json

@@ -145,9 +145,8 @@ def _train(spec, device, data_dir, compiled, until, data, save_every, whole, wei
                 )
                 return None
             _one_epoch(job, train_step, optimizer, state, bar)
-    if (
-        state["seconds"] > saved
-    ):  # what follows can fail, for example without one of the packages that it needs
+    if state["seconds"] > saved:
+        # what follows can fail, for example without one of the packages that it needs
         checkpoint.save_checkpoint(spec, model, optimizer, state)
     results = examples.collect_results(job, state)
     if weights := weights or kept.weights_path_to_keep(spec):

@@ -133,8 +133,8 @@ DEFAULTS = {field.name: field.default for field in fields(Protocol) if field.def
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return the setting and its value of the text "setting=value".
 
-    The value is read as JSON, or as Python's True, False or None. Any other value is text. Raises InputError for an
-    unknown setting.
+    `parse_setting` reads the value as JSON, or as Python's True, False or None. Any other value stays text. Raises
+    InputError for an unknown setting.
 
     >>> parse_setting("train_images=5000")
     ('train_images', 5000)
