@@ -26,7 +26,7 @@ TASKS = {  # task -> arguments of Python
     "results table": ("-m", "stn_paper", "results", "table"),
     "README": (
         "-c",
-        "from stn_paper.report import front_page; front_page.lstn_verdict(); front_page.findings()",
+        "from stn_paper.report import front_page; front_page.lstn_answers(); front_page.findings()",
     ),
     "Tables 6 and 8": (
         "-c",

@@ -1,9 +1,11 @@
 """The benchmarks run at their smallest sizes, and the page shows their measurements; no test judges a time."""
 
+import ast
 import json
 import re
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from short_of_memory import short_of_memory_at_step
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import convolutions, files, limit, programs, transformer
+from benchmarks import convolutions, files, growth, limit, programs, transformer
 from benchmarks.measuring import measure, peak_memory
 from benchmarks.sizes import SIZES, Setting
 from stn_paper.analysis import frame
@@ -390,3 +392,20 @@ def test_a_gpus_steps_are_ratios_to_its_eager_float32_step(monkeypatch, tmp_path
     monkeypatch.setattr(speed_limits, "BENCHMARKS", tmp_path)
     ratios = speed_limits.gpu_steps_table()["Ratio to eager float32"]
     assert ratios.tolist()[:2] == [1.0, 3.0] and ratios.isna().tolist() == [False, False, True]
+
+
+def test_the_tasks_of_growth_call_functions_that_exist():
+    texts = [arguments[1] for arguments in growth.TASKS.values() if arguments[0] == "-c"]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    modules = {
+        alias.name: import_module(f"{node.module}.{alias.name}")
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    called = [
+        (n.value.id, n.attr) for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+    ]
+    called = [(module, name) for module, name in called if module in modules]
+    assert ("front_page", "findings") in called
+    assert [f"{module}.{name}" for module, name in called if not hasattr(modules[module], name)] == []

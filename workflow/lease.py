@@ -90,7 +90,7 @@ def pack(name, folder, mib=45.0, size=None, given=None):
         "image_size": size,
         "duplicates": list(map(str, listing.duplicates)),
         **{
-            field: None if (values := getattr(listing, field, None)) is None else np.asarray(values).tolist()
+            field: None if (values := getattr(listing, field)) is None else np.asarray(values).tolist()
             for field in ("groups", "copies")
         },
     }
@@ -148,7 +148,6 @@ def unpacked(name, size, folder):
         with replace_file(cached) as part, part.open("wb") as file:
             np.save(file, images)
     arrays = {f: None if meta[f] is None else np.array(meta[f]) for f in ("groups", "copies")}
-    fields = {f: values for f, values in arrays.items() if f in datasets.Images._fields}
     return datasets.Images(
         torch.from_numpy(np.load(cached, mmap_mode="c")),
         torch.tensor(meta["labels"]),
@@ -156,7 +155,7 @@ def unpacked(name, size, folder):
         meta["fingerprint"],
         meta["test_start"],
         duplicates=tuple(meta["duplicates"]),
-        **fields,
+        **arrays,
     )
 
 

@@ -7,13 +7,13 @@ Without a GitHub repository as origin, the book has no such buttons.
 """
 
 import re
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import nbformat
 
 from stn_paper.paths import ROOT
+from stn_paper.training.hardware import git
 
 BRANCH = "main"  # the branch whose files the button "Edit" opens
 PUBLISHED = "gh-pages"  # the branch that holds the built book
@@ -69,7 +69,7 @@ def add_edit(app, pagename, templatename, context, doctree):
 @cache
 def origin(folder):
     """(owner/name on GitHub, commit) of the clone at `folder`; None if its origin is elsewhere."""
-    url, commit = _git(folder, "remote", "get-url", "origin"), _git(folder, "rev-parse", "HEAD")
+    url, commit = (git(*c, folder=folder) for c in (("remote", "get-url", "origin"), ("rev-parse", "HEAD")))
     match = re.search(r"(?:^|//|@)github\.com[/:]([\w.-]+/[\w.-]+?)(\.git)?/?$", url)
     return (match[1], commit) if match and commit else None
 
@@ -99,9 +99,3 @@ def launch_buttons(name, repository, commit):
         "buttons": links,
         "label": "launch-buttons",
     }
-
-
-def _git(folder, *arguments):
-    """Return git's output without surrounding white space; "" if git fails."""
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -3,13 +3,13 @@
 The files are in results/copies/. An exact copy has the same bytes; `copy_search` defines near copies.
 """
 
-import base64
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from ..paths import results_dir
+from ..training.evaluation import unpack_flags
 from ..training.protocol import DEFAULTS
 
 STUDIED = ("tsrd", "tsrd-distinct", "caltech101", "cifar10", "gtsrb", "mnist")
@@ -56,17 +56,6 @@ def test_images_with_copy(name, kind="exact"):
 
 
 # --- accuracies of records ----------------------------------------------------------------------
-
-
-def pack_flags(flags):
-    """A boolean array as text: base64 of its bits."""
-    return base64.b64encode(np.packbits(flags).tobytes()).decode()
-
-
-def unpack_flags(text, number):
-    """The boolean array (number,) of a text that `pack_flags` returned."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8))
-    return bits[:number].astype(bool)
 
 
 def copy_flags(record, near=False):

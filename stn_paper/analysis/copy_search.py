@@ -25,6 +25,7 @@ from ..data.files import find_files
 from ..data.listings import number_contents
 from ..errors import InputError
 from ..paths import data_dir, replace_file
+from ..training.evaluation import pack_flags
 from .copies import (
     NEIGHBOUR,
     SPLIT_SEED,
@@ -32,7 +33,6 @@ from .copies import (
     THRESHOLD,
     copies_dir,
     count_by_copies,
-    pack_flags,
     read_table,
     sheet_path,
 )
@@ -270,7 +270,8 @@ def draw_contact_sheet(compared):
         shift = 4 * (low >= THRESHOLD)
         if low == THRESHOLD:
             pen.line([(0, row * high + 1), (image.width, row * high + 1)], fill="black", width=2)
-        chosen = draw.permutation(np.flatnonzero(_within(ratio, low, top)))[:PAIRS]
+        inside = (ratio <= top) & ((ratio > low) | (low == 0))
+        chosen = draw.permutation(np.flatnonzero(inside))[:PAIRS]
         for column, test in enumerate(sorted(chosen, key=lambda i: ratio[i])):
             x, y = column * wide, row * high + shift
             training = compared.split.train[compared.neighbours.index[test]]
@@ -279,10 +280,6 @@ def draw_contact_sheet(compared):
                 image.paste(thumb.resize((THUMB, THUMB), Image.Resampling.BICUBIC), (x + place * THUMB, y))
             pen.text((x + THUMB, y + THUMB), f"{ratio[test]:.2f}", fill="black", font=font, anchor="ma")
     return image.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-
-
-def _within(ratio, low, top):
-    return (ratio <= top) & ((ratio > low) | (low == 0))
 
 
 # --- the command --------------------------------------------------------------------------------

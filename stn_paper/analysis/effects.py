@@ -66,7 +66,7 @@ def compare_arms(ours, column="test"):
     >>> compare_arms(frame.runs("gtsrb", "system", "mnist-cnn"))["shown"]  # doctest: +SKIP
     """
     arms = runs_by_arm(ours)
-    paired, left_out = _seeds_pair(ours, column), original_failed(ours)
+    paired, left_out = statistics.seeds_pair(accuracies_by_seed(ours, column)), original_failed(ours)
     rows = []
     for family, pairs in FAMILIES.items():
         sides = [pair for pair in pairs if arms.keys() >= set(pair)]
@@ -119,10 +119,6 @@ def _comparison_row(arms, variant, against, column, paired):
         | {"collapsed": collapsed[0], "collapsed_against": collapsed[1]}
         | {"runs": len(first), "runs_against": len(second)}
     )
-
-
-def _seeds_pair(ours, column):
-    return statistics.seeds_pair(accuracies_by_seed(ours, column))
 
 
 def accuracies_by_seed(ours, column="test"):

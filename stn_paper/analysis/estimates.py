@@ -232,10 +232,10 @@ def recorded_throughput():
     if not rows:
         return pd.DataFrame([[UNMEASURED]], columns=["Images a second"])
     groups = pd.DataFrame(rows).groupby(["Device", "Backbone", "image_size", "precision"])["speed"]
-    view = groups.agg(["median", "min", "max", "count"]).reset_index(["image_size", "precision"])
+    view = groups.agg(["median", "min", "max", "count"]).reset_index()
     names = {"image_size": "Image size", "precision": "Precision", "count": "Records"}
     names |= {"median": "Images a second, median"}
-    return view.rename(columns=names | {"min": "slowest", "max": "fastest"})
+    return view.rename(columns=names | {"min": "Slowest", "max": "Fastest"})
 
 
 def cost_in_words(seeds=3, protocol="equal"):

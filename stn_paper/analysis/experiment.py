@@ -18,7 +18,7 @@ from ..training.examples import STRENGTHS
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS
 from ..training.spec import RunSpec
 from . import authors_runs, effects, frame, statistics
-from .effects import APPLIED, ARMS
+from .effects import APPLIED, ARMS, BYPASSED
 
 STUDIES = (  # (dataset, backbone, protocol); two processor cores can train these studies
     ("mnist-rts", "mnist-cnn-400k", "system"),
@@ -34,6 +34,7 @@ LARGER = (  # studies for a GPU, at the paper's image sizes; a page shows those 
 )
 
 
+COMPARED = {v for pairs in effects.FAMILIES.values() for pair in pairs for v in pair} - {ORIGINAL, *BYPASSED}
 PUBLISHED = "published"  # a value of a notebook's parameter `backbone`: show the recorded runs, train nothing
 
 
@@ -99,9 +100,7 @@ def seed_pairing(chosen):
         cells = effects.accuracies_by_seed(study_runs(*study))
         if len(cells):
             row = {"study": study, "seeds": len(cells.dropna()), "correlation": statistics.correlation(cells)}
-            rows.append(
-                row | {"p": statistics.seed_effect(cells), "paired": bool(statistics.seeds_pair(cells))}
-            )
+            rows.append(row | {"p": statistics.seed_effect(cells), "paired": statistics.seeds_pair(cells)})
     return pd.DataFrame(rows, columns=["study", "seeds", "correlation", "p", "paired"])
 
 
@@ -135,13 +134,13 @@ def count_mixed_pairs(dataset, backbone, protocol):
     """(pairs, of two commits, on two devices): counts of the study's pairs.
 
     A pair has two runs with the same seed: the original's, and the run of another variant. Bypassed variants do not
-    count.
+    count, nor do variants that the experiment does not compare.
     """
     stored = study_runs(dataset, backbone, protocol).set_index(["variant", "seed"])["record"]
     both = [
         (record["environment"], stored[ORIGINAL, seed]["environment"])
         for (variant, seed), record in stored.items()
-        if variant != ORIGINAL and not variant.endswith(RELEASED) and (ORIGINAL, seed) in stored
+        if variant in COMPARED and (ORIGINAL, seed) in stored
     ]
     return len(both), *(sum(a[name] != b[name] for a, b in both) for name in ("commit", "device"))
 

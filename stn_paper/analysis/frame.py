@@ -8,6 +8,7 @@ import math
 import os
 import re
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -210,11 +211,6 @@ def device_title(device):
 # --- titles and order of networks --------------------------------------------------------------------
 
 
-def networks_run(dataset, protocol):
-    """Number of networks (a backbone with a variant) that have a run."""
-    return len(runs(dataset, protocol).drop_duplicates(["backbone", "variant"]))
-
-
 def arm_titles(ours):
     """The title of each run's arm, a Series of texts; the seed control has a title of its own."""
     others = (ours["variant"] == ORIGINAL) & (ours["seed"] >= OTHER_SEEDS)
@@ -233,13 +229,22 @@ def order_backbones(backbones):
 
 
 def best_protocol(dataset, protocols):
-    """The first protocol with at least half as many trained networks as the protocol with most."""
-    counts = [networks_run(dataset, protocol) for protocol in protocols]
+    """The first protocol with at least half as many trained networks as the protocol with most.
+
+    A network is a backbone with a variant.
+    """
+    network = ["backbone", "variant"]
+    counts = [len(runs(dataset, protocol).drop_duplicates(network)) for protocol in protocols]
     return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
+
+
+@cache
+def _notes_by_fingerprint():
+    return pd.read_csv(PRINTED / "altered_files.csv", index_col="fingerprint")["note"]
 
 
 def image_notes(records):
     """Return a list of sentences on the datasets of these records whose files are not the official files."""
-    notes = pd.read_csv(PRINTED / "altered_files.csv", index_col="fingerprint")["note"]
+    notes = _notes_by_fingerprint()
     altered = sorted({r["data"].get("fingerprint") for r in records} & set(notes.index))
     return list(dict.fromkeys(notes[altered]))

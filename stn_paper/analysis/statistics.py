@@ -39,13 +39,17 @@ class Comparison(NamedTuple):
     identical: bool  # both values of every pair are equal
 
 
+def _stats():
+    from scipy import stats  # here, so that a machine without it can still train
+
+    return stats
+
+
 def half_width(values):
     """Half width of the 95 % confidence interval of the mean (Student's t); NaN below two values."""
     if len(values) < 2:
         return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(np.asarray(values, float)))
+    return float(_stats().t.ppf(0.975, len(values) - 1) * _stats().sem(np.asarray(values, float)))
 
 
 def compare(first, second, paired):
@@ -79,21 +83,19 @@ def compare(first, second, paired):
 
 def _t_tests(first, second, mean):
     """Half width of the interval and the p of three t tests: no difference, above -MARGIN, below MARGIN."""
-    from scipy import stats  # here, so that a machine without it can still train
-
     spread = np.ptp(first) + (0 if second is None else np.ptp(second))
     if spread < ROUNDING:  # no test is defined where nothing varies
         return 0.0, float(abs(mean) < ROUNDING), float(mean <= -MARGIN), float(mean >= MARGIN)
     if second is None:
-        test = stats.ttest_1samp(first, 0)
+        test = _stats().ttest_1samp(first, 0)
         below, above = (
-            stats.ttest_1samp(first, at, alternative=side).pvalue
+            _stats().ttest_1samp(first, at, alternative=side).pvalue
             for at, side in ((-MARGIN, "greater"), (MARGIN, "less"))
         )
     else:
-        test = stats.ttest_ind(first, second, equal_var=False)
+        test = _stats().ttest_ind(first, second, equal_var=False)
         below, above = (
-            stats.ttest_ind(first - at, second, equal_var=False, alternative=side).pvalue
+            _stats().ttest_ind(first - at, second, equal_var=False, alternative=side).pvalue
             for at, side in ((-MARGIN, "greater"), (MARGIN, "less"))
         )
     ends = test.confidence_interval(0.95)
@@ -110,13 +112,11 @@ def seed_effect(cells):
     rows, columns = values.shape
     if rows < FEWEST_RUNS or columns < 2:
         return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
     rest = values - values.mean(0)
     rest -= rest.mean(1, keepdims=True)
     freedom = (rows - 1) * (columns - 1)
     noise, between = (rest**2).sum() / freedom, columns * values.mean(1).var(ddof=1)
-    return float(stats.f.sf(between / noise, rows - 1, freedom)) if noise else math.nan
+    return float(_stats().f.sf(between / noise, rows - 1, freedom)) if noise else math.nan
 
 
 def seeds_pair(cells):
@@ -187,9 +187,7 @@ def sign_test(ahead, behind):
     """Exact two-sided p of the sign test, from the numbers of differences above and below zero; NaN if both are 0."""
     if not ahead + behind:
         return math.nan
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.binomtest(ahead, ahead + behind).pvalue)
+    return float(_stats().binomtest(ahead, ahead + behind).pvalue)
 
 
 def exact_interval(count, total):
@@ -198,32 +196,24 @@ def exact_interval(count, total):
     >>> [round(end, 1) for end in exact_interval(0, 10)]
     [0.0, 30.8]
     """
-    from scipy import stats  # here, so that a machine without it can still train
-
-    low, high = stats.binomtest(count, total).proportion_ci(method="exact")
+    low, high = _stats().binomtest(count, total).proportion_ci(method="exact")
     return 100 * float(low), 100 * float(high)
 
 
 def fisher_test(first, second):
     """Two-sided p of Fisher's exact test of two shares, each (count, total)."""
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.fisher_exact([[count, total - count] for count, total in (first, second)]).pvalue)
+    return float(_stats().fisher_exact([[count, total - count] for count, total in (first, second)]).pvalue)
 
 
 def rank_test(first, second):
     """Two-sided p of Mann and Whitney's test of two samples; it uses ranks, so that outliers have no extra weight."""
-    from scipy import stats  # here, so that a machine without it can still train
-
-    return float(stats.mannwhitneyu(first, second).pvalue)
+    return float(_stats().mannwhitneyu(first, second).pvalue)
 
 
 def rank_correlation(a, b):
     """(rho, p, orders): Spearman's rank correlation of two Series, its two-sided p by permutation, orders in words."""
-    from scipy import stats  # here, so that a machine without it can still train
-
     a, b, orders = a.rank(), b.rank(), math.factorial(len(a))
-    test = stats.permutation_test((a,), b.dot, permutation_type="pairings", n_resamples=ORDERS, rng=0)
+    test = _stats().permutation_test((a,), b.dot, permutation_type="pairings", n_resamples=ORDERS, rng=0)
     over = f"all {orders:,} orders" if orders <= ORDERS else f"{ORDERS:,} random orders"
     return a.corr(b), test.pvalue, over
 

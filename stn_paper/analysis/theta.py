@@ -5,7 +5,6 @@ All numbers come from the records' `epochs[].theta`, which describes the validat
 
 import pandas as pd
 
-from ..data.datasets import DATASETS
 from ..models import CONSTANT, ORIGINAL, RELEASED
 from . import frame, stability
 from .frame import outside
@@ -67,8 +66,3 @@ def count_outcomes(found):
         counts = {"collapsed": collapsed, "still": still & ~collapsed}
         rows[photographs] = {"runs": len(mine)} | {name: int(mask.sum()) for name, mask in counts.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def datasets_of_runs(found):
-    """The datasets of these runs in the package's order."""
-    return [name for name in DATASETS if name in set(found["dataset"])]

@@ -57,7 +57,7 @@ class Split(NamedTuple):
 TSRD_SPLITS = {"train": 4000, "validation": 998, "test": 1000}
 MNIST_SPLITS = {"train": 50_000, "validation": 10_000, "test": 10_000}
 DATASETS = {
-    "digits": Dataset("Digits", 10, {"train": 4000, "validation": 500, "test": 500}),
+    "digits": Dataset("Embedded digits", 10, {"train": 4000, "validation": 500, "test": 500}),
     "caltech101": Dataset("Caltech-101", 101, {"train": 6277, "validation": 1200, "test": 1200}),
     "cifar10": Dataset("CIFAR-10", 10, {"train": 40_000, "validation": 10_000, "test": 10_000}, side=32),
     "tsrd": Dataset("TSRD", 58, TSRD_SPLITS),

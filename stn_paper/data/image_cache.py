@@ -50,9 +50,8 @@ def decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt
         raise InputError(f"{cached} cannot be kept: it was damaged while it was written, so check the disk.")
     images, skipped = found
     if skipped and not skip_corrupt:
-        for (
-            index
-        ) in skipped:  # each raises, unless the machine was short of memory when the image was decoded first
+        # each raises, unless the machine was short of memory when the image was decoded first
+        for index in skipped:
             decode_image(listing.items[index], image_size)
         _note_path(cached).unlink(missing_ok=True)
         return decoded_images(name, dataset, listing, fingerprint, image_size, skip_corrupt, until)

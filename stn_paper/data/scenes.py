@@ -23,7 +23,7 @@ import numpy as np
 from .distortions import DIGIT
 
 # pixels of a side; patches an image; pixels of a patch's side
-CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = (60, 6, 8)
+CLUTTER_CANVAS, CLUTTER_PATCHES, CLUTTER_PATCH = 60, 6, 8
 SEQUENCE_CANVAS, SEQUENCE_PATCHES, SEQUENCE_PATCH = 100, 8, 9  # the same for sequences
 DIGITS_A_SEQUENCE = 3
 

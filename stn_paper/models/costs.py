@@ -43,13 +43,10 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
     with needing("train"):
         import thop  # not at the top: a machine without it can still build networks
 
-    check_whole_number("Image size", image_size)
     parameters = sum(p.numel() for p in model.parameters())
-    device = next((p.device for p in model.parameters()), "cpu")
-    model = getattr(model, "_orig_mod", model)  # the network inside a compiled network
-    model = _without_norms(model).float()  # a copy, because thop leaves its counters in the state_dict
+    # the network inside a compiled network, and a copy of it, because thop leaves its counters in the state_dict
+    model, image = _prepare(getattr(model, "_orig_mod", model), image_size, in_channels)
     rules = {type(m): rule for m in model.modules() for base, rule in COUNTERS.items() if isinstance(m, base)}
-    image = torch.zeros(1, in_channels, image_size, image_size, device=device)
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)
     return Cost(parameters, operations / 1e9)
 
@@ -63,21 +60,24 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
     """
     from torch.utils.flop_counter import FlopCounterMode  # here, because it loads Triton
 
-    check_whole_number("Image size", image_size)
-    device = next((p.device for p in model.parameters()), "cpu")
-    image = torch.zeros(1, in_channels, image_size, image_size, device=device)
-    model = _without_norms(model).float()
+    model, image = _prepare(model, image_size, in_channels)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return counter.get_total_flops() / 1e9
 
 
-def _without_norms(model):
-    """A copy for evaluation that computes no batch norm: it changes no shape, and takes half of the time on "meta"."""
-    model = deepcopy(model).eval()
+def _prepare(model, image_size, in_channels):
+    """Return a copy of the model for evaluation, in float32, and an image on its device.
+
+    The copy computes no batch norm: a norm changes no shape, and takes half of the time on "meta".
+    """
+    check_whole_number("Image size", image_size)
+    device = next((p.device for p in model.parameters()), "cpu")
+    image = torch.zeros(1, in_channels, image_size, image_size, device=device)
+    model = deepcopy(model).eval().float()
     for norm in (m for m in model.modules() if type(m) is nn.BatchNorm2d):
         norm.forward = nn.Identity().forward
-    return model
+    return model, image
 
 
 def _count_conv(module, inputs, output):

@@ -33,7 +33,7 @@ class Row(NamedTuple):
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-STN = (  # Table 1: two wide convolutions
+STN = (  # Table 1: two convolutions with large kernels
     Row("conv", 7, 8),
     Row("pool", 2, 8, stride=2),
     Row("conv", 5, 10),

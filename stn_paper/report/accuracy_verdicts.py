@@ -108,15 +108,15 @@ def smallest_p(number):
 
 
 def pattern_verdict(number):
-    """Whether the paper's pattern over backbones is in our runs, as Markdown.
+    """Whether our runs show the paper's mean gain over backbones, as Markdown.
 
     The mean without collapsed runs decides: see `accuracy.judge_replication`.
     """
     compared = accuracy.differences(number)
     found = accuracy.replication(number, compared).set_index(["variant", "against"])
     words = {
-        accuracy.REPLICATES: "Our runs show the pattern",
-        accuracy.DOES_NOT_REPLICATE: "Our runs do not show the pattern",
+        accuracy.REPLICATES: "Our runs show the paper's gain",
+        accuracy.DOES_NOT_REPLICATE: "Our runs do not show the paper's gain",
         accuracy.OPEN: "Open",
     }
     against_stn, against_original = found.loc[("lstn", "stn")], found.loc[("lstn", ORIGINAL)]

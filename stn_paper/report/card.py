@@ -16,6 +16,7 @@ from ..models.localization import LOCALIZATION_NETS
 from ..paths import replace_file, results_dir
 from ..training import kept, records
 from ..training.presets import PROTOCOLS
+from ..training.protocol import BEST_OF_FIVE
 from . import run_pages
 
 PAPER = (
@@ -141,7 +142,7 @@ def _limits_section(record, spec):
     own = "that of the book's playground" if spec.protocol == kept.PLAYGROUND else "the user's own"
     limits = [f"Protocol `{spec.protocol.name}`: {PROTOCOLS.get(spec.protocol.name, own)}."]
     limits += frame.image_notes([record])
-    if not spec.protocol.test_once and spec.protocol.selection == run_pages.BEST_OF_FIVE:
+    if not spec.protocol.test_once and spec.protocol.selection == BEST_OF_FIVE:
         limits.append("The test images choose the epoch, so that the accuracy is biased upwards.")
     return ["## Limits", " ".join(limits)]
 

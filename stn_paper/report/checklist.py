@@ -85,7 +85,7 @@ QUESTIONS = (
         "Results",
         "Is every network trained with {enough_seeds} seeds or more?",
         "{seeds}",
-        "{repeated} of {trained_networks} networks, each at one protocol; {runs} runs in all.",
+        "{repeated} of {trained_networks} combinations of dataset, backbone, variant and protocol; {runs} runs in all.",
     ),
     (
         "Results",

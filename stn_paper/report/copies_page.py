@@ -77,12 +77,14 @@ def merging_in_words():
     row = copies.read_table("files").set_index("dataset").loc["tsrd"]
     *archives, sizes = *(number for _, number in TSRD_ARCHIVES.values()), DATASETS["tsrd"].splits.values()
     fits = "exactly as many as" if row.images == sum(sizes) else "not as many as"
+    twins = row.images - row.alone
+    every = "every file has" if twins == row.images else f"{twins:,} of the {row.images:,} files have"
     return (
         f"The official archives hold {' and '.join(f'{number:,}' for number in archives)} images. "
         f"{row.same_name} file names are in both, each with two different pictures; we keep the training "
         f"archive's. Merged by file name, {row.images:,} images remain, {fits} the paper's "
         f"{' + '.join(f'{size:,}' for size in sizes)}. They show {row.contents:,} distinct pictures: "
-        f"**{row.images - row.alone:,} of the {row.images:,} files have an exact copy under another name.**"
+        f"**{every} an exact copy under another name.**"
     )
 
 

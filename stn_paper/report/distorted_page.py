@@ -131,7 +131,7 @@ def step_times_in_words():
     low, middle, high = found["ratio"]
     alone, with_it = (found["seconds"][name] * found["steps_an_epoch"] for name in (ORIGINAL, "stn"))
     return (
-        "The example's README says that an epoch takes 11 to 12 seconds with and without the transformer. On one core "
+        "The notebook's README says that an epoch takes 11 to 12 seconds with and without the transformer. On one core "
         f"of {found['machine']['name']}, an epoch's steps take {alone:.0f} seconds of processor time without and "
         f"{with_it:.0f} with it: {middle:.2f} times as long (quartiles {low:.2f} to {high:.2f} over "
         f"{found['rounds']} rounds)."
@@ -186,8 +186,8 @@ def padding_verdict(runs):
     judged = len(verdicts) - count_verdicts(verdicts, FEW)
     differ, equal = count_verdicts(verdicts, BETTER, WORSE), count_verdicts(verdicts, EQUAL)
     lead = (
-        f"{differ} of {judged} comparisons with zeros show a difference, and {equal} show that the two are equal "
-        "within 1 point"
+        f"{differ} of {judged} comparisons with zero padding show a difference, and {equal} show that the two are "
+        "equal within 1 point"
     )
     if not judged:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each padding"

@@ -41,7 +41,11 @@ def cause_verdict(chosen):
             )
     if not compared:
         return f"{MISSING.capitalize()}."
-    claim = f"in {len(gains)} of {compared} studies L-STN is better than no transformer and than one map for all images"
+    kind = " with a constant map" if compared < len(chosen) else ""
+    claim = (
+        f"in {len(gains)} of {compared} studies{kind} L-STN is better than no transformer and than one map for all "
+        "images"
+    )
     if not gains:
         return f"**Not shown**: {claim}."
     shown = "; ".join(f"{name}: {points}" for name, points in gains.items())
@@ -188,8 +192,8 @@ def _mixed_pairs_note(study):
     if not commits and not devices:
         return []
     return [
-        f"{pairs} runs have an original with the same seed. Of these pairs, {commits} mix two commits of the code, and "
-        f"{devices} mix two devices."
+        f"{pairs} runs have an original with the same seed; bypassed runs do not count. Of these pairs, {commits} mix "
+        f"two commits of the code, and {devices} mix two devices."
     ]
 
 
@@ -225,7 +229,7 @@ def constant_map_in_words(chosen):
     equal = [name for name, shown in studies.items() if shown == EQUAL]
     also = f", and equal to it within {statistics.MARGIN:g} point on {join_words(equal)}" if equal else ""
     return (
-        "A constant map, which does not look at the image, is better than no transformer in "
+        "A constant map, the same for every image, is better than no transformer in "
         f"{better} of {len(studies)} studies{also}."
     )
 
@@ -289,9 +293,10 @@ def networks_verdict(dataset, protocol):
         best, last = title(means.idxmax()), title(means.idxmin())
         runs = join_words(sorted({f"n={n}" for n in ours.groupby("backbone").size()}))
         single = len(means) > 1 and ours.groupby("backbone").size().max() == 1
-        where = f"without a transformer, protocol `{protocol}`, {runs}{', which cannot rank them' if single else ''}"
+        where = f"without a transformer, {runs}{', which cannot rank them' if single else ''}"
         lowest = f", and {last} the lowest, {means.min():.2f} %" if len(means) > 1 else ""
-        return f"**{best} has the highest test accuracy, {means.max():.2f} %{lowest}** ({where})."
+        highest = f"{best} has the highest test accuracy, {means.max():.2f} %{lowest}"
+        return f"**At the protocol `{protocol}`, {highest}** ({where})."
     studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
     return studies_verdict(studies)
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, copies, effects, experiment, frame, statistics, theta
+from ..analysis import accuracy, authors_runs, claims, copies, effects, experiment, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, saved_by_lstn
 from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
@@ -96,17 +96,17 @@ def lstn_answers():
     operations, memory = statistics.range_text(ratio, "{:.3f}"), speed.memory_by_stn()
     whole = statistics.range_text(100 * saved_by_lstn(), "{:.1f}")
     costs = (
-        f"**In operations{' and memory' if memory else ''}, yes.** L-STN's localization net needs {operations} of the "
-        f"operations of STN's{f', and {memory} of its peak memory in evaluation' if memory else ''}; a whole network "
-        f"saves {whole} % of its operations."
+        f"**In operations, yes.** L-STN's localization net needs {operations} of the operations of STN's"
+        f"{f', and {memory} of its peak memory in evaluation' if memory else ''}; a whole network saves {whole} % of "
+        "its operations."
     )
-    time = f"**In the time of a training step:** {statistics.MISSING}."
+    time = f"**In the time of a training step on a CPU:** {statistics.MISSING}."
     if takes:
         less = np.mean(takes["lstn"]) < np.mean(takes["stn"])
         lstn, stn = (speed.percent_text(takes[variant]) for variant in ("lstn", "stn"))
         time = (
-            f"**In the time of a training step, {'yes' if less else 'no'}.** With images of 64 pixels, L-STN takes "
-            f"{lstn} of a step on a CPU, and STN takes {stn}."
+            f"**In the time of a training step on a CPU, {'yes' if less else 'no'}.** With images of 64 pixels, L-STN "
+            f"takes {lstn} of a step, and STN takes {stn}."
         )
     gains = our_gains(rows)
     better, worse, equal, number = count_gains(gains)
@@ -130,9 +130,14 @@ def _left_out(rows):
     return f" ({join_words(texts)})" if texts else ""
 
 
+def count_costs():
+    """Of the `cells` of Tables 4, 5, 7 and 9, `exact` have our number of parameters and `close` our GFLOPS."""
+    cells = compare_costs(4, 5, 7, 9)
+    return {"cells": len(cells), "exact": int(cells["exact"].sum()), "close": int(cells["close"].sum())}
+
+
 def front_page_texts():
     """The texts that fill the front page's sentences: {name: text}."""
-    cells = compare_costs(4, 5, 7, 9)
     bypassed, transformers, chosen, logs = authors_runs.release_totals()
     copied, thetas = copies.test_images_with_copy("tsrd"), theta.theta_by_run()
     moved = theta.count_outcomes(thetas).loc[True]
@@ -146,10 +151,8 @@ def front_page_texts():
         else "hours of a GPU"
     )
     values = {
-        "cells": len(cells),
-        "exact": cells["exact"].sum(),
-        "close": cells["close"].sum(),
         "within": TOLERANCE,
+        "claims": len(claims.CLAIMS),
         "bypassed": f"{bypassed} of {transformers}",
         "chosen": f"{chosen} of {logs}",
         "copied": f"{copied[0]:,} of {copied[1]:,}",
@@ -165,7 +168,7 @@ def front_page_texts():
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
     }
-    return lstn_answers() | {name: str(value) for name, value in values.items()}
+    return lstn_answers() | {name: str(value) for name, value in (values | count_costs()).items()}
 
 
 def gains_plot():
@@ -203,32 +206,25 @@ def _row_label(gain):
 def count_reproduced():
     """How much of the paper was rebuilt and trained: {name: number}.
 
-    Of the `cells` of Tables 4, 5, 7 and 9, `exact` have our number of parameters and `close` our GFLOPS. Of the
-    `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
+    The counts of `count_costs`; and of the `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
     """
-    cells, tables = compare_costs(4, 5, 7, 9), {d: networks(number) for number, d in DATASET_OF.items()}
+    tables = {d: networks(number) for number, d in DATASET_OF.items()}
     trained = 0
     for dataset, printed in tables.items():
         found = pd.concat([frame.runs(dataset, protocol) for protocol in PAPER_SIZE])[["backbone", "variant"]]
         trained += len(printed.merge(found.drop_duplicates(), on=["backbone", "variant"]))
-    return {
-        "cells": len(cells),
-        "exact": int(cells["exact"].sum()),
-        "close": int(cells["close"].sum()),
-        "trained": trained,
-        "networks": sum(map(len, tables.values())),
-    }
+    return count_costs() | {"trained": trained, "networks": sum(map(len, tables.values()))}
 
 
 def findings():
     """Return the findings as a table: each row has the paper's claim, our finding, and the name of the page."""
-    cells, (ratio, extra) = compare_costs(4, 5, 7, 9), lstn_against_stn()
+    counts, (ratio, extra) = count_costs(), lstn_against_stn()
     copied = copies.test_images_with_copy("tsrd")
     rows = [
         (
             "Parameters and GFLOPS of Tables 4, 5, 7 and 9",
-            f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, "
-            f"{cells['close'].sum()} of {len(cells)} GFLOPS figures within {TOLERANCE}",
+            f"{counts['exact']} of {counts['cells']} parameter counts agree to the unit, {counts['close']} of "
+            f"{counts['cells']} GFLOPS figures within {TOLERANCE}",
             "Tables 4, 5, 7, 9",
         ),
         (

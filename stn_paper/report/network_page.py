@@ -8,24 +8,19 @@ import json
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ..analysis import effects
-from ..analysis.statistics import MISSING, NO_NUMBER, range_text
+from ..analysis import effects, experiment
+from ..analysis.statistics import NO_NUMBER, range_text
 from ..data.datasets import DATASETS
 from ..models import ORIGINAL
 from ..models.backbones import title
 from ..paths import BENCHMARKS
+from ..training.presets import SYSTEM
 from .experiment_page import runs_text
 from .figures import OTHER_COLORS, close_figure
 from .speed import median_and_quartiles
 
 # the protocol of each dataset whose gains are shown
-GAIN_PROTOCOLS = {
-    "digits": "system",
-    "mnist-rts": "system",
-    "gtsrb": "system",
-    "caltech101": "reduced",
-    "cifar10": "reduced",
-}
+GAIN_PROTOCOLS = {"digits": SYSTEM} | {dataset: protocol for dataset, _, protocol in experiment.STUDIES}
 WORK_TITLES = {
     "forward": "warp: forward",
     "forward and backward": "warp: forward and backward",
@@ -38,6 +33,12 @@ def timm_networks_table():
     """Twenty timm networks behind L-STN, a row each; a column a check: yes, or the error."""
     table = pd.read_csv(BENCHMARKS / "timm_networks.csv")
     return table.drop(columns=["timm", "torch", "commit"]).set_index("network")
+
+
+def timm_networks_in_words():
+    """How many of the twenty timm networks pass all checks, in one sentence."""
+    passed = (timm_networks_table().drop(columns=["family", "image size"]) == "yes").all(axis=1)
+    return f"**{passed.sum()} of {len(passed)} networks pass all checks.**"
 
 
 def timm_training_table():
@@ -62,8 +63,7 @@ def lstn_gains_table():
 
 
 def _read_warps():
-    path = BENCHMARKS / "warps/cpu.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    return json.loads((BENCHMARKS / "warps/cpu.json").read_text(encoding="utf-8"))
 
 
 def warp_ratios():
@@ -89,8 +89,7 @@ def warp_ratios_table():
             "At (pixels)": lowest["image_size"],
             "Highest": f"{mine['middle'].max():.2f}",
         }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.rename_axis(["Work", "Against"]) if rows else table
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["Work", "Against"])
 
 
 def warp_verdict():
@@ -124,7 +123,7 @@ def warp_ratios_plot():
     ratios = warp_ratios()
     figure, axes = plt.subplots(len(WORK_TITLES), figsize=(5.8, 2.6 * len(WORK_TITLES)), sharex=True)
     for axis, (work, heading) in zip(axes, WORK_TITLES.items()):
-        axis.set_title(heading if len(ratios) else MISSING, fontsize=11)
+        axis.set_title(heading, fontsize=11)
         for (program, mine), marker, color in zip(
             ratios[ratios["work"] == work].groupby("other", sort=False), "osD", OTHER_COLORS
         ):
@@ -137,6 +136,5 @@ def warp_ratios_plot():
         axis.set_yticks([1, 1.5, 2, 3, 4], ["1", "1.5", "2", "3", "4"])
         axis.minorticks_off()
     axes[-1].set_xlabel("side of the image (pixels)")
-    if len(ratios):
-        axes[0].legend(fontsize=11)
+    axes[0].legend(fontsize=11)
     return close_figure(figure)

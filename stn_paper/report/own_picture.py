@@ -114,10 +114,10 @@ def restoration_verdict(picture, transformer, variant, count=500):
     maps = random_maps(count, 10**6)
     recovery = measure_recovery(maps, transformer.theta(distort_picture(picture, maps)))
     shares = {q: _share_in_words(share_removed(distances, q)) for q, distances in recovery.items()}
-    parts = [f"{share} of the median {quantity}" for quantity, share in shares.items()]
+    parts = [f"{share} of the {quantity}" for quantity, share in shares.items()]
     return (
-        f"{HEADINGS[variant]} takes away {join_words(parts)} of {count} maps that it has not seen. It was trained on "
-        "this picture only."
+        f"{HEADINGS[variant]} undoes {join_words(parts)} (medians over {count} maps that it was not trained on). It "
+        "was trained on this picture only."
     )
 
 

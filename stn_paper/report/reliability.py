@@ -92,7 +92,10 @@ def count_defects_in_words():
         return NOT_TRIED
     counts = pd.read_csv(DEFECTS)["shown by"].value_counts()
     listed = ", ".join(f"{counts[how]} {text}" for how, text in SHOWN_BY.items() if how in counts)
-    return f"{counts.sum()} faults of commit ac5d3d1 are mended and have a test each: {listed}."
+    return (
+        f"{counts.sum()} faults of commit ac5d3d1 are mended, and each has at least one test. How we know the faults: "
+        f"{listed}."
+    )
 
 
 def count_tries_in_words():

@@ -85,7 +85,7 @@ def sequence_curves_plot():
     for record in sequence_runs("rnn")["record"][:1]:
         for number, (centres, color) in enumerate(zip(_centres(record).T, GLIMPSE_COLORS), 1):
             below.plot(range(1, len(centres) + 1), centres, color=color, label=f"glimpse {number}")
-    above.set(xlabel="epoch", ylabel="digits read correctly (%)")
+    above.set(xlabel="epoch", ylabel="digits classified correctly (%)")
     below.set(xlabel="epoch", ylabel="centre of the glimpse, x (-1 to 1)", ylim=(-1, 1))
     for axis in (above, below):
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -109,6 +109,7 @@ def glimpses_in_words():
     ordered = sum(bool((np.diff(end) > 0).all()) for end in ends)
     places = join_words([f"{x:+.2f}" for x in np.mean(ends, axis=0)])
     return (
-        f"**The glimpses go from left to right in {ordered} of {count_text(len(ends), 'run')}**: "
+        "**The three regions that the transformer reads one after the other (glimpses) go from left to right in "
+        f"{ordered} of {count_text(len(ends), 'run')}**: "
         f"on average they are centred at {places}, where the image reaches from -1 to 1."
     )

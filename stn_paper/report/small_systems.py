@@ -35,7 +35,6 @@ from .sentences import difference_text, join_words, table_or_missing
 SIGNS = "sign-cnn-bn"
 SIGNS_ENSEMBLE = 99.46  # percent; test accuracy of the ensemble of 25 networks that the document names
 DISTORTED = "mnist-cnn-400k"
-STILL_PIXELS = 0.5  # pixels; if the corners move less from image to image, the map counts as constant
 VALUE_OF_CURVE = {  # published quantity -> the same quantity from a run's test accuracies after each epoch
     "test accuracy at epoch 50": lambda epochs: epochs[49:50],
     "highest test accuracy": lambda epochs: [max(epochs)],
@@ -170,9 +169,9 @@ def theta_in_words(dataset, system):
         mine = ours[(ours["variant"] == variant) & ours["spread"].notna()]
         if not len(mine):
             continue
-        low, high = mine["spread"].min(), mine["spread"].max()
-        kind = "depends on the image" if low > STILL_PIXELS else "is nearly the same for all images"
-        if low <= STILL_PIXELS < high:
+        still = [max(record["epochs"][-1]["theta"]["std"]) < theta.STILL_BELOW for record in mine["record"]]
+        kind = "is nearly the same for every image" if all(still) else "depends on the image"
+        if any(still) and not all(still):
             kind = "depends on the image in some runs only"
         pixels = range_text(mine["spread"], "{:.2f}")
         lines.append(
@@ -225,33 +224,31 @@ def small_cnn_plot():
 def small_cnn_verdict():
     """Compare our network with the transformer with ours without it and with the published log: two sentences."""
     ours, log = system_runs("cifar10", "cifar-cnn"), published_curve()
-    last = {v: np.mean([e[-1] for e in _test_curves(mine)]) for v, mine in ours.groupby("variant")}
+    last = {
+        variant: pd.Series([curve[-1] for curve in _test_curves(mine)], mine["seed"])
+        for variant, mine in ours.groupby("variant")
+    }
     if "affine" not in last:
         return f"Ours with the transformer: {MISSING}."
-    text = f"With the transformer, it is {_difference_in_words(last['affine'] - log.iloc[-1])} the published log."
+    points = last["affine"].mean() - log.iloc[-1]
+    side = "above" if points >= 0 else "below"
+    text = f"With the transformer, it is {abs(points):.2f} points {side} the published log."
     if ORIGINAL not in last:
         return text
-    difference = _difference_in_words(last["affine"] - last[ORIGINAL])
-    numbers = [(ours["variant"] == variant).sum() for variant in ("affine", ORIGINAL)]
-    lead = f"After the last epoch, our network with the transformer is {difference} our network without it"
-    bold = (
-        f"**{lead}**"
-        if min(numbers) >= FEWEST_RUNS
-        else f"**Open: a verdict needs {FEWEST_RUNS} runs.** {lead}"
+    (verdict,), (difference,) = judge_pairs(last, [("affine", ORIGINAL)])
+    few = f"Open: a verdict needs {FEWEST_RUNS} runs of each. " if verdict == FEW else ""
+    means = [f"{last[variant].mean():.2f} %" for variant in ("affine", ORIGINAL)]
+    return (
+        f"**{few}After the last epoch, our network's test accuracy is {means[0]} with the transformer and {means[1]} "
+        f"without; the difference in points is {difference}.** {text}"
     )
-    return f"{bold} (n={numbers[0]} and {numbers[1]}). {text}"
-
-
-def _difference_in_words(points):
-    """A difference in words: "1.20 points below"."""
-    return f"{abs(points):.2f} points {'above' if points >= 0 else 'below'}"
 
 
 # --- traffic signs ------------------------------------------------------------------------------
 
 
 def signs_verdict():
-    """Whether our network with two transformers reads as many signs of GTSRB as the ensemble, in two sentences."""
+    """Whether our network with two transformers is as accurate on GTSRB as the ensemble, in two sentences."""
     ours = system_runs("gtsrb", SIGNS)
     two = ours.loc[ours["variant"] == "two", "test"]
     if two.empty:
@@ -262,8 +259,8 @@ def signs_verdict():
         answer = "Yes" if mean > SIGNS_ENSEMBLE else "Not in our smaller copy"
     best = published_values(SIGNS)["value"].max()
     return (
-        f"**{answer}: with two transformers it reads {mean_text(two, '')} % of the signs (n={len(two)}), "
-        f"the ensemble {SIGNS_ENSEMBLE} %.** The highest accuracy of the published networks is {best} %."
+        f"**{answer}: with two transformers its test accuracy is {mean_text(two, '')} % (n={len(two)}), "
+        f"the ensemble's is {SIGNS_ENSEMBLE} %.** The highest accuracy of the published networks is {best} %."
     )
 
 
@@ -282,7 +279,7 @@ def recovery_table(dataset):
     for variant, recoveries in _recovery_by_variant(dataset).items():
         if not rows:
             cells = {QUANTITIES[q]: _median_and_high(recoveries, q, "before") for q in QUANTITIES}
-            rows["Without"] = cells | {"Seeds": ""}
+            rows["Input (no transformer)"] = cells | {"Seeds": ""}
         cells = {QUANTITIES[q]: _median_and_high(recoveries, q, "after") for q in QUANTITIES}
         rows[HEADINGS[variant]] = cells | {"Seeds": len(recoveries)}
     return table_or_missing(rows)

@@ -20,7 +20,7 @@ from ..paths import AUTHORS_LOOP, BENCHMARKS, IN_FLOAT32, UNFINISHED
 from ..training import records
 from ..training.spec import in_float32
 from . import experiment_page
-from .sentences import difference_text, table_or_missing
+from .sentences import difference_text, join_words, table_or_missing
 
 STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
@@ -220,6 +220,7 @@ def time_verdict():
     if nets.empty or not takes:
         return f"**{MISSING.capitalize()}.**"
     operations = nets.groupby("variant")["gflops"].first()
+    batches = join_words([str(batch) for batch in sorted(nets["batch"].unique())])
     times = {}
     for form in ("eager", "compiled"):
         mine = nets[(nets["variant"] == "lstn") & (nets["form"] == form)]
@@ -227,8 +228,9 @@ def time_verdict():
     return (
         f"**In evaluation, L-STN's localization net has {operations['lstn'] / operations['stn']:.2f} of STN's FLOPS "
         f"and {memory_by_stn()} of its peak memory, but takes {times['eager']} times STN's time, and "
-        f"{times['compiled']} times when both are compiled.** In the protocol `small`, L-STN takes "
-        f"{percent_text(takes['lstn'])} of a training step, and STN takes {percent_text(takes['stn'])}."
+        f"{times['compiled']} times when both are compiled** (median ratios for {batches} images). In the protocol "
+        f"`small`, L-STN takes {percent_text(takes['lstn'])} of a training step, and STN takes "
+        f"{percent_text(takes['stn'])}."
     )
 
 
@@ -242,10 +244,14 @@ def memory_by_stn():
 
 
 def shares_of_step():
-    """Each transformer's shares of a step of `small` on a CPU, in percent: {variant: a value for each measurement}."""
+    """Each transformer's shares of a step of `small` on a CPU, in percent: {variant: a value a machine and network}.
+
+    A value is the median of all measurements, as in `small_added_time_table`.
+    """
     shares: dict[str, list] = {}
     for (_, _, variant), rows in small_protocol_rows("variants", device="cpu").items():
-        shares.setdefault(variant, []).extend(100 * added_share(row["ratios"])[1] for row in rows)
+        middle = np.median([added_share(row["ratios"])[1] for row in rows])
+        shares.setdefault(variant, []).append(100 * middle)
     return shares
 
 

@@ -112,7 +112,7 @@ def layers_verdict():
 
 def cost_verdict(*numbers):
     """How well our costs agree with those of the paper's Tables 4, 5, 7 or 9, in one sentence."""
-    cells = pd.concat(map(compare_costs, numbers))
+    cells = compare_costs(*numbers)
     worst = (cells["gflops"] - cells["our_gflops"]).abs().max()
     return (
         f"{cells['exact'].sum()} of {len(cells)} parameter counts agree to the unit, and "

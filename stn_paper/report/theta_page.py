@@ -21,7 +21,9 @@ from ..training.protocol import LAST_EPOCH, ONE_CYCLE, Protocol
 from ..training.records import spec_of
 from ..training.spec import RunSpec
 from .figures import COLORS, LEGEND_ABOVE, close_figure
+from .interactive import run_link
 from .paper_figures import as_pixels, draw_outline, photograph
+from .run_pages import protocol_in_words
 from .sentences import join_words, p_text, table_or_missing
 from .system_pictures import example_images
 
@@ -87,7 +89,7 @@ def nearest_to_collapse_in_words(found):
 def deviation_plot(found):
     """Theta's largest standard deviation over the images, a dot a run, a row a dataset, collapsed runs left out."""
     inside = found[~found["collapsed"]]
-    names = theta.datasets_of_runs(inside)
+    names = [name for name in DATASETS if name in set(inside["dataset"])]
     figure, axis = plt.subplots(figsize=(5.8, 0.6 + 0.4 * len(names)))
     random = np.random.RandomState(0)
     for place, name in enumerate(names):
@@ -216,15 +218,16 @@ def photographs_verdict(records):
 
 
 def theta_table(found):
-    """Every run with an applied transformer: theta's standard deviation and the grid outside, worst first."""
+    """The runs of `theta.theta_by_run`: theta's standard deviation and the grid outside, most outside first."""
     found = found.sort_values("outside", ascending=False, kind="stable").reset_index(drop=True)
+    recorded = found["run"].map(frame.records_by_name())
     return pd.DataFrame(
         {
             "Dataset": found["dataset"].map(lambda name: DATASETS[name].title),
             "Network": found["backbone"].map(title),
             "Transformer": found["variant"].map(HEADINGS),
-            "Protocol": found["protocol"],
-            "Seed": found["seed"],
+            "Protocol": [protocol_in_words(record["spec"]) for record in recorded],
+            "Seed": [run_link(record, seed) for record, seed in zip(recorded, found["seed"])],
             "Standard deviation of theta": found["std"].map("{:.4f}".format),
             "Grid outside (%)": found["outside"].map("{:.1f}".format),
         }

@@ -42,13 +42,24 @@ def evaluate_test_images(job):
         "loss": round(loss, 6),
         "accuracy": percent_true(right),
         "class_accuracy": percent_true(np.array(by_class)),
-        "correct": base64.b64encode(np.packbits(right.reshape(len(right), -1).all(1)).tobytes()).decode(),
+        "correct": pack_flags(right.reshape(len(right), -1).all(1)),
     }
     if data.copies is not None:
         copied = np.isin(data.copies[split.test], data.copies[split.train])
         for name, part in (("with_copy", right[copied]), ("without_copy", right[~copied])):
             found[name] = {"images": len(part)} | ({"accuracy": percent_true(part)} if len(part) else {})
     return found
+
+
+def pack_flags(flags):
+    """A boolean array as text: base64 of its bits."""
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
+
+
+def unpack_flags(text, number):
+    """The boolean array (number,) of a text that `pack_flags` returned."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8))
+    return bits[:number].astype(bool)
 
 
 def percent_true(right):

@@ -177,24 +177,28 @@ def current_commit(*folders: str) -> str:
 
     Outside of a repository that tracks the package it is $STN_PAPER_COMMIT, or "".
     """
-    if not (ROOT / ".git").exists() or not _git("ls-files", "stn_paper/__init__.py"):
+    if not git("ls-files", "stn_paper/__init__.py"):
         return os.environ.get("STN_PAPER_COMMIT", "")
-    head, status = (
-        _git("rev-parse", "--short=12", "HEAD"),
-        _git("status", "--porcelain", "stn_paper", *folders),
-    )
+    head, status = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "stn_paper", *folders)
     return head + (CHANGED if head and status else "")
 
 
-def _git(*command):
-    """Return the output of a git command in the repository; "" without git."""
+def git(*command: str, folder: Path | None = None) -> str:
+    """Return the output of a git command in the clone at `folder`; None is the repository.
+
+    It is "" if git fails or is not installed, and if `folder` is not the top of a clone: git would then look in the
+    folders above.
+    """
+    folder = folder or ROOT
+    if not (folder / ".git").exists():
+        return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(ROOT), *command], capture_output=True, text=True, errors="replace"
+            ["git", "-C", str(folder), *command], capture_output=True, text=True, errors="replace"
         )
     except OSError:
         return ""
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def process_command():

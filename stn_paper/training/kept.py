@@ -155,11 +155,6 @@ def evaluate_kept(name, data_dir=None, device="cpu"):
         return percent_true(evaluate(model, batches(split.test), spec.protocol.precision)[1])
 
 
-def playground_record(variant):
-    """Return the record of the run that trained a playground network."""
-    return records.find(playground_spec(variant))
-
-
 def train_playground():
     """Train the playground's networks that have no record, on the CPU, and keep their weights."""
     from .loop import run  # not at the top: loop imports this module

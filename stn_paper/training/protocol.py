@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.distortions import JITTER
 from ..errors import LARGEST_SEED, InputError, check_choice, check_whole_number, is_finite_number
-from ..models.guards import check_padding
+from ..models.guards import check_flag, check_padding
 from ..models.transformer import PADDING_MODE
 
 LAST_EPOCH = "last-epoch"  # test accuracy after the last epoch
@@ -76,14 +76,9 @@ class Protocol:
         for field in ("image_size", *LIMITS):
             if getattr(self, field) is not None:
                 self._whole(field)
-        object.__setattr__(
-            self, "split_seed", check_whole_number("Protocol's split_seed", self.split_seed, 0, LARGEST_SEED)
-        )
+        self._whole("split_seed", 0, LARGEST_SEED)
         for field in ("skip_corrupt", "probes", "test_once"):
-            if type(getattr(self, field)) is not bool:
-                raise InputError(
-                    f"Protocol's {field} {getattr(self, field)!r} is not allowed: give True or False."
-                )
+            check_flag(f"Protocol's {field}", getattr(self, field))
         for field in ("learning_rate", "localization_rate", "tolerance"):
             value, zero = getattr(self, field), field == "tolerance"
             if not is_finite_number(value) or not (value > 0 or (zero and value == 0)):
@@ -108,10 +103,10 @@ class Protocol:
                 f"Selection {BEST_OF_FIVE!r} needs the test accuracy of each epoch: turn test_once off."
             )
 
-    def _whole(self, field):
+    def _whole(self, field, least=1, most=MOST):
         """Check that a setting is a whole number, and store it as an int: JSON cannot hold a NumPy integer."""
         name = "Image size" if field == "image_size" else f"Protocol's {field}"
-        object.__setattr__(self, field, check_whole_number(name, getattr(self, field), 1, MOST))
+        object.__setattr__(self, field, check_whole_number(name, getattr(self, field), least, most))
 
     @property
     def limits(self) -> dict:

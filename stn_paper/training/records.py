@@ -34,12 +34,12 @@ CHECKS = {  # field at fault -> the check of this field in a record that has all
     "selected": lambda r: r["selected"] == selected_by_rules(r),
     "stopped": lambda r: r["stopped"] == "early" or (r["stopped"] == "budget" and _used_up(r)),
 }
-SMOKE = "smoke"  # subfolder of the records of smoke runs; git ignores it
+SMOKE = "smoke"  # protocol, and subfolder of its records, which git ignores
 
 
 def record_path(spec: RunSpec) -> Path:
     """Return the path of the spec's record, whether the file exists or not."""
-    folder = results_dir() / (SMOKE if spec.protocol.name == "smoke" else spec.dataset)
+    folder = results_dir() / (SMOKE if spec.protocol.name == SMOKE else spec.dataset)
     return folder / f"{spec.name}.json"
 
 

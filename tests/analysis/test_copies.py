@@ -13,6 +13,7 @@ from stn_paper.data import datasets, files, listings
 from stn_paper.data.datasets import DATASETS, Dataset
 from stn_paper.paths import PRINTED
 from stn_paper.report import copies_page
+from stn_paper.training import evaluation
 
 SIZE = copy_search.COLOR_SIDE
 
@@ -155,7 +156,7 @@ def test_the_nearest_training_image_gives_its_class(monkeypatch):
 @pytest.mark.parametrize("number", [1, 8, 13])
 def test_flags_survive_packing(number):
     flags = np.random.RandomState(number).rand(number) < 0.5
-    assert np.array_equal(copies.unpack_flags(copies.pack_flags(flags), number), flags)
+    assert np.array_equal(evaluation.unpack_flags(evaluation.pack_flags(flags), number), flags)
 
 
 @pytest.fixture
@@ -163,13 +164,13 @@ def record():
     """A record with eight test images, five of them classified correctly, and the counted copies of its split."""
     exact, near = (np.array(flags, bool) for flags in ([1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]))
     row = {"dataset": "tsrd", "split_seed": 0, "fingerprint": "f", "train": 24, "test": 8}
-    row |= {"exact": copies.pack_flags(exact), "near": copies.pack_flags(near)}
+    row |= {"exact": evaluation.pack_flags(exact), "near": evaluation.pack_flags(near)}
     copy_search._store("test_images", pd.DataFrame([row]))
     correct = np.array([1, 1, 1, 0, 1, 1, 0, 0], bool)
     return {
         "spec": {"dataset": "tsrd", "protocol": {"split_seed": 0}},
         "data": {"fingerprint": "f", "train": 24, "test": 8},
-        "test": {"correct": copies.pack_flags(correct)},
+        "test": {"correct": evaluation.pack_flags(correct)},
     }
 
 
@@ -194,7 +195,7 @@ def test_other_images_or_no_answers_have_no_accuracy_by_copies(record, part, cha
 
 
 def test_a_group_without_images_has_no_accuracy(record):
-    row = copies.read_table("test_images").assign(exact=copies.pack_flags(np.zeros(8, bool)))
+    row = copies.read_table("test_images").assign(exact=evaluation.pack_flags(np.zeros(8, bool)))
     copy_search._store("test_images", row)
     assert np.isnan(copies.accuracy_by_copies(record)["with copy"])
 
@@ -208,7 +209,7 @@ def test_the_committed_results_agree_with_each_other(committed):
     assert tuple(counted.index) == tuple(flagged.index) == copies.STUDIED
     eye = copies_page.checked_by_eye()
     for name, row in flagged.iterrows():
-        exact, near = (copies.unpack_flags(row[kind], row["test"]) for kind in ("exact", "near"))
+        exact, near = (evaluation.unpack_flags(row[kind], row["test"]) for kind in ("exact", "near"))
         assert (exact.sum(), near.sum()) == tuple(counted.loc[name, ["exact", "near"]])
         sizes = DATASETS[name].splits
         assert row["test"] == sizes["test"] == counted.loc[name, "number"]
@@ -245,7 +246,8 @@ def test_the_real_copies_are_those_committed(committed, name):
     row = copies.read_table("test_images").set_index("dataset").loc[name]
     assert datasets.fingerprint_of(listing) == row["fingerprint"]
     assert (
-        copies.pack_flags(compared.exact) == row["exact"] and copies.pack_flags(compared.near) == row["near"]
+        evaluation.pack_flags(compared.exact) == row["exact"]
+        and evaluation.pack_flags(compared.near) == row["near"]
     )
     counted = copies.read_table("baselines").query("dataset == @name").reset_index(drop=True)
     pd.testing.assert_frame_equal(copy_search.test_baselines(name, compared), counted)

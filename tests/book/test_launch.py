@@ -44,7 +44,11 @@ def test_no_buttons_where_origin_is_elsewhere(launch, tmp_path, url):
     assert launch.origin(tmp_path) is None
 
 
-def test_no_buttons_outside_of_git(launch, tmp_path):
+def test_no_buttons_outside_of_git(launch, tmp_path, monkeypatch):
+    clone_of(tmp_path, "https://github.com/owner/another")
+    (tmp_path / "unpacked").mkdir()  # an archive of this repository inside another project's clone
+    assert launch.origin(tmp_path / "unpacked") is None
+    monkeypatch.setenv("PATH", "")  # a machine without git
     assert launch.origin(tmp_path) is None
 
 

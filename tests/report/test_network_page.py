@@ -10,12 +10,13 @@ from stn_paper.report import network_page
 
 
 def test_failures_of_networks_are_shown(monkeypatch, tmp_path):
-    columns = "network,family,trains,timm,torch,commit"
-    text = f"{columns}\nresnet,convolutional,yes,1,2,c\nvit,transformer,ValueError: no,1,2,c\n"
+    columns = "network,family,image size,trains,timm,torch,commit"
+    text = f"{columns}\nresnet,convolutional,64,yes,1,2,c\nvit,transformer,64,ValueError: no,1,2,c\n"
     (tmp_path / "timm_networks.csv").write_text(text, encoding="utf-8")
     monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
     table = network_page.timm_networks_table()
     assert table["trains"].to_dict() == {"resnet": "yes", "vit": "ValueError: no"}
+    assert "1 of 2" in network_page.timm_networks_in_words()
 
 
 def test_ratios_are_those_of_ours_to_the_others(monkeypatch, tmp_path):
@@ -36,12 +37,6 @@ def test_ratios_are_those_of_ours_to_the_others(monkeypatch, tmp_path):
     assert table.iloc[0].to_dict() == {"Lowest": "0.90 (0.80 to 1.50)", "At (pixels)": 64, "Highest": "3.00"}
     figure = network_page.warp_ratios_plot()
     assert len(figure.axes[0].containers) == 1
-
-
-def test_without_a_file_the_figure_is_empty(monkeypatch, tmp_path):
-    monkeypatch.setattr(network_page, "BENCHMARKS", tmp_path)
-    assert network_page.warp_ratios().empty and network_page.warp_ratios_table().empty
-    assert all(not axis.containers for axis in network_page.warp_ratios_plot().axes)
 
 
 @pytest.mark.usefixtures("committed")

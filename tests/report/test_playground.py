@@ -106,7 +106,7 @@ def test_records_say_that_bypassed_networks_are_the_one_without_a_transformer(da
 
 @pytest.mark.parametrize("variant", kept.PLAYGROUND_VARIANTS)
 def test_the_weights_are_those_of_the_record(variant, committed):
-    record = kept.playground_record(variant)
+    record = records.find(kept.playground_spec(variant))
     model = kept.load(f"digits-{variant}")
     assert record["parameters"] == sum(p.numel() for p in model.parameters()) <= 75_000
     assert len(playground.network_script(variant, model).encode()) < 400_000
@@ -125,7 +125,7 @@ def distorted(tmp_path_factory):
 
 @pytest.mark.parametrize("variant", kept.PLAYGROUND_VARIANTS)
 def test_the_weights_answer_the_test_images_as_the_record_says(variant, distorted, committed):
-    record, model = kept.playground_record(variant), kept.load(f"digits-{variant}")
+    record, model = records.find(kept.playground_spec(variant)), kept.load(f"digits-{variant}")
     _, data, split = distorted
     test = split.test[:1000]
     with torch.no_grad():

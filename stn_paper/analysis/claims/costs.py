@@ -14,7 +14,6 @@ from .verdicts import (
     COSTS_FILE,
     DISAGREES,
     MISPRINT,
-    NOT_REPRODUCED,
     RELEASE_FILE,
     REPRODUCED,
     SLIGHTLY,
@@ -142,12 +141,11 @@ def baseline():
 
     with torch.device("meta"):
         published = models.efficientnet_b0(weights=None, num_classes=paper.COST_CLASSES[5])
-    stages = [stage for stage in published.features[1:-1]]
-    blocks = [isinstance(block, MBConv) for stage in stages for block in stage]
+    blocks = [isinstance(block, MBConv) for stage in published.features[1:-1] for block in stage]
     theirs = sum(p.numel() for p in published.parameters())
     printed = int(printed_costs(5)[0].loc["EfficientNet-b0", ORIGINAL])
     return Finding(
-        by_ours(blocks) if blocks else NOT_REPRODUCED,
+        by_ours(blocks),
         f"In the published EfficientNet-b0, {count_true(blocks)} blocks are inverted bottlenecks (MBConv). The paper's "
         f"EfficientNet-b0 has {printed / theirs:.1f} times as many parameters as the published {theirs:,}: in the "
         "released code its blocks expand by a dense 3 x 3 convolution instead of a 1 x 1 convolution.",

@@ -5,7 +5,6 @@ Each check is a function in another module of this package. `CHECKED` holds all 
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -97,8 +96,12 @@ def is_most(cases):
 def printed_accuracies(number, split="test"):
     """The printed accuracies of Table 6 or 8: a row a model, a column a variant."""
     cells = paper.table(number)
-    pivot = cells.pivot(index="model", columns="variant", values=split).astype(float)
-    return pivot.loc[cells["model"].unique(), cells["variant"].unique()]
+    return _wide(cells, split).astype(float)[cells["variant"].unique()]
+
+
+def _wide(cells, column):
+    """A column of a table's cells: a row a model in the table's order, a column a variant."""
+    return cells.pivot(index="model", columns="variant", values=column).loc[cells["model"].unique()]
 
 
 def printed_gains(number, variant, against, split="test"):
@@ -110,9 +113,7 @@ def printed_gains(number, variant, against, split="test"):
 def printed_costs(number):
     """Return two frames of Table 5, 7 or 9, parameters and GFLOPS: a row a model, a column a variant."""
     cells = paper.table(number).astype({"parameters": int, "gflops": float})
-    models = cells["model"].unique()
-    pivot = partial(cells.pivot, index="model", columns="variant")
-    return pivot(values="parameters").loc[models], pivot(values="gflops").loc[models]
+    return _wide(cells, "parameters"), _wide(cells, "gflops")
 
 
 def bypassed_note(number, *variants):
@@ -129,9 +130,7 @@ def bypassed_note(number, *variants):
 def measured_costs(number):
     """Return our parameters and GFLOPS of Table 5, 7 or 9: two frames, as `printed_costs` returns them."""
     cells = cost_tables.compare_costs(number)
-    models = cells["model"].unique()
-    pivot = partial(cells.pivot, index="model", columns="variant")
-    return pivot(values="our_parameters").loc[models], pivot(values="our_gflops").loc[models]
+    return _wide(cells, "our_parameters"), _wide(cells, "our_gflops")
 
 
 def judge_by_runs(number, variant, against):

@@ -20,7 +20,7 @@ from ...data.datasets import embedded_digits
 from ...data.distortions import CANVAS, DIGIT
 from ...models import HEADINGS, ORIGINAL, RELEASED
 from ...paths import PACKAGE
-from ...training import kept
+from ...training import kept, records
 from ..figures import COLORS
 
 FOLDER = PACKAGE / "report/playground"
@@ -114,7 +114,7 @@ def networks_table():
     """The page's networks: parameters, training images, epochs and test accuracy of their records."""
     rows = {}
     for variant, name in _names().items():
-        if (record := kept.playground_record(variant)) is None:
+        if (record := records.find(kept.playground_spec(variant))) is None:
             continue
         rows[name] = {
             "Parameters": f"{record['parameters']:,}",
