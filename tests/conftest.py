@@ -28,7 +28,8 @@ os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
 FIRST = (
     "tests/book/",
     "tests/test_install.py",
-    "tests/training/test_loop.py",
+    "tests/training/test_hardware.py",
+    "tests/training/test_checkpoint.py",
     "tests/test_benchmarks.py",
     "tests/models/test_deployment.py",
     "tests/test_hostile.py",
