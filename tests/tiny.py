@@ -1,9 +1,15 @@
-"""A tiny network and its run, for tests that train: a run takes less than a second."""
+"""A tiny network with its run, which takes less than a second, and a tiny Caltech-101."""
 
 from dataclasses import replace
 
+import numpy as np
+from helpers import refusal
+from PIL import Image
 from torch import nn
 
+from stn_paper.data.datasets import load_images
+from stn_paper.data.files import LAYOUTS
+from stn_paper.paths import cache_dir
 from stn_paper.training import checkpoint
 from stn_paper.training.presets import preset
 from stn_paper.training.spec import RunSpec
@@ -31,3 +37,33 @@ def put_checkpoint(content, spec=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+COLOURS = np.random.RandomState(0).randint(0, 256, (8, 3)).tolist()
+
+
+def write_images(root):
+    for i, colour in enumerate(COLOURS):
+        folder = root / ("ant", "bee")[i // 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30 + i, 20), tuple(colour)).save(folder / f"{i}.png")
+
+
+def root_of(data):
+    return data / LAYOUTS["caltech101"].folders[0]
+
+
+def sentence(data):
+    return refusal(load_images, "caltech101", 8, data)
+
+
+def corrupt(data, name, content):
+    """Replace an image by a file that is no image; return its path."""
+    (root_of(data) / "bee/5.png").unlink()
+    path = root_of(data) / "bee" / name
+    path.write_bytes(content)
+    return path
+
+
+def cached():
+    return sorted(p for p in (cache_dir() / "images").iterdir() if p.suffix != ".lock")
