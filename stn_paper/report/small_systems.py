@@ -135,8 +135,9 @@ def gains_in_words(dataset, system):
     pairs = [(variant, ORIGINAL) for variant in behind]
     pairs += [("two", "one")] if {"two", "one"} <= set(behind) else []
     verdicts, texts = judge_pairs(tests, pairs)
-    better = count_verdicts(verdicts[: len(behind)], BETTER)
+    better, few = (count_verdicts(verdicts[: len(behind)], kind) for kind in (BETTER, FEW))
     lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
+    lead += f"; {few} of them cannot be judged yet" if few else ""
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
     parts = [f"{HEADINGS[variant]} {text}" for (variant, _), text in zip(pairs, texts)]
