@@ -1,4 +1,4 @@
-"""A tiny network with its run, which takes less than a second, and a tiny Caltech-101."""
+"""What tests train on: a tiny network, whose run takes less than a second, and a Caltech-101 of eight images."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from stn_paper.training.spec import RunSpec
 
 
 def tiny_backbone(name, num_classes):
-    """A tiny network with dropout, so that training draws random numbers."""
+    """A tiny network. It has dropout, because tests of resumed runs need random numbers in training."""
     layers = [nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     return nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(128, num_classes))
 

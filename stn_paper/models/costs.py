@@ -44,7 +44,7 @@ def measure(model: nn.Module, image_size: int, in_channels: int = 3) -> Cost:
         import thop  # not at the top: a machine without it can still build networks
 
     parameters = sum(p.numel() for p in model.parameters())
-    # the network inside a compiled network, and a copy of it, because thop leaves its counters in the state_dict
+    # of a compiled network, the network inside; a copy, because thop leaves its counters in the state_dict
     model, image = _prepare(getattr(model, "_orig_mod", model), image_size, in_channels)
     rules = {type(m): rule for m in model.modules() for base, rule in COUNTERS.items() if isinstance(m, base)}
     operations, _ = thop.profile(model, (image,), custom_ops=rules, verbose=False)
@@ -69,7 +69,8 @@ def torch_gflops(model: nn.Module, image_size: int, in_channels: int = 3) -> flo
 def _prepare(model, image_size, in_channels):
     """Return a copy of the model for evaluation, in float32, and an image on its device.
 
-    The copy computes no batch norm: a norm changes no shape, and takes half of the time on "meta".
+    The copy computes no batch norm, because batch norms change no shape and take half of the time on torch's "meta"
+    device.
     """
     check_whole_number("Image size", image_size)
     device = next((p.device for p in model.parameters()), "cpu")

@@ -206,7 +206,8 @@ def _row_label(gain):
 def count_reproduced():
     """How much of the paper was rebuilt and trained: {name: number}.
 
-    The counts of `count_costs`; and of the `networks` of Tables 4, 6 and 8, `trained` have a run at the paper's scale.
+    The numbers are those of `count_costs`; `networks`, the number of networks in Tables 4, 6 and 8; and `trained`, how
+    many of these networks have a run at the paper's scale.
     """
     tables = {d: networks(number) for number, d in DATASET_OF.items()}
     trained = 0

@@ -1,4 +1,4 @@
-"""A run that was stopped or killed goes on to the same bits; a damaged checkpoint is named."""
+"""A stopped or killed run continues and ends with the same bits; a damaged checkpoint is named in the error."""
 
 import math
 import multiprocessing
