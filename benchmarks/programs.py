@@ -1,7 +1,7 @@
 """The training loops to compare; each function returns a call that makes one step.
 
 All train the same network from the same weights with Adam at the paper's learning rate. `ours` calls the package's own
-functions; `plain` is the loop of the paper's authors; `timm_step` is timm's step with its fastest settings; `tuned` is
+functions; `plain` is the loop of the paper's author; `timm_step` is timm's step with its fastest settings; `tuned` is
 a loop of a few lines with the settings that guides to PyTorch recommend; `lightning` is the `fit` of PyTorch Lightning.
 `ours` and `tuned` make their process keep freed memory; the other programs do not. All but `ours` run in processes of
 their own.
@@ -88,7 +88,7 @@ def step_on_noise(spec):
 
 
 def plain(setting, backbone, variant, batch):
-    """The authors' loop: it decodes files every epoch, has torch's default precision, and reads each step's loss."""
+    """The author's loop: it decodes files every epoch, has torch's default precision, and reads each step's loss."""
     model = network(setting, backbone, variant).to(setting.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     criterion = nn.CrossEntropyLoss()
@@ -186,7 +186,7 @@ def timm_step(setting, backbone, variant, batch, precision="tf32", compiled=Fals
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        torch.backends.cudnn.benchmark = False  # neither our step nor the authors' loop uses it
+        torch.backends.cudnn.benchmark = False  # neither our step nor the author's loop uses it
 
     return call
 

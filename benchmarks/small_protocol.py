@@ -1,6 +1,6 @@
 """Training steps in the protocol `small`: our step against other loops, and the time that a transformer adds.
 
-Our step is measured at the protocol's precision and in float32. The authors' loop computes in float32, the other loops
+Our step is measured at the protocol's precision and in float32. The author's loop computes in float32, the other loops
 at the protocol's precision. On a CPU all programs use one thread, because each core trains one run of this protocol.
 Everything is measured several times with new networks and processes, because a second measurement can lie outside the
 quartiles of the first.

@@ -1,4 +1,4 @@
-"""Images a second in training: our step against the authors' loop and against timm's."""
+"""Images a second in training: our step against the author's loop and against timm's."""
 
 import sys
 from contextlib import ExitStack
@@ -39,11 +39,11 @@ def run(setting):
                 "best": batch == best,
                 "searched": rate_by_batch_size,
             }
-            with in_own_process(plain, setting, backbone, variant, batch) as authors:
+            with in_own_process(plain, setting, backbone, variant, batch) as authors_loop:
                 for mode in setting.sizes.modes:
                     if mode[1] and not (batch == paper or setting.cuda):
                         continue  # a CPU compiles for minutes
-                    found = _compare(setting, backbone, variant, batch, mode, authors)
+                    found = _compare(setting, backbone, variant, batch, mode, authors_loop)
                     rows += [shared | {"mode": name("", *mode).strip()} | row for row in found]
             images = files.source(setting.folder)[1]
             yield {"images": images, "workers": files.workers(setting), "rows": rows}
@@ -70,14 +70,14 @@ def _rate_by_batch_size(setting, backbone):
     return found
 
 
-def _compare(setting, backbone, variant, batch, mode, authors):
+def _compare(setting, backbone, variant, batch, mode, authors_loop):
     """Rows of the programs of one mode, measured in turns; the CUDA graphs of several modes would fill the memory."""
     fresh(setting.device)
     arguments = setting, backbone, variant, batch
     mine, theirs, loaded = (name(loop, *mode) for loop in ("ours", "timm", "timm loader"))
     with ExitStack() as stack:
         try:
-            programs = {AUTHORS_LOOP: authors, mine: ours(*arguments, *mode)}
+            programs = {AUTHORS_LOOP: authors_loop, mine: ours(*arguments, *mode)}
             programs[theirs] = stack.enter_context(in_own_process(timm_step, *arguments, *mode))
             if setting.cuda:
                 programs[loaded] = stack.enter_context(in_own_process(timm_step, *arguments, *mode, True))

@@ -51,7 +51,7 @@ def _add_run(commands):
     train.add_argument("dataset")
     train.add_argument("backbone")
     train.add_argument("variant", help="original, stn, vstn, lstn or all; a smaller system has its own")
-    train.add_argument("protocol", help="paper, equal, small, full48, full32, reduced, smoke or system")
+    train.add_argument("protocol", help="paper, equal, small, reduced, smoke or system")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto")
     train.add_argument("--data-dir")

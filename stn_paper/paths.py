@@ -29,7 +29,7 @@ BENCHMARKS = ROOT / "benchmarks"  # measured times as JSON, beside the programs 
 RELIABILITY = ROOT / "tests/reliability.json"  # counts of the faults that tests/reliability.py tried
 LARGEST_FILE = 2**30  # bytes of the largest file that is read
 # names in the files of benchmarks/, which `benchmarks` writes and `report` reads
-AUTHORS_LOOP = "plain"  # the training loop of the paper's authors
+AUTHORS_LOOP = "plain"  # the training loop of the paper's author
 IN_FLOAT32 = "ours float32"  # our step in float32 beside our step in bfloat16
 UNFINISHED = "unfinished"  # marks a part that was interrupted; no page shows it
 

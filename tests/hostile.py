@@ -427,7 +427,7 @@ RUN = st.tuples(
     word("digits", "gtsrb"),
     word("resnet18", "alexnet", "mnist-cnn"),
     word("all", "original", "stn"),
-    word("smoke", "reduced", "full32", "paper"),
+    word("smoke", "reduced", "small", "paper"),
 )
 OTHERS = st.one_of(
     st.tuples(

@@ -120,7 +120,7 @@ def test_a_wrong_value_of_any_command_is_one_sentence(command):
 def test_a_network_that_cannot_take_the_images_is_refused_before_any_is_read(monkeypatch):
     monkeypatch.setattr(loop, "run", lambda *_: pytest.fail("went on to the dataset"))
     with pytest.raises(SystemExit) as end:
-        main(["run", "cifar10", "alexnet", "original", "full32"])
+        main(["run", "cifar10", "alexnet", "original", "system"])
     assert "pixels a side" in end.value.code and "\n" not in end.value.code
 
 

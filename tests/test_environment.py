@@ -146,7 +146,7 @@ def test_the_address_comes_from_one_place_and_is_never_made_up(url, monkeypatch,
     written = citation.files(tmp_path)
     cited = yaml.safe_load(written["CITATION.cff"])
     assert cited.get("repository-code") == url
-    assert cited["references"][0]["repository-code"] == PROJECT["urls"]["Authors' code"]
+    assert cited["references"][0]["repository-code"] == PROJECT["urls"]["Author's code"]
     assert json.loads(written["codemeta.json"]).get("codeRepository") == url
     found = json.loads(written[".zenodo.json"]).get("related_identifiers", [])
     assert [one["identifier"] for one in found] == ([url] if url else [])

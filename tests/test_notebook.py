@@ -51,7 +51,7 @@ def test_published_names_smaller_protocols_where_they_have_records():
     assert resolve(backbone="published").protocols == ["paper", "equal"]
     write_run("original", 0, 50.0)
     assert resolve(backbone="published").protocols == ["paper", "equal", "reduced"]
-    assert resolve(backbone="published", protocol="full32").protocols == ["full32"]
+    assert resolve(backbone="published", protocol="small").protocols == ["small"]
 
 
 def test_auto_without_cuda_is_a_smoke_run_on_digits_that_says_why():
@@ -207,7 +207,7 @@ def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, back
 def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch):
     monkeypatch.setattr(notebook, "ensure_dataset", lambda *_: pytest.fail("read the dataset"))
     with pytest.raises(InputError, match="32") as error:
-        resolve(backbone="alexnet", protocol="full32", variant="original")
+        resolve(backbone="alexnet", dataset="cifar10", protocol="system", variant="original")
     assert "\n" not in str(error.value)
 
 

@@ -33,7 +33,7 @@ TABLES = {
 FOLDERS = {
     "notebooks/": "The book's pages, executed",
     "stn_paper/": "The package that trains the networks and computes tables and figures",
-    "stn_paper/analysis/printed/": "The paper's numbers, and those that its authors released, as CSV",
+    "stn_paper/analysis/printed/": "The paper's numbers, and those that its author released, as CSV",
     "weights/": "Weights of digit networks",
 }
 

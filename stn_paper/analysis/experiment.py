@@ -17,7 +17,7 @@ from ..training import records
 from ..training.examples import STRENGTHS
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION, OTHER_SEEDS
 from ..training.spec import RunSpec
-from . import authors_runs, effects, frame, statistics
+from . import author_runs, effects, frame, statistics
 from .effects import APPLIED, ARMS, BYPASSED
 
 STUDIES = (  # (dataset, backbone, protocol); two processor cores can train these studies
@@ -185,7 +185,7 @@ def gain_parts(dataset, backbone, protocol):
         mine = ours[ours["variant"] == variant].set_index("seed")["record"]
         for seed in sorted(set(mine.index) & set(alone.index)):
             epochs = len(alone[seed]["epochs"])
-            shorter = max(1, round(epochs * authors_runs.budget_share(dataset, variant)))
+            shorter = max(1, round(epochs * author_runs.budget_share(dataset, variant)))
             with_it, full = accuracy_at_budget(mine[seed], epochs), accuracy_at_budget(alone[seed], epochs)
             chosen = accuracy_at_budget(mine[seed], epochs, BEST_OF_FIVE)
             parts = chosen - with_it, full - accuracy_at_budget(alone[seed], shorter), with_it - full

@@ -228,16 +228,6 @@ def order_backbones(backbones):
     return sorted(set(backbones), key=lambda b: (order.index(b) if b in order else len(order), b))
 
 
-def best_protocol(dataset, protocols):
-    """The first protocol with at least half as many trained networks as the protocol with most.
-
-    A network is a backbone with a variant.
-    """
-    network = ["backbone", "variant"]
-    counts = [len(runs(dataset, protocol).drop_duplicates(network)) for protocol in protocols]
-    return next(p for p, count in zip(protocols, counts) if 2 * count >= max(counts))
-
-
 @cache
 def _notes_by_fingerprint():
     return pd.read_csv(PRINTED / "altered_files.csv", index_col="fingerprint")["note"]

@@ -2,7 +2,7 @@
 
 It expands channels by a dense 3 x 3 convolution; the published network uses a 1 x 1 convolution. Its scaling steps
 differ too. So b0 has 14.0 M parameters instead of 4.0 M. Its parameters equal those of Tables 4, 5 and 7 to the unit.
-Source: the networks that the authors released (hankshyu/STN-Network, commit 19eb1b2). `backbones` calls `efficientnet`.
+Source: the networks that the author released (hankshyu/STN-Network, commit 19eb1b2). `backbones` calls `efficientnet`.
 """
 
 from math import ceil

@@ -39,7 +39,7 @@ def with_stn(
     - `variant`: stn, vstn or lstn; constant, one learned map for all images; or one of `localization.ABLATIONS`.
     - `transform`: the family of maps, see `transforms`; affine in the paper.
     - `applied`: False bypasses the transformer: it is there but does not change the images, as in most of the
-      notebooks that the paper's authors released.
+      notebooks that the paper's author released.
     - `before`: a layer's name, such as "layer2" or "features.3". The transformer warps the feature maps
       (B, C, H, H) that enter this layer; their size is measured by one pass of a black image. The layer gets
       a forward pre-hook, so the parameters of `model` keep their names. Call `with_stn` again for another

@@ -145,18 +145,18 @@ QUESTIONS = (
     ),
     (
         "ACM",
-        "Reproduced (by others, partly with the authors' artifacts): the costs?",
+        "Reproduced (by others, partly with the author's artifacts): the costs?",
         "{costs}",
         "{same} of {cells} cells of Tables 4, 5, 7 and 9, with our code; the layers of the EfficientNet are those of "
-        "the authors' release.",
+        "the author's release.",
     ),
     ("ACM", "Reproduced: that L-STN is more accurate than STN?", "{boost}", "{boost_evidence}"),
     (
         "ACM",
-        "Replicated (by others, without the authors' artifacts)?",
+        "Replicated (by others, without the author's artifacts)?",
         NO,
         "The code is our own, but the layers of the paper's EfficientNet and the epochs of the protocol `paper` are "
-        "taken from the authors' release.",
+        "taken from the author's release.",
     ),
 )
 

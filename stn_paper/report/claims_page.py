@@ -23,7 +23,7 @@ VERDICT_CODES = dict(
 )
 SOURCE_LINKS = {  # a source, as a check names it -> (name on the page, address)
     COSTS_FILE: ("our measured costs", "network_costs.html"),
-    RELEASE_FILE: ("the authors' release", "release.html"),
+    RELEASE_FILE: ("the author's release", "release.html"),
     "results/copies/files.csv": ("our count of copies", "copies.html"),
     "caltech101_classes.csv": ("our count of Caltech-101's images", "protocol.html#splits"),
     "the experiment's page": ("our experiment", "experiment.html"),

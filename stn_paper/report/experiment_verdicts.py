@@ -17,8 +17,6 @@ from ..analysis.statistics import (
 )
 from ..data.datasets import DATASETS
 from ..models import CONSTANT, HEADINGS, ORIGINAL
-from ..models.backbones import title
-from ..training.records import SMOKE
 from .experiment_page import AGAINST_ORIGINAL, BETWEEN, OF_A_PART, plain_title, verdict_text
 from .sentences import difference_text, join_words
 
@@ -279,26 +277,6 @@ def untrained_in_words(chosen):
         )
         parts.append(f"{HEADINGS[variant]} {where}")
     return f"Not yet trained: {'; '.join(parts)}." if parts else ""
-
-
-def networks_verdict(dataset, protocol):
-    """The verdict on each network of a dataset and protocol; without transformers, the best and the worst network."""
-    ours = frame.runs(dataset, protocol)
-    if protocol == SMOKE:
-        return "Everything runs. Nothing follows from a smoke run's accuracies."
-    if ours.empty:
-        return f"At the protocol `{protocol}`: {MISSING}."
-    if set(ours["variant"]) == {ORIGINAL}:
-        means = ours.groupby("backbone")["test"].mean()
-        best, last = title(means.idxmax()), title(means.idxmin())
-        runs = join_words(sorted({f"n={n}" for n in ours.groupby("backbone").size()}))
-        single = len(means) > 1 and ours.groupby("backbone").size().max() == 1
-        where = f"without a transformer, {runs}{', which cannot rank them' if single else ''}"
-        lowest = f", and {last} the lowest, {means.min():.2f} %" if len(means) > 1 else ""
-        highest = f"{best} has the highest test accuracy, {means.max():.2f} %{lowest}"
-        return f"**At the protocol `{protocol}`, {highest}** ({where})."
-    studies = [(dataset, backbone, protocol) for backbone in frame.order_backbones(ours["backbone"])]
-    return studies_verdict(studies)
 
 
 def gain_in_words(study, variant="lstn", against=ORIGINAL):

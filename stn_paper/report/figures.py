@@ -7,18 +7,14 @@ import base64
 import io
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
 from IPython import get_ipython
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from PIL import Image
 
-from ..analysis import frame, statistics
 from ..models import CONSTANT, HEADINGS, ORIGINAL, RELEASED, costs
-from ..models.backbones import title
 from ..models.localization import LOCALIZATION_NETS, localization_net
 
 PALETTE = sns.color_palette("colorblind")
@@ -102,40 +98,4 @@ def cost_against_size_plot(sizes=range(32, 481, 32)):
         axis.set_xlabel("side of the input (pixels)", fontsize=11)
         axis.set_ylabel(label, fontsize=11)
     axes[0].legend()
-    return close_figure(figure)
-
-
-def accuracy_plot(dataset, protocol):
-    """Our test accuracies: a row a backbone and variant, a dot a seed, a marker for the mean, its 95 % interval."""
-    ours = frame.runs(dataset, protocol)
-    ours = ours[frame.arm_titles(ours) != frame.SEED_CONTROL]
-    backbones, drawn = frame.order_backbones(ours["backbone"]), frame.variants_of(ours)
-    figure, axis = plt.subplots(figsize=(5.4, 1.2 + 0.36 * max(len(backbones), 1)))
-    for place, backbone in enumerate(backbones):
-        group = ours[ours["backbone"] == backbone].groupby("variant")["test"]
-        mine = [v for v in drawn if v in group.groups]
-        for offset, variant in enumerate(mine):
-            values, row = group.get_group(variant), place + 0.8 / len(mine) * (offset - (len(mine) - 1) / 2)
-            axis.plot(values, [row] * len(values), ".", color=COLORS[variant], markersize=5)
-            axis.errorbar(
-                values.mean(),
-                row,
-                xerr=np.nan_to_num(statistics.half_width(values)),
-                color=COLORS[variant],
-                capsize=3,
-            )
-            axis.plot(values.mean(), row, MARKERS.get(variant, "o"), color=COLORS[variant], markersize=8)
-    axis.set_yticks(range(len(backbones)), [title(b) for b in backbones])
-    axis.set(xlabel="test accuracy (%)", ylim=(max(len(backbones), 1) - 0.4, -0.6))
-    axis.grid(axis="y", visible=False)
-    if backbones:
-        if len(drawn) > 1:
-            handles = [
-                Line2D([], [], marker="o", linestyle="", color=COLORS[v], label=HEADINGS[v]) for v in drawn
-            ]
-            figure.legend(handles=handles, ncols=4, **LEGEND_ABOVE)
-        margin = 0.06 * (ours["test"].max() - ours["test"].min() + 1)
-        axis.set_xlim(ours["test"].min() - margin, min(ours["test"].max() + margin, 101))
-    else:
-        axis.set_title(statistics.MISSING)
     return close_figure(figure)

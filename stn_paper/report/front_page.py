@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..analysis import accuracy, authors_runs, claims, copies, effects, experiment, frame, statistics, theta
+from ..analysis import accuracy, author_runs, claims, copies, effects, experiment, frame, statistics, theta
 from ..analysis.cost_tables import TOLERANCE, compare_costs, lstn_against_stn, saved_by_lstn
 from ..analysis.paper import DATASET_OF, networks
 from ..data.datasets import DATASETS
@@ -138,7 +138,7 @@ def count_costs():
 
 def front_page_texts():
     """The texts that fill the front page's sentences: {name: text}."""
-    bypassed, transformers, chosen, logs = authors_runs.release_totals()
+    bypassed, transformers, chosen, logs = author_runs.release_totals()
     copied, thetas = copies.test_images_with_copy("tsrd"), theta.theta_by_run()
     moved = theta.count_outcomes(thetas).loc[True]
     quick = speed.benchmark_rows("everyday", program="papermill", device="cpu").get(

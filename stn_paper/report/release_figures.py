@@ -1,4 +1,4 @@
-"""Figures of the page on the authors' release: the flow of data, and accuracy against training time."""
+"""Figures of the page on the author's release: the flow of data, and accuracy against training time."""
 
 import io
 from typing import Any
@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from IPython.display import SVG
 from matplotlib.patches import FancyBboxPatch
 
-from ..analysis import authors_runs
+from ..analysis import author_runs
 from ..analysis.paper import DATASET_OF
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
@@ -94,7 +94,7 @@ def _arrow(axis, start, end, color, **look):
 
 def bypassed_in_words():
     """How many transformer cells of Tables 6 and 8 are bypassed as released, in words."""
-    bypassed, cells, *_ = authors_runs.release_totals()
+    bypassed, cells, *_ = author_runs.release_totals()
     return (
         f"As released, {bypassed} of the {cells} transformer cells of Tables 6 and 8 discard the transformer's output "
         "(lower drawing). The runs for the paper may have used other code."
@@ -124,9 +124,7 @@ def accuracy_against_epochs():
 
 def cells_with_epochs(number):
     """Cells of Table 6 or 8 whose number of epochs is known, sorted by network and epochs."""
-    return (
-        authors_runs.released_cells(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
-    )
+    return author_runs.released_cells(number).dropna(subset="epochs_run").sort_values(["model", "epochs_run"])
 
 
 def release_verdict():
@@ -147,7 +145,7 @@ def release_verdict():
 
 def densenet_note():
     """Two sentences on the log of DenseNet-121 without a transformer if its parameters fit STN; else ""."""
-    cells = authors_runs.released_cells(8).set_index(["model", "variant"]).loc["DenseNet-121"]
+    cells = author_runs.released_cells(8).set_index(["model", "variant"]).loc["DenseNet-121"]
     more = cells.loc[ORIGINAL, "parameters"] - cells.loc["vstn", "parameters"]
     if more != cells.loc["stn", "printed_parameters"] - cells.loc["vstn", "printed_parameters"]:
         return ""

@@ -26,14 +26,14 @@ STEP = "step"
 OURS = "ours tf32"  # our step with the paper protocol's precision
 SMALL = "small_protocol"  # the part that measures steps in the protocol `small`
 LOOPS = {
-    AUTHORS_LOOP: "× the authors' loop",
+    AUTHORS_LOOP: "× the author's loop",
     "timm": "× timm's step",
     "tuned": "× a tuned loop",
     "lightning": "× Lightning",
     IN_FLOAT32: "× ours in float32",
 }
 GOALS = {  # on a CPU in the protocol `small`, on a GPU at the paper's sizes
-    "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the authors' loop
+    "plain": {"cpu": 1.5, "cuda": 5},  # times as fast as the author's loop
     "timm": {"cpu": 0.97, "cuda": 1},  # times as fast as timm's step
     "transformer": {"cpu": 0.08, "cuda": 0.05},  # L-STN's share of the step
     "peak": {"ResNet": 0.7, "EfficientNet": 0.55},  # share of the rate of a large matrix product
@@ -118,7 +118,7 @@ def throughput_table(paper=True):
             ratios = row["ratios"] if isinstance(row.get("ratios"), dict) else {}
             table[name] = {
                 "Images a second": f"{row['rate']:.1f}" if ratios else row["failed"],
-                "× the authors' loop": median_and_quartiles(ratios.get(AUTHORS_LOOP)),
+                "× the author's loop": median_and_quartiles(ratios.get(AUTHORS_LOOP)),
                 "× timm's step": median_and_quartiles(ratios.get(f"timm {row['mode']}")),
                 "× timm with its loader": median_and_quartiles(ratios.get(f"timm loader {row['mode']}")),
             }

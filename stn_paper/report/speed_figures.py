@@ -42,7 +42,7 @@ def throughput_plot():
                 axis.errorbar(middle, place, xerr=whiskers, **style)
             axis.axvline(1, color="black", linewidth=1)
             axis.set_yticks(range(len(labels)), labels)
-            whose = "the authors' loop" if opponent == AUTHORS_LOOP else "timm's step"
+            whose = "the author's loop" if opponent == AUTHORS_LOOP else "timm's step"
             axis.set(xlabel=f"times as fast\nas {whose}", ylim=(len(labels) - 0.5, -0.5))
         line[1].set_yticklabels([])
     return _with_legend(figure, measured)

@@ -44,7 +44,7 @@ def _lead():
     plain, timm, tuned = (min(ratio for ratio, *_ in cases) for cases in measured)
     return (
         f"**In the protocol `small`, our training step is, in the worst case, {plain:.2f} times as fast as the "
-        f"authors' loop, {timm:.2f} times as fast as timm's step, and {tuned:.2f} times as fast as a tuned loop** "
+        f"author's loop, {timm:.2f} times as fast as timm's step, and {tuned:.2f} times as fast as a tuned loop** "
         "(medians of the measurements). "
     )
 
@@ -61,7 +61,7 @@ def _goals_on_a_cpu():
     added = _small_cases({key: [added_share(row["ratios"])[1] for row in rows] for key, rows in lstn.items()})
     of_peak = _small_cases(shares_of_peak(device="cpu"))
     yield _goal_row(
-        f"at least {plain} times the authors' loop",
+        f"at least {plain} times the author's loop",
         "cpu",
         _small_ratios(AUTHORS_LOOP),
         least=plain,
@@ -93,7 +93,7 @@ def _goals_on_a_gpu():
     plain, timm, share, path = (GOALS[kind]["cuda"] for kind in ("plain", "timm", "transformer", "data"))
     steps = benchmark_rows("throughput", device="cuda")
     for precision, called in PRECISION_WORDS.items():
-        goal = f"at least {plain} times the authors' loop, {called}"
+        goal = f"at least {plain} times the author's loop, {called}"
         yield _goal_row(goal, "cuda", _ratios_to_plain(steps, precision), least=plain)
     yield _goal_row("at least as fast as timm's step", "cuda", _ratios_to_timm(steps), least=timm)
     found = benchmark_rows("transformer", what=STEP, variant="lstn", mode=OURS, device="cuda").itertuples()

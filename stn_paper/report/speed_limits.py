@@ -39,7 +39,7 @@ def data_path_table():
 def limit_table():
     """The rate of our step as a share of the peak, which is the rate of a large matrix product on the machine.
 
-    The last column is the ratio to the authors' loop of a step that would run at the peak.
+    The last column is the ratio to the author's loop of a step that would run at the peak.
     """
     peaks = benchmark_rows("limit", "peaks")
     ours = our_rows(benchmark_rows("throughput", paper=True))
@@ -51,8 +51,8 @@ def limit_table():
         ratio = ahead.get((machine, row["backbone"], row["variant"], row["program"]))
         table[machine, title(row["backbone"]), HEADINGS[row["variant"]], precision] = {
             "Share of the peak": f"{share:.0%}",
-            "× the authors' loop": f"{ratio:.2f}" if ratio else NO_NUMBER,
-            "× the authors' loop, at the peak": f"{ratio / share:.2f}" if ratio else NO_NUMBER,
+            "× the author's loop": f"{ratio:.2f}" if ratio else NO_NUMBER,
+            "× the author's loop, at the peak": f"{ratio / share:.2f}" if ratio else NO_NUMBER,
         }
     return table_or_missing(table, ["Machine", "Network", "Variant", "Precision"])
 

@@ -16,7 +16,7 @@ from ..analysis.statistics import MISSING, half_width, range_text
 from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
-from ..training.presets import SMALL, SMALL_IN_FLOAT32, preset
+from ..training.presets import preset
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
 
 # --- costs: Tables 1 to 5, 7 and 9 --------------------------------------------------------------
@@ -175,29 +175,7 @@ def protocol_heading(dataset, protocol, backbone=None):
 
     `backbone` names a smaller system that has its own settings.
     """
-    settings = _settings_in_words(dataset, protocol, backbone)
-    heading = f"**Ours on {DATASETS[dataset].title}: {settings}** (protocol `{protocol}`)."
-    found = list(runs(dataset, protocol)["record"])
-    if not found:
-        return f"{heading} *{MISSING.capitalize()}.*"
-    return " ".join([heading, *image_notes(found)])
-
-
-def protocol_list(dataset, protocols):
-    """Return a Markdown list: the settings of each protocol that has runs, and the notes on its images."""
-    found = {protocol: runs(dataset, protocol)["record"] for protocol in protocols}
-    lines = [
-        f"- `{protocol}`: {_settings_in_words(dataset, protocol)}"
-        for protocol in found
-        if len(found[protocol])
-    ]
-    notes = image_notes([record for records in found.values() for record in records])
-    return "\n".join([*lines, "", *notes]) if lines else f"*{MISSING.capitalize()}.*"
-
-
-def _settings_in_words(dataset, protocol, backbone=None):
-    """Image size, epochs and limits of the number of images, in words."""
-    used = preset(SMALL if protocol == SMALL_IN_FLOAT32 else protocol, dataset, ORIGINAL, backbone)
+    used = preset(protocol, dataset, ORIGINAL, backbone)
     size = f"images of {used.image_size} pixels" if used.image_size else "images of each network's own size"
     least = "" if used.max_epochs == used.min_epochs else "up to "
     limits = {
@@ -206,5 +184,9 @@ def _settings_in_words(dataset, protocol, backbone=None):
         "images a split": used.max_images,
     }
     limit_texts = [f"{number:,} {of}" for of, number in limits.items() if number]
-    precision = ["float32"] if protocol == SMALL_IN_FLOAT32 else []
-    return ", ".join([size, f"{least}{used.max_epochs} epochs", *limit_texts, *precision])
+    settings = ", ".join([size, f"{least}{used.max_epochs} epochs", *limit_texts])
+    heading = f"**Ours on {DATASETS[dataset].title}: {settings}** (protocol `{protocol}`)."
+    found = list(runs(dataset, protocol)["record"])
+    if not found:
+        return f"{heading} *{MISSING.capitalize()}.*"
+    return " ".join([heading, *image_notes(found)])

@@ -22,9 +22,8 @@ _SMALL = {
     "tsrd-distinct": {"epochs": 20, "batch_size": 16},  # about as many steps as on `tsrd`
 }
 _SMALL_OTHERS = {"epochs": 10}
-_REDUCED_IMAGES = {"cifar10": 200, "gtsrb": 50}  # training images a class; others: 15, usual on Caltech-101
-_REDUCED_EVALUATION = {"cifar10": 2000, "gtsrb": 2000}  # images of validation and of test; others: all
-_FULL = {"full48": 48, "full32": 32}  # pixels of a side
+_REDUCED_IMAGES = {"cifar10": 200}  # training images a class; others: 15, usual on Caltech-101
+_REDUCED_EVALUATION = {"cifar10": 2000}  # images of validation and of test; others: all
 
 TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
 
@@ -36,10 +35,6 @@ PROTOCOLS = {
     "equal": "the paper's image sizes and learning rate, with one budget, one batch size and the same seeds for every "
     "variant; in bfloat16, without early stopping, at the best validation epoch",
     SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
-    **{
-        name: f"one budget for every variant at {size} pixels: all images, 5 epochs in batches of 64, in float32"
-        for name, size in _FULL.items()
-    },
     "reduced": "one budget for every variant at 64 pixels: fewer images, 20 epochs, in float32, tested every epoch",
     "smoke": "a few batches at 64 pixels, to show that everything runs; its accuracies mean nothing",
     SYSTEM: "the settings of the smaller system that is trained on this dataset",
@@ -110,7 +105,7 @@ _SYSTEM_SETTINGS = {  # dataset, or (dataset, backbone) -> settings
         for name in DISTORTIONS
     },
 }
-SMALLER = (SMALL, *_FULL, "reduced")  # for machines without a GPU
+SMALLER = (SMALL, "reduced")  # for machines without a GPU
 PAPER_SIZE = ("paper", "equal")  # protocols with the paper's image sizes, in order of preference
 COMPARABLE = (*PAPER_SIZE, *SMALLER)  # protocols that a page may show, in order of preference
 
@@ -142,8 +137,6 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
         return Protocol(name, min_epochs=epochs, max_epochs=epochs, **settings)
     if name == SMALL:
         return _small_protocol(dataset, **settings)
-    if name in _FULL:
-        return Protocol(name, _FULL[name], batch_size=64, min_epochs=5, max_epochs=5, **settings)
     if name == "reduced":
         settings |= {"train_per_class": _REDUCED_IMAGES.get(dataset, 15)}
         settings |= {"max_evaluation": _REDUCED_EVALUATION.get(dataset)}

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 from helpers import write_run
 from test_accuracy import write as write_once
 
-from stn_paper.analysis import authors_runs, claims, cost_tables, paper, statistics
+from stn_paper.analysis import author_runs, claims, cost_tables, paper, statistics
 from stn_paper.analysis.claims import costs, verdicts
 from stn_paper.analysis.claims.verdicts import (
     AGREES,
@@ -42,7 +42,7 @@ def printed(monkeypatch):
         return changed[number] if number in changed else as_printed(number)
 
     monkeypatch.setattr(paper, "table", table)
-    monkeypatch.setattr(authors_runs, "table", table)
+    monkeypatch.setattr(author_runs, "table", table)
     return change
 
 
@@ -371,47 +371,47 @@ def test_no_verdict_on_tsrd_improves_when_a_network_gets_worse(protocol):
     assert ranks == sorted(ranks, reverse=True) and ranks[0] > ranks[-1]
 
 
-# --- what the authors released ---
+# --- what the author released ---
 
 
 def test_every_cell_of_tables_4_6_and_8_has_its_notebook():
     for number in (4, 6, 8):
-        cells = authors_runs.released_cells(number)
+        cells = author_runs.released_cells(number)
         assert len(cells) == len(paper.table(number)) and cells["notebook"].is_unique
 
 
 def test_rules_of_selection_are_counted_over_all_cells():
-    view = authors_runs.count_rules()
+    view = author_runs.count_rules()
     assert list(view["both"]) == [23, 25, 4, 6, 2, 60]
     assert (view.iloc[:-1].sum() == view.iloc[-1]).all()
 
 
 def test_a_rule_is_the_first_that_fits(printed):
     where = {"model": "EfficientNet-b0", "variant": ORIGINAL}
-    assert authors_runs.matching_rules(6).iloc[0] == authors_runs.OF_FIVE
+    assert author_runs.matching_rules(6).iloc[0] == author_runs.OF_FIVE
     printed(6, "test", "69.92", **where)
-    assert authors_runs.matching_rules(6).iloc[0] == authors_runs.AT_BEST
+    assert author_runs.matching_rules(6).iloc[0] == author_runs.AT_BEST
     printed(6, "test", "12.34", **where)
-    assert authors_runs.matching_rules(6).iloc[0] == "other"
+    assert author_runs.matching_rules(6).iloc[0] == "other"
 
 
 def test_released_budgets_grow_with_the_net_and_most_transformers_are_bypassed():
-    view = authors_runs.budgets().reset_index().query("Table.str.startswith('6')").set_index("Variant")
+    view = author_runs.budgets().reset_index().query("Table.str.startswith('6')").set_index("Variant")
     assert view["Epochs run"].to_dict() == {
         "Original": "150 to 200",
         "STN": "250 to 350",
         "V-STN": "350 to 450",
         "L-STN": "400 to 500",
     }
-    assert [authors_runs.count_bypassed(authors_runs.released_cells(n)) for n in (6, 8)] == [
+    assert [author_runs.count_bypassed(author_runs.released_cells(n)) for n in (6, 8)] == [
         (21, 21),
         (18, 24),
     ]
 
 
 def test_logs_of_another_network_are_named():
-    assert "Table 6, EfficientNet-b5, V-STN" in authors_runs.cells_of_other_networks().index
-    _, _, chosen_by_test, logs = authors_runs.release_totals()
+    assert "Table 6, EfficientNet-b5, V-STN" in author_runs.cells_of_other_networks().index
+    _, _, chosen_by_test, logs = author_runs.release_totals()
     assert (chosen_by_test, logs) == (29, 58)
 
 

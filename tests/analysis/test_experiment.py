@@ -5,7 +5,7 @@ import pytest
 from helpers import edit, probes, rewrite, write_run
 
 from stn_paper import notebook
-from stn_paper.analysis import authors_runs, experiment
+from stn_paper.analysis import author_runs, experiment
 from stn_paper.errors import InputError
 from stn_paper.training import loop, records
 from stn_paper.training.examples import STRENGTHS
@@ -23,7 +23,7 @@ def curve(test, epochs=20):
 
 def test_the_originals_budget_is_the_smallest_as_released():
     for dataset in ("caltech101", "cifar10"):
-        shares = [authors_runs.budget_share(dataset, v) for v in ("original", "stn", "vstn", "lstn")]
+        shares = [author_runs.budget_share(dataset, v) for v in ("original", "stn", "vstn", "lstn")]
         assert shares[0] == 1 and shares == sorted(shares, reverse=True) and shares[-1] < 0.5
 
 
@@ -97,7 +97,7 @@ def test_pairing_says_how_the_arms_of_a_study_go_together():
 
 
 def test_a_gain_is_the_sum_of_selection_budget_and_the_rest():
-    shorter = round(20 * authors_runs.budget_share("caltech101", "lstn"))
+    shorter = round(20 * author_runs.budget_share("caltech101", "lstn"))
     alone, with_it = np.full(20, 40.0), np.full(20, 50.0)
     alone[shorter:] = 46.0  # the epochs beyond the smaller budget add six points
     with_it[17] = 53.0  # one of the five last epochs, which validate best

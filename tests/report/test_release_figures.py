@@ -3,7 +3,7 @@
 import pytest
 from numpy.testing import assert_allclose
 
-from stn_paper.analysis import authors_runs
+from stn_paper.analysis import author_runs
 from stn_paper.report import release_figures
 
 
@@ -17,7 +17,7 @@ def test_the_dataflow_is_the_same_every_time_and_asks_for_nothing():
 def test_every_cell_with_a_log_is_a_mark_at_its_epochs_and_printed_accuracy(number, panel):
     axis = release_figures.accuracy_against_epochs().axes[panel]
     drawn = sorted(tuple(point) for marks in axis.collections for point in marks.get_offsets())
-    cells = authors_runs.released_cells(number)
+    cells = author_runs.released_cells(number)
     logged = cells[cells["epochs_run"].notna()]
     assert len(logged) == {6: 28, 8: 30}[number]
     assert_allclose(drawn, sorted(zip(logged["epochs_run"], logged["test"])))

@@ -10,18 +10,17 @@ from stn_paper.analysis import cost_tables, frame, grid, stability
 from stn_paper.analysis.statistics import MISSING
 from stn_paper.data.datasets import DATASETS
 from stn_paper.paths import ROOT
-from stn_paper.report import charts, experiment_verdicts, figures, front_page, protocol_page, tables
+from stn_paper.report import figures, front_page, protocol_page, tables
 from stn_paper.training import records
 from stn_paper.training.presets import PROTOCOLS, preset
-from stn_paper.training.protocol import BEST_VALIDATION, LAST_EPOCH
-from stn_paper.training.spec import RunSpec, in_float32
+from stn_paper.training.protocol import BEST_VALIDATION
+from stn_paper.training.spec import RunSpec
 
 TEST = tables.column_of_rule(BEST_VALIDATION)
 
 
 def test_without_records_there_is_nothing_to_show():
     assert tables.mean_accuracies("caltech101", "reduced").empty
-    assert experiment_verdicts.networks_verdict("caltech101", "reduced").count(MISSING) == 1
     assert MISSING in tables.protocol_heading("caltech101", "reduced").lower()
 
 
@@ -83,25 +82,6 @@ def test_a_heading_says_where_the_images_are_not_the_official_files(committed):
     assert "JPEG" in tables.protocol_heading("cifar10", "reduced")
     assert "grey level" in tables.protocol_heading("mnist-rts", "system")
     assert "JPEG" not in tables.protocol_heading("caltech101", "reduced")
-
-
-def test_networks_alone_are_ranked():
-    write_run("original", 0, 40.0)
-    write_run("original", 0, 50.0, backbone="resnet50")
-    verdict = experiment_verdicts.networks_verdict("caltech101", "reduced")
-    assert re.findall(r"ResNet-\d+|\d+\.\d+", verdict) == ["ResNet-50", "50.00", "ResNet-18", "40.00"]
-
-
-def test_a_protocol_that_few_networks_have_is_not_the_one_shown():
-    protocols = ["paper", "full48", "full32"]
-    assert frame.best_protocol("gtsrb", protocols) == "paper"
-    for backbone in ("effb0", "resnet18", "resnet34"):
-        write_run("original", 0, 50.0, backbone, "gtsrb", "full32")
-    write_run("original", 0, 50.0, "resnet18", "gtsrb", "full48")
-    write_run("original", 1, 50.0, "resnet18", "gtsrb", "full48")  # another seed is no other network
-    assert frame.best_protocol("gtsrb", protocols) == "full32"
-    write_run("original", 0, 50.0, "effb0", "gtsrb", "full48")
-    assert frame.best_protocol("gtsrb", protocols) == "full48"
 
 
 def test_a_heading_says_how_many_images_there_are():
@@ -188,38 +168,6 @@ def test_a_small_localization_net_costs_less():
     small = figures.cost_against_size_plot([32, 64]).axes[0]
     stn, _, lstn = (line.get_ydata()[-1] for line in small.lines)
     assert lstn < stn
-
-
-def test_dots_without_records_say_so():
-    assert figures.accuracy_plot("caltech101", "reduced").axes[0].get_title() == MISSING
-
-
-def test_figures_of_our_runs_have_the_networks_in_the_order_of_the_paper():
-    for backbone in ("densenet121", "effb0", "resnet18"):  # as their files come
-        write_run("original", 0, 40.0, backbone)
-    write_run("lstn", 0, 40.0, "resnet18")
-    order = ["EfficientNet-b0", "ResNet-18", "DenseNet-121"]
-    axis = figures.accuracy_plot("caltech101", "reduced").axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == order
-    rows = sorted({float(line.get_ydata()[0]) for line in axis.lines})
-    assert rows == pytest.approx([0, 0.8, 1.2, 2])  # each group beside its name
-    assert charts.learning_curves(frame.runs("caltech101", "reduced")).to_dict()["facet"]["sort"] == order
-
-
-def test_a_list_of_protocols_has_those_with_runs():
-    assert tables.protocol_list("cifar10", ["reduced", "equal"]) == f"*{MISSING.capitalize()}.*"
-    protocol = in_float32(RunSpec("cifar10", "resnet18", "original", "small")).protocol
-    write_run("original", 0, 40.0, dataset="cifar10", protocol=protocol)
-    assert tables.protocol_list("cifar10", ["small in float32"]).count("float32") == 2
-    (shown,) = tables.mean_accuracies("cifar10", "small in float32")[tables.column_of_rule(LAST_EPOCH)]
-    assert shown == 40.0
-    write_run("original", 0, 40.0, dataset="cifar10")
-    (line,) = [
-        row
-        for row in tables.protocol_list("cifar10", ["reduced", "equal"]).splitlines()
-        if row.startswith("-")
-    ]
-    assert "`reduced`" in line and "64 pixels" in line and "20 epochs" in line
 
 
 def test_every_layer_of_the_localization_nets_agrees(committed):

@@ -149,13 +149,6 @@ def test_reduced_has_images_of_64_pixels_and_few_a_class():
     assert (large.train_per_class, large.max_evaluation, large.max_images) == (200, 2000, None)
 
 
-@pytest.mark.parametrize("name, pixels", [("full32", 32), ("full48", 48)])
-def test_full32_and_full48_have_five_epochs_of_all_images(name, pixels):
-    full = preset(name, "gtsrb", "original")
-    settings = {"image_size": pixels, "batch_size": 64, "min_epochs": 5, "max_epochs": 5}
-    assert full == Protocol(name, normalization="imagenet", **settings)
-
-
 def test_every_protocol_knows_its_name():
     assert [preset(name, "digits", "stn").name for name in PROTOCOLS] == list(PROTOCOLS)
 
@@ -231,8 +224,8 @@ def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
         ("backbone", "resnet19", "resnet18"),
         ("backbone", "timm/resnet19", "timm.list_models"),
         ("variant", "tstn", "original, stn, vstn, lstn"),
-        ("protocol", "quick", "paper, equal, small, full48, full32, reduced, smoke"),
-        ("protocol", None, "paper, equal, small, full48, full32, reduced, smoke"),
+        ("protocol", "quick", "paper, equal, small, reduced, smoke"),
+        ("protocol", None, "paper, equal, small, reduced, smoke"),
         ("seed", -1, "whole number from 0"),
         ("seed", 0.5, "whole number from 0"),
         ("seed", "1", "whole number from 0"),

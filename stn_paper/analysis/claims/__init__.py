@@ -1,7 +1,7 @@
 """The paper's claims, one by one: its sentence, a verdict, the evidence and its source.
 
 Verdicts are computed when a page shows them, from the printed tables, our measured costs, the run records and the
-authors' release. A new claim is a function under `@claim` in the module of its section; CLAIMS has the order of
+author's release. A new claim is a function under `@claim` in the module of its section; CLAIMS has the order of
 SECTIONS.
 """
 

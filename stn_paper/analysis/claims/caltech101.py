@@ -3,7 +3,7 @@
 from functools import partial
 
 from ...models import HEADINGS, ORIGINAL
-from .. import authors_runs, paper
+from .. import author_runs, paper
 from .verdicts import (
     AGREES,
     MISPRINT,
@@ -84,13 +84,13 @@ def b3():
         printed_accuracies(6).loc["EfficientNet-b3"],
         printed_gains(6, "vstn", "stn")["EfficientNet-b3"],
     )
-    log = authors_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b3", "stn")]
+    log = author_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b3", "stn")]
     right = cells[ORIGINAL] == 60.83 and cells["stn"] == 69.25 and gain == 4.42
     return Finding(
         AGREES if right else MISPRINT,
         f"Table 6 prints {cells[ORIGINAL]:.2f} without a transformer and {cells['stn']:.2f} with STN, and V-STN gains "
         f"{gain:+.2f} points over STN. The text's 4.42 is V-STN's number less the text's own 69.25, which is "
-        f"{'also' if log[authors_runs.OF_FIVE] == 69.25 else 'not'} a test accuracy of the released log; the log's "
+        f"{'also' if log[author_runs.OF_FIVE] == 69.25 else 'not'} a test accuracy of the released log; the log's "
         f"best validation accuracy is {log['best_validation']:.2f}.{bypassed_note(6, 'stn', 'vstn')}",
         f"Table 6, {RELEASE_FILE}",
     )
@@ -148,7 +148,7 @@ def b5_best():
 def b5_row():
     cells = paper.table(6).query("variant == 'vstn'").set_index("model")[["validation", "test"]]
     b5, b4 = (" and ".join(cells.loc[f"EfficientNet-{b}"]) for b in ("b5", "b4"))
-    log = authors_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
+    log = author_runs.released_cells(6).set_index(["model", "variant"]).loc[("EfficientNet-b5", "vstn")]
     return Finding(
         AGREES if log["parameters"] == log["printed_parameters"] and b5 != b4 else MISPRINT,
         f"With V-STN, Table 6 prints {b5} for EfficientNet-b5 and {b4} for EfficientNet-b4. The released log of "
@@ -162,9 +162,9 @@ def b5_row():
 def heading():
     texts, top1 = [], []
     for number in (6, 8):
-        cells = authors_runs.released_cells(number)
+        cells = author_runs.released_cells(number)
         logged = cells[cells["best_validation"].notna()]
-        same = authors_runs.same_accuracy(logged["validation"], logged["best_validation"])
+        same = author_runs.same_accuracy(logged["validation"], logged["best_validation"])
         texts.append(f"{count_true(same)} of Table {number}")
         top1.append(is_most(same))
     return Finding(

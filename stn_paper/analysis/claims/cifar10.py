@@ -3,7 +3,7 @@
 from functools import partial
 
 from ...models import HEADINGS, ORIGINAL
-from .. import authors_runs
+from .. import author_runs
 from .caltech101 import check_better, named_gains
 from .verdicts import (
     AGREES,
@@ -135,11 +135,11 @@ def tops():
 
 @claim("cifar10", "Table 8, DenseNet-121, L-STN", "86.17 90.28")
 def densenet_row():
-    cells = authors_runs.released_cells(8).set_index(["model", "variant"])
+    cells = author_runs.released_cells(8).set_index(["model", "variant"])
     row = cells.loc[("DenseNet-121", "lstn")]
     gap = (cells["validation"] - cells["test"]).drop(("DenseNet-121", "lstn"))
     return Finding(
-        AGREES if abs(row["validation"] - row["best_validation"]) < authors_runs.ROUNDING else MISPRINT,
+        AGREES if abs(row["validation"] - row["best_validation"]) < author_runs.ROUNDING else MISPRINT,
         f"The cell prints a validation accuracy of {row['validation']:.2f} and a test accuracy of {row['test']:.2f}. "
         f"In the other {len(gap)} cells the validation accuracy minus the test accuracy is {gap.min():+.2f} to "
         f"{gap.max():+.2f}. The highest validation accuracy in the released log is {row['best_validation']:.2f}.",

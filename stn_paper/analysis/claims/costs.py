@@ -8,7 +8,7 @@ import torch
 from ...data.datasets import DATASETS
 from ...models import ORIGINAL
 from ...models.backbones import BACKBONES
-from .. import authors_runs, cost_tables, paper
+from .. import author_runs, cost_tables, paper
 from ..statistics import range_text
 from .verdicts import (
     COSTS_FILE,
@@ -49,7 +49,7 @@ claim("costs", "Table 9", "Parameters of GFLOPS of Different Spatial Transformer
 
 @claim("costs", "Table 4; 4.1.A", "TSRD Classification Cost and Results … 58 categories")
 def tsrd_costs():
-    found, logs = check_costs(4), authors_runs.released_cells(4)
+    found, logs = check_costs(4), author_runs.released_cells(4)
     larger = logs["parameters"] > logs["printed_parameters"]
     outputs, classes = paper.COST_CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
     return Finding(

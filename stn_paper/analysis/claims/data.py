@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ...training.presets import preset
-from .. import authors_runs, copies, paper
+from .. import author_runs, copies, paper
 from .verdicts import (
     OPEN,
     RELEASE_FILE,
@@ -93,7 +93,7 @@ def caltech_split():
 
 def released_table_cells():
     """The released notebooks of the cells of Tables 6 and 8."""
-    return pd.concat([authors_runs.released_cells(n) for n in (6, 8)])
+    return pd.concat([author_runs.released_cells(n) for n in (6, 8)])
 
 
 @claim("data", "4.2", "The batch size is set to 20 for smaller models and 10 or smaller for larger models.")
@@ -118,7 +118,7 @@ def _sized(cell):
 
 @claim("data", "4.2", "batch size does affect the model training process but not much to the final result")
 def batch_effect():
-    sizes = sorted(authors_runs.released_cells(6)["batch_size"].unique())
+    sizes = sorted(author_runs.released_cells(6)["batch_size"].unique())
     return Finding(
         OPEN,
         "No two trainings at the paper's image size differ only in their batch size. In the release, different "

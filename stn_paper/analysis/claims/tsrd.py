@@ -9,7 +9,7 @@ import pandas as pd
 from ...data.datasets import DATASETS
 from ...models.backbones import title
 from ...training.presets import PAPER_SIZE
-from .. import accuracy, authors_runs, paper, statistics
+from .. import accuracy, author_runs, paper, statistics
 from .verdicts import (
     AGREES,
     MISPRINT,
@@ -59,14 +59,14 @@ def tsrd_runs():
 
 @claim("tsrd", "Table 4", "Training Error … Validation Error")
 def errors():
-    logs = authors_runs.released_cells(4)
+    logs = author_runs.released_cells(4)
     logged = logs[logs["best_validation"].notna()]
     columns = {
         paper.column_of(4, "validation"): "best_validation",
-        paper.column_of(4, "test"): authors_runs.AT_BEST,
+        paper.column_of(4, "test"): author_runs.AT_BEST,
     }
     same = pd.concat(
-        [authors_runs.same_accuracy(logged[a], logged[b]) for a, b in columns.items()], axis=1
+        [author_runs.same_accuracy(logged[a], logged[b]) for a, b in columns.items()], axis=1
     ).all(axis=1)
     low, high = (getattr(logs[[*columns]], pick)(axis=None) for pick in ("min", "max"))
     return Finding(

@@ -13,7 +13,7 @@ from ...data.datasets import DATASETS
 from ...models import HEADINGS
 from ...models.backbones import title
 from ...training.presets import PAPER_SIZE
-from .. import authors_runs, cost_tables, effects, experiment, paper, statistics
+from .. import author_runs, cost_tables, effects, experiment, paper, statistics
 
 REPRODUCED, NOT_REPRODUCED = "reproduced here", "not reproduced here"
 AGREES, DISAGREES = "agrees with the paper's own tables", "disagrees with the paper's own tables"
@@ -21,8 +21,8 @@ MISPRINT, OPEN = "misprint", "open"
 VERDICTS = {  # verdict -> what it rests on
     REPRODUCED: "our own costs, records or counts confirm it",
     NOT_REPRODUCED: "our own costs, records or counts contradict it",
-    AGREES: "the paper's tables or the authors' release confirm it; our runs do not decide it",
-    DISAGREES: "the paper's tables or the authors' release contradict it",
+    AGREES: "the paper's tables or the author's release confirm it; our runs do not decide it",
+    DISAGREES: "the paper's tables or the author's release contradict it",
     MISPRINT: "the printed number or word is a slip, as the paper or the release shows",
     OPEN: "no run so far decides it",
 }
@@ -37,7 +37,7 @@ SECTIONS = {
 }
 SLIGHTLY = 0.1  # "slightly" is read as by less than a tenth
 COSTS_FILE = "results/costs.csv"
-RELEASE_FILE = "author_runs.csv"  # the authors' release
+RELEASE_FILE = "author_runs.csv"  # the author's release
 
 
 class Finding(NamedTuple):
@@ -118,8 +118,8 @@ def printed_costs(number):
 
 def bypassed_note(number, *variants):
     """A sentence: how many released cells of Table 6 or 8 with these variants bypass the transformer."""
-    cells = authors_runs.released_cells(number)
-    bypassed, logged = authors_runs.count_bypassed(cells[cells["variant"].isin(variants)])
+    cells = author_runs.released_cells(number)
+    bypassed, logged = author_runs.count_bypassed(cells[cells["variant"].isin(variants)])
     *first, last = (HEADINGS[variant] for variant in variants)
     names = f"{', '.join(first)} or {last}" if first else last
     return (

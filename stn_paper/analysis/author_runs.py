@@ -1,6 +1,6 @@
-"""How the paper's accuracies were made, by the authors' released notebooks and logs: `printed/author_runs.csv`.
+"""How the paper's accuracies were made, by the author's released notebooks and logs: `printed/author_runs.csv`.
 
-A row is a cell of Table 4, 6 or 8; the file's first lines name the source. The authors may have run other code than
+A row is a cell of Table 4, 6 or 8; the file's first lines name the source. The author may have run other code than
 they released, so every table says "as released".
 """
 
