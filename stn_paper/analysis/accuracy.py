@@ -187,7 +187,7 @@ def differences(number):
     Columns: variant, against, backbone, paper and ours (difference of test accuracies), half (half width of
     Welch's 95 % interval over seeds, NaN if a side has one seed), n (seeds of the side with fewer),
     protocol, collapsed and collapsed_against (collapsed runs of either side), left_out (at least half of the original's
-    runs failed to train, so that the backbone is not compared).
+    runs failed to train, so that the backbone is not compared), kept (compared, and without a collapsed run).
     """
     runs, rows = runs_by_protocol(number), []
     found, seeds = cells(number, runs).set_index(["backbone", "variant"]), runs_by_cell(number, runs)
@@ -201,7 +201,9 @@ def differences(number):
             row |= {"n": int(min(a["n"], b["n"])), "protocol": a["protocol"]}
             row |= {"collapsed": int(a["collapsed"]), "collapsed_against": int(b["collapsed"])}
             rows.append(row | {"left_out": effects.mostly_failed(original["failed"], original["n"])})
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    collapsed = found["collapsed"] + found["collapsed_against"]
+    return found.assign(kept=found["ours"].notna() & ~found["left_out"] & (collapsed == 0))
 
 
 def replication(number, found=None):
@@ -221,8 +223,7 @@ def replication(number, found=None):
         ["variant", "against"], sort=False
     ):
         compared = part[part["ours"].notna() & ~part["left_out"]]
-        ours, collapsed = compared["ours"], compared["collapsed"] + compared["collapsed_against"]
-        kept = ours[collapsed == 0]
+        ours, kept = compared["ours"], compared.loc[compared["kept"], "ours"]
         ahead, behind = int((ours > 0).sum()), int((ours < 0).sum())
         row = {"variant": variant, "against": against, "paper_ahead": int((part["paper"] > 0).sum())}
         row |= {"paper_backbones": len(part), "paper_mean": part["paper"].mean()}

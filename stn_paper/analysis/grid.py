@@ -37,7 +37,6 @@ SYSTEM_VARIANTS = {
 }
 PAGES = {  # page that shows records -> targets whose records it shows; the other pages show none
     **{name: (name,) for name in TABLE_NUMBERS},
-    "gtsrb": ("systems", "claims"),
     **dict.fromkeys(
         ("small_cnn", "distorted_mnist", "cluttered_mnist", "digit_sequences", "traffic_signs"), ("systems",)
     ),

@@ -1,11 +1,14 @@
 """Sentences of the pages of Tables 4, 6 and 8; the numbers are those of `analysis.accuracy`."""
 
+import pandas as pd
+
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.effects import rows_of_pair
 from ..analysis.estimates import is_gpu
-from ..analysis.paper import networks
+from ..analysis.paper import DATASET_OF, networks
 from ..analysis.statistics import NO_NUMBER
+from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.presets import PAPER_SIZE, SMALL_IN_FLOAT32
@@ -222,6 +225,28 @@ def size_ranking_verdict():
         )
     ours, paper = statistics.range_text(shown["rho"], "{:+.2f}"), f"{ranks.loc['paper_test', 'rho']:+.2f}"
     return f"{word}: the rank correlation of parameters and accuracy is {ours} (the paper: {paper})."
+
+
+def means_in_words():
+    """L-STN minus STN on average over our networks of Tables 6 and 8, as a sentence and a space; "" without a verdict.
+
+    Networks with a collapsed run are left out.
+    """
+    texts, compared = [], []
+    for number in (6, 8):
+        found, cells = accuracy.differences(number), accuracy.cells(number)
+        pairs = rows_of_pair(found, "lstn", "stn")
+        (row,) = rows_of_pair(accuracy.replication(number, found), "lstn", "stn").itertuples()
+        if row.kept >= accuracy.FEWEST_BACKBONES:
+            means = f"{mean_without_collapsed(row)} points (the paper: {row.paper_mean:+.2f})"
+            texts.append(f"{means} over {row.kept} networks on {DATASETS[DATASET_OF[number]].title}")
+            of_pairs = cells["backbone"].isin(pairs.loc[pairs["kept"], "backbone"])
+            compared.append(cells[of_pairs & cells["variant"].isin(["lstn", "stn"])])
+    if not texts:
+        return ""
+    runs = pd.concat(compared)
+    settings = f"{_sizes_in_words(runs)}, {_runs_in_words(runs['n'])} each"
+    return f"On average, L-STN minus STN is {join_words(texts)} ({settings}). "
 
 
 def ahead_in_words(number):

@@ -33,14 +33,20 @@ class Gain(NamedTuple):
     shown_alone: str = ""  # the verdict of the study alone
 
 
-def paper_gains():
-    """The paper's Gains in Tables 6 and 8, with a value a network."""
+def network_gains(source):
+    """The Gains over the networks of Table 6 and of Table 8, with a value a network.
+
+    `source` is "paper" or "ours". Ours have the networks that `accuracy.differences` keeps; a table of which fewer than
+    FEWEST_BACKBONES networks are kept has no Gain.
+    """
     gains = []
     for number in (6, 8):
-        pair = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn")
-        mine = pair.set_index("backbone")["paper"]
-        label = f"{DATASETS[DATASET_OF[number]].title}, {len(mine)} networks"
-        gains.append(Gain(label, mine, mine.mean(), statistics.half_width(mine), 0, len(mine)))
+        pairs = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn").set_index("backbone")
+        values = pairs[source] if source == "paper" else pairs.loc[pairs["kept"], source]
+        if len(values) >= accuracy.FEWEST_BACKBONES:
+            of_all = "" if source == "paper" else f" of {len(pairs)}"
+            label = f"{DATASETS[DATASET_OF[number]].title}, {len(values)}{of_all} networks"
+            gains.append(Gain(label, values, values.mean(), statistics.half_width(values), 0, len(values)))
     return gains
 
 
@@ -111,12 +117,14 @@ def lstn_answers():
     gains = our_gains(rows)
     better, worse, equal, number = count_gains(gains)
     equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
-    shown = f"yes in {better} of {number} studies" if better else "our runs show no gain"
+    shown = [f"over {gain.label}" for gain in network_gains("ours") if gain.mean > gain.half]
+    shown += [f"in {better} of {number} studies"] if better else []
     accuracies = (
-        f"**In accuracy, {shown}.** Of our {len(rows)} studies with {statistics.FEWEST_RUNS} runs or more of L-STN and "
-        f"of STN, {number} can be compared{_left_out(rows)}: L-STN is better in {better}, worse in {worse}, equal "
-        f"within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are undecided (p-values "
-        f"corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
+        f"**In accuracy, {f'yes {join_words(shown)}' if shown else 'our runs show no gain'}.** "
+        f"{accuracy_verdicts.means_in_words()}Of our {len(rows)} studies with {statistics.FEWEST_RUNS} runs or more of "
+        f"L-STN and of STN, {number} can be compared{_left_out(rows)}: L-STN is better in {better}, worse in {worse}, "
+        f"equal within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are undecided "
+        f"(p-values corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
     )
     return {"answer_costs": costs, "answer_time": time, "answer_accuracy": accuracies}
 
@@ -173,9 +181,8 @@ def front_page_texts():
 
 def gains_plot():
     """The front page's figure: a line a Gain, the paper's above ours, with dots, mean and Student's 95 % interval."""
-    rows = [(gain, PAPER_COLOR) for gain in paper_gains()] + [
-        (gain, COLORS["lstn"]) for gain in our_gains(lstn_comparisons())
-    ]
+    printed, ours = network_gains("paper"), network_gains("ours") + our_gains(lstn_comparisons())
+    rows = [(gain, PAPER_COLOR) for gain in printed] + [(gain, COLORS["lstn"]) for gain in ours]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (gain, color) in enumerate(rows):
         dots: dict[str, Any] = {"color": color, "markersize": 5, "markeredgecolor": "white", "zorder": 3}
@@ -185,8 +192,8 @@ def gains_plot():
         axis.plot(gain.mean, place, "|", color=color, markersize=13, markeredgewidth=2.2)
     axis.axvline(0, color="black", linewidth=1, zorder=0)
     axis.axvspan(-statistics.MARGIN, statistics.MARGIN, color="black", alpha=0.08, linewidth=0)
-    axis.axhline(len(paper_gains()) - 0.5, color="0.8", linewidth=1)
-    for place, text in ((0, "paper"), (len(paper_gains()), "ours")):
+    axis.axhline(len(printed) - 0.5, color="0.8", linewidth=1)
+    for place, text in ((0, "paper"), (len(printed), "ours")):
         corner: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "top"}
         axis.annotate(text, (0.01, place - 0.42), **corner, fontsize=11, fontweight="bold")
     axis.set_yticks(range(len(rows)), [_row_label(gain) for gain, _ in rows])

@@ -12,9 +12,28 @@ from stn_paper.report import front_page
 
 
 def test_the_papers_differences_are_those_of_its_tables():
-    for number, one in zip((6, 8), front_page.paper_gains()):
+    for number, one in zip((6, 8), front_page.network_gains("paper")):
         printed = table(number).astype({"test": float}).pivot(index="model", columns="variant", values="test")
         assert sorted(one.values.round(2)) == sorted((printed["lstn"] - printed["stn"]).round(2))
+
+
+def test_our_networks_need_both_runs_and_no_collapse(costs):
+    theta = {"mean": [1, 0, 0, 0, 1, 0], "std": [0.1] * 6}
+    for place, backbone in enumerate(("effb0", "effb1", "effb2", "resnet50")):
+        outside = 100.0 if backbone == "resnet50" else 0.0
+        write_run("stn", 0, 50.0, backbone, protocol="small", row={"theta": theta | {"outside": outside}})
+        write_run("lstn", 0, 51.0 + place, backbone, protocol="small")
+    write_run("lstn", 0, 99.0, "effb3", protocol="small")  # STN's run is missing
+    (one,) = front_page.network_gains("ours")
+    assert one.values.to_dict() == {"effb0": 1.0, "effb1": 2.0, "effb2": 3.0} and "3 of 7" in one.label
+    # Student's t with 2 degrees of freedom: 4.3027 * 1 / sqrt(3)
+    assert (one.mean, round(one.half, 3)) == (2.0, 2.484)
+    text = front_page.lstn_answers()["answer_accuracy"]
+    assert {"+2.00", "2.48", "+3.44"} <= set(re.findall(r"[+-]?\d+\.\d+", text)) and "no gain" in text
+    for backbone in ("effb0", "effb1", "effb2"):
+        write_run("lstn", 1, 62.0, backbone, protocol="small")
+        write_run("stn", 1, 50.0, backbone, protocol="small")
+    assert "Caltech-101, 3 of 7 networks" in front_page.lstn_answers()["answer_accuracy"].split("**")[1]
 
 
 def test_a_collapsed_run_is_left_out_and_counted():
