@@ -139,12 +139,12 @@ def train_missing(
         for spec in campaign_specs(name, protocol)
     ]
     waiting = missing_runs(planned)
-    print(f"{name}: {len(waiting)} runs have no record.", flush=True)
     check_networks(waiting)
     for dataset in dict.fromkeys(spec.dataset for spec in waiting):
         ensure_dataset(dataset, data_dir)
     if archive:
         pack_records([], archive)  # fails now if the archive cannot be written
+    print(f"{name}: {len(waiting)} runs have no record.", flush=True)
     settings = str(device), data_dir, end, max(1, cores // together), compiled
     os.environ["TQDM_DISABLE"] = "1"  # several bars in one terminal would overwrite each other
     new = _train_all(waiting, device, together, settings, archive)

@@ -245,7 +245,7 @@ def means_in_words():
     if not texts:
         return ""
     runs = pd.concat(compared)
-    settings = f"{_sizes_in_words(runs)}, {_runs_in_words(runs['n'])} each"
+    settings = f"{sizes_in_words(runs)}, {_runs_in_words(runs['n'])} each"
     return f"On average, L-STN minus STN is {join_words(texts)} ({settings}). "
 
 
@@ -267,7 +267,7 @@ def ahead_in_words(number):
     return (
         f"The test accuracy is higher with STN than without a transformer in {stn['ahead']:.0f} of "
         f"{stn['backbones']:.0f} backbones, and higher with L-STN than with STN in {lstn['ahead']:.0f} of "
-        f"{lstn['backbones']:.0f}{f', equal in {ties:.0f}' if ties else ''} ({_sizes_in_words(trained)}, "
+        f"{lstn['backbones']:.0f}{f', equal in {ties:.0f}' if ties else ''} ({sizes_in_words(trained)}, "
         f"{_runs_in_words(trained['n'])} each{lost}). {coverage}"
     )
 
@@ -282,11 +282,11 @@ def above_98_in_words():
     with_copies, without = (int((trained[c] >= WELL_ABOVE_98).sum()) for c in ("test", "without_copy"))
     return (
         f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(trained)} networks on all test images, by "
-        f"{without} on those without an identical copy ({_sizes_in_words(trained)}, "
+        f"{without} on those without an identical copy ({sizes_in_words(trained)}, "
         f"{_runs_in_words(trained['n'])} each; {coverage})"
     )
 
 
-def _sizes_in_words(cells):
+def sizes_in_words(cells):
     """The image sizes of these cells, as text: "64 and 224 pixels"."""
-    return f"{join_words([f'{size:.0f}' for size in sorted(cells['image_size'].unique())])} pixels"
+    return f"{join_words([f'{size:.0f}' for size in sorted(cells['image_size'].dropna().unique())])} pixels"

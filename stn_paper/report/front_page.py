@@ -144,6 +144,20 @@ def count_costs():
     return {"cells": len(cells), "exact": int(cells["exact"].sum()), "close": int(cells["close"].sum())}
 
 
+def _sizes_in_words():
+    """The image sizes of our runs of the paper's networks in the page's figure, in words."""
+    rows = lstn_comparisons()
+    rows = rows[rows["enough"].astype(bool) & rows["dataset"].isin(DATASET_OF.values())]
+    runs = [frame.runs(*study) for study in zip(rows["dataset"], rows["protocol"], rows["backbone"])]
+    for number in (6, 8):
+        pairs, cells = (
+            effects.rows_of_pair(accuracy.differences(number), "lstn", "stn"),
+            accuracy.cells(number),
+        )
+        runs.append(cells[cells["backbone"].isin(pairs.loc[pairs["kept"], "backbone"])])
+    return accuracy_verdicts.sizes_in_words(pd.concat(runs))
+
+
 def front_page_texts():
     """The texts that fill the front page's sentences: {name: text}."""
     bypassed, transformers, chosen, logs = author_runs.release_totals()
@@ -175,6 +189,7 @@ def front_page_texts():
         "missing": f"{missing['lacking']} of {missing['cells']}",
         "quick": f"{quick.max():.0f} seconds" if len(quick) else "a minute",
         "hours": hours,
+        "sizes": _sizes_in_words(),
     }
     return lstn_answers() | {name: str(value) for name, value in (values | count_costs()).items()}
 
