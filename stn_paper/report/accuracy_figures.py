@@ -1,8 +1,11 @@
 """The figures of the pages of Tables 4, 6 and 8: the paper's accuracies and ours, and the pattern over backbones."""
 
-import matplotlib.pyplot as plt
+import math
 
-from ..analysis import accuracy
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from ..analysis import accuracy, statistics
 from ..analysis.accuracy import TSRD_COLUMNS
 from ..analysis.effects import rows_of_pair
 from ..models import HEADINGS, ORIGINAL
@@ -26,36 +29,50 @@ WIDTH = 5.4  # inches; fits a telephone
 def pattern_plot(number):
     """Plot the paper's and our differences of test accuracy: a panel for each of PANELS, a row a backbone.
 
-    If a run collapsed, or the network failed to train, a text replaces our difference.
+    The last row has the means over the backbones, ours over those that `accuracy.differences` keeps. If a run
+    collapsed, or the network failed to train, a text replaces our difference.
     """
     found = accuracy.differences(number)
-    found["not_drawn"] = (found["collapsed"] + found["collapsed_against"] > 0) | found["left_out"]
-    size = 1.15 + 0.36 * found["backbone"].nunique()
+    size = 1.5 + 0.36 * found["backbone"].nunique()
     figure, axes = plt.subplots(len(PANELS), figsize=(WIDTH, len(PANELS) * size))
-    shown = found[[pair in PANELS for pair in zip(found["variant"], found["against"])]]
-    limits = _axis_limits(shown)
-    for axis, (variant, against) in zip(axes, PANELS):
-        part = rows_of_pair(shown, variant, against).reset_index(drop=True)
+    parts = {pair: _with_mean(rows_of_pair(found, *pair)) for pair in PANELS}
+    limits = _axis_limits(pd.concat(parts.values()))
+    for axis, (pair, part) in zip(axes, parts.items()):
         axis.set(xlim=limits, ylim=(len(part) - 0.2, -0.9))
-        _panel(axis, part, COLORS[variant])
-        axis.set_title(pair_title(variant, against), loc="left", fontsize=12, fontweight="bold")
-        axis.set_yticks(range(len(part)), [title(b) for b in part["backbone"]])
+        _panel(axis, part, COLORS[pair[0]])
+        axis.set_title(pair_title(*pair), loc="left", fontsize=12, fontweight="bold")
+        axis.set_yticks(range(len(part)), [*map(title, part["backbone"][:-1]), "mean"])
     axes[-1].set_xlabel("difference of test accuracy (points)")
     return close_figure(figure)
 
 
+def _with_mean(part):
+    """The rows of one comparison of `accuracy.differences` and a last row with the means and their intervals."""
+    kept = part.loc[part["kept"], "ours"]
+    enough = len(kept) >= accuracy.FEWEST_BACKBONES
+    ours, half = (kept.mean(), statistics.half_width(kept)) if enough else (math.nan, math.nan)
+    mean = {"paper": part["paper"].mean(), "paper_half": statistics.half_width(part["paper"])}
+    mean |= {"ours": ours, "half": half, "kept": enough}
+    return pd.concat([part.assign(paper_half=math.nan), pd.DataFrame([mean])], ignore_index=True)
+
+
 def _axis_limits(shown):
     """The limits of an axis that fit the paper's differences and our drawn differences."""
-    drawn = shown[shown["ours"].notna() & ~shown["not_drawn"]]
-    half = drawn["half"].fillna(0)
-    ends = [0, *shown["paper"], *(drawn["ours"] - half), *(drawn["ours"] + half)]
+    drawn = shown[shown["kept"]]
+    half, paper_half = drawn["half"].fillna(0), shown["paper_half"].fillna(0)
+    ends = [0, *(shown["paper"] - paper_half), *(shown["paper"] + paper_half)]
+    ends += [*(drawn["ours"] - half), *(drawn["ours"] + half)]
     margin = 0.08 * (max(ends) - min(ends))
     return min(ends) - margin, max(ends) + margin
 
 
 def _panel(axis, part, color):
-    drawn = part[part["ours"].notna() & ~part["not_drawn"]]
+    drawn = part[part["kept"]]
     axis.axvline(0, color="black", linewidth=1, zorder=1)
+    axis.axhline(len(part) - 1.35, color="0.8", linewidth=1, zorder=1)
+    axis.errorbar(
+        part["paper"], part.index, xerr=part["paper_half"], fmt="none", color=PAPER_COLOR, capsize=3
+    )
     axis.plot(
         part["paper"], part.index, "o", color=PAPER_COLOR, fillstyle="none", markersize=7, markeredgewidth=1.5
     )
@@ -69,11 +86,11 @@ def _panel(axis, part, color):
         first, row = drawn["ours"].iloc[0], drawn.index[0]
         overlaps = row == 0 and abs(first - part["paper"][0]) < 0.15 * (high - low)
         _annotate(axis, "ours", first, row, -15 if overlaps else 7, color=color, fontweight="bold")
-    for row in part[part["not_drawn"] & part["ours"].notna()].itertuples():
+    for row in part[~part["kept"] & part["ours"].notna()].itertuples():
         right = row.ours > 0
         axis.text(
             0.99 if right else 0.01,
-            row.Index + 0.45,
+            row.Index + 0.38,
             f"{_why_not_drawn(row)} →" if right else f"← {_why_not_drawn(row)}",
             transform=axis.get_yaxis_transform(),
             ha="right" if right else "left",

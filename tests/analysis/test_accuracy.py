@@ -355,6 +355,19 @@ def test_the_figure_draws_collapsed_runs_apart():
     assert ours.get_xdata().tolist() == [4.0] and ours.get_ydata().tolist() == [1]
 
 
+def test_the_last_row_of_the_figure_has_the_means_and_their_intervals():
+    for place, backbone in enumerate(("effb0", "effb1", "effb2")):
+        for variant, test in zip(VARIANTS, (50.0, 50.0, 50.0, 51.0 + place)):
+            write(variant, test, backbone)
+    upper, _ = accuracy_figures.pattern_plot(6).axes
+    (ours,) = [line for line in upper.lines if line.get_marker() == "D"]
+    assert ours.get_xdata().tolist() == [1.0, 2.0, 3.0, 2.0] and ours.get_ydata().tolist() == [0, 1, 2, 7]
+    segments = [segment for bars in upper.collections for segment in bars.get_segments() if len(segment)]
+    intervals = [segment[:, 0].tolist() for segment in segments if segment[0, 1] == 7]
+    # Student's t with 2 degrees of freedom: 4.3027 * 1 / sqrt(3)
+    assert pytest.approx([2 - 2.484, 2 + 2.484], abs=1e-3) in intervals
+
+
 def test_the_epochs_of_distinct_pictures_are_those_of_a_row_that_has_such_runs():
     write(
         ORIGINAL, 90.0, "alexnet", "tsrd", protocol="equal"
