@@ -44,7 +44,8 @@ def resolve(
     """Turn the parameters of a notebook into a Request.
 
     - `page`: the number of the paper's Table 4, 6 or 8, or the name of a smaller system.
-    - `backbone`: "published" (only read records), the name of a backbone, or "all" backbones of the page.
+    - `backbone`: "published" (only read records), the name of a backbone, or "all" backbones of the page. The page of
+      a smaller system has only this system's own network.
     - `variant`: a name or "all".
     - `protocol`: a name or "auto". "auto" is the first possible of these: "paper" or "equal" if all requested records
       exist; "paper" on a CUDA machine that has the dataset or can download it; a smaller protocol if all requested
@@ -79,9 +80,10 @@ def resolve(
 def _page_networks(page, backbone):
     """The requested backbones, and the protocols that the page can show, in order of preference."""
     check_choice("page", page, [*DATASET_OF, *SYSTEMS])
-    backbones, protocols = [str(page)], [SYSTEM]
-    if page not in SYSTEMS:
-        backbones, protocols = list(table(page)["backbone"].unique()), COMPARABLE
+    if page in SYSTEMS:
+        check_choice("backbone of this page", backbone, [PUBLISHED, "all", page])
+        return [str(page)], [SYSTEM]
+    backbones, protocols = list(table(page)["backbone"].unique()), COMPARABLE
     if backbone not in (PUBLISHED, "all"):
         backbones = [check_backbone(backbone)]
     return backbones, protocols

@@ -204,6 +204,14 @@ def test_a_wrong_data_folder_is_named_even_where_it_is_not_needed(data_dir, back
         notebook.resolve_experiment(backbone, "caltech101", "reduced", 3, data_dir=data_dir)
 
 
+def test_the_page_of_a_smaller_system_has_one_network():
+    for backbone in ("published", "all", "cifar-cnn"):
+        request = notebook.resolve("cifar-cnn", backbone, "all", "cifar10", "smoke", device="cpu")
+        assert {spec.backbone for spec in request.specs} <= {"cifar-cnn"}
+    with pytest.raises(InputError, match="'mnist-cnn'"):
+        notebook.resolve("cifar-cnn", "mnist-cnn", "stn", "cifar10", "smoke", device="cpu")
+
+
 def test_images_too_small_for_the_network_are_refused_before_any_is_read(monkeypatch):
     monkeypatch.setattr(notebook, "ensure_dataset", lambda *_: pytest.fail("read the dataset"))
     with pytest.raises(InputError, match="32") as error:

@@ -8,6 +8,7 @@ import math
 
 import pandas as pd
 
+from ..errors import check_choice
 from ..models import ORIGINAL
 from ..training import records
 from ..training.presets import PAPER_SIZE, SMALL, SMALL_IN_FLOAT32
@@ -56,8 +57,9 @@ def runs_with_copy_accuracy(dataset, protocol):
 
 
 def datasets_of(number):
-    """Names of the datasets of Table 4, 6 or 8 that we train on; the paper's dataset is the first."""
-    return (DATASET_OF[number], DISTINCT) if number == 4 else (DATASET_OF[number],)
+    """Names of the datasets of Table 4, 6 or 8 that we train on, the paper's first; InputError for another number."""
+    paper_dataset = DATASET_OF[check_choice("table of accuracies", number, DATASET_OF)]
+    return (paper_dataset, DISTINCT) if number == 4 else (paper_dataset,)
 
 
 def runs_by_protocol(number):
@@ -189,6 +191,7 @@ def differences(number):
     protocol, collapsed and collapsed_against (collapsed runs of either side), left_out (at least half of the original's
     runs failed to train, so that the backbone is not compared), kept (compared, and without a collapsed run).
     """
+    check_choice("table with transformers", number, (6, 8))
     runs, rows = runs_by_protocol(number), []
     found, seeds = cells(number, runs).set_index(["backbone", "variant"]), runs_by_cell(number, runs)
     for variant, against in COMPARISONS:

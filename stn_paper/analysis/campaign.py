@@ -222,8 +222,10 @@ def _outcome_in_words(spec, record):
 def pack_records(paths, archive):
     """Add records to a .tar.gz file, under their paths in the results folder; its other records stay.
 
-    Raises InputError if the file cannot be written or is not a complete .tar.gz archive.
+    Raises InputError if the file cannot be written, is not a complete .tar.gz archive, or has another ending.
     """
+    if not str(archive).endswith((".tar.gz", ".tgz")):
+        raise InputError(f"Archive {str(archive)!r} is not allowed: name a .tar.gz file.")
     new = {str(path.relative_to(results_dir())): path for path in paths}
     archive = Path(archive)
     with replace_file(archive) as partial, tarfile.open(partial, "w:gz") as tar:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ..data.datasets import DATASETS
-from ..errors import InputError
+from ..errors import InputError, check_choice
 from ..models import HEADINGS, ORIGINAL, guards
 from ..models.backbones import BACKBONES
 from ..models.transformer import sampling_grid
@@ -79,10 +79,12 @@ def runs(dataset=None, protocol=None, backbone=None):
       with other settings has "".
     - `record`: the whole record, a dict that all callers share: do not change it.
 
-    Raises InputError naming a damaged record.
+    Raises InputError naming a damaged record, and for an unknown dataset.
 
     >>> runs("caltech101", "small", "effb3").groupby("variant")["test"].mean()  # doctest: +SKIP
     """
+    if dataset is not None:
+        check_choice("dataset", dataset, DATASETS)
     found = _run_table(protocol == stored.SMOKE).copy(deep=False)  # callers may add columns
     for column, value in (("dataset", dataset), ("preset", protocol), ("backbone", backbone)):
         if value is not None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ..errors import check_choice
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import BACKBONES
 from ..paths import PRINTED
@@ -35,12 +36,14 @@ class Layer(NamedTuple):
 def table(number):
     """Return Table `number`, 1 to 9, as printed: every cell a string; Tables 4 to 9 have a column `backbone` more.
 
-    Columns are those of `printed/table<number>.csv`. All callers share the table: do not change it.
+    Columns are those of `printed/table<number>.csv`. All callers share the table: do not change it. Raises InputError
+    for another number.
 
     >>> first = table(9).iloc[0]
     >>> first["variant"], first["parameters"]  # as printed
     ('stn', '868704')
     """
+    check_choice("table", number, range(1, 10))
     printed = pd.read_csv(PRINTED / f"table{number}.csv", dtype=str, keep_default_na=False)
     if "model" in printed:
         printed.insert(0, "backbone", [_BACKBONE_OF[corrected(number, m)] for m in printed["model"]])

@@ -7,7 +7,7 @@ a lower learning rate.
 from torch import nn
 
 from ..errors import InputError, check_choice, check_whole_number
-from .backbones import build_backbone, check_backbone, check_image_size, input_size
+from .backbones import TIMM, build_backbone, check_backbone, check_image_size, input_size
 from .guards import Padding, check_flag, check_padding
 from .insertion import param_groups, with_stn
 from .localization import ABLATIONS, CONSTANT, LOCALIZATION_NETS
@@ -60,11 +60,10 @@ def check_variant(variant: str, backbone: str) -> str:
     A backbone that has the paper's three variants also has the variant `constant` and the variants of ABLATIONS. These
     variants do not take the suffix "-released".
     """
-    if variant in (CONSTANT, *ABLATIONS) and set(LOCALIZATION_NETS) < set(variants(backbone)):
-        return variant
     if str(variant).removesuffix(RELEASED) in variants(backbone)[1:]:
         return variant
-    return check_choice("variant", variant, variants(backbone))
+    others = (CONSTANT, *ABLATIONS) if set(LOCALIZATION_NETS) < set(variants(backbone)) else ()
+    return check_choice("variant", variant, [*variants(backbone), *others])
 
 
 def build_model(
@@ -83,20 +82,21 @@ def build_model(
     - `backbone`: one of the paper's, a smaller system, or timm/<any timm name>.
     - `variant`: original (no transformer), stn, vstn or lstn; a smaller system has variants of its own. With the
       suffix "-released", such as "lstn-released", the transformer is bypassed.
+    - `num_classes`: a whole number from 1. With 0, a network of timm returns its features.
     - `image_size`: pixels of a side. None is the backbone's own size; for the paper's backbones it is 224 to 456
       (Table 9).
     - `applied`: False bypasses the transformer, see `with_stn`.
     - `padding`: what the transformer reads outside the image, see `SpatialTransformer`.
 
-    Raises InputError for an unknown name or padding, a number of classes that is not a whole number from 0, and for an
-    image size that is not a whole number or is too small for the backbone (networks of timm are not checked) or the
-    localization net. Source: paper sections 3 and 4.3.
+    Raises InputError for an unknown name or padding, another number of classes, and an image size that is not a whole
+    number or is too small for the backbone (networks of timm are not checked) or the localization net.
+    Source: paper sections 3 and 4.3.
 
     >>> build_model("resnet18", "lstn", num_classes=10, image_size=64)(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 10])
     """
     name = check_variant(variant, check_backbone(backbone)).removesuffix(RELEASED)
-    check_whole_number("num_classes", num_classes, 0)
+    check_whole_number("num_classes", num_classes, 0 if backbone.startswith(TIMM) else 1)
     padding, applied = check_padding(padding), check_flag("applied", applied) and name == variant
     image_size = input_size(backbone) if image_size is None else check_image_size(backbone, image_size)
     if backbone in SYSTEMS:

@@ -154,6 +154,15 @@ def fill_values(images: Tensor, padding: float | tuple[float, ...]) -> Tensor:
     return fill
 
 
+def check_localization(net: Any) -> Any:
+    """Return `net` if it can be called on images, else raise InputError."""
+    if not callable(net):
+        raise InputError(
+            f"localization {net!r} is not allowed: give a module, such as localization_net('lstn', 64)."
+        )
+    return net
+
+
 def check_flag(name: str, value: bool) -> bool:
     """Return `value` if it is True or False, else raise InputError naming the argument `name`."""
     if value is not True and value is not False:
@@ -191,8 +200,8 @@ def check_sides(image_size: int, net: nn.Module, inputs: tuple[Tensor]) -> None:
     height, width = inputs[0].shape[-2:]
     if height != image_size or width != image_size:
         raise InputError(
-            f"Images of {height} x {width} pixels do not fit a localization net for {image_size} pixels "
-            "a side: resize them, or build the net for their size."
+            f"Images or feature maps of {height} x {width} pixels do not fit a localization net for {image_size} "
+            "pixels a side: resize them, build the net for their size, or give localization_size."
         )
 
 

@@ -67,7 +67,8 @@ def with_stn(
         )
     check_whole_number("in_channels", in_channels)
     for name in options:
-        check_choice("option of with_stn", name, OPTIONS)
+        if name not in OPTIONS:
+            raise InputError(f"with_stn has no option {name!r}: choose one of {', '.join(OPTIONS)}.")
     channels, side, entry = in_channels, check_whole_number("Image size", image_size), None
     if before is not None:
         entry = find_layer(model, before)
@@ -109,7 +110,8 @@ def _net(variant, channels, side, transform, before, localization_size):
     except InputError as error:
         if before is None or localization_size is not None or variant == CONSTANT:
             raise
-        raise InputError(f"The feature map before {before!r} has {side} x {side} pixels. {error}") from None
+        size = f"{side} x {side} pixels, and localization_size can enlarge a copy of it"
+        raise InputError(f"The feature map before {before!r} has {size}. {error}") from None
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:

@@ -11,6 +11,7 @@ A model is `TimmTransformer`: `.transformer` warps images, `.backbone` classifie
 
 import sys
 from dataclasses import asdict
+from inspect import signature
 from typing import Any
 
 import timm
@@ -24,7 +25,7 @@ from .insertion import with_stn
 from .localization import LOCALIZATION_NETS
 
 # arguments of `with_stn`; all other arguments of timm.create_model go to the backbone
-OPTIONS = ("transform", "before", "localization_size", *STN_OPTIONS)
+OPTIONS = ("transform", "applied", "before", "localization_size", *STN_OPTIONS)
 BACKBONE_ATTRIBUTES = (
     "num_classes",
     "num_features",
@@ -39,9 +40,13 @@ class TimmTransformer(nn.Module):
     """A network with timm's methods behind a spatial transformer, as `timm.create_model` returns it.
 
     It takes (B, in_chans, S, S), where S is the last number of `pretrained_cfg["input_size"]`, and returns logits
-    (B, num_classes). `forward_features`, `forward_head` and `forward_intermediates` are those of the backbone.
-    Parameters are named "transformer.*" and "backbone.*".
+    (B, num_classes). `forward_features`, `forward_head` and `forward_intermediates` are those of the backbone;
+    AlexNet and the paper's EfficientNets have no `forward_intermediates`, no `feature_info`, and only the pooling
+    "avg". Parameters are named "transformer.*" and "backbone.*".
 
+    `timm.create_model` takes `img_size`, the arguments of `with_stn` from `transform` on, and the backbone's arguments.
+
+    >>> import stn_paper.models.timm_models
     >>> model = timm.create_model("lstn_resnet18", num_classes=10, img_size=64, transform="similarity")
     >>> model.forward_features(torch.rand(5, 3, 64, 64)).shape
     torch.Size([5, 512, 2, 2])
@@ -76,6 +81,9 @@ class TimmTransformer(nn.Module):
         return self.backbone.forward_head(features, pre_logits=pre_logits)
 
     def forward_intermediates(self, images: Tensor, *args, **kwargs):
+        if not hasattr(self.backbone, "forward_intermediates"):
+            name = self.pretrained_cfg["architecture"]
+            raise InputError(f"forward_intermediates is not allowed for {name}: choose a network of timm.")
         return self.backbone.forward_intermediates(self.warped(images), *args, **kwargs)
 
     def get_classifier(self) -> nn.Module:
@@ -140,9 +148,16 @@ class Plain(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head; `global_pool` is for timm's calls and changes nothing."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        """Replace the head by a new one of the same type and on the same device, or by nothing for 0 classes.
+
+        Raises InputError for another `global_pool` than "avg".
+        """
+        if global_pool not in (None, self.global_pool):
+            raise InputError(f"global_pool {global_pool!r} is not allowed for this network: give 'avg'.")
+        self.num_classes, like = num_classes, next(self.parameters())
+        self.head = nn.Identity()
+        if num_classes:
+            self.head = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         self.grad_checkpointing = enable
@@ -154,9 +169,8 @@ class Plain(nn.Module):
 def _plain(name, num_classes=1000, in_chans=3, drop_rate=None, **others):
     """Return AlexNet or one of the paper's EfficientNets as `Plain`."""
     for option, value in others.items():
-        raise InputError(
-            f"{option} {value!r} is not allowed for {name}: give only num_classes, drop_rate and arguments of with_stn."
-        )
+        allowed = ", ".join(("num_classes", "drop_rate", "img_size", *OPTIONS))
+        raise InputError(f"{option} {value!r} is not allowed for {name}: give only {allowed}.")
     if in_chans != 3:
         raise InputError(f"in_chans {in_chans!r} is not allowed for {name}: give 3.")
     net: Any = build_backbone(name, num_classes or 1, None)
@@ -178,6 +192,8 @@ def _backbone(name, pretrained, **kwargs):
         raise InputError(f"pretrained True is not allowed for {name}, which has no weights: give False.")
     kwargs = {key: value for key, value in kwargs.items() if key not in SOURCES}
     if name == "densenet264":
+        for option in kwargs.keys() - signature(timm.models.DenseNet).parameters.keys():
+            raise InputError(f"{option} {kwargs[option]!r} is not allowed for {name}.")
         return timm.models.DenseNet(growth_rate=32, block_config=(6, 12, 64, 48), **kwargs)
     return _plain(name, **kwargs)
 
@@ -203,6 +219,9 @@ def _create(name, variant, backbone, pretrained=False, img_size=None, **kwargs):
     """Build the model `name`; `kwargs` are OPTIONS and arguments of the backbone."""
     size = BACKBONES[backbone].image_size if img_size is None else check_whole_number("img_size", img_size)
     check_image_size(backbone, size)
+    overlay = kwargs.get("pretrained_cfg_overlay") or {}
+    if "input_size" in overlay:
+        raise InputError("input_size is not allowed in pretrained_cfg_overlay: give img_size.")
     options = {option: kwargs.pop(option) for option in OPTIONS if option in kwargs}
     network = _backbone(backbone, pretrained, **kwargs)
     channels = kwargs.get("in_chans", 3)
@@ -210,7 +229,7 @@ def _create(name, variant, backbone, pretrained=False, img_size=None, **kwargs):
     cfg = default_cfgs[name] | {"input_size": (channels, size, size)}
     if weights := getattr(network, "pretrained_cfg", None):
         cfg |= {key: weights[key] for key in ("mean", "std", "interpolation", "crop_pct") if key in weights}
-    return TimmTransformer(joined, options.get("before") is None, cfg)
+    return TimmTransformer(joined, options.get("before") is None, cfg | overlay)
 
 
 def _register(variant, backbone):

@@ -149,7 +149,8 @@ class SpatialTransformer(nn.Module):
     - `padding`: zeros, border, reflection, a fill value, or a tuple with a fill value for each channel.
     - `antialias`: for outputs smaller than the input, see `warp`.
     - `localization_size`: the localization net sees a copy of this size; the images themselves are sampled.
-    - `max_scale` (above 1) and `max_angle` (degrees, above 0 to 180): bounds of a restricted map, see `to_theta`.
+    - `max_scale` (above 1) and `max_angle` (degrees, above 0 and at most 180): bounds of a restricted map, see
+      `to_theta`.
     - `steps`: the localization net runs this many times, each time on the image warped so far. The output is read
       once, by the composed map (IC-STN, Lin and Lucey 2017). Bounds hold for each step. Not for tps.
     - `return_theta`, `return_grid`: `forward` returns (output, theta), (output, grid) or (output, theta, grid).
@@ -158,8 +159,8 @@ class SpatialTransformer(nn.Module):
 
     The attribute `last_theta` is theta of the last call, detached unless `keep_graph` is True. It is None before the
     first call, and exported or traced programs do not set it. In training, a RuntimeWarning says once if at least 95 %
-    of the grid lies outside the images. The localization net computes in the precision of its parameters, also under
-    autocast; so `.half()` rounds theta, and autocast does not.
+    of the grid lies outside the images; a compiled transformer does not warn. The localization net computes in the
+    precision of its parameters, also under autocast; so `.half()` rounds theta, and autocast does not.
 
     `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx` and both ONNX exporters accept the module. With
     `localization_size`, only the newer ONNX exporter (`dynamo=True`) does. `torch.jit.script` does not accept it:
@@ -191,7 +192,7 @@ class SpatialTransformer(nn.Module):
         keep_graph: bool = False,
     ):
         super().__init__()
-        self.localization = localization
+        self.localization = guards.check_localization(localization)
         self.transform = check_choice("transform", transform, TRANSFORMS)
         self.applied = guards.check_flag("applied", applied)
         self.output_size = guards.check_size("output_size", output_size)

@@ -4,6 +4,7 @@
 
 - Coordinates are normalized, (x, y) in that order: x grows to the right, y downwards, -1 and +1 are
   the outer *edges* of the image (`align_corners=False`), 0 is its centre.
+- In an image that is not square, a rotation of these coordinates also shears the picture.
 - theta maps a pixel of the **output** to the point of the **input** that it is read from.
 - A localization net predicts the *numbers* of a map; `TRANSFORMS[transform].theta` turns them into theta:
 
@@ -54,14 +55,18 @@ def affine_theta(
 
     The square is rotated by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
     sides and is centred at `shift` (x, y, normalized). The content of the output moves
-    in the opposite direction.
-    Source: Jaderberg et al. 2015, section 3.2. Raises InputError for a number that is not finite.
+    in the opposite direction. In an image that is not square, the rotation also shears.
+    Source: Jaderberg et al. 2015, section 3.2. Raises InputError for a number that is not finite, and for a shift that
+    is not a pair.
 
     >>> affine_theta(rotation=90, scale=0.5, shift=(0.25, 0)).round(decimals=3)
     tensor([[ 0.0000, -0.5000,  0.2500],
             [ 0.5000,  0.0000,  0.0000]])
     """
-    x, y = shift
+    try:
+        x, y = shift
+    except (TypeError, ValueError):
+        raise InputError(f"shift {shift!r} is not allowed: give two numbers, (x, y).") from None
     for name, value in (("rotation", rotation), ("scale", scale), ("shift", x), ("shift", y)):
         if not is_finite_number(value):
             raise InputError(f"{name} {value!r} is not allowed: give a finite number.")
@@ -80,10 +85,13 @@ def _theta_shape(transform):
 def check_theta(theta: Tensor, transform: str) -> None:
     """Raise InputError unless theta holds maps of this transform: (B, ...), or (B, N, ...) for N maps an image.
 
-    Nothing is checked while torch traces or compiles the call, because theta then has no values.
+    Whole numbers are refused, because they cannot hold the points between pixels. Nothing is checked while torch traces
+    or compiles the call, because theta then has no values.
     """
     if not is_running(theta):
         return
+    if not theta.is_floating_point():
+        raise InputError(f"theta of type {theta.dtype} is not allowed: give floating-point numbers.")
     shape = _theta_shape(transform)
     if theta.ndim not in (3, 4) or tuple(theta.shape[-2:]) != shape:
         numbers = ", ".join(map(str, shape))
@@ -98,15 +106,18 @@ def check_theta(theta: Tensor, transform: str) -> None:
 
 def _matrices(transform, purpose):
     """Return `transform` if its theta is a matrix, else raise InputError; the error names the `purpose`."""
-    return check_choice(f"transform {purpose}", transform, [name for name in TRANSFORMS if name != "tps"])
+    if check_choice("transform", transform, TRANSFORMS) == "tps":
+        others = ", ".join(name for name in TRANSFORMS if name != "tps")
+        raise InputError(f"Transform 'tps' is not allowed for {purpose}: choose one of {others}.")
+    return transform
 
 
 @torch.fx.wrap
 def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
     """Return theta of two warps in a row: `first` warps the image, `second` warps the result.
 
-    All three thetas have the same shape, see `sampling_grid`. The composed map samples the image only once, so that the
-    second warp can show points that the first warp moved out of the image.
+    All three thetas have the same shape, see `sampling_grid`; the result has the type of `first`. The composed map
+    samples the image only once, so that the second warp can show points that the first warp moved out of the image.
     Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline, an unknown transform and a theta of another
     shape.
 
@@ -114,11 +125,12 @@ def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
     tensor([[[0.5000, 0.0000, 0.2500],
              [0.0000, 0.5000, 0.0000]]])
     """
-    projective = _matrices(transform, "that composes") == "projective"
+    projective = _matrices(transform, "a composition") == "projective"
     for theta in (first, second):
         check_theta(theta, transform)
     with without_autocast(first):
-        a, b = exact(first), exact(second)
+        a = exact(first)
+        b = second.to(a)
         if projective:
             return (a @ b).to(first.dtype)
         return (a[..., :2] @ b + F.pad(a[..., 2:], (2, 0))).to(first.dtype)
@@ -131,19 +143,24 @@ def invert(theta: Tensor, transform: str = "affine") -> Tensor:
     The inverse of a projective map is the inverse matrix, not scaled to a last element of 1: scaling could change its
     sign, and with the sign the points behind the horizon. The inverse of a spline is not a spline, see `inverse_grid`.
     Computed in at least float32, on CUDA in float64; the result has theta's type. Raises InputError for a spline, an
-    unknown transform and a theta of another shape.
+    unknown transform, a theta of another shape and a map without an inverse, which collapses the image to a line.
 
     >>> invert(affine_theta(scale=0.5, shift=(0.25, 0))[None])
     tensor([[[ 2.0000,  0.0000, -0.5000],
              [ 0.0000,  2.0000,  0.0000]]])
     """
-    projective = _matrices(transform, "with an exact inverse") == "projective"
+    projective = _matrices(transform, "an exact inverse") == "projective"
     check_theta(theta, transform)
     with without_autocast(theta):
         given = exact(theta)
+        try:
+            matrix = torch.linalg.inv(given if projective else given[..., :2])
+        except torch.linalg.LinAlgError:
+            raise InputError(
+                "theta has a map without an inverse: give maps whose determinant is not 0."
+            ) from None
         if projective:
-            return torch.linalg.inv(given).to(theta.dtype)
-        matrix = torch.linalg.inv(given[..., :2])
+            return matrix.to(theta.dtype)
         return torch.cat([matrix, -matrix @ given[..., 2:]], -1).to(theta.dtype)
 
 
@@ -182,13 +199,15 @@ def grid_distance(theta: Tensor, transform: str = "affine", points: int = 16) ->
     """Return the mean squared distance (B,) of each map's grid from the identity's grid, in normalized units.
 
     The grids have `points` x `points` points. A shift by the whole image, 2 in x, gives 4. N maps an image give
-    (B, N). Differentiable in theta. Raises InputError for an unknown transform and a theta of another shape.
+    (B, N). Differentiable in theta. Raises InputError for an unknown transform, a theta of another shape, and `points`
+    that is not a whole number from 1.
 
     >>> grid_distance(affine_theta(shift=(2, 0))[None])
     tensor([4.])
     """
     family = TRANSFORMS[check_choice("transform", transform, TRANSFORMS)]
     check_theta(theta, transform)
+    check_whole_number("points", points)
     with without_autocast(theta):
         identity = family.theta(family.identity[None].to(theta))
         moved = family.grid(theta, points, points) - family.grid(identity, points, points)
@@ -205,7 +224,7 @@ def check_steps(transform: str, steps: int) -> int:
     """
     steps = check_whole_number("steps", steps)
     if steps > 1:
-        _matrices(transform, f"for {steps} steps")
+        _matrices(transform, f"{steps} steps")
     return steps
 
 
@@ -218,8 +237,10 @@ def check_bounds(
         if value is None:
             continue
         if not is_finite_number(value) or not low < value <= high:
-            to = f" to {high}" if high < math.inf else ""
-            raise InputError(f"{argument} {value!r} is not allowed: give a number above {low}{to}, or None.")
+            most = f" and at most {high}" if high < math.inf else ""
+            raise InputError(
+                f"{argument} {value!r} is not allowed: give a number above {low}{most}, or None."
+            )
         bounded = [other for other, family in TRANSFORMS.items() if name in family.names]
         if transform not in bounded:
             raise InputError(

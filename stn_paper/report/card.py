@@ -42,9 +42,9 @@ SOURCES = {  # smaller system -> the document that its layers are taken from
 def find_record(run):
     """The record of `run`: a run's name, or the path of its JSON file. InputError if there is none."""
     path = Path(run)
-    if path.suffix != ".json":
-        path = next((p for p in results_dir().glob("*/*.json") if p.stem == run), None)
-    if path is None or not path.is_file():
+    if not path.is_file():
+        path = next((p for p in results_dir().glob("*/*.json") if run in (p.stem, p.name)), None)
+    if path is None:
         raise InputError(f"Run {run!r} has no record in {results_dir()}: give a record's name or its file.")
     return records.read_named_record(path)
 

@@ -105,7 +105,11 @@ def network_input(images, device, normalization, size):
     fits = images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3]
     if images.dtype != torch.uint8 or not fits:
         raise InputError(
-            f"Images of {images.dtype} and shape {tuple(images.shape)} are not allowed: give uint8 (B, 3, S, S)."
+            f"Images of type {images.dtype} and shape {tuple(images.shape)} are not allowed: give uint8 (B, 3, S, S)."
+        )
+    if images.shape[-1] > size:
+        raise InputError(
+            f"Images of {images.shape[-1]} pixels a side are larger than the network's: give at most {size}."
         )
     images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
     return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)

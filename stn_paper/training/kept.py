@@ -105,10 +105,10 @@ def load(name: str) -> torch.nn.Module:
     """Return a small network with its trained weights, in evaluation mode, on the CPU.
 
     `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes). Its attribute
-    `image_size` is S. Its attribute `transform` is the function that turns uint8 images (B, 3, S, S) into its input;
-    grey images have three equal channels, and smaller images are enlarged. Raises InputError for an unknown name, for a
+    `image_size` is S. Its attribute `transform` is the function that turns uint8 images (B, 3, S, S), or (B, 1, S, S)
+    if grey, into its input; smaller images are enlarged. Raises InputError for an unknown name, for a
     network that is not trained yet, and for weights that are damaged or differ from the run's record; `transform`
-    raises InputError for images of another type or shape.
+    raises InputError for images of another type or shape and for larger images.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape
@@ -117,8 +117,9 @@ def load(name: str) -> torch.nn.Module:
     spec = NETWORKS[check_choice("network", name, NETWORKS)]
     path, record = weights_path(spec), records.find(spec) or {}
     if not path.exists():
+        run = f"{spec.dataset} {spec.backbone} {spec.variant} {spec.protocol.name} --seed {spec.seed}"
         raise InputError(
-            f"Network {name!r} has no weights here: train it in a clone, which makes weights/{path.name}."
+            f"Network {name!r} has no weights here: `python -m stn_paper run {run}` trains it in a clone."
         )
     if record.get("weights", found := file_digest(path)) != found:
         raise InputError(f"{path} does not have the digest that the run's record states: restore the file.")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..data.distortions import DISTORTIONS, JITTER
-from ..errors import check_choice
+from ..errors import InputError, check_choice
 from ..models import RELEASED
 from .protocol import BEST_OF_FIVE, LAST_EPOCH, LOCAL, ONE_CYCLE, REDRAWN, Protocol
 
@@ -146,9 +146,12 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
 
 def _system_protocol(dataset, backbone):
     """Return the protocol `system` of a dataset, with the backbone's own settings on it if there are any."""
-    check_choice(
-        "dataset of a smaller system", dataset, [key for key in _SYSTEM_SETTINGS if isinstance(key, str)]
-    )
+    allowed = [key for key in _SYSTEM_SETTINGS if isinstance(key, str)]
+    if dataset not in allowed:
+        raise InputError(
+            f"Dataset {dataset!r} has no smaller system, whose protocol is {SYSTEM!r}: choose one of "
+            f"{', '.join(allowed)}."
+        )
     row = _SYSTEM_SETTINGS.get((dataset, backbone), _SYSTEM_SETTINGS[dataset])
     settings: dict[str, Any] = {"batch_size": 64, "probes": True, **row}
     epochs = settings.pop("epochs")

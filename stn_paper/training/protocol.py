@@ -129,15 +129,17 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """Return the setting and its value of the text "setting=value".
 
     `parse_setting` reads the value as JSON, or as Python's True, False or None. Any other value stays text. Raises
-    InputError for an unknown setting.
+    InputError for an unknown setting and for a text without "=".
 
     >>> parse_setting("train_images=5000")
     ('train_images', 5000)
     >>> parse_setting("padding=border")
     ('padding', 'border')
     """
-    name, _, value = text.partition("=")
+    name, given, value = text.partition("=")
     check_choice("setting", name, DEFAULTS)
+    if not given:
+        raise InputError(f"Setting {text!r} has no value: give {text}=VALUE.")
     try:
         return name, json.loads(value)
     except ValueError:

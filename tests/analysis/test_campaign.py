@@ -225,10 +225,17 @@ def test_a_damaged_checkpoint_counts_as_none_and_the_run_names_it(monkeypatch, c
 def test_an_archive_that_cannot_be_written_is_named_before_any_training(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(campaign.PLANS, "table6", SMALL)
     (tmp_path / "file").write_text("in the way")
-    for archive in (tmp_path / "file/new.tar.gz", tmp_path):  # no folder; a folder
+    (tmp_path / "folder.tar.gz").mkdir()
+    for archive in (tmp_path / "file/new.tar.gz", tmp_path / "folder.tar.gz"):
         with pytest.raises(InputError, match=f"{archive} cannot be written"):
             campaign.train_missing("table6", 9, "smoke", "cpu", archive=archive)
     assert "mnist-cnn" not in capfd.readouterr().out
+
+
+def test_an_archive_of_another_ending_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"new\.zip"):
+        campaign.pack_records([], tmp_path / "new.zip")
+    assert not (tmp_path / "new.zip").exists()
 
 
 def test_an_archive_is_never_half_written(tmp_path):

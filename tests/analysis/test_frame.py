@@ -101,3 +101,8 @@ def test_only_small_has_a_name_for_its_runs_in_float32():
     assert (
         frame.runs(protocol="small").empty and frame.runs(protocol="equal").empty and len(frame.runs()) == 4
     )
+
+
+def test_an_unknown_dataset_is_named():
+    with pytest.raises(InputError, match="'digitss'"):
+        frame.runs("digitss")

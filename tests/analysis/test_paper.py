@@ -2,7 +2,8 @@
 
 import pytest
 
-from stn_paper.analysis import paper
+from stn_paper.analysis import accuracy, paper
+from stn_paper.errors import InputError
 from stn_paper.models import HEADINGS
 from stn_paper.models.backbones import BACKBONES
 
@@ -103,3 +104,12 @@ def test_networks_have_a_variant_and_leave_the_printed_table_as_it_is():
     assert set(paper.networks(4)["variant"]) == {"original"}
     assert "variant" not in paper.table(4)
     assert paper.networks(6).equals(paper.table(6))
+
+
+@pytest.mark.parametrize(
+    "function, number",
+    [(paper.table, 10), (paper.table, "table6"), (accuracy.cells, 5), (accuracy.replication, 4)],
+)
+def test_a_number_without_such_a_table_is_named(function, number):
+    with pytest.raises(InputError, match=repr(number)):
+        function(number)

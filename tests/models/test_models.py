@@ -27,6 +27,14 @@ def test_too_small_an_image_is_named_with_the_smallest():
         build_model("resnet18", "stn", 10, 16)
 
 
+def test_no_classes_give_the_features_of_a_network_of_timm_only():
+    features = build_model("timm/resnet10t", "original", 0, 32)(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, 512)
+    for name in ("resnet18", "effb0", "mnist-cnn"):
+        with pytest.raises(InputError, match="num_classes 0"):
+            build_model(name, "original", 0, 64)
+
+
 @pytest.mark.parametrize("size", [(64, 64), 64.0, "64", 0, -1, True])
 def test_an_image_size_that_is_no_whole_number_is_named(size):
     for build in (

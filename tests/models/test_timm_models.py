@@ -142,6 +142,29 @@ def test_the_papers_networks_have_timms_settings():
     assert (model.drop_rate, model.global_pool) == (0.4, "avg")
 
 
+def test_a_new_head_has_the_networks_type_and_device():
+    model = timm.create_model("lstn_effb0", img_size=64).bfloat16().eval()
+    model.reset_classifier(5)
+    assert model(torch.rand(2, 3, 64, 64, dtype=torch.bfloat16)).shape == (2, 5)
+    model.to("meta").reset_classifier(6, "avg")
+    assert model.get_classifier().weight.device.type == "meta"
+    for pool in ("", "max"):
+        with pytest.raises(InputError, match=f"global_pool '{pool}'"):
+            model.reset_classifier(0, pool)
+    with pytest.raises(InputError, match="forward_intermediates"):
+        model.forward_intermediates(torch.rand(2, 3, 64, 64))
+
+
+def test_a_bypassed_transformer_and_an_overlay_are_options():
+    overlay = {"mean": (0.1, 0.2, 0.3), "crop_mode": "squash"}
+    for name in ("lstn_effb0", "lstn_resnet18"):
+        model = timm.create_model(name, img_size=64, applied=False, pretrained_cfg_overlay=overlay).eval()
+        images = torch.rand(2, 3, 64, 64)
+        torch.nn.init.normal_(model.transformer.localization.head[-1].weight)
+        torch.testing.assert_close(model(images), model.backbone(images))
+        assert overlay.items() <= model.pretrained_cfg.items()
+
+
 def test_intermediate_features_pass_through():
     model = timm.create_model("lstn_resnet18", num_classes=3, img_size=64).eval()
     images = torch.rand(2, 3, 64, 64)
@@ -158,6 +181,9 @@ def test_intermediate_features_pass_through():
         ("lstn_effb0", {"pretrained": True}, "pretrained True"),
         ("lstn_effb0", {"in_chans": 1}, "in_chans 1"),
         ("lstn_effb0", {"features_only": True}, "features_only True"),
+        ("lstn_densenet264", {"features_only": True, "img_size": 64}, "features_only True"),
+        ("lstn_effb0", {"global_pool": ""}, "global_pool ''"),
+        ("lstn_effb0", {"pretrained_cfg_overlay": {"input_size": (3, 64, 64)}}, "input_size"),
         ("lstn_resnet18", {"img_size": 64.0}, "img_size 64.0"),
         ("lstn_alexnet", {"img_size": 32}, "at least 63"),
         ("lstn_resnet18", {"img_size": 64, "padding": "zero"}, "padding 'zero'"),

@@ -357,7 +357,8 @@ def test_an_affine_theta_of_another_shape_is_named(function, shape):
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"rotation": float("nan")}, {"scale": float("inf")}, {"scale": "1"}, {"shift": (0, None)}]
+    "numbers",
+    [{"rotation": float("nan")}, {"scale": float("inf")}, {"scale": "1"}, {"shift": (0, None)}, {"shift": 1}],
 )
 def test_a_number_of_a_map_that_is_not_finite_is_named(numbers):
     with pytest.raises(InputError, match=next(iter(numbers))):
@@ -426,6 +427,46 @@ def test_a_wrong_padding_is_named_by_warp_too(padding):
 def test_a_theta_of_another_shape_is_named(shape, transform):
     with pytest.raises(InputError, match=f"{re.escape(str(shape))} is not allowed for {transform}"):
         sampling_grid(torch.zeros(shape), 4, 4, transform)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda theta: sampling_grid(theta, 4, 4),
+        lambda theta: transformer.warp(torch.rand(1, 3, 4, 4), theta),
+        invert,
+        grid_distance,
+    ],
+)
+def test_whole_numbers_are_no_theta(call):
+    with pytest.raises(InputError, match=r"torch\.int64"):
+        call(torch.tensor([[[1, 0, 0], [0, 1, 0]]]))
+
+
+@pytest.mark.parametrize(
+    "transform, theta", [("affine", torch.zeros(2, 3)), ("projective", torch.ones(3, 3))]
+)
+def test_a_map_without_an_inverse_is_named(transform, theta):
+    identity = torch.eye(*theta.shape)
+    with pytest.raises(InputError, match="inverse"):
+        invert(torch.stack([identity, theta]), transform)
+
+
+def test_a_composition_has_the_type_of_its_first_map():
+    first, second = affine_theta(scale=0.5)[None], affine_theta(shift=(0.5, 0))[None].double()
+    assert compose(first, second).dtype == torch.float32 and compose(second, first).dtype == torch.float64
+    assert compose(first, second)[0, 0, 2] == 0.25
+
+
+@pytest.mark.parametrize("points", [0, 2.5])
+def test_a_distance_needs_a_whole_number_of_points(points):
+    with pytest.raises(InputError, match=f"points {points}"):
+        grid_distance(affine_theta()[None], points=points)
+
+
+def test_a_localization_net_can_be_called():
+    with pytest.raises(InputError, match="'lstn'"):
+        SpatialTransformer("lstn")
 
 
 @pytest.mark.parametrize("sides", [(0, 4), (4, -3), (2.5, 4)])

@@ -10,6 +10,7 @@ from stn_paper.analysis import frame
 from stn_paper.cli import main
 from stn_paper.errors import InputError
 from stn_paper.models.small_nets import SYSTEMS
+from stn_paper.paths import ROOT
 from stn_paper.report import card
 from stn_paper.training import records
 
@@ -58,6 +59,12 @@ def test_a_card_names_the_paper_only_for_what_is_the_papers():
 def test_an_accuracy_over_several_labels_an_image_says_so():
     record = json.loads(write_run("rnn", 0, 97.0, "sequence-cnn", "mnist-sequence", "system").read_text())
     assert card.model_card(record).count("of the labels, 3 an image") == 2
+
+
+def test_a_record_is_found_by_its_name_its_files_name_or_its_path(committed):
+    path = next((ROOT / "results/digits").glob("*.json"))
+    for run in (path.stem, path.name, str(path)):
+        assert card.find_record(run)["spec"]["dataset"] == "digits"
 
 
 @pytest.mark.parametrize("run", ["no_such_run", "no/such.json", ""])

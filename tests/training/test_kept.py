@@ -94,6 +94,12 @@ def test_a_kept_network_is_loaded_with_its_transform():
         assert right.float().mean() > least
 
 
+def test_images_larger_than_a_kept_networks_are_named():
+    network = load("digits-lstn")
+    with pytest.raises(InputError, match=r"64 pixels a side .* at most 42"):
+        network.transform(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
 def test_a_large_network_is_kept_in_half_precision_under_a_megabyte(tmp_path):
     model = build_model("mnist-cnn-400k", "tps", 10).eval()
     path = tmp_path / "large.safetensors"

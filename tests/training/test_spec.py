@@ -223,7 +223,7 @@ def test_the_image_size_is_the_protocols_or_the_backbones(protocol, size):
         ("dataset", "imagenet", "digits, caltech101"),
         ("backbone", "resnet19", "resnet18"),
         ("backbone", "timm/resnet19", "timm.list_models"),
-        ("variant", "tstn", "original, stn, vstn, lstn"),
+        ("variant", "tstn", "original, stn, vstn, lstn, constant, lstn-no-bn"),
         ("protocol", "quick", "paper, equal, small, reduced, smoke"),
         ("protocol", None, "paper, equal, small, reduced, smoke"),
         ("seed", -1, "whole number from 0"),
@@ -293,6 +293,11 @@ def test_a_limit_a_class_needs_one_label_an_image():
 def test_settings_are_json_or_pythons_names_or_text():
     texts = ("test_once=true", "test_once=True", "image_size=None", "padding=border", "train_images=5")
     assert [parse_setting(text)[1] for text in texts] == [True, True, None, "border", 5]
+
+
+def test_a_setting_without_a_value_is_named():
+    with pytest.raises(InputError, match="padding=VALUE"):
+        parse_setting("padding")
 
 
 @pytest.mark.parametrize(("dataset", "backbone"), [("mnist-sequence", "lenet"), ("digits", "sequence-cnn")])
