@@ -130,7 +130,7 @@ def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
         check_theta(theta, transform)
     with without_autocast(first):
         a = exact(first)
-        b = second.to(a)
+        b = second.to(a.dtype)
         if projective:
             return (a @ b).to(first.dtype)
         return (a[..., :2] @ b + F.pad(a[..., 2:], (2, 0))).to(first.dtype)
