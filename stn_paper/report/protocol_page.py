@@ -2,19 +2,21 @@
 
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from ..analysis import frame
 from ..analysis.experiment import STUDIES
 from ..analysis.grid import SYSTEM_DATASETS
+from ..analysis.paper import DATASET_OF, networks
 from ..analysis.statistics import MISSING
 from ..data.datasets import DATASETS
-from ..models import ORIGINAL, RELEASED, VARIANTS
+from ..models import HEADINGS, ORIGINAL, RELEASED, VARIANTS
 from ..models.backbones import title
 from ..training import records
-from ..training.presets import COMPARABLE, PROTOCOLS, SYSTEM, preset
+from ..training.presets import COMPARABLE, PROTOCOLS, SMALL, SMALL_IN_FLOAT32, SYSTEM, preset
 from ..training.protocol import BEST_OF_FIVE, BEST_VALIDATION
-from .sentences import table_or_missing
+from .sentences import join_words, table_or_missing
 
 
 def protocol_settings(dataset):
@@ -125,3 +127,27 @@ def selection_verdict():
         f"In {len(bias)} runs of the paper's networks in float32, choosing the epoch by test accuracy adds "
         f"{bias.mean():.2f} points on average and {bias.max():.2f} at most."
     )
+
+
+def small_training_in_words():
+    """How well the `small` runs of Tables 6 and 8 learned their training images, and which networks lack one."""
+    trained, lacking = [], []
+    for number in (6, 8):
+        printed, dataset = networks(number), DATASET_OF[number]
+        found = pd.concat([frame.runs(dataset, protocol) for protocol in (SMALL, SMALL_IN_FLOAT32)])
+        found = found[found["backbone"].isin(printed["backbone"]) & found["variant"].isin(VARIANTS)]
+        trained.append(found)
+        if without := [b for b in printed["backbone"].unique() if b not in set(found["backbone"])]:
+            lacking.append(f"{join_words(list(map(title, without)))} on {DATASETS[dataset].title}")
+    runs, texts = pd.concat(trained), []
+    if len(runs):
+        accuracies = [record["epochs"][-1]["train_accuracy"] for record in runs["record"]]
+        lowest = runs.iloc[np.argmin(accuracies)]
+        network = f"{HEADINGS[lowest['variant']]} with {title(lowest['backbone'])}"
+        texts.append(
+            f"Of the {len(runs)} runs of `{SMALL}` in Tables 6 and 8, {network} on "
+            f"{DATASETS[lowest['dataset']].title} ends with the lowest training accuracy, {min(accuracies):.1f} %."
+        )
+    if lacking:
+        texts.append(f"Not yet trained at this protocol: {'; '.join(lacking)}.")
+    return " ".join(texts)

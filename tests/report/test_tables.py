@@ -170,5 +170,19 @@ def test_a_small_localization_net_costs_less():
     assert lstn < stn
 
 
+def test_small_runs_are_judged_by_their_training_accuracy():
+    text = protocol_page.small_training_in_words()
+    assert "ResNet-50" in text and "%" not in text  # no run at all
+    for backbone, accuracy in (("effb0", 80.0), ("effb1", 61.0)):
+        write_run("stn", 0, 50.0, backbone, protocol="small", row={"train_accuracy": accuracy})
+    write_run("lstn-released", 0, 1.0, "effb2", protocol="small")  # in no table
+    text = protocol_page.small_training_in_words()
+    assert "2 runs" in text and "STN with EfficientNet-b1" in text and "61.0 %" in text
+    assert (
+        "EfficientNet-b2" in text.split("%")[1]
+        and "EfficientNet-b1" not in text.split("%")[1].split(" on ")[0]
+    )
+
+
 def test_every_layer_of_the_localization_nets_agrees(committed):
     assert re.findall(r"\d+ of \d+", tables.layers_verdict())[:3] == ["28 of 28", "28 of 28", "3 of 3"]
