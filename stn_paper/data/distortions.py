@@ -19,10 +19,10 @@ P moves the corners of the digit; they are drawn again if the digit would fold o
 points are a grid over the canvas. Each image of a dataset is distorted once; a protocol with augmentation draws new
 distortions of the training images for each batch (`new_theta`).
 
-Not stated: whether P and E move corners and a grid of the digit or of the canvas, and where the digit lies. Two further
-distortions are another reading of P and E, with the digit in the centre. `p-canvas` moves each corner of the canvas by
-a normal amount with a standard deviation of 5 pixels of the canvas. `e-digit` moves a grid of control points over an
-image of 28 pixels, and then enlarges the image to the canvas.
+We read P and E in two ways: they move corners and a grid of the digit or of the canvas. Two further distortions are
+the other reading of P and E, with the digit in the centre. `p-canvas` moves each corner of the canvas by a normal
+amount with a standard deviation of 5 pixels of the canvas. `e-digit` moves a grid of control points over an image of 28
+pixels, and then enlarges the image to the canvas.
 """
 
 from collections.abc import Callable

@@ -5,8 +5,8 @@ and its number, so that it depends on no other image. Clutter comes from trainin
 added to the canvas and clipped at white.
 
 `cluttered_digits`: canvas of 60 x 60; six patches of 8 x 8, cropped at a random place from random digits and put at
-random places; then the digit of 28 x 28 at a random place. Published generators differ: Jaderberg et al. 2015 state the
-size of the canvas only; DeepMind's generator (mnist-cluttered) adds and clips patches of 8 x 8 too.
+random places; then the digit of 28 x 28 at a random place. Published generators differ: DeepMind's
+(mnist-cluttered) adds and clips patches of 8 x 8 too; that of luuf/stn-placement has patches of 6 x 6.
 
 `digit_sequences`, as Sønderby et al. 2015 (arXiv 1509.05329) publish it in their code: canvas of 100 x 100; eight
 patches of 9 x 9 at 0 to 90, which replace the pixels below them; three digits drawn with replacement, 28 pixels apart,

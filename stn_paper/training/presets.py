@@ -31,7 +31,8 @@ SYSTEM, SMALL = "system", "small"
 # runs of SMALL by a processor that is slow in bfloat16; see `spec.in_float32`
 SMALL_IN_FLOAT32 = "small in float32"
 PROTOCOLS = {
-    "paper": "the paper's section 4.2, its input sizes, early stopping and selection",
+    "paper": "the paper's section 4.2 and input sizes; epochs, early stopping and selection as in the released "
+    "notebooks, on other datasets than CIFAR-10 as on Caltech-101",
     "equal": "the paper's image sizes and learning rate, with one budget, one batch size and the same seeds for every "
     "variant; in bfloat16, without early stopping, at the best validation epoch",
     SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",

@@ -7,7 +7,7 @@ import torch
 
 from ...data.datasets import DATASETS
 from ...models import ORIGINAL
-from ...models.backbones import BACKBONES
+from ...models.backbones import BACKBONES, build_backbone
 from .. import author_runs, cost_tables, paper
 from ..statistics import range_text
 from .verdicts import (
@@ -52,10 +52,17 @@ def tsrd_costs():
     found, logs = check_costs(4), author_runs.released_cells(4)
     larger = logs["parameters"] > logs["printed_parameters"]
     outputs, classes = paper.COST_CLASSES[4], DATASETS[paper.DATASET_OF[4]].num_classes
+    with torch.device("meta"):
+        alexnet = sum(p.numel() for p in build_backbone("alexnet", classes, None).parameters())
+    logged = int(logs.set_index("model").loc["AlexNet", "parameters"])
+    stn = int(printed_costs(9)[0].loc["ResNet-18", "stn"])
+    behind = (
+        " The log of AlexNet states those of an AlexNet behind an STN." if logged == alexnet + stn else ""
+    )
     return Finding(
         DISAGREES if found.verdict == REPRODUCED and outputs != classes else found.verdict,
         f"{found.evidence} The printed costs are of networks with {outputs} outputs, though the dataset has {classes} "
-        f"classes; the released logs of {count_true(larger)} rows state more parameters than the table.",
+        f"classes; the released logs of {count_true(larger)} rows state more parameters than the table.{behind}",
         f"{found.source}, {RELEASE_FILE}",
     )
 
@@ -80,10 +87,10 @@ def sixteen():
     alone = transformers.loc["EfficientNet-b5"] / transformers.loc["EfficientNet-b0"]
     pixels = (BACKBONES["effb5"].image_size / BACKBONES["effb0"].image_size) ** 2
     return Finding(
-        by_ours(alone.round() == 16),
-        f"An image of 456 x 456 has {pixels:.2f} times as many pixels as one of 224 x 224, and the cost of the same "
-        f"layers grows in proportion: the transformers cost {alone.min():.2f} to {alone.max():.2f} times as much. "
-        f"EfficientNet-b5, which is also deeper and wider, costs {whole:.1f} times as much as EfficientNet-b0.",
+        by_ours(round(whole) == 16),
+        f"EfficientNet-b5 costs {whole:.1f} times as much as EfficientNet-b0, because it is also deeper and wider. An "
+        f"image of 456 x 456 has {pixels:.2f} times as many pixels as one of 224 x 224, and the cost of the same "
+        f"layers grows in proportion: the transformers cost {alone.min():.2f} to {alone.max():.2f} times as much.",
         f"Tables 5 and 9, {COSTS_FILE}",
     )
 

@@ -58,9 +58,9 @@ def tsrd_split():
     still = f"all {images:,}" if copied == images else f"{copied:,}"
     return Finding(
         by_ours(TSRD_IMAGES - names == sum(used), copied == 0),
-        f"{names} file names are in both archives, each with two different pictures. Merged by file name, {images:,} "
-        f"files remain; the paper has {sum(used):,.0f} images. Of these files, {still} have an identical copy under "
-        "another name.",
+        f"“Removed” is read as: no copy is left. {names} file names are in both archives, each with two different "
+        f"pictures. Merged by file name, {images:,} files remain; the paper has {sum(used):,.0f} images. If the author "
+        f"merged them so, {still} of these files have an identical copy under another name.",
         FILES,
     )
 
@@ -121,8 +121,8 @@ def batch_effect():
     sizes = sorted(author_runs.released_cells(6)["batch_size"].unique())
     return Finding(
         OPEN,
-        "No two trainings at the paper's image size differ only in their batch size. In the release, different "
-        f"networks of Table 6 have different batch sizes ({', '.join(map(str, sizes))}); our protocol `equal` has "
+        "No two trainings at the paper's image size differ only in their batch size. In the release, networks and "
+        f"variants of Table 6 have different batch sizes ({', '.join(map(str, sizes))}); our protocol `equal` has "
         f"{preset('equal', 'caltech101', 'stn').batch_size} for all networks.",
         RELEASE_FILE,
     )

@@ -98,10 +98,9 @@ def stem():
     first = [int(n) for cell in paper.table(3)["parameters"].iloc[:2] for n in cell.split("+")]
     vstn = int(paper.table(2)["parameters"].iloc[0])
     return Finding(
-        by_tables(2 * sum(first) <= vstn),
-        f"The sentence continues that the decoder expands the channels again. L-STN's first layer and its decoder have "
-        f"{' + '.join(map(str, first))} = {sum(first)} parameters; V-STN's first layer has {vstn}. L-STN's first layer "
-        f"without its decoder has {first[0]}.",
+        by_tables(2 * first[0] <= vstn),
+        f"L-STN's first convolution has {first[0]} parameters, V-STN's {vstn}. With its batch normalization and the "
+        f"decoder that expands the channels again, L-STN has {' + '.join(map(str, first))} = {sum(first)}.",
         "Tables 2 and 3",
     )
 
@@ -143,8 +142,8 @@ def batch_normalization():
     return Finding(
         effective if efficient else DISAGREES,
         f"{count_true(norm)} layers of Table 3 have batch normalization, which takes {100 * share:.1f} % of the "
-        f"operations of the localization net's feature layers. We test “effective” for L-STN only, because "
-        f"the section describes L-STN. {text} {other}",
+        f"operations of the localization net's feature layers (“efficient” is read as under {100 * SLIGHTLY:.0f} %). "
+        f"We test “effective” for L-STN only, because the section describes L-STN. {text} {other}",
         f"Table 3, {COSTS_FILE}; the experiment's page",
     )
 

@@ -16,7 +16,10 @@ from ...training.presets import PAPER_SIZE
 from .. import author_runs, cost_tables, effects, experiment, paper, statistics
 
 REPRODUCED, NOT_REPRODUCED = "reproduced here", "not reproduced here"
-AGREES, DISAGREES = "agrees with the paper's own tables", "disagrees with the paper's own tables"
+AGREES, DISAGREES = (
+    "agrees with the paper's tables or release",
+    "disagrees with the paper's tables or release",
+)
 MISPRINT, OPEN = "misprint", "open"
 VERDICTS = {  # verdict -> what it rests on
     REPRODUCED: "our own costs, records or counts confirm it",
