@@ -8,9 +8,10 @@ from ..models import RELEASED
 from .protocol import BEST_OF_FIVE, LAST_EPOCH, LOCAL, ONE_CYCLE, REDRAWN, Protocol
 
 # The paper does not state its numbers of epochs. These are the most frequent settings of the released notebooks:
-# (min_epochs, max_epochs) of each variant. TSRD, and datasets that the paper does not use, get Caltech-101's numbers.
+# (min_epochs, max_epochs) of each variant. Datasets that the paper does not use get Caltech-101's numbers.
 _RELEASED_EPOCHS = {"original": (120, 200), "stn": (200, 280), "vstn": (200, 350), "lstn": (300, 400)}
 _RELEASED_EPOCHS_CIFAR10 = {"original": (30, 120), "stn": (30, 120), "vstn": (150, 300), "lstn": (150, 360)}
+_RELEASED_EPOCHS_TSRD = dict.fromkeys(_RELEASED_EPOCHS, (30, 120))
 _EQUAL_EPOCHS = {"cifar10": 15}  # the other datasets: 40
 # Two CPU cores can train every cell of Tables 4, 6 and 8 with these settings. EfficientNet-b3, which drops a
 # fifth of its residual branches in training, needs so many epochs: see the pilot runs on the page of the protocols.
@@ -25,14 +26,15 @@ _SMALL_OTHERS = {"epochs": 10}
 _REDUCED_IMAGES = {"cifar10": 200}  # training images a class; others: 15, usual on Caltech-101
 _REDUCED_EVALUATION = {"cifar10": 2000}  # images of validation and of test; others: all
 
-TRAFFIC_SIGNS = ("tsrd", "tsrd-distinct", "gtsrb")  # normalized as ImageNet, as the released notebooks do
+TSRD = ("tsrd", "tsrd-distinct")
+TRAFFIC_SIGNS = (*TSRD, "gtsrb")  # normalized as ImageNet, as the released notebooks do
 
 SYSTEM, SMALL = "system", "small"
 # runs of SMALL by a processor that is slow in bfloat16; see `spec.in_float32`
 SMALL_IN_FLOAT32 = "small in float32"
 PROTOCOLS = {
     "paper": "the paper's section 4.2 and input sizes; epochs, early stopping and selection as in the released "
-    "notebooks, on other datasets than CIFAR-10 as on Caltech-101",
+    "notebooks",
     "equal": "the paper's image sizes and learning rate, with one budget, one batch size and the same seeds for every "
     "variant; in bfloat16, without early stopping, at the best validation epoch",
     SMALL: "the same comparison with images of 64 pixels and few epochs under a one-cycle schedule",
@@ -128,9 +130,10 @@ def preset(name: str, dataset: str, variant: str, backbone: str | None = None) -
     settings: dict[str, Any] = {"normalization": "imagenet"} if dataset in TRAFFIC_SIGNS else {}
     variant = variant.removesuffix(RELEASED)
     if name == "paper":
-        released = _RELEASED_EPOCHS_CIFAR10 if dataset == "cifar10" else _RELEASED_EPOCHS
+        epochs = {"cifar10": _RELEASED_EPOCHS_CIFAR10} | dict.fromkeys(TSRD, _RELEASED_EPOCHS_TSRD)
+        released = epochs.get(dataset, _RELEASED_EPOCHS)
         floor, budget = released[check_choice("variant of the paper's protocol", variant, released)]
-        settings |= {"batch_size": 20 if dataset == "cifar10" else 10, "selection": BEST_OF_FIVE}
+        settings |= {"batch_size": 20 if dataset in epochs else 10, "selection": BEST_OF_FIVE}
         return Protocol(name, min_epochs=floor, max_epochs=budget, **settings)
     if name == "equal":
         epochs = _EQUAL_EPOCHS.get(dataset, 40)

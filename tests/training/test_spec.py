@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import pytest
 
+from stn_paper.analysis import author_runs
 from stn_paper.errors import InputError
 from stn_paper.models import VARIANTS
 from stn_paper.training import batches, hardware, optimizers, protocol
@@ -135,6 +136,12 @@ def test_small_has_images_of_64_pixels_and_one_cycle():
 def test_an_impossible_setting_is_named(field, value):
     with pytest.raises(InputError, match=re.escape(repr(value))):
         Protocol(**{"name": "mine", field: value})
+
+
+def test_the_papers_protocol_on_tsrd_is_that_of_most_of_its_notebooks():
+    cells, used = author_runs.released_cells(4), preset("paper", "tsrd", "original")
+    for field in ("min_epochs", "max_epochs", "batch_size"):
+        assert getattr(used, field) == cells[field].mode().item()
 
 
 def test_the_papers_rule_needs_the_test_images_of_each_epoch():
