@@ -136,7 +136,8 @@ def gains_in_words(dataset, system):
     pairs += [("two", "one")] if {"two", "one"} <= set(behind) else []
     verdicts, texts = judge_pairs(tests, pairs)
     better, few = (count_verdicts(verdicts[: len(behind)], kind) for kind in (BETTER, FEW))
-    lead = f"{better} of {len(behind)} variants with a transformer are better than the network alone"
+    verb = "is" if better == 1 else "are"
+    lead = f"{better} of {len(behind)} variants with a transformer {verb} better than the network alone"
     lead += f"; {few} of them cannot be judged yet" if few else ""
     if set(verdicts) == {FEW}:
         lead = f"Open: a verdict needs {FEWEST_RUNS} runs of each network"
