@@ -89,7 +89,7 @@ def test_a_wrong_name_is_one_sentence(name, value):
         (["--precision", ""], "precision ''"),
         (["--precision", "half"], "precision 'half'"),
         (["--set", "paddin=border"], "setting 'paddin'"),
-        (["--set", "batch_size"], "batch_size '' "),
+        (["--set", "batch_size"], "batch_size=VALUE"),
         (["--set", "padding=edge"], "padding 'edge' "),
     ],
 )
