@@ -44,8 +44,8 @@ def resolve(
     """Turn the parameters of a notebook into a Request.
 
     - `page`: the number of the paper's Table 4, 6 or 8, or the name of a smaller system.
-    - `backbone`: "published" (only read records), the name of a backbone, or "all" backbones of the page. The page of
-      a smaller system has only this system's own network.
+    - `backbone`: "published" (only read records), the name of a backbone, or "all" backbones of the page. On the page
+      of a smaller system, only the network of this system is allowed.
     - `variant`: a name or "all".
     - `protocol`: a name or "auto". "auto" is the first possible of these: "paper" or "equal" if all requested records
       exist; "paper" on a CUDA machine that has the dataset or can download it; a smaller protocol if all requested

@@ -1,4 +1,4 @@
-"""What tests train on: a tiny network, whose run takes less than a second, and a Caltech-101 of eight images."""
+"""A tiny network that trains in less than a second, and a copy of Caltech-101 with eight images, for the tests."""
 
 from dataclasses import replace
 

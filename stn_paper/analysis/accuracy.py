@@ -57,7 +57,10 @@ def runs_with_copy_accuracy(dataset, protocol):
 
 
 def datasets_of(number):
-    """Names of the datasets of Table 4, 6 or 8 that we train on, the paper's first; InputError for another number."""
+    """Return the names of the datasets on which we train the networks of Table 4, 6 or 8.
+
+    The first is the paper's dataset. Raises InputError for another number.
+    """
     paper_dataset = DATASET_OF[check_choice("table of accuracies", number, DATASET_OF)]
     return (paper_dataset, DISTINCT) if number == 4 else (paper_dataset,)
 
@@ -207,6 +210,13 @@ def differences(number):
     found = pd.DataFrame(rows)
     collapsed = found["collapsed"] + found["collapsed_against"]
     return found.assign(kept=found["ours"].notna() & ~found["left_out"] & (collapsed == 0))
+
+
+def kept_cells(number, variant, against):
+    """The rows of `cells` of two variants, for the backbones whose difference `differences` keeps."""
+    found = effects.rows_of_pair(differences(number), variant, against)
+    kept, mine = found.loc[found["kept"], "backbone"], cells(number)
+    return mine[mine["backbone"].isin(kept) & mine["variant"].isin([variant, against])]
 
 
 def replication(number, found=None):

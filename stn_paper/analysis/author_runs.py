@@ -100,14 +100,14 @@ def budgets():
 def budget_share(dataset, variant):
     """The original networks' mean number of epochs divided by the variant's, as released.
 
-    CIFAR-10 takes the numbers of Table 8, any other dataset those of Table 6.
+    For CIFAR-10 the numbers of epochs are those of Table 8, for any other dataset those of Table 6.
     """
     mean = released_cells(8 if dataset == DATASET_OF[8] else 6).groupby("variant")["epochs_run"].mean()
     return mean[ORIGINAL] / mean[variant]
 
 
 def count_bypassed(cells):
-    """(bypassed, known): of these `released_cells` with a transformer, how many bypass it, and how many are known."""
+    """Return how many of these `released_cells` bypass their transformer, and of how many the notebook says whether."""
     applied = cells["transform_applied"].dropna()
     return int((applied == "no").sum()), len(applied)
 

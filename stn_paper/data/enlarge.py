@@ -28,7 +28,8 @@ def enlarge(images: torch.Tensor, size: int) -> torch.Tensor:
         return images
     if size < side:
         raise InputError(
-            f"Images of {side} pixels a side cannot be enlarged to {size}: give at least {side}."
+            f"Images of {side} pixels a side cannot be enlarged to {size}: give at least {side}, or images of at most "
+            f"{size}."
         )
     weights = _weights(side, size, images.device)
     rows = _round_sums(images.double() @ weights.T)  # Pillow rounds between its two passes

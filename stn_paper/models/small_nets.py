@@ -94,7 +94,7 @@ def mnist_cnn(variant: str, num_classes: int, image_size: int, dropout: float = 
 
     The document names no layers; here they are the layers of PyTorch's tutorial. The localization net is one of the
     paper's three with affine maps, or the paper's STN with projective maps or thin plate splines. With dropout,
-    these small layers underfit: without a transformer, the network errs on 10 % of the test images of mnist-rts.
+    these small layers underfit: without a transformer, their test error on mnist-rts is 10 %.
     """
     backbone = _classifier(10, 20, 50, num_classes, image_size, dropout)
     if variant == "original":

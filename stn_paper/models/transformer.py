@@ -149,8 +149,8 @@ class SpatialTransformer(nn.Module):
     - `padding`: zeros, border, reflection, a fill value, or a tuple with a fill value for each channel.
     - `antialias`: for outputs smaller than the input, see `warp`.
     - `localization_size`: the localization net sees a copy of this size; the images themselves are sampled.
-    - `max_scale` (above 1) and `max_angle` (degrees, above 0 and at most 180): bounds of a restricted map, see
-      `to_theta`.
+    - `max_scale`: the largest scale of a restricted map, a number above 1; see `to_theta`.
+    - `max_angle`: the largest angle of a restricted map, in degrees, above 0 and at most 180.
     - `steps`: the localization net runs this many times, each time on the image warped so far. The output is read
       once, by the composed map (IC-STN, Lin and Lucey 2017). Bounds hold for each step. Not for tps.
     - `return_theta`, `return_grid`: `forward` returns (output, theta), (output, grid) or (output, theta, grid).

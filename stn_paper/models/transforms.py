@@ -4,7 +4,7 @@
 
 - Coordinates are normalized, (x, y) in that order: x grows to the right, y downwards, -1 and +1 are
   the outer *edges* of the image (`align_corners=False`), 0 is its centre.
-- In an image that is not square, a rotation of these coordinates also shears the picture.
+- In an image that is not square, a map that rotates these coordinates also shears the picture.
 - theta maps a pixel of the **output** to the point of the **input** that it is read from.
 - A localization net predicts the *numbers* of a map; `TRANSFORMS[transform].theta` turns them into theta:
 
@@ -55,7 +55,7 @@ def affine_theta(
 
     The square is rotated by `rotation` (degrees, clockwise on the screen), has `scale` times the image's
     sides and is centred at `shift` (x, y, normalized). The content of the output moves
-    in the opposite direction. In an image that is not square, the rotation also shears.
+    in the opposite direction. In an image that is not square, the map also shears the picture.
     Source: Jaderberg et al. 2015, section 3.2. Raises InputError for a number that is not finite, and for a shift that
     is not a pair.
 
@@ -116,8 +116,9 @@ def _matrices(transform, purpose):
 def compose(first: Tensor, second: Tensor, transform: str = "affine") -> Tensor:
     """Return theta of two warps in a row: `first` warps the image, `second` warps the result.
 
-    All three thetas have the same shape, see `sampling_grid`; the result has the type of `first`. The composed map
-    samples the image only once, so that the second warp can show points that the first warp moved out of the image.
+    `first`, `second` and the result have the same shape, see `sampling_grid`. The result has the type of `first`. The
+    composed map samples the image only once, so that the second warp can show points that the first warp moved out of
+    the image.
     Source: Lin and Lucey 2017 (IC-STN). Raises InputError for a spline, an unknown transform and a theta of another
     shape.
 

@@ -1,14 +1,11 @@
 """Sentences of the pages of Tables 4, 6 and 8; the numbers are those of `analysis.accuracy`."""
 
-import pandas as pd
-
 from ..analysis import accuracy, statistics
 from ..analysis.accuracy import ESTIMATED_PROTOCOL, WELL_ABOVE_98
 from ..analysis.effects import rows_of_pair
 from ..analysis.estimates import is_gpu
-from ..analysis.paper import DATASET_OF, networks
+from ..analysis.paper import networks
 from ..analysis.statistics import NO_NUMBER
-from ..data.datasets import DATASETS
 from ..models import HEADINGS, ORIGINAL
 from ..models.backbones import title
 from ..training.presets import PAPER_SIZE, SMALL_IN_FLOAT32
@@ -134,11 +131,11 @@ def pattern_verdict(number):
     return (
         f"**{words[verdict]}{at_paper_size}**: on average over backbones, L-STN minus "
         f"STN is {_mean_in_words(against_stn)}, and L-STN minus no transformer is {_mean_in_words(against_original)}. "
-        f"We have {_runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}."
+        f"We have {runs_in_words(pairs['n'])} a cell{'' if at_scale.all() else small}."
     )
 
 
-def _runs_in_words(numbers):
+def runs_in_words(numbers):
     """Numbers of runs in words: "one run", or such as "1 to 3 runs"."""
     return "one run" if max(numbers) == 1 else f"{statistics.range_text(numbers)} runs"
 
@@ -201,7 +198,7 @@ def tsrd_verdict():
     text = (
         f"**“Well above 98 %” (read as {WELL_ABOVE_98:.0f} % or more) is reached by {with_copies.sum()} of "
         f"{len(trained)} networks on all test images and by {without.sum()} on those without an identical training "
-        f"image**, on which the mean accuracy is {gap:.1f} points lower ({_runs_in_words(trained['n'])} each{part})."
+        f"image**, on which the mean accuracy is {gap:.1f} points lower ({runs_in_words(trained['n'])} each{part})."
     )
     if (trained["protocol"] == "small").all():
         text += " Our short trainings of small images cannot refute the paper's numbers."
@@ -227,28 +224,6 @@ def size_ranking_verdict():
     return f"{word}: the rank correlation of parameters and accuracy is {ours} (the paper: {paper})."
 
 
-def means_in_words():
-    """L-STN minus STN on average over our networks of Tables 6 and 8, as a sentence and a space; "" without a verdict.
-
-    Networks with a collapsed run are left out.
-    """
-    texts, compared = [], []
-    for number in (6, 8):
-        found, cells = accuracy.differences(number), accuracy.cells(number)
-        pairs = rows_of_pair(found, "lstn", "stn")
-        (row,) = rows_of_pair(accuracy.replication(number, found), "lstn", "stn").itertuples()
-        if row.kept >= accuracy.FEWEST_BACKBONES:
-            means = f"{mean_without_collapsed(row)} points (the paper: {row.paper_mean:+.2f})"
-            texts.append(f"{means} over {row.kept} networks on {DATASETS[DATASET_OF[number]].title}")
-            of_pairs = cells["backbone"].isin(pairs.loc[pairs["kept"], "backbone"])
-            compared.append(cells[of_pairs & cells["variant"].isin(["lstn", "stn"])])
-    if not texts:
-        return ""
-    runs = pd.concat(compared)
-    settings = f"{sizes_in_words(runs)}, {_runs_in_words(runs['n'])} each"
-    return f"On average, L-STN minus STN is {join_words(texts)} ({settings}). "
-
-
 def ahead_in_words(number):
     """In how many backbones of Table 6 or 8 a transformer is ahead in our runs, and how many cells have a run."""
     cells = accuracy.cells(number)
@@ -268,7 +243,7 @@ def ahead_in_words(number):
         f"The test accuracy is higher with STN than without a transformer in {stn['ahead']:.0f} of "
         f"{stn['backbones']:.0f} backbones, and higher with L-STN than with STN in {lstn['ahead']:.0f} of "
         f"{lstn['backbones']:.0f}{f', equal in {ties:.0f}' if ties else ''} ({sizes_in_words(trained)}, "
-        f"{_runs_in_words(trained['n'])} each{lost}). {coverage}"
+        f"{runs_in_words(trained['n'])} each{lost}). {coverage}"
     )
 
 
@@ -283,10 +258,10 @@ def above_98_in_words():
     return (
         f"{WELL_ABOVE_98:.0f} % is reached by {with_copies} of {len(trained)} networks on all test images, by "
         f"{without} on those without an identical copy ({sizes_in_words(trained)}, "
-        f"{_runs_in_words(trained['n'])} each; {coverage})"
+        f"{runs_in_words(trained['n'])} each; {coverage})"
     )
 
 
 def sizes_in_words(cells):
     """The image sizes of these cells, as text: "64 and 224 pixels"."""
-    return f"{join_words([f'{size:.0f}' for size in sorted(cells['image_size'].dropna().unique())])} pixels"
+    return f"{join_words([f'{size:.0f}' for size in sorted(cells['image_size'].unique())])} pixels"

@@ -34,20 +34,37 @@ class Gain(NamedTuple):
 
 
 def network_gains(source):
-    """The Gains over the networks of Table 6 and of Table 8, with a value a network.
+    """Return {6: the Gain over the networks of Table 6, 8: that of Table 8}, with a value a network.
 
     `source` is "paper" or "ours". Ours have the networks that `accuracy.differences` keeps; a table of which fewer than
     FEWEST_BACKBONES networks are kept has no Gain.
     """
-    gains = []
+    gains = {}
     for number in (6, 8):
         pairs = effects.rows_of_pair(accuracy.differences(number), "lstn", "stn").set_index("backbone")
         values = pairs[source] if source == "paper" else pairs.loc[pairs["kept"], source]
         if len(values) >= accuracy.FEWEST_BACKBONES:
             of_all = "" if source == "paper" else f" of {len(pairs)}"
             label = f"{DATASETS[DATASET_OF[number]].title}, {len(values)}{of_all} networks"
-            gains.append(Gain(label, values, values.mean(), statistics.half_width(values), 0, len(values)))
+            half = statistics.half_width(values)
+            gains[number] = Gain(label, values, values.mean(), half, 0, len(values))
     return gains
+
+
+def _network_gains_in_words():
+    """Our Gains over the networks of Tables 6 and 8 beside the paper's, as a sentence and a space; "" without any."""
+    ours, printed = network_gains("ours"), network_gains("paper")
+    if not ours:
+        return ""
+    texts = [
+        f"{gain.mean:+.2f} ± {gain.half:.2f} points (the paper: {printed[number].mean:+.2f}) over {len(gain.values)} "
+        f"networks on {DATASETS[DATASET_OF[number]].title}"
+        for number, gain in ours.items()
+    ]
+    cells = pd.concat([accuracy.kept_cells(number, "lstn", "stn") for number in ours])
+    runs = accuracy_verdicts.runs_in_words(cells["n"])
+    settings = f"{accuracy_verdicts.sizes_in_words(cells)}, {runs} each"
+    return f"On average, L-STN minus STN is {join_words(texts)} ({settings}). "
 
 
 def lstn_comparisons():
@@ -117,11 +134,11 @@ def lstn_answers():
     gains = our_gains(rows)
     better, worse, equal, number = count_gains(gains)
     equal_alone = statistics.count_verdicts([gain.shown_alone for gain in gains], statistics.EQUAL)
-    shown = [f"over {gain.label}" for gain in network_gains("ours") if gain.mean > gain.half]
+    shown = [f"over {gain.label}" for gain in network_gains("ours").values() if gain.mean > gain.half]
     shown += [f"in {better} of {number} studies"] if better else []
     accuracies = (
         f"**In accuracy, {f'yes {join_words(shown)}' if shown else 'our runs show no gain'}.** "
-        f"{accuracy_verdicts.means_in_words()}Of our {len(rows)} studies with {statistics.FEWEST_RUNS} runs or more of "
+        f"{_network_gains_in_words()}Of our {len(rows)} studies with {statistics.FEWEST_RUNS} runs or more of "
         f"L-STN and of STN, {number} can be compared{_left_out(rows)}: L-STN is better in {better}, worse in {worse}, "
         f"equal within {statistics.MARGIN:g} point in {equal}, and {number - better - worse - equal} are undecided "
         f"(p-values corrected for {number} tests; corrected within each study, {equal_alone} are equal)."
@@ -196,7 +213,8 @@ def front_page_texts():
 
 def gains_plot():
     """The front page's figure: a line a Gain, the paper's above ours, with dots, mean and Student's 95 % interval."""
-    printed, ours = network_gains("paper"), network_gains("ours") + our_gains(lstn_comparisons())
+    printed = [*network_gains("paper").values()]
+    ours = [*network_gains("ours").values(), *our_gains(lstn_comparisons())]
     rows = [(gain, PAPER_COLOR) for gain in printed] + [(gain, COLORS["lstn"]) for gain in ours]
     figure, axis = plt.subplots(figsize=(5.4, 0.8 + 0.33 * len(rows)))
     for place, (gain, color) in enumerate(rows):

@@ -107,10 +107,6 @@ def network_input(images, device, normalization, size):
         raise InputError(
             f"Images of type {images.dtype} and shape {tuple(images.shape)} are not allowed: give uint8 (B, 3, S, S)."
         )
-    if images.shape[-1] > size:
-        raise InputError(
-            f"Images of {images.shape[-1]} pixels a side are larger than the network's: give at most {size}."
-        )
     images = enlarge(images.to(device), size).expand(-1, 3, -1, -1)
     return normalize(images.contiguous(memory_format=MEMORY_FORMAT), normalization)
 

@@ -106,9 +106,9 @@ def load(name: str) -> torch.nn.Module:
 
     `name` is a row of NETWORKS. The network takes (B, 3, S, S) and returns logits (B, classes). Its attribute
     `image_size` is S. Its attribute `transform` is the function that turns uint8 images (B, 3, S, S), or (B, 1, S, S)
-    if grey, into its input; smaller images are enlarged. Raises InputError for an unknown name, for a
-    network that is not trained yet, and for weights that are damaged or differ from the run's record; `transform`
-    raises InputError for images of another type or shape and for larger images.
+    if grey, into its input; smaller images are enlarged. Raises InputError for an unknown name, for a network without
+    trained weights, and for weights that are damaged or not those of the run's record. `transform` raises InputError
+    for images of another type or shape, and for images of more than S pixels a side.
 
     >>> network = stn_paper.load("digits-lstn")
     >>> network(network.transform(torch.zeros(1, 3, 42, 42, dtype=torch.uint8))).shape

@@ -37,7 +37,7 @@ def test_splits_have_the_stated_sizes_and_share_no_image(name):
 
 
 def test_tsrd_is_split_as_the_paper_says():
-    """Section 4.1: 4000 images are for training, 1000 for testing, "and the remaining 998" for validation."""
+    """Section 4.1.A of the paper: 4000 training images, 1000 test images and 998 validation images."""
     assert DATASETS["tsrd"].splits == {"train": 4000, "validation": 998, "test": 1000}
     parts = split("tsrd", Images(None, np.zeros(5998, int), (), ""), 0)
     assert tuple(map(len, parts)) == (4000, 998, 1000)

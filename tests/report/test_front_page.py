@@ -12,7 +12,7 @@ from stn_paper.report import front_page
 
 
 def test_the_papers_differences_are_those_of_its_tables():
-    for number, one in zip((6, 8), front_page.network_gains("paper")):
+    for number, one in front_page.network_gains("paper").items():
         printed = table(number).astype({"test": float}).pivot(index="model", columns="variant", values="test")
         assert sorted(one.values.round(2)) == sorted((printed["lstn"] - printed["stn"]).round(2))
 
@@ -24,7 +24,7 @@ def test_our_networks_need_both_runs_and_no_collapse(costs):
         write_run("stn", 0, 50.0, backbone, protocol="small", row={"theta": theta | {"outside": outside}})
         write_run("lstn", 0, 51.0 + place, backbone, protocol="small")
     write_run("lstn", 0, 99.0, "effb3", protocol="small")  # STN's run is missing
-    (one,) = front_page.network_gains("ours")
+    (one,) = front_page.network_gains("ours").values()
     assert one.values.to_dict() == {"effb0": 1.0, "effb1": 2.0, "effb2": 3.0} and "3 of 7" in one.label
     # Student's t with 2 degrees of freedom: 4.3027 * 1 / sqrt(3)
     assert (one.mean, round(one.half, 3)) == (2.0, 2.484)

@@ -1,8 +1,8 @@
 """The paper's claims, one by one: its sentence, a verdict, the evidence and its source.
 
-Verdicts are computed when a page shows them, from the printed tables, our measured costs, the run records and the
-author's release. A new claim is a function under `@claim` in the module of its section; CLAIMS has the order of
-SECTIONS.
+Each verdict is computed when a page shows it. A verdict rests on the printed tables, our measured costs, the run
+records and the author's release. A new claim is a function under `@claim` in the module of its section;
+CLAIMS has the order of SECTIONS.
 """
 
 import pandas as pd
