@@ -166,12 +166,7 @@ def _sizes_in_words():
     rows = lstn_comparisons()
     rows = rows[rows["enough"].astype(bool) & rows["dataset"].isin(DATASET_OF.values())]
     runs = [frame.runs(*study) for study in zip(rows["dataset"], rows["protocol"], rows["backbone"])]
-    for number in (6, 8):
-        pairs, cells = (
-            effects.rows_of_pair(accuracy.differences(number), "lstn", "stn"),
-            accuracy.cells(number),
-        )
-        runs.append(cells[cells["backbone"].isin(pairs.loc[pairs["kept"], "backbone"])])
+    runs += [accuracy.kept_cells(number, "lstn", "stn") for number in (6, 8)]
     return accuracy_verdicts.sizes_in_words(pd.concat(runs))
 
 
